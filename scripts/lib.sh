@@ -1,0 +1,27 @@
+# What the scripts here share: messages, waiting, and reading Debian's package sources. Sourced, not run.
+# shellcheck shell=bash
+
+say() { printf '==> %s\n' "$*" >&2; }
+
+die() {
+    printf '%s: error: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# wait_for SECONDS COMMAND...: polls until the command succeeds; fails when the time is over.
+wait_for() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        sleep 0.2
+    done
+}
+
+is_debian() { [ -r /etc/os-release ] && [ "$(. /etc/os-release && echo "$ID")" = debian ]; }
+
+# debian_sources RELEASE: this machine's own Debian package sources, rewritten for another release, in one-line form.
+# The mirror is the one that the machine uses, whatever it is.
+debian_sources() {
+    python3 "$(dirname "${BASH_SOURCE[0]}")/debian_sources.py" "$1"
+}

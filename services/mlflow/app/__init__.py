@@ -1,0 +1,1 @@
+"""The tracking server's container: migration, server and health check."""

@@ -1,0 +1,58 @@
+"""The backend store's address, and a connection to it.
+
+libpq reads where the database is from its own variables (PGHOST, PGPORT, PGUSER, PGDATABASE, PGSSLMODE, PGSSLROOTCERT), so the
+address here is empty and no password is in a command line, in a log or in `docker inspect`.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+# The driver is named because SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
+URI = "postgresql+psycopg2://"
+
+
+def open_password_file() -> None:
+    """Hands libpq the password in the file that POSTGRES_PASSWORD_FILE names.
+
+    libpq wants a file of its own format, that only its user can read: it is written to the container's memory (/tmp).
+    Exits with status 1 and one line when the file cannot be read or is empty.
+    """
+    source = Path(os.environ["POSTGRES_PASSWORD_FILE"])
+    try:
+        password = source.read_text().rstrip("\n")
+    except OSError as error:
+        sys.exit(f"error: the database password cannot be read: {source}: {error.strerror}")
+    if not password:
+        sys.exit(f"error: the database password is empty: {source}")
+    passfile = Path("/tmp/pgpass")  # noqa: S108 - a private tmpfs of this container
+    passfile.unlink(missing_ok=True)
+    passfile.touch(mode=0o600)
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    passfile.write_text(f"*:*:*:*:{escaped}\n")
+    os.environ["PGPASSFILE"] = str(passfile)
+
+
+def connect(wait: float = 60.0) -> "connection":
+    """Connects to the database, waiting for it up to `wait` seconds.
+
+    After a restart of the engine all containers start at once, so the database may need a moment.
+    Exits with status 1 and one line when it does not answer in time, or at once when it refuses the password or has no such database.
+    """
+    import psycopg2
+
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return psycopg2.connect("", connect_timeout=5)
+        except psycopg2.OperationalError as error:
+            reason = str(error).strip().splitlines()[-1]
+            refused = "authentication failed" in reason or "does not exist" in reason
+            if refused or time.monotonic() > deadline:
+                sys.exit(f"error: no connection to the database: {reason}")
+            time.sleep(0.2)

@@ -1,0 +1,62 @@
+"""Brings the database to the schema that this MLflow wants, before any server starts.
+
+Safe to run at any time and several times at once: a lock in the database lets one work while the others wait.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app import database
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor
+
+# An arbitrary number that says what the lock is for.
+LOCK = 5_000_3_17
+REVISION_FILE = Path(__file__).with_name("schema-revision")
+
+
+def current_revision(cursor: "cursor") -> str | None:
+    """Returns the schema revision of the database; None for one that MLflow has never used."""
+    cursor.execute("SELECT to_regclass('alembic_version')")
+    if cursor.fetchone() == (None,):
+        return None
+    cursor.execute("SELECT version_num FROM alembic_version")
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def upgrade() -> None:
+    """Runs `mlflow db upgrade`, and creates the first rows that every server expects (the default experiment)."""
+    import mlflow.db
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    mlflow.db.upgrade.main([database.URI], standalone_mode=False)
+    # A server creates the default experiment when it finds none. Two servers that start together would both try; so it is made here.
+    SqlAlchemyStore(database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])
+
+
+def main() -> None:
+    """Migrates when needed; says what it found and did."""
+    wanted = REVISION_FILE.read_text().strip()
+    database.open_password_file()
+    connection = database.connect()
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        found = current_revision(cursor)
+        if found == wanted:
+            print(f"migrate: the schema is at {wanted}: nothing to do")
+            return
+        print(f"migrate: the schema is at {found or 'nothing (an empty database)'}; upgrading to {wanted}")
+        upgrade()
+        found = current_revision(cursor)
+        if found != wanted:
+            sys.exit(f"migrate: error: the schema is at {found} after the upgrade, not at {wanted}")
+        print(f"migrate: the schema is at {wanted}")
+
+
+if __name__ == "__main__":
+    main()

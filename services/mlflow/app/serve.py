@@ -1,0 +1,54 @@
+"""Starts the tracking server as one process.
+
+`mlflow server` would keep a second process (the command line's, 180 MiB) beside the server's and import MLflow twice. Here uvicorn
+runs MLflow's application directly, in the environment that `mlflow server` gives its workers. The names of those variables are
+MLflow's own constants: a version that renames one fails here at the import, not later and silently.
+"""
+
+import os
+
+# MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
+import uvicorn
+
+from app import database
+
+
+def server_environment() -> dict[str, str]:
+    """Returns what `mlflow server --backend-store-uri … --serve-artifacts --artifacts-destination …` would set."""
+    from mlflow.server import constants
+
+    return {
+        constants.BACKEND_STORE_URI_ENV_VAR: database.URI,
+        constants.ARTIFACT_ROOT_ENV_VAR: os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"],
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: os.environ["MLFLOW_ARTIFACTS_DESTINATION"],
+    }
+
+
+def allowed_hosts() -> str:
+    """Returns the Host headers to accept: this service's name, the loopback names, and MLFLOW_PUBLIC_HOSTS (comma-separated).
+
+    A public name is accepted with and without a port.
+    """
+    public = [host.strip() for host in os.environ.get("MLFLOW_PUBLIC_HOSTS", "").split(",") if host.strip()]
+    names = ["mlflow", "localhost", "127.0.0.1", "[[]::1]", *public]
+    return ",".join(pattern for name in names for pattern in (name.replace("[[]", "["), f"{name}:*"))
+
+
+def main() -> None:
+    """Waits for the database, opens the store, serves until SIGTERM."""
+    database.open_password_file()
+    os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
+    database.connect().close()
+    os.environ.update(server_environment())
+    from mlflow.server import handlers
+    from mlflow.server.fastapi_app import app
+
+    # As the command line does: a store that cannot be opened stops the start, and the first client need not wait for it.
+    handlers.initialize_backend_stores(database.URI, database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])
+    # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
+    uvicorn.run(app, host="0.0.0.0", port=5000, access_log=os.environ.get("MLFLOW_ACCESS_LOG") == "true")  # noqa: S104 - in a container
+
+
+if __name__ == "__main__":
+    main()

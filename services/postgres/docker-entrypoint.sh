@@ -1,0 +1,34 @@
+#!/bin/bash
+# Creates the cluster on the first start, then becomes the server. The variables are the official image's.
+set -euo pipefail
+
+user=${POSTGRES_USER:-postgres}
+database=${POSTGRES_DB:-$user}
+: "${POSTGRES_PASSWORD_FILE:?set it to the path of a file that holds the password}"
+[ -s "$POSTGRES_PASSWORD_FILE" ] || { echo "postgres: error: $POSTGRES_PASSWORD_FILE is missing or empty" >&2; exit 1; }
+
+# Runs SQL without a server, hence without a password. A quote in a value is doubled, as SQL wants it.
+# (A here-string, not a pipe: after a crash the lock file names this shell's process, and only its own child sees that it is stale.)
+single_user() { postgres --single -j -D "$1" postgres <<<"$2" >/dev/null; }
+quoted() { printf '%s' "${1//$2/$2$2}"; }
+
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    # In a folder beside, moved at the end: a start that was interrupted leaves nothing that looks like a cluster.
+    new=$PGDATA/.new
+    rm -rf "$new"
+    initdb --pgdata="$new" --username="$user" --pwfile="$POSTGRES_PASSWORD_FILE" --encoding=UTF8 --locale=C.UTF-8 \
+        --auth-local=scram-sha-256 --auth-host=scram-sha-256 >/dev/null
+    echo 'host all all all scram-sha-256' >>"$new/pg_hba.conf"
+    if [ "$database" != postgres ]; then
+        single_user "$new" "CREATE DATABASE \"$(quoted "$database" '"')\";"
+    fi
+    # PG_VERSION last: it is what the next start looks for.
+    find "$new" -mindepth 1 -maxdepth 1 ! -name PG_VERSION -exec mv --target-directory="$PGDATA" {} +
+    mv "$new/PG_VERSION" "$PGDATA/" && rmdir "$new"
+    echo "postgres: created the database $database" >&2
+else
+    # The password file rules: a changed file is a changed password, and a restored volume opens with today's file.
+    single_user "$PGDATA" "ALTER ROLE \"$(quoted "$user" '"')\" PASSWORD '$(quoted "$(<"$POSTGRES_PASSWORD_FILE")" "'")';"
+fi
+
+exec "$@"

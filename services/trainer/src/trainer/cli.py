@@ -1,0 +1,427 @@
+"""The command line. Imports nothing heavy until a command has its options, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from trainer import params
+from trainer.errors import InputError, TrainerError, one_line
+from trainer.params import PARAMETERS, Parameter, Value
+
+if TYPE_CHECKING:
+    from trainer.data import Dataset
+    from trainer.run import Plan
+    from trainer.tracking import Target
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+EXPERIMENT = "purchase_predict"
+_WIDTH = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
+
+
+class GroupedOption(click.Option):
+    """An option that the help lists under a heading."""
+
+    def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under their headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading, in the order of their declaration."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class DefaultGroup(click.Group):
+    """A group in which ``trainer [OPTIONS]`` means ``trainer train [OPTIONS]``."""
+
+    default = "train"
+    own = frozenset({"-h", "--help", "--version"})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command in front of options that come without a command."""
+        if not args or (args[0].startswith("-") and args[0] not in self.own):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; an unknown one is answered with the nearest."""
+        if args and args[0] not in self.commands:
+            close = difflib.get_close_matches(args[0], list(self.commands), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(self.commands)}"
+            raise click.UsageError(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+class ParameterType(click.ParamType[Value]):
+    """Checks a LightGBM parameter's value by its row in the table of parameters."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.parameter = parameter
+        self.name = parameter.kind.__name__
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """Return how the help shows the value."""
+        if self.parameter.choices:
+            return "|".join(self.parameter.choices)
+        return {int: "INT", float: "NUM"}.get(self.parameter.kind, "TEXT")
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Value:  # noqa: ARG002
+        """Return the value in the parameter's type."""
+        return self.parameter.parse(value, self.parameter.option)
+
+
+class Share(click.ParamType[float]):
+    """A share of the rows: above 0 and below 1."""
+
+    name = "share"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ARG002
+        """Return the share as a number."""
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = -1.0
+        if not 0 < number < 1:
+            name = param.opts[0] if param is not None else "share"
+            raise InputError(f"{name}: {str(value)!r} is not allowed; it must be a number above 0 and below 1")
+        return number
+
+
+def _option(*names: str, group: str, env: str | None, **kwargs: Any) -> Callable[[Function], Function]:
+    return click.option(*names, cls=GroupedOption, group=group, envvar=env, show_envvar=env is not None, **kwargs)
+
+
+def data_options(function: Function) -> Function:
+    """Add the options that choose and split the data."""
+    for decorate in reversed(
+        [
+            _option(
+                "--data",
+                type=click.Path(path_type=Path),
+                group="Data",
+                env="TRAINER_DATA",
+                help="A folder with X_train.csv, X_test.csv, y_train.csv and y_test.csv, or one CSV or Parquet table."
+                " Without data the trainer makes up web-shop sessions.",
+            ),
+            _option("--target", group="Data", env="TRAINER_TARGET", help="The target column of a single table."),
+            _option(
+                "--test-size",
+                type=Share(),
+                default=0.2,
+                show_default=True,
+                group="Data",
+                env="TRAINER_TEST_SIZE",
+                help="Share of a single table that is held out for the final figures.",
+            ),
+            _option(
+                "--validation-size",
+                type=Share(),
+                default=0.2,
+                show_default=True,
+                group="Data",
+                env="TRAINER_VALIDATION_SIZE",
+                help="Share of the training rows that chooses the threshold and gives the loss history.",
+            ),
+            _option(
+                "--seed",
+                type=click.IntRange(0, 2**31 - 1),
+                default=42,
+                show_default=True,
+                group="Data",
+                env="TRAINER_SEED",
+                help="Seed of the splits, the made-up sessions, and LightGBM.",
+            ),
+        ]
+    ):
+        function = decorate(function)
+    return function
+
+
+def tracking_options(function: Function) -> Function:
+    """Add the options that say where to track, and how to report."""
+    for decorate in reversed(
+        [
+            _option(
+                "--tracking-uri",
+                group="Tracking",
+                env="MLFLOW_TRACKING_URI",
+                help="The MLflow server. Without one, runs go to mlflow.db in the working directory.",
+            ),
+            _option(
+                "--experiment",
+                default=EXPERIMENT,
+                show_default=True,
+                group="Tracking",
+                env="MLFLOW_EXPERIMENT_NAME",
+                help="The experiment; created where it does not exist.",
+            ),
+            _option(
+                "--wait",
+                type=click.FloatRange(0, 3600),
+                default=30.0,
+                show_default=True,
+                group="Tracking",
+                env="TRAINER_WAIT",
+                help="Seconds to wait for the server.",
+            ),
+            _option(
+                "--ui-url",
+                group="Tracking",
+                env="TRAINER_UI_URL",
+                help="Where a browser finds the UI, if not at the tracking URI; for the links that are printed.",
+            ),
+            _option(
+                "--json", "as_json", is_flag=True, group="Output", env="TRAINER_JSON", help="Print the result as JSON."
+            ),
+            _option(
+                "--debug",
+                is_flag=True,
+                group="Output",
+                env="TRAINER_DEBUG",
+                help="Show tracebacks and MLflow's own log.",
+            ),
+        ]
+    ):
+        function = decorate(function)
+    return function
+
+
+def lightgbm_options(function: Function) -> Function:
+    """Add an option for each of LightGBM's parameters."""
+    for parameter in reversed(PARAMETERS):
+        negation = f"{parameter.option}/--no-{parameter.option[2:]}"
+        default = "" if parameter.default is None else f"; default {params.describe({'': parameter.default})[1:]}"
+        allowed = "" if parameter.kind is bool else f" [{parameter.allowed}{default}]"
+        function = click.option(
+            negation if parameter.kind is bool else parameter.option,
+            parameter.name,
+            cls=GroupedOption,
+            group=f"LightGBM: {parameter.group.lower()}",
+            envvar=f"TRAINER_{parameter.name.upper()}",
+            default=None,
+            help=parameter.help + allowed,
+            **({} if parameter.kind is bool else {"type": ParameterType(parameter)}),
+        )(function)
+    return function
+
+
+@click.group(cls=DefaultGroup, context_settings=_WIDTH)
+@click.version_option(package_name="trainer", message="trainer %(version)s")
+def command() -> None:
+    r"""Train LightGBM classifiers that predict a purchase, and track each variant as a run in MLflow.
+
+    \b
+    trainer [OPTIONS]          trains one variant (the same as: trainer train [OPTIONS])
+    trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
+
+    \b
+    For example:
+    trainer                                      the baseline, on made-up sessions
+    trainer --n-estimators 500 --learning-rate 0.025
+    trainer --data shop.csv --target Revenue
+    trainer sweep --variants variants.yaml --jobs 2
+
+    All options, LightGBM's parameters among them: trainer train --help, trainer sweep --help.
+    Each option can also be set by the environment variable that the help names; a LightGBM parameter
+    by TRAINER_ and its name, such as TRAINER_NUM_LEAVES.
+    """
+
+
+@command.command("train", cls=GroupedCommand, context_settings=_WIDTH)
+@data_options
+@tracking_options
+@lightgbm_options
+def train_command(**options: Any) -> None:
+    """Train one variant: LightGBM with the parameters given, over the baseline."""
+    from trainer import report, run
+    from trainer.signals import interruptible
+
+    overrides = _lightgbm_overrides(options)
+    variant = params.variant(overrides)
+    dataset, target, plan = _prepare(options, variant.params)
+    with interruptible():
+        result = run.train(variant, dataset, plan)
+    if options["as_json"]:
+        report.as_json(report.run_content(result))
+    else:
+        report.show_run(result, _ui_command(target))
+
+
+@command.command("sweep", cls=GroupedCommand, context_settings=_WIDTH)
+@_option(
+    "--variants",
+    type=click.Path(path_type=Path),
+    group="Sweep",
+    env="TRAINER_VARIANTS",
+    help="A YAML list of mappings from LightGBM parameter to value. Without it, the standard variants:"
+    " (n_estimators, learning_rate) = (200, 0.05), (500, 0.025), (1000, 0.01).",
+)
+@_option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    group="Sweep",
+    env="TRAINER_JOBS",
+    help="Variants trained side by side; by default as many as there are processors. Results do not depend on it.",
+)
+@data_options
+@tracking_options
+@lightgbm_options
+def sweep_command(variants: Path | None, jobs: int | None, **options: Any) -> None:
+    """Train several variants side by side, as nested runs of one parent run.
+
+    LightGBM's parameters given here hold for all variants; a variant's own values win.
+    """
+    from trainer.engine import Engine, available_cpus
+    from trainer.signals import interruptible
+    from trainer.tracking import configure
+
+    base = _lightgbm_overrides(options)
+    from trainer import sweep
+
+    chosen = sweep.load_variants(variants, base) if variants is not None else sweep.standard_variants(base)
+    configure(options["debug"])
+    served = (options["tracking_uri"] or "").startswith(("http://", "https://"))
+    preload = sweep.PRELOAD if served else sweep.PRELOAD + sweep.PRELOAD_EMBEDDED
+    engine = Engine(min(jobs or available_cpus(), len(chosen)), preload)
+    # From here the processes' imports go on beside this process's own.
+    engine.warm_up()
+
+    from trainer import report, run
+
+    dataset, target, plan = _prepare(options, *(variant.params for variant in chosen))
+    report.note(f"{len(chosen)} variants, {engine.jobs} at a time")
+
+    def on_result(result: run.Result, done: int) -> None:
+        if result.error is None:
+            outcome = f"AP {result.metrics['average_precision']:.4f}, F1 {result.metrics['f1']:.4f}"
+        else:
+            outcome = f"failed: {result.error}"
+        report.note(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
+
+    failed: sweep.SweepFailedError | None = None
+    with interruptible():
+        name = f"sweep: {params.describe(base)}" if base else "sweep"
+        try:
+            done = sweep.run(chosen, dataset, plan, engine, name=name, on_result=on_result)
+        except sweep.SweepFailedError as error:
+            failed, done = error, error.result
+    if options["as_json"]:
+        report.as_json(report.sweep_content(done))
+    else:
+        report.show_sweep(done, _ui_command(target))
+    if failed is not None:
+        raise failed
+
+
+def _lightgbm_overrides(options: dict[str, Any]) -> dict[str, Value]:
+    given = {parameter.name: options.pop(parameter.name) for parameter in PARAMETERS}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _prepare(options: dict[str, Any], *all_params: Any) -> tuple[Dataset, Target, Plan]:
+    """Check everything that was given, data first, and only then turn to the server."""
+    from trainer import data, provenance, report, tracking
+    from trainer.run import Plan
+
+    tracking.configure(options["debug"])
+    for remark in dict.fromkeys(remark for some in all_params for remark in params.notices(some)):
+        report.note(remark)
+    path, test_size, seed = options["data"], options["test_size"], options["seed"]
+    dataset = data.load(path, target=options["target"], test_size=test_size, seed=seed)
+    for remark in dataset.notes:
+        report.note(remark)
+    rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
+    report.note(f"data {dataset.name}: {rows}, {len(dataset.kinds)} features, target {dataset.target}")
+    target = tracking.connect(
+        options["tracking_uri"] or None, options["experiment"], wait=options["wait"], ui_url=options["ui_url"]
+    )
+    plan = Plan(target, seed=seed, validation_size=options["validation_size"], tags=provenance.tags())
+    return dataset, target, plan
+
+
+def _ui_command(target: Target) -> str | None:
+    """Return the command that opens the UI on a SQLite file; relative where that is shorter."""
+    prefix = "sqlite:///"
+    if not target.uri.startswith(prefix):
+        return None
+    path = Path(target.uri.removeprefix(prefix))
+    with contextlib.suppress(ValueError):
+        path = path.relative_to(Path.cwd())
+    return f"mlflow ui --backend-store-uri {prefix}{path}"
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line, and report whatever goes wrong as one line and an exit code.
+
+    Args:
+        args: The arguments; those of the process by default.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in arguments or os.environ.get("TRAINER_DEBUG", "").lower() in ("1", "true", "yes", "on")
+    try:
+        command.main(args=arguments, prog_name="trainer", standalone_mode=False)
+        # A reader that is gone shows here, and not when the interpreter ends.
+        sys.stdout.flush()
+        code = 0
+    except click.exceptions.Exit as exit_:
+        code = exit_.exit_code
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        code = _fail("interrupted", 143 if "SIGTERM" in str(interrupt) else 130, debug)
+    except BrokenPipeError:
+        # Nobody reads on; keep the interpreter from complaining about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except click.ClickException as error:
+        code = _fail(_usage(error), error.exit_code, debug)
+    except TrainerError as error:
+        code = _fail(one_line(error), error.exit_code, debug)
+    except Exception as error:  # noqa: BLE001 - the last resort: one line here too
+        kind = type(error).__name__
+        code = _fail(f"unexpected {kind}: {one_line(error)} (--debug shows where)", 1, debug)
+    sys.exit(code)
+
+
+def _usage(error: click.ClickException) -> str:
+    """Return click's message as one line, with the nearest parameter for one that does not exist."""
+    if isinstance(error, click.NoSuchOption):
+        hint = params.suggest(error.option_name.lstrip("-"), (name[2:].replace("-", "_") for name in _own_options()))
+        hint = hint.replace("_", "-").replace("'", "--", 1).replace("'?", "?")
+        return f"there is no option {error.option_name}{hint or '; trainer train --help lists them'}"
+    return one_line(error.format_message())
+
+
+def _own_options() -> list[str]:
+    return [name for one in command.commands.values() for option in one.params for name in option.opts]
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print(f"trainer: error: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

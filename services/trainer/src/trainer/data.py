@@ -1,0 +1,536 @@
+"""Reads the training data and makes it uniform: one table for training, one for testing, checked before a run exists.
+
+Three sources: a folder with ``X_train.csv``, ``X_test.csv``, ``y_train.csv`` and ``y_test.csv``; one CSV or Parquet
+table with a target column, which is split here; and, without any data, generated sessions. Whatever the source,
+features end up as numbers (float64), booleans, or text, and the target as 0 and 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import io
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from trainer import sessions
+from trainer.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Kind = Literal["number", "boolean", "text"]
+
+PARTS = ("X_train", "X_test", "y_train", "y_test")
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq")
+EXPECTED = (
+    "X_train.csv, X_test.csv, y_train.csv and y_test.csv, or exactly one .csv or .parquet table (with --target NAME)"
+)
+#: Both classes need a row each in the training, validation and test part.
+FEWEST_PER_CLASS = 3
+#: A text column with more distinct values than this, most of them rare, is most likely an identifier.
+MANY_CATEGORIES = 1_000
+
+_TRUTH = {"1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "yes": 1, "no": 0, "t": 1, "f": 0, "y": 1, "n": 0}
+_IGNORED = {"readme.md", "readme", "readme.txt", "lost+found"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features and target of the same rows: ``features`` is (rows, columns), ``target`` an int64 array of 0 and 1."""
+
+    features: pd.DataFrame
+    target: NDArray[np.int64]
+
+    @property
+    def rows(self) -> int:
+        """How many rows the table has."""
+        return len(self.target)
+
+    def take(self, index: NDArray[np.int64]) -> Table:
+        """Return the rows at the positions ``index``."""
+        return Table(self.features.iloc[index].reset_index(drop=True), self.target[index])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data of a training: what it is called, where it came from, and its training and test tables.
+
+    ``digest`` and ``test_digest`` are SHA-256 digests (32 hexadecimal digits) of the parsed contents of the training
+    and the test table. ``notes`` are remarks for the user on what was done to the data.
+    """
+
+    name: str
+    source: str
+    target: str
+    kinds: dict[str, Kind]
+    train: Table
+    test: Table
+    digest: str
+    test_digest: str
+    generated: bool = False
+    test_size: float | None = None
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def columns(self, kind: Kind) -> list[str]:
+        """Return the names of the features of one kind, in their order."""
+        return [name for name, its_kind in self.kinds.items() if its_kind == kind]
+
+
+def load(
+    path: Path | None = None,
+    *,
+    target: str | None = None,
+    test_size: float = 0.2,
+    seed: int = 42,
+    rows: int | None = None,
+) -> Dataset:
+    """Return the data at ``path``, or generated sessions where there are none.
+
+    Args:
+        path: A folder, a CSV or a Parquet file. None, or a folder without data, stands for the generator.
+        target: The target column's name; required for a single table.
+        test_size: The share of a single table's rows (0 to 1) that is held out, stratified by class.
+        seed: Seeds that split and the generator.
+        rows: How many sessions to generate.
+
+    Raises:
+        InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
+    """
+    if path is None:
+        return _generated(test_size, seed, rows, "no data given (--data)")
+    try:
+        if path.is_dir():
+            names = sorted(entry.name for entry in path.iterdir() if not _is_ignored(entry))
+            if not names:
+                return _generated(test_size, seed, rows, f"{path} holds no data")
+            return _from_folder(path, names, target, test_size, seed)
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder (--data)")
+    except PermissionError:
+        raise InputError(f"{path}: permission denied; user {_user()} must be able to read it") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or one_line(error)}") from None
+    return _from_table(path, target, test_size, seed)
+
+
+def stratified_split(target: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the rows that stay and of those that are held out, both ascending.
+
+    Args:
+        target: The classes, 0 and 1.
+        share: The share of each class (0 to 1) that is held out; at least one row of each stays and is held out.
+        seed: The seed of the shuffle.
+    """
+    rng = np.random.default_rng(seed)
+    held_out = []
+    for label in (0, 1):
+        positions = rng.permutation(np.flatnonzero(target == label))
+        count = min(max(round(share * len(positions)), 1), len(positions) - 1)
+        held_out.append(positions[:count])
+    out = np.sort(np.concatenate(held_out))
+    stay = np.setdiff1d(np.arange(len(target)), out, assume_unique=True)
+    return stay.astype(np.int64), out.astype(np.int64)
+
+
+def binary_target(values: pd.Series, label: str) -> NDArray[np.int64]:
+    """Return a target column as 0 and 1.
+
+    Args:
+        values: Numbers 0 and 1, booleans, or texts such as true/false and yes/no in any case.
+        label: How messages name the column.
+
+    Raises:
+        InputError: Values are missing, are of other than two classes, or are all of one class.
+    """
+    missing = values.isna().to_numpy()
+    if missing.any():
+        first = int(np.flatnonzero(missing)[0]) + 1
+        raise InputError(
+            f"{label}: {int(missing.sum())} of {len(values)} values are missing (the first in row {first});"
+            " remove those rows or fill them in"
+        )
+    texts = values.astype("str").str.strip().str.lower()
+    found = {str(text): _TRUTH.get(str(text)) for text in texts.unique()}
+    if None in found.values():
+        shown = ", ".join(sorted(str(value) for value in values.unique()[:5]))
+        more = ", …" if len(found) > 5 else ""
+        raise InputError(
+            f"{label}: the target must have two classes, written as 0/1, true/false or yes/no;"
+            f" found {len(found)} value{'s' if len(found) != 1 else ''}: {shown}{more}"
+        )
+    result = texts.map(found).to_numpy(dtype=np.int64)
+    if len(set(found.values())) < 2:
+        raise InputError(
+            f"{label}: all {len(values)} rows are of one class ({values.iloc[0]}); both classes are needed"
+        )
+    return result
+
+
+def digest(features: pd.DataFrame, target: NDArray[np.int64]) -> str:
+    """Return a SHA-256 digest (32 hexadecimal digits) of a table's contents.
+
+    It depends on column names, kinds, values and their order; not on the file's format or on pandas' own types.
+    """
+    state = hashlib.sha256()
+    for name in features.columns:
+        column = features[name]
+        numeric = column.dtype == np.float64
+        state.update(f"{'number' if numeric else 'category'}:{len(name)}:{name}:".encode())
+        if numeric:
+            # Adding zero makes -0.0 and 0.0 alike; all missing values become the same bit pattern.
+            numbers = column.to_numpy() + 0.0
+            numbers[np.isnan(numbers)] = np.nan
+            state.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+        else:
+            codes, categories = pd.factorize(column, sort=False)
+            state.update(np.ascontiguousarray(codes, dtype="<i8").tobytes())
+            for category in categories:
+                text = str(category)
+                state.update(f"{len(text)}:{text}".encode())
+    state.update(b"target:" + target.astype("<i8").tobytes())
+    return state.hexdigest()[:32]
+
+
+# The three sources ----------------------------------------------------------------------------------------------------
+
+
+def _generated(test_size: float, seed: int, rows: int | None, why: str) -> Dataset:
+    table = sessions.generate(rows or sessions.ROWS, seed)
+    return _split_table(
+        table,
+        name="generated-sessions",
+        source=f"trainer.sessions.generate(rows={len(table)}, seed={seed})",
+        target=sessions.TARGET,
+        test_size=test_size,
+        seed=seed,
+        notes=[f"{why}: training on {len(table):,} generated web-shop sessions (seed {seed})"],
+        generated=True,
+    )
+
+
+def _from_folder(path: Path, names: Sequence[str], target: str | None, test_size: float, seed: int) -> Dataset:
+    files = [f"{part}.csv" for part in PARTS]
+    present = [name for name in files if name in names]
+    if len(present) == len(files):
+        return _from_four(path, target)
+    if present:
+        missing = ", ".join(name for name in files if name not in present)
+        raise InputError(f"{path}: {missing} missing beside {', '.join(present)}; expected {EXPECTED}")
+    tables = [name for name in names if name.lower().endswith(TABLE_SUFFIXES)]
+    if len(tables) == 1:
+        return _from_table(path / tables[0], target, test_size, seed)
+    if tables:
+        raise InputError(
+            f"{path}: holds {len(tables)} tables ({_listed(tables)}); name one of them with --data, or keep {EXPECTED}"
+        )
+    raise InputError(f"{path}: holds {_listed(names)}, which is no data; expected {EXPECTED}")
+
+
+def _from_four(path: Path, target: str | None) -> Dataset:
+    notes: list[str] = []
+    x_train, x_test = (_read(path / f"{part}.csv", notes) for part in ("X_train", "X_test"))
+    y_train, y_test = (_one_column(path / f"{part}.csv", notes) for part in ("y_train", "y_test"))
+    name = str(y_train.name)
+    if y_test.name != y_train.name:
+        raise InputError(f"{path}: y_train.csv holds {name!r} but y_test.csv holds {str(y_test.name)!r}")
+    if target is not None and target != name:
+        raise InputError(f"{path}: y_train.csv holds {name!r}, not the target {target!r} (--target)")
+    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        if len(x) != len(y):
+            raise InputError(f"{path}: X_{part}.csv has {len(x)} rows but y_{part}.csv has {len(y)}")
+        if name in x.columns:
+            raise InputError(f"{path / f'X_{part}.csv'}: holds the target {name!r} as a feature; remove it")
+    train = Table(x_train, binary_target(y_train, f"{path / 'y_train.csv'}: {name}"))
+    test = Table(x_test, binary_target(y_test, f"{path / 'y_test.csv'}: {name}"))
+    _check_sizes(train.target, f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
+    return _uniform(train, test, name=path.resolve().name, source=str(path.resolve()), target=name, notes=notes)
+
+
+def _from_table(path: Path, target: str | None, test_size: float, seed: int) -> Dataset:
+    notes: list[str] = []
+    table = _read(path, notes)
+    if target is None:
+        raise InputError(f"{path}: name its target column with --target; its columns are {_listed(table.columns)}")
+    if target not in table.columns:
+        close = difflib.get_close_matches(target, [str(name) for name in table.columns], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; its columns are {_listed(table.columns)}"
+        raise InputError(f"{path}: has no target column {target!r}{hint}")
+    return _split_table(
+        table,
+        name=path.name.split(".")[0],
+        source=str(path.resolve()),
+        target=target,
+        test_size=test_size,
+        seed=seed,
+        notes=notes,
+    )
+
+
+def _split_table(
+    table: pd.DataFrame,
+    *,
+    name: str,
+    source: str,
+    target: str,
+    test_size: float,
+    seed: int,
+    notes: list[str],
+    generated: bool = False,
+) -> Dataset:
+    label = f"{source}: {target}"
+    labels = binary_target(table[target], label)
+    _check_sizes(labels, label, FEWEST_PER_CLASS)
+    features = table.drop(columns=target)
+    stay, out = stratified_split(labels, test_size, seed)
+    whole = Table(features, labels)
+    train, test = whole.take(stay), whole.take(out)
+    return _uniform(
+        train,
+        test,
+        name=name,
+        source=source,
+        target=target,
+        notes=notes,
+        generated=generated,
+        test_size=test_size,
+        seed=seed,
+    )
+
+
+def _uniform(train: Table, test: Table, *, source: str, notes: list[str], **rest: Any) -> Dataset:
+    """Return the data set with the features of both tables brought to the same columns and kinds."""
+    columns = list(train.features.columns)
+    missing = [name for name in columns if name not in test.features.columns]
+    extra = [name for name in test.features.columns if name not in columns]
+    if missing or extra:
+        parts = [f"{_listed(missing)} only in X_train"] if missing else []
+        parts += [f"{_listed(extra)} only in X_test"] if extra else []
+        raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
+    if not columns:
+        raise InputError(f"{source}: has no feature columns")
+    kinds: dict[str, Kind] = {}
+    converted: tuple[dict[str, pd.Series], dict[str, pd.Series]] = ({}, {})
+    for name in columns:
+        label = f"{source}: column {name!r}"
+        kind = _kind([train.features[name], test.features[name]], label)
+        kinds[name] = kind
+        for part, table in zip(converted, (train, test), strict=True):
+            part[name] = _convert(table.features[name], kind)
+        if kind == "text" and (count := int(converted[0][name].nunique())) > MANY_CATEGORIES:
+            notes.append(f"column {name!r} has {count:,} distinct texts: if it identifies rows, leave it out")
+    if not any(column.notna().any() for column in converted[0].values()):
+        raise InputError(f"{source}: every feature value is missing")
+    x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
+    return Dataset(
+        source=source,
+        kinds=kinds,
+        train=Table(x_train, train.target),
+        test=Table(x_test, test.target),
+        digest=digest(x_train, train.target),
+        test_digest=digest(x_test, test.target),
+        notes=tuple(notes),
+        **rest,
+    )
+
+
+# Columns --------------------------------------------------------------------------------------------------------------
+
+
+def _kind(columns: Sequence[pd.Series], label: str) -> Kind:
+    """Return the kind of a feature, judged by its values in both tables."""
+    kinds = {kind for column in columns if (kind := _kind_of(column, label)) is not None}
+    if not kinds:
+        return "number"
+    if len(kinds) == 1:
+        return kinds.pop()
+    # Codes that happen to be all digits in one table are text all the same; a boolean among numbers is a mistake.
+    if "text" in kinds and "boolean" not in kinds:
+        return "text"
+    raise InputError(f"{label} mixes {' and '.join(sorted(kinds))} values; write it the same way in all rows")
+
+
+def _kind_of(column: pd.Series, label: str) -> Kind | None:
+    """Return the kind of one table's column, or None where all its values are missing."""
+    values = column.dropna()
+    if values.empty:
+        return None
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        values = values.astype(column.dtype.categories.dtype)
+    types = pd.api.types
+    if types.is_bool_dtype(values.dtype):
+        return "boolean"
+    if types.is_numeric_dtype(values.dtype) and not types.is_complex_dtype(values.dtype):
+        return "number"
+    if types.is_string_dtype(values.dtype) and values.dtype != object:
+        return "text"
+    if values.dtype == object:
+        found = set(values.map(type).unique())
+        if found <= {bool, np.bool_}:
+            return "boolean"
+        if found <= {int, float, Decimal, np.int64, np.float64}:
+            return "number"
+        if found <= {str, int, float, bool}:
+            return "text"
+    what = values.iloc[0].__class__.__name__ if values.dtype == object else str(values.dtype)
+    raise InputError(f"{label} holds {what} values; turn them into numbers, booleans or text first")
+
+
+def _convert(column: pd.Series, kind: Kind) -> pd.Series:
+    column = column.reset_index(drop=True)
+    if kind == "number":
+        return column.astype("float64")
+    if kind == "boolean":
+        values = column.astype(object)
+        if values.isna().any():
+            return values.where(values.notna(), np.nan)
+        return values.astype(bool)
+    values = column.astype(object)
+    return pd.Series(
+        [np.nan if missing else _text(value) for value, missing in zip(values, values.isna(), strict=True)],
+        dtype="str",
+        name=column.name,
+    )
+
+
+def _text(value: object) -> str:
+    """Return a category as text; a whole number reads the same whether or not its column has missing values."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _check_sizes(labels: NDArray[np.int64], label: str, fewest: int) -> None:
+    counts = np.bincount(labels, minlength=2)
+    rarer = int(np.argmin(counts))
+    if counts[rarer] < fewest:
+        raise InputError(
+            f"{label}: too few rows to split: {len(labels)} rows, of class {rarer} only {counts[rarer]};"
+            f" each class needs at least {fewest}"
+        )
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def _one_column(path: Path, notes: list[str]) -> pd.Series:
+    table = _read(path, notes)
+    if table.shape[1] != 1:
+        raise InputError(f"{path}: must have one column, the target; it has {_listed(table.columns)}")
+    return table.iloc[:, 0]
+
+
+def _read(path: Path, notes: list[str]) -> pd.DataFrame:
+    """Return a file's table, without the unnamed index column that pandas may have written."""
+    name = path.name.lower()
+    if not name.endswith(TABLE_SUFFIXES):
+        raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)}")
+    with _readable(path):
+        table = _read_parquet(path) if name.endswith((".parquet", ".pq")) else _read_csv(path)
+    if table.columns.empty:
+        raise InputError(f"{path}: has no columns")
+    if table.empty:
+        raise InputError(f"{path}: has a header but no rows")
+    if len(table.columns) > 1 and str(table.columns[0]) in ("", "Unnamed: 0"):
+        notes.append(f"{path.name}: its unnamed first column is taken for an index and left out")
+        table = table.iloc[:, 1:]
+    return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with _opener(path)() as stream:
+        head = stream.readline()
+        first = stream.readline()
+    if not head.strip():
+        raise InputError(
+            f"{path}: is empty" if not first.strip() else f"{path}: its first line is empty; it must name the columns"
+        )
+    if "\x00" in head:
+        raise InputError(f"{path}: is not a text file; expected comma-separated text")
+    header = next(csv.reader(io.StringIO(head)))
+    if len(header) == 1:
+        for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+            if separator in head:
+                raise InputError(f"{path}: its columns are separated by {word}; expected commas")
+    _check_unique(path, header)
+    with warnings.catch_warnings():
+        # A line with more fields than the header is a mistake to report, not data to drop.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(path, index_col=False, low_memory=False, encoding="utf-8-sig")
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet
+
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty")
+    _check_unique(path, pyarrow.parquet.read_schema(path).names)
+    table = pd.read_parquet(path).reset_index(drop=True)
+    table.columns = pd.Index([str(name) for name in table.columns])
+    return table
+
+
+def _opener(path: Path) -> Callable[[], io.TextIOBase]:
+    def open_text() -> io.TextIOBase:
+        if path.name.lower().endswith(".gz"):
+            import gzip
+
+            return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
+        return path.open(encoding="utf-8-sig", newline="")
+
+    return open_text
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever reading a file raises into one line that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except PermissionError:
+        raise InputError(f"{path}: permission denied; user {_user()} must be able to read it") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; expected a file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start} of its contents)") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: is empty") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as comma-separated text: {one_line(error, 200)}") from None
+    except MemoryError:
+        raise InputError(f"{path}: does not fit into memory") from None
+    except (OSError, ValueError, EOFError) as error:  # pyarrow's and zlib's errors are among these
+        raise InputError(f"{path}: cannot be read: {one_line(error, 200)}") from None
+
+
+def _check_unique(path: Path, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    if twice:
+        raise InputError(f"{path}: column {twice[0]!r} appears more than once; columns need names of their own")
+
+
+def _is_ignored(entry: Path) -> bool:
+    return entry.name.startswith(".") or entry.name.lower() in _IGNORED
+
+
+def _listed(names: Iterable[object], most: int = 8) -> str:
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (f", … ({len(texts)} in all)" if len(texts) > most else "")
+
+
+def _user() -> str:
+    import os
+
+    return str(os.getuid()) if hasattr(os, "getuid") else "running this"

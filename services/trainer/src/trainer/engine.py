@@ -1,0 +1,155 @@
+"""Runs independent tasks side by side, one process each. The seam at which a distributed engine could take its place.
+
+A task is a function of this package's modules, called with an item and with what all tasks share; both must be
+picklable. A task that fails, or whose process dies, does not disturb the others.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from trainer.errors import TrainerError
+from trainer.signals import interrupt, uninterrupted
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+#: How long a task may take to end its run after an interrupt, in seconds.
+GRACE = 20.0
+
+
+class TaskDiedError(TrainerError):
+    """A task's process ended without an answer: out of memory, most likely."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Item, Answer]):
+    """What came of one item: an answer, or an error."""
+
+    index: int
+    item: Item
+    answer: Answer | None = None
+    error: BaseException | None = None
+
+
+class Engine:
+    """A number of processes side by side; each task gets a fresh one, forked from a server that did the imports."""
+
+    def __init__(self, jobs: int, preload: Sequence[str] = ()) -> None:
+        self.jobs = jobs
+        self._preload = list(preload)
+        self._context: BaseContext | None = None
+
+    def warm_up(self) -> None:
+        """Begin the imports in the background, while the caller does something else."""
+        self._processes()
+
+    def map(
+        self, task: Callable[[Item, Any], Answer], items: Sequence[Item], shared: Any = None
+    ) -> Iterator[Outcome[Item, Answer]]:
+        """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
+
+        Args:
+            task: A module-level function.
+            items: The items, started in this order.
+            shared: What all tasks need; serialised once, however many there are.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C or a termination signal, when all tasks have ended.
+        """
+        context = self._processes()
+        with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+            path = Path(folder) / "shared.pickle"
+            path.write_bytes(pickle.dumps(shared, protocol=pickle.HIGHEST_PROTOCOL))
+            running: dict[Future[Answer], tuple[int, ProcessPoolExecutor]] = {}
+            waiting = list(enumerate(items))[::-1]
+            try:
+                while running or waiting:
+                    while waiting and len(running) < self.jobs:
+                        index, item = waiting.pop()
+                        # A pool of one for each task: a process that dies takes no other task with it.
+                        pool = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
+                        running[pool.submit(_call, task, item, path)] = (index, pool)
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        index, pool = running.pop(future)
+                        pool.shutdown()
+                        yield _outcome(index, items[index], future)
+            finally:
+                if running:
+                    with uninterrupted():
+                        self._end(running)
+
+    def _processes(self) -> BaseContext:
+        if self._context is None:
+            methods = multiprocessing.get_all_start_methods()
+            self._context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+            if "forkserver" in methods:
+                from multiprocessing import forkserver
+
+                self._context.set_forkserver_preload(self._preload)
+                forkserver.ensure_running()
+        return self._context
+
+    @staticmethod
+    def _end(running: dict[Future[Any], tuple[int, ProcessPoolExecutor]]) -> None:
+        """Ask the tasks' processes to end, give them time to tidy up, then insist."""
+        children = multiprocessing.active_children()
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.join(GRACE / max(len(children), 1))
+        for child in children:
+            if child.is_alive():
+                child.kill()
+        for _, pool in running.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def available_cpus() -> int:
+    """Return the number of processors this process may use, container limits included; at least 1."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        count = min(count, os.process_cpu_count() or count)
+    with suppress(OSError, ValueError):
+        # A container's limit is a share of time, which no affinity shows: "<quota> <period>" or "max <period>".
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            count = min(count, round(int(quota) / int(period)))
+    return max(count, 1)
+
+
+def _prepare() -> None:
+    """Set up a task's process: the parent alone answers to Ctrl-C, and passes it on as a termination signal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _call(task: Callable[[Any, Any], Any], item: Any, path: Path) -> Any:
+    try:
+        return task(item, pickle.loads(path.read_bytes()))  # noqa: S301 - written by the parent, in a folder of its own
+    except KeyboardInterrupt:
+        # The run is tidied up and nobody waits for an answer.
+        os._exit(130)
+
+
+def _outcome(index: int, item: Item, future: Future[Answer]) -> Outcome[Item, Answer]:
+    try:
+        return Outcome(index, item, answer=future.result())
+    except BrokenProcessPool:
+        died = TaskDiedError("its process died; the system may have run out of memory (try fewer --jobs)")
+        return Outcome(index, item, error=died)
+    except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+        return Outcome(index, item, error=error)

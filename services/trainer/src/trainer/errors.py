@@ -1,0 +1,36 @@
+"""What can go wrong, sorted by whose turn it is: the exit code tells input (2) from everything else (1)."""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """A failure that is reported as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(TrainerError):
+    """Something the user gave (data, parameters, a variants file) cannot be used; the message says what to change."""
+
+    exit_code = 2
+
+
+class TrackingError(TrainerError):
+    """The tracking server or store cannot be reached, refuses, or fails."""
+
+
+class SweepError(TrainerError):
+    """At least one variant of a sweep failed; the others are finished and reported."""
+
+
+def one_line(error: BaseException | str, limit: int = 500) -> str:
+    """Return an error's message as a single line of at most ``limit`` characters.
+
+    Args:
+        error: An exception, or a message.
+        limit: The longest line returned; what is cut is replaced by an ellipsis.
+    """
+    text = " ".join(str(error).split())
+    if not text:
+        text = type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

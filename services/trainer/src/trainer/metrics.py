@@ -1,0 +1,62 @@
+"""The figures a variant is judged by, and the choice of its decision threshold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: What ``evaluate`` returns, in the order in which it is shown.
+NAMES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
+
+
+def best_f1_threshold(target: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
+    """Return the threshold with the highest F1 when everything at or above it is called positive.
+
+    Of thresholds with the same F1 the highest is returned, which calls the fewest rows positive.
+
+    Args:
+        target: (rows,) classes, 0 and 1, of both kinds.
+        probability: (rows,) scores of the positive class.
+    """
+    order = np.argsort(-probability, kind="stable")
+    scores = probability[order]
+    true_positives = np.cumsum(target[order])
+    called_positive = np.arange(1, len(scores) + 1)
+    f1 = 2.0 * true_positives / (called_positive + true_positives[-1])
+    # A threshold cannot part rows of the same score: only the last row of each score is a candidate.
+    last = np.append(scores[1:] != scores[:-1], True)
+    return float(scores[last][np.argmax(f1[last])])
+
+
+def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], threshold: float) -> dict[str, float]:
+    """Return F1, precision and recall at the threshold, average precision, ROC AUC and log loss.
+
+    Args:
+        target: (rows,) classes, 0 and 1, of both kinds.
+        probability: (rows,) scores of the positive class.
+        threshold: Rows at or above it are called positive.
+
+    Returns:
+        The figures by name (see ``NAMES``); each is a share from 0 to 1, but the log loss, which is in nats.
+    """
+    from sklearn.metrics import (
+        average_precision_score,
+        log_loss,
+        precision_recall_fscore_support,
+        roc_auc_score,
+    )
+
+    called = probability >= threshold
+    precision, recall, f1, _ = precision_recall_fscore_support(target, called, average="binary", zero_division=0.0)
+    return {
+        "f1": float(f1),
+        "precision": float(precision),
+        "recall": float(recall),
+        "average_precision": float(average_precision_score(target, probability)),
+        "roc_auc": float(roc_auc_score(target, probability)),
+        "log_loss": float(log_loss(target, probability)),
+    }

@@ -1,0 +1,114 @@
+"""Prints what came of a command: results on standard output, remarks and progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.run import Result
+    from trainer.sweep import SweepResult
+
+_SHOWN = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
+_HEADS = {
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "average_precision": "AP",
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+}
+
+
+def note(text: str) -> None:
+    """Print a remark or a step of progress."""
+    print(f"trainer: {text}", file=sys.stderr, flush=True)
+
+
+def as_json(content: Mapping[str, Any]) -> None:
+    """Print a result for programs to read."""
+    print(json.dumps(content, indent=2))
+
+
+def run_content(result: Result) -> dict[str, Any]:
+    """Return a variant's result as plain values."""
+    return {
+        "name": result.name,
+        "status": "FINISHED" if result.error is None else "FAILED",
+        "run_id": result.run_id,
+        "url": result.url,
+        "model_uri": result.model_uri,
+        "overrides": dict(result.overrides),
+        "metrics": dict(result.metrics),
+        "iterations": result.iterations,
+        "seconds": dict(result.seconds),
+        "error": result.error,
+    }
+
+
+def sweep_content(sweep: SweepResult) -> dict[str, Any]:
+    """Return a sweep's result as plain values."""
+    return {
+        "run_id": sweep.run_id,
+        "url": sweep.url,
+        "best_run_id": sweep.best.run_id if sweep.best else None,
+        "variants": [run_content(result) for result in sweep.results],
+    }
+
+
+def show_run(result: Result, ui_command: str | None) -> None:
+    """Print a variant's figures, its run, and where to look at it."""
+    metrics = result.metrics
+    print(f"{result.name}")
+    for name in _SHOWN:
+        print(f"  {_HEADS[name]:<10} {metrics[name]:.4f}")
+    print(f"  {'threshold':<10} {metrics['threshold']:.4f}")
+    print(f"run    {result.run_id}")
+    print(f"model  {result.model_uri}")
+    _show_where(result.url, ui_command)
+
+
+def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
+    """Print the variants as a table, the best one first in mind, and where to look at them."""
+    rows = [_row(result, result is sweep.best) for result in sweep.results]
+    heads = ("", "variant", *(_HEADS[name] for name in _SHOWN), "run")
+    if sys.stdout.isatty():
+        _rich_table(heads, rows)
+    else:
+        widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+        for row in (heads, *rows):
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if sweep.best is not None:
+        print(f"best   {sweep.best.name} (run {sweep.best.run_id}), by average precision on the validation rows")
+    print(f"sweep  {sweep.run_id}")
+    _show_where(sweep.url, ui_command)
+
+
+def _row(result: Result, best: bool) -> tuple[str, ...]:
+    if result.error is not None:
+        return ("!", result.name, *("-" for _ in _SHOWN), "failed")
+    return ("*" if best else "", result.name, *(f"{result.metrics[name]:.4f}" for name in _SHOWN), str(result.run_id))
+
+
+def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        numeric = head in _HEADS.values()
+        # A run's id is there to be copied: the name gives way first.
+        table.add_column(head, justify="right" if numeric else "left", no_wrap=head == "run" or numeric)
+    for row in rows:
+        table.add_row(*row, style={"*": "bold green", "!": "red"}.get(row[0]))
+    Console(highlight=False).print(table)
+
+
+def _show_where(url: str | None, ui_command: str | None) -> None:
+    if url is not None:
+        print(f"look   {url}")
+    elif ui_command is not None:
+        print(f"look   {ui_command}")

@@ -1,0 +1,203 @@
+"""Trains one variant and tracks it as one run, from end to end."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer import fit, model, plots
+from trainer.data import Dataset, Table
+from trainer.errors import TrainerError
+from trainer.params import Variant
+from trainer.tracking import ActiveRun, Target, failure
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+#: The validation loss after each iteration; the figure that a search may prune by.
+HISTORY = "validation_log_loss"
+#: What variants are compared by: taken from the validation rows, so that the test rows decide nothing.
+SELECTION = "validation_average_precision"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the variants of a command have in common. Plain data: it travels to other processes."""
+
+    target: Target
+    seed: int = 42
+    validation_size: float = 0.2
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a variant: its run and figures, or the error that ended it."""
+
+    name: str
+    overrides: Mapping[str, Any]
+    run_id: str | None = None
+    url: str | None = None
+    model_uri: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    iterations: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def score(self) -> float:
+        """The figure by which variants are compared; higher is better."""
+        return self.metrics.get(SELECTION, float("-inf"))
+
+
+def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None) -> Result:
+    """Train a variant and track it.
+
+    Args:
+        variant: What to train.
+        dataset: What to train on.
+        plan: Where to track it, and what it has in common with others.
+        key: Identifies the run before it has an id.
+
+    Raises:
+        TrainerError: The fit or the tracking failed; the run is marked FAILED.
+    """
+    from mlflow.exceptions import MlflowException
+
+    clock = Clock()
+    tracking = plan.target.open()
+    try:
+        with tracking.run(variant.name, {**plan.tags}, parent=plan.parent, key=key) as run:
+            run.log_params(parameters(variant, dataset, plan))
+            run.log_inputs(inputs(dataset))
+            clock.lap("start")
+            fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+            clock.lap("fit")
+            run.log_history(HISTORY, fitted.loss)
+            clock.lap("history")
+            with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+                _log_files(run, Path(folder), variant, dataset, fitted, clock)
+                metrics = _log_model(run, Path(folder), dataset, fitted, clock)
+            run_id = run.run_id
+        clock.lap("end")
+    except MlflowException as error:
+        raise failure(error) from error
+    except MemoryError as error:
+        raise TrainerError("out of memory") from error
+    return Result(
+        name=variant.name,
+        overrides=variant.overrides,
+        run_id=run_id,
+        url=plan.target.run_url(run_id),
+        model_uri=f"runs:/{run_id}/{model.NAME}",
+        metrics=metrics,
+        iterations=fitted.iterations,
+        seconds=clock.laps,
+    )
+
+
+def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    """Return everything that determines the result, as the run's parameters."""
+    fitting, validation = fit.split(dataset, seed=plan.seed, validation_size=plan.validation_size)
+    return {
+        **fit.estimator(variant.params, plan.seed).get_params(),
+        "seed": plan.seed,
+        "validation_size": plan.validation_size,
+        **({} if dataset.test_size is None else {"test_size": dataset.test_size}),
+        "data": dataset.name,
+        "data_digest": dataset.digest,
+        "target": dataset.target,
+        "features": len(dataset.kinds),
+        "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
+        "rows_fit": fitting.rows,
+        "rows_validation": validation.rows,
+        "rows_test": dataset.test.rows,
+        "threshold_rule": "highest F1 on the validation rows",
+    }
+
+
+def inputs(dataset: Dataset) -> list[DatasetInput]:
+    """Return the training and the test table as MLflow's data set inputs."""
+    return [
+        _input(dataset, dataset.train, dataset.digest, "training"),
+        _input(dataset, dataset.test, dataset.test_digest, "testing"),
+    ]
+
+
+def _input(dataset: Dataset, table: Table, digest: str, context: str) -> DatasetInput:
+    from mlflow.entities import Dataset as Entity
+    from mlflow.entities import DatasetInput, InputTag
+
+    # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
+    types = {"number": "double", "boolean": "boolean", "text": "string"}
+    columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.kinds.items()]
+    columns.append({"name": dataset.target, "type": "long", "required": True})
+    source = {"tags": {"generator": dataset.source}} if dataset.generated else {"uri": dataset.source}
+    entity = Entity(
+        name=dataset.name,
+        digest=digest,
+        source_type="code" if dataset.generated else "local",
+        source=json.dumps(source),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps({"num_rows": table.rows, "num_elements": table.rows * len(columns)}),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", context)])
+
+
+class Clock:
+    """Measures the phases of a run, in seconds."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a phase."""
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 4)
+        self._last = now
+
+
+def _log_files(
+    run: ActiveRun, folder: Path, variant: Variant, dataset: Dataset, fitted: fit.Fitted, clock: Clock
+) -> None:
+    files = folder / "files"
+    plots.pr_curve(
+        files / "plots" / "pr_curve.png",
+        dataset.test.target,
+        fitted.probability,
+        fitted.threshold,
+        fitted.test,
+        variant.name,
+        f"{dataset.name}, {dataset.test.rows:,} test rows",
+    )
+    (files / "lightgbm_parameters.json").write_text(json.dumps(fitted.effective, indent=2) + "\n", encoding="utf-8")
+    clock.lap("picture")
+    run.log_files(files)
+    clock.lap("upload")
+
+
+def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitted, clock: Clock) -> dict[str, float]:
+    with run.model(model.NAME, fitted.params) as logged:
+        model.save(
+            fitted.model,
+            dataset,
+            folder / "model",
+            run_id=run.run_id,
+            model_id=logged.model_id,
+            location=logged.location,
+        )
+        clock.lap("model")
+        logged.upload(folder / "model")
+        test = {**fitted.test, "threshold": fitted.threshold, "iterations": float(fitted.iterations)}
+        validation = {f"validation_{name}": value for name, value in fitted.validation.items() if name != "log_loss"}
+        run.log_figures(test, model_id=logged.model_id, dataset_name=dataset.name, dataset_digest=dataset.test_digest)
+        run.log_figures(validation, model_id=logged.model_id, dataset_name=dataset.name, dataset_digest=dataset.digest)
+    clock.lap("model upload")
+    return {**test, **validation, HISTORY: fitted.validation["log_loss"]}

@@ -1,0 +1,32 @@
+"""What a sweep's processes run: one variant, from what the parent process hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer import run, tracking
+from trainer.data import Dataset
+from trainer.params import Variant
+
+
+@dataclass(frozen=True)
+class Item:
+    """One variant, the key by which its run can be found from outside, and its place among the sweep's variants."""
+
+    variant: Variant
+    key: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all variants of a sweep share."""
+
+    dataset: Dataset
+    plan: run.Plan
+
+
+def train(item: Item, shared: Shared) -> run.Result:
+    """Train and track a variant in this process."""
+    tracking.configure()
+    return run.train(item.variant, shared.dataset, shared.plan, item.key)
