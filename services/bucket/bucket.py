@@ -6,17 +6,22 @@ is a changed password.
 """
 
 import configparser
+import io
 import json
 import os
 import sys
 import time
+import zipfile
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from urllib.parse import urlsplit
 
 import urllib3
-from minio import Minio, MinioAdmin
-from minio.credentials import StaticProvider
-from minio.error import MinioAdminException, S3Error
+from minio import Minio
+from minio.credentials import Credentials
+from minio.error import S3Error
+from minio.signer import sign_v4_s3
 
 POLICY = "mlflow-server"
 
@@ -58,22 +63,45 @@ def wait_until_ready(client: Minio, seconds: float = 60.0) -> None:
 
 def create_bucket(client: Minio, bucket: str) -> None:
     """Creates the bucket unless it is there."""
-    if not client.bucket_exists(bucket):
-        client.make_bucket(bucket)
+    if not client.bucket_exists(bucket_name=bucket):
+        client.make_bucket(bucket_name=bucket)
 
 
-def create_identity(admin: MinioAdmin, bucket: str, access_key: str, secret_key: str) -> None:
-    """Creates the user, or sets its secret; gives it the policy, and no other."""
-    with NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(policy(bucket), file)
-        file.flush()
-        admin.policy_add(policy_name=POLICY, policy_file=file.name)
-    admin.user_add(access_key=access_key, secret_key=secret_key)
-    try:
-        admin.attach_policy(policies=[POLICY], user=access_key)
-    except MinioAdminException as error:
-        if "XMinioAdminPolicyChangeAlreadyApplied" not in str(error):
-            raise
+def identity_archive(bucket: str, access_key: str, secret_key: str) -> bytes:
+    """Returns the policy, the user and their connection as the archive that MinIO's identity import takes."""
+    assets = {
+        "policies": {POLICY: policy(bucket)},
+        "users": {access_key: {"secretKey": secret_key, "status": "enabled"}},
+        "user_mappings": {access_key: {"version": 1, "policy": POLICY}},
+    }
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, content in assets.items():
+            file.writestr(f"iam-assets/{name}.json", json.dumps(content))
+    return archive.getvalue()
+
+
+def create_identity(http: urllib3.PoolManager, endpoint: str, root: Credentials, archive: bytes) -> None:
+    """Imports the identity: creates what is not there, replaces what is.
+
+    The single calls of the admin API (add user, attach policy) would do as well, but each makes MinIO derive a key in 64 MiB of
+    memory, which it then keeps: an idle server of 170 MiB instead of 60.
+
+    Raises:
+        RuntimeError: MinIO refused a part of it; the message is MinIO's.
+    """
+    url = urlsplit(f"http://{endpoint}/minio/admin/v3/import-iam-v2")
+    now = datetime.now(UTC)
+    digest = sha256(archive).hexdigest()
+    headers = {"Host": url.netloc, "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"), "x-amz-content-sha256": digest}
+    signed = sign_v4_s3(
+        method="PUT", url=url, region="us-east-1", headers=headers, credentials=root, content_sha256=digest, date=now
+    )
+    response = http.request("PUT", url.geturl(), body=archive, headers=signed)
+    answer = json.loads(response.data or b"{}")
+    failed = {kind: entries for kind, entries in answer.get("failed", {}).items() if entries}
+    if response.status != 200 or failed:
+        raise RuntimeError(f"the identity was refused: {failed or answer.get('Message') or response.status}")
 
 
 def main() -> None:
@@ -85,16 +113,19 @@ def main() -> None:
     credentials.read(os.environ["AWS_SHARED_CREDENTIALS_FILE"])
     server = credentials["default"]
     # No retries inside the client: wait_until_ready polls, with a bound.
-    http = urllib3.PoolManager(retries=False, timeout=5)
+    http = urllib3.PoolManager(retries=False, timeout=10)
     client = Minio(endpoint=endpoint, access_key=root_user, secret_key=root_password, secure=False, http_client=http)
-    admin = MinioAdmin(endpoint=endpoint, credentials=StaticProvider(root_user, root_password), secure=False)
+    access_key, secret_key = server["aws_access_key_id"], server["aws_secret_access_key"]
     try:
         wait_until_ready(client)
         create_bucket(client, bucket)
-        create_identity(admin, bucket, server["aws_access_key_id"], server["aws_secret_access_key"])
-    except (urllib3.exceptions.HTTPError, S3Error, MinioAdminException, ValueError) as error:
+        create_identity(http, endpoint, Credentials(root_user, root_password), identity_archive(bucket, access_key, secret_key))
+        # As the server will: an identity that does not work should stop the start here, not the first upload.
+        as_server = Minio(endpoint=endpoint, access_key=access_key, secret_key=secret_key, secure=False, http_client=http)
+        next(iter(as_server.list_objects(bucket_name=bucket)), None)
+    except (urllib3.exceptions.HTTPError, S3Error, RuntimeError, ValueError) as error:
         sys.exit(f"bucket: error: {endpoint}: {error}")
-    print(f"bucket: {bucket} is there; {server['aws_access_key_id']} may create, read and list objects in it")
+    print(f"bucket: {bucket} is there; {access_key} may create, read and list objects in it")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ class TrainerError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message, limit=2_000))
+
 
 class InputError(TrainerError):
     """Something the user gave (data, parameters, a variants file) cannot be used; the message says what to change."""
@@ -30,7 +33,8 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
         error: An exception, or a message.
         limit: The longest line returned; what is cut is replaced by an ellipsis.
     """
-    text = " ".join(str(error).split())
+    # Messages quote files and servers, which may hold anything: nothing of it may steer the terminal.
+    text = "".join(letter if letter.isprintable() else "�" for letter in " ".join(str(error).split()))
     if not text:
         text = type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

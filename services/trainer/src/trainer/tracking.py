@@ -11,6 +11,7 @@ import logging
 import os
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ def configure(debug: bool = False) -> None:
         # MLflow and Alembic configure their loggers when they are imported or first used; this holds whatever they do.
         # What goes wrong is raised as well, and reported by the trainer.
         logging.disable(logging.ERROR)
+        warnings.simplefilter("ignore")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,278 @@
+"""Fixtures of the trainer's unit tests: small data, a SQLite store, a real MLflow server, and a proxy that misbehaves."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from trainer import cli, data, sessions, tracking
+from trainer.run import Plan
+
+REPOSITORY = Path(__file__).parents[3]
+SHOPPERS = REPOSITORY.parent / "shared" / "data" / "online_shoppers_intention.csv"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep the user's settings out of the tests, and one test's settings out of the next."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("TRAINER_", "MLFLOW_")):
+            monkeypatch.delenv(name)
+    tracking.configure()
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+
+
+@pytest.fixture
+def shoppers() -> Path:
+    """Return the real data set, where it is at hand."""
+    if not SHOPPERS.exists():
+        pytest.skip(f"{SHOPPERS} is not there")
+    return SHOPPERS
+
+
+@pytest.fixture(scope="session")
+def dataset() -> data.Dataset:
+    """Return a small data set with numbers, texts, booleans and gaps."""
+    return data.load(rows=900, seed=7)
+
+
+@pytest.fixture(scope="session")
+def table() -> pd.DataFrame:
+    """Return generated sessions as a raw table; tests copy it before they change it."""
+    return sessions.generate(600, seed=3)
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create the tables of a SQLite store once: it takes longer than a test does."""
+    folder = tmp_path_factory.mktemp("template")
+    tracking.connect(f"sqlite:///{folder}/mlflow.db", "warm-up")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, _template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change into an empty folder with an empty embedded store."""
+    shutil.copy(_template, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def target(workdir: Path) -> tracking.Target:
+    """Return an experiment in the embedded store."""
+    return tracking.connect(None, "unit")
+
+
+@pytest.fixture
+def plan(target: tracking.Target) -> Plan:
+    """Return a plan that tracks in the embedded store."""
+    return Plan(target, seed=5, tags={"colour": "green"})
+
+
+@dataclass
+class Answer:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The printed JSON."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> str:
+        """The one line that says what went wrong."""
+        lines = [line for line in self.err.splitlines() if line.startswith("trainer: error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        assert self.err.splitlines()[-1] == lines[0]
+        return lines[0].removeprefix("trainer: error: ")
+
+
+@pytest.fixture
+def trainer(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Return a function that runs the command line in this process."""
+
+    def run(*args: object) -> Answer:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(arg) for arg in args])
+        captured = capfd.readouterr()
+        return Answer(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def start_trainer(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRAINER_", "MLFLOW_"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "trainer.cli", *map(str, args)],
+        cwd=cwd,
+        env={**kept, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def start(workdir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a function that starts the command line in a process of its own, in the working directory."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*args: object, **environment: str) -> subprocess.Popen[str]:
+        started.append(start_trainer(*args, cwd=workdir, **environment))
+        return started[-1]
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> Iterator[str]:
+    """Return the address of a real MLflow server on SQLite, with proxied artifacts."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(_template, folder / "mlflow.db")
+    port = free_port()
+    environment = {
+        **os.environ,
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/mlflow.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/version", timeout=1).close()  # noqa: S310 - the address is ours
+            break
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the server did not start: {(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+    yield url
+    process.terminate()
+    process.wait(20)
+
+
+@dataclass
+class Proxy:
+    """Passes requests on to a server, and does to them what a test asks for.
+
+    ``fault`` is called with the method, the path and how many such requests there were before; it returns None (pass
+    on), "drop reply" (pass on, then hang up without the answer), "hang up" (do not pass on), or a status to answer with.
+    """
+
+    url: str = ""
+    fault: Callable[[str, str, int], str | int | None] = lambda _method, _path, _count: None
+    seen: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, method: str, part: str) -> int:
+        """Return how many requests of this method had ``part`` in their path."""
+        return sum(1 for seen_method, path in self.seen if seen_method == method and part in path)
+
+
+@pytest.fixture
+def proxy(server: str) -> Iterator[Proxy]:
+    """Return a proxy in front of the MLflow server."""
+    state = Proxy()
+    upstream = server.removeprefix("http://")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            path = self.path.partition("?")[0]
+            fault = state.fault(self.command, path, state.count(self.command, path))
+            state.seen.append((self.command, path))
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if fault == "hang up":
+                return self.hang_up()
+            if isinstance(fault, int):
+                return self.answer(fault, b"no", "text/plain")
+            connection = http.client.HTTPConnection(upstream, timeout=30)
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            connection.request(self.command, self.path, body, headers)
+            reply = connection.getresponse()
+            content = reply.read()
+            connection.close()
+            if fault == "drop reply":
+                return self.hang_up()
+            return self.answer(reply.status, content, reply.getheader("Content-Type") or "application/json")
+
+        def hang_up(self) -> None:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+        def answer(self, status: int, content: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - the base class calls these names
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener.daemon_threads = True
+    state.url = f"http://127.0.0.1:{listener.server_address[1]}"
+    threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True).start()
+    yield state
+    listener.shutdown()
+    listener.server_close()
+
+
+@pytest.fixture
+def four_files(tmp_path: Path, table: pd.DataFrame) -> Path:
+    """Return a folder as a Kedro pipeline leaves it."""
+    folder = tmp_path / "four"
+    folder.mkdir()
+    features, labels = table.drop(columns=sessions.TARGET), table[[sessions.TARGET]]
+    held_out = np.arange(len(table)) % 5 == 0
+    for part, rows in (("train", ~held_out), ("test", held_out)):
+        features[rows].to_csv(folder / f"X_{part}.csv", index=False)
+        labels[rows].to_csv(folder / f"y_{part}.csv", index=False)
+    return folder

@@ -1,0 +1,241 @@
+"""One variant from end to end, in the embedded store: what is logged can be read back and used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import mlflow.artifacts
+import mlflow.pyfunc
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from trainer import data, fit, params, run, sessions
+from trainer.errors import TrainerError
+
+SMALL: dict[str, params.Value] = {"n_estimators": 12, "num_leaves": 8}
+
+
+@pytest.fixture
+def variant() -> params.Variant:
+    return params.variant(SMALL)
+
+
+@pytest.fixture
+def result(variant: params.Variant, dataset: data.Dataset, plan: run.Plan) -> run.Result:
+    return run.train(variant, dataset, plan)
+
+
+@pytest.fixture
+def client(plan: run.Plan) -> MlflowClient:
+    mlflow.set_tracking_uri(plan.target.uri)
+    return MlflowClient(plan.target.uri)
+
+
+def test_run_is_finished_and_readable(
+    result: run.Result, client: MlflowClient, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
+) -> None:
+    tracked = client.get_run(str(result.run_id))
+    assert tracked.info.status == "FINISHED"
+    assert tracked.info.run_name == "n_estimators=12 num_leaves=8"
+    assert tracked.data.tags["colour"] == "green"
+    fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+    for name, value in fitted.test.items():
+        assert tracked.data.metrics[name] == value
+    assert tracked.data.metrics["threshold"] == fitted.threshold
+    assert tracked.data.metrics["validation_average_precision"] == fitted.validation["average_precision"]
+    assert result.metrics == pytest.approx(
+        {**tracked.data.metrics, "validation_log_loss": fitted.validation["log_loss"]}
+    )
+
+
+def test_history_is_read_back_iteration_by_iteration(
+    result: run.Result, client: MlflowClient, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
+) -> None:
+    history = client.get_metric_history(str(result.run_id), "validation_log_loss")
+    assert [point.step for point in history] == list(range(1, 13))
+    fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+    assert [point.value for point in history] == fitted.loss
+
+
+def test_long_history_is_logged_completely(dataset: data.Dataset, plan: run.Plan, client: MlflowClient) -> None:
+    result = run.train(params.variant({"n_estimators": 1_203, "num_leaves": 2}), dataset, plan)
+    history = client.get_metric_history(str(result.run_id), "validation_log_loss")
+    assert sorted(point.step for point in history) == list(range(1, 1_204))
+
+
+def test_all_parameters_are_logged(result: run.Result, client: MlflowClient, dataset: data.Dataset) -> None:
+    logged = client.get_run(str(result.run_id)).data.params
+    assert set(logged) >= {parameter.name for parameter in params.PARAMETERS} | set(params.FIXED)
+    expected = {
+        "n_estimators": "12",
+        "num_leaves": "8",
+        "max_depth": "12",
+        "learning_rate": "0.1",
+        "random_state": "5",
+        "seed": "5",
+        "validation_size": "0.2",
+        "test_size": "0.2",
+        "target": "purchase",
+        "data": "generated-sessions",
+        "data_digest": dataset.digest,
+        "rows_test": str(dataset.test.rows),
+        "n_jobs": "1",
+    }
+    assert {name: logged[name] for name in expected} == expected
+    assert int(logged["rows_fit"]) + int(logged["rows_validation"]) == dataset.train.rows
+
+
+def test_data_sets_are_inputs_of_the_run(result: run.Result, client: MlflowClient, dataset: data.Dataset) -> None:
+    inputs = client.get_run(str(result.run_id)).inputs.dataset_inputs
+    found = {entry.tags[0].value: entry.dataset for entry in inputs}
+    assert set(found) == {"training", "testing"}
+    assert found["training"].digest == dataset.digest
+    assert found["testing"].digest == dataset.test_digest
+    assert json.loads(found["training"].profile)["num_rows"] == dataset.train.rows
+    assert json.loads(found["testing"].profile)["num_rows"] == dataset.test.rows
+    assert mlflow.data.get_source(found["training"]) is not None
+
+
+def test_artifacts_are_the_picture_and_the_effective_parameters(result: run.Result, client: MlflowClient) -> None:
+    run_id = str(result.run_id)
+    picture = Image.open(client.download_artifacts(run_id, "plots/pr_curve.png"))
+    picture.load()
+    assert picture.size == (1200, 900)
+    effective = json.loads(Path(client.download_artifacts(run_id, "lightgbm_parameters.json")).read_text())
+    assert effective["num_leaves"] == "8"
+
+
+def test_model_loads_both_ways_and_predicts_alike(
+    result: run.Result, client: MlflowClient, dataset: data.Dataset, tmp_path: Path
+) -> None:
+    sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
+    expected = fit.fit(params.variant(SMALL).params, dataset, seed=5, validation_size=0.2).probability
+    np.testing.assert_array_equal(sk.predict_proba(dataset.test.features)[:, 1], expected)
+    np.testing.assert_array_equal(sk.predict(dataset.test.features), pyfunc.predict(dataset.test.features))
+    # A table that another program reads from a file: integers, booleans, gaps, other rows.
+    raw = sessions.generate(200, seed=77)
+    raw.to_csv(tmp_path / "raw.csv", index=False)
+    read = pd.read_csv(tmp_path / "raw.csv").drop(columns="purchase")
+    assert read["product_pages"].dtype == np.int64
+    np.testing.assert_array_equal(pyfunc.predict(read), sk.predict(read))
+    assert 0 < pyfunc.predict(read).sum() < 200
+
+
+def test_model_accepts_gaps_and_unseen_categories(result: run.Result, client: MlflowClient) -> None:
+    sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
+    rows = sessions.generate(30, seed=78).drop(columns="purchase")
+    rows = rows.astype({"product_pages": "float64", "weekend": object})
+    rows.loc[0, ["month", "device"]] = None
+    rows.loc[1, "month"] = "Smarch"
+    rows.loc[2, ["product_pages", "page_value"]] = np.nan
+    rows.loc[3, "weekend"] = None
+    np.testing.assert_array_equal(pyfunc.predict(rows), sk.predict(rows))
+    # A column of numbers that happen to be whole, as a short CSV file gives it.
+    whole = rows.assign(page_value=7)
+    np.testing.assert_array_equal(pyfunc.predict(whole), sk.predict(whole))
+
+
+def test_model_without_a_column_says_which(result: run.Result, client: MlflowClient) -> None:
+    rows = sessions.generate(3, seed=1).drop(columns=["purchase", "month"])
+    with pytest.raises(mlflow.exceptions.MlflowException, match="month"):
+        mlflow.pyfunc.load_model(result.model_uri).predict(rows)
+
+
+def test_model_carries_signature_example_and_pinned_requirements(
+    result: run.Result, client: MlflowClient, dataset: data.Dataset
+) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(result.model_uri))
+    pinned = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
+    assert {"mlflow", "lightgbm", "scikit-learn", "skops", "pandas", "numpy"} <= set(pinned)
+    assert all(importlib.metadata.version(name) == version for name, version in pinned.items())
+    info = mlflow.models.get_model_info(result.model_uri)
+    assert info.signature.inputs.input_names() == list(dataset.kinds)
+    assert info.metadata["columns"] == dataset.kinds
+    model = mlflow.pyfunc.load_model(result.model_uri)
+    pd.testing.assert_frame_equal(model.input_example, dataset.train.features.head(5), check_dtype=False)
+    assert len(model.predict(model.input_example)) == 5
+    assert (folder / "serving_input_example.json").exists()
+
+
+def test_model_loads_without_this_package(result: run.Result, client: MlflowClient, workdir: Path) -> None:
+    folder = mlflow.artifacts.download_artifacts(result.model_uri)
+    code = (
+        "import sys; sys.modules['trainer'] = None\n"
+        f"import mlflow; model = mlflow.pyfunc.load_model({folder!r}); print(list(model.predict(model.input_example)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    model = mlflow.pyfunc.load_model(result.model_uri)
+    assert done.stdout.strip() == str(list(model.predict(model.input_example)))
+
+
+def test_model_is_ready_and_carries_the_figures(result: run.Result, client: MlflowClient, plan: run.Plan) -> None:
+    (model,) = client.search_logged_models([plan.target.experiment_id])
+    assert str(model.status) == "READY"
+    assert model.source_run_id == result.run_id
+    assert {metric.key: metric.value for metric in model.metrics}["f1"] == result.metrics["f1"]
+    assert client.get_run(str(result.run_id)).outputs.model_outputs[0].model_id == model.model_id
+
+
+def test_failure_half_way_marks_the_run_failed_with_its_reason(
+    variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: MlflowClient, workdir: Path
+) -> None:
+    # A file where the artifacts' folder should be.
+    (workdir / "mlartifacts").write_text("")
+    with pytest.raises(TrainerError):
+        run.train(variant, dataset, plan)
+    (failed,) = client.search_runs([plan.target.experiment_id])
+    assert failed.info.status == "FAILED"
+    assert "mlartifacts" in failed.data.tags["failure_reason"]
+
+
+def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: run.Plan, client: MlflowClient) -> None:
+    broken = params.Variant("broken", {**params.complete(), "max_bin": -7})
+    with pytest.raises(TrainerError, match="LightGBM refuses"):
+        run.train(broken, dataset, plan)
+    (failed,) = client.search_runs([plan.target.experiment_id])
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["failure_reason"].startswith("LightGBM refuses")
+
+
+def test_failed_model_upload_leaves_no_model_pending(
+    variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: MlflowClient, workdir: Path
+) -> None:
+    if os.getuid() == 0:
+        location = workdir / "mlartifacts" / "unit"
+        location.mkdir(parents=True)
+        (location / "models").write_text("")
+    with pytest.raises(TrainerError):
+        run.train(variant, dataset, plan)
+    (failed,) = client.search_runs([plan.target.experiment_id])
+    (model,) = client.search_logged_models([plan.target.experiment_id])
+    assert failed.info.status == "FAILED"
+    assert str(model.status) == "FAILED"
+
+
+def test_same_variant_twice_has_the_same_metrics(
+    result: run.Result, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
+) -> None:
+    again = run.train(variant, dataset, plan)
+    assert again.run_id != result.run_id
+    assert again.metrics == result.metrics
+
+
+def test_other_data_is_another_input(
+    result: run.Result, variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: MlflowClient
+) -> None:
+    other = replace(dataset, digest="0" * 32)
+    again = run.train(variant, other, plan)
+    digests = {
+        client.get_run(str(run_id)).inputs.dataset_inputs[0].dataset.digest for run_id in (result.run_id, again.run_id)
+    }
+    assert len(digests) == 2

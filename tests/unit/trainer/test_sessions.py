@@ -1,0 +1,34 @@
+"""The generated web-shop sessions."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from trainer import sessions
+
+
+def test_same_seed_gives_the_same_sessions() -> None:
+    pd.testing.assert_frame_equal(sessions.generate(500, seed=1), sessions.generate(500, seed=1))
+
+
+def test_other_seed_gives_other_sessions() -> None:
+    assert not sessions.generate(500, seed=1).equals(sessions.generate(500, seed=2))
+
+
+@pytest.mark.parametrize("seed", [0, 42])
+def test_sessions_look_like_a_shop(seed: int) -> None:
+    table = sessions.generate(seed=seed)
+    assert len(table) == 12_000
+    assert 0.14 < table[sessions.TARGET].mean() < 0.17
+    assert set(table[sessions.TARGET].unique()) == {0, 1}
+    assert table["bounce_rate"].between(0, 0.2).all()
+    assert (table["bounce_rate"] <= table["exit_rate"] + 1e-5).all()
+    assert (table["product_pages"] >= 1).all()
+    assert 0.01 < table["traffic_source"].isna().mean() < 0.03
+    assert 0.10 < table["month"].eq("Nov").mean() < 0.22
+    buys = table.groupby(sessions.TARGET)[["page_value", "exit_rate", "product_pages"]].mean()
+    assert buys.loc[1, "page_value"] > 3 * buys.loc[0, "page_value"]
+    assert buys.loc[1, "exit_rate"] < buys.loc[0, "exit_rate"]
+    assert buys.loc[1, "product_pages"] > buys.loc[0, "product_pages"]
+    by_month = table.groupby("month")[sessions.TARGET].mean()
+    assert by_month["Nov"] > by_month["Feb"] + 0.05

@@ -1,0 +1,144 @@
+"""Sweeps: variants from a file, nested runs, independence of the number of jobs, failures."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from trainer import data, params, sweep
+from trainer.engine import Engine
+from trainer.errors import InputError
+from trainer.run import Plan
+
+BASE: dict[str, params.Value] = {"num_leaves": 6, "n_estimators": 8}
+
+
+def variants(*overrides: dict[str, params.Value]) -> list[params.Variant]:
+    return [params.variant(some, BASE) for some in overrides]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "variants.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# Variants -------------------------------------------------------------------------------------------------------------
+
+
+def test_standard_variants_are_the_documented_ones() -> None:
+    made = sweep.standard_variants({"num_leaves": 31})
+    assert [(v.params["n_estimators"], v.params["learning_rate"]) for v in made] == [
+        (200, 0.05),
+        (500, 0.025),
+        (1000, 0.01),
+    ]
+    assert all(v.params["num_leaves"] == 31 and v.params["max_depth"] == 12 for v in made)
+    assert made[1].name == "n_estimators=500 learning_rate=0.025"
+
+
+def test_variants_are_read_from_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "- n_estimators: 5\n  name: few trees\n- {learning_rate: 0.5, is_unbalance: true}\n- {}\n")
+    few, fast, plain = sweep.load_variants(path, BASE)
+    assert (few.name, few.params["n_estimators"], few.params["num_leaves"]) == ("few trees", 5, 6)
+    assert fast.name == "learning_rate=0.5 is_unbalance=true"
+    assert fast.params["n_estimators"] == 8
+    assert plain.name == "baseline"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["nothing", "list of variants"]),
+        ("[]", ["lists no variants"]),
+        ("n_estimators: 5", ["a mapping", "starting with '- '"]),
+        ("- 5", ["item 1", "a number"]),
+        ("- {n_estimators: 5}\n- [1]", ["item 2", "a list"]),
+        ("- {n_estimators: 5}\n- {num_leafs: 5}", ["item 2", "num_leafs", "did you mean 'num_leaves'"]),
+        ("- {num_leaves: 1}", ["item 1", "num_leaves", "from 2 to 131072"]),
+        ("- {num_leaves: yes}", ["item 1", "num_leaves", "true"]),
+        ("- {n_estimators: [1, 2]}", ["item 1", "n_estimators", "[1, 2]"]),
+        ("- {n_estimators: 5}\n- {n_estimators: 5}", ["item 2", "same variant as item 1"]),
+        ("- {name: [x]}", ["item 1", "name"]),
+        ("- {is_unbalance: true, scale_pos_weight: 2}", ["item 1", "only one of them"]),
+        ("- {a: b", ["line", "not valid YAML"]),
+        ("- !!python/object:os.system {}", ["not valid YAML"]),
+    ],
+)
+def test_bad_file_is_refused_with_place_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as refused:
+        sweep.load_variants(path, {})
+    for word in [str(path), *words]:
+        assert word in str(refused.value)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        sweep.load_variants(tmp_path / "none.yaml", {})
+
+
+# Runs -----------------------------------------------------------------------------------------------------------------
+
+
+def test_sweep_is_a_parent_with_nested_children(dataset: data.Dataset, plan: Plan) -> None:
+    seen: list[int] = []
+    done = sweep.run(
+        variants({}, {"learning_rate": 0.3}, {"learning_rate": 0.01}),
+        dataset,
+        plan,
+        Engine(2),
+        on_result=lambda _result, count: seen.append(count),
+    )
+    client = MlflowClient(plan.target.uri)
+    runs = {run.info.run_id: run for run in client.search_runs([plan.target.experiment_id])}
+    parent = runs.pop(done.run_id)
+    assert seen == [1, 2, 3]
+    assert [result.run_id for result in done.results] == [
+        next(run_id for run_id, run in runs.items() if run.info.run_name == name)
+        for name in ("baseline", "learning_rate=0.3", "learning_rate=0.01")
+    ]
+    assert all(run.data.tags["mlflow.parentRunId"] == done.run_id for run in runs.values())
+    assert {run.info.status for run in [parent, *runs.values()]} == {"FINISHED"}
+    best = max(runs.values(), key=lambda run: run.data.metrics["validation_average_precision"])
+    assert done.best is not None
+    assert done.best.run_id == best.info.run_id == parent.data.tags["trainer.best_run_id"]
+    assert parent.data.metrics["f1"] == best.data.metrics["f1"]
+    assert parent.data.params["num_leaves"] == "6"
+    assert "learning_rate" not in parent.data.params
+    with Path(client.download_artifacts(done.run_id, "variants.csv")).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["run_id"] for row in rows] == [result.run_id for result in done.results]
+    assert [row["learning_rate"] for row in rows] == ["", "0.3", "0.01"]
+    assert float(rows[1]["f1"]) == runs[rows[1]["run_id"]].data.metrics["f1"]
+
+
+def test_results_do_not_depend_on_the_number_of_jobs(dataset: data.Dataset, plan: Plan) -> None:
+    chosen = variants({}, {"learning_rate": 0.3}, {"colsample_bytree": 0.5})
+    one, two = (sweep.run(chosen, dataset, plan, Engine(jobs)) for jobs in (1, 2))
+    assert [result.metrics for result in one.results] == [result.metrics for result in two.results]
+
+
+def test_many_processes_may_write_to_one_sqlite_file(dataset: data.Dataset, plan: Plan) -> None:
+    done = sweep.run(variants(*({"learning_rate": n / 100} for n in range(1, 9))), dataset, plan, Engine(8))
+    assert len({result.run_id for result in done.results}) == 8
+
+
+def test_failed_variant_is_reported_and_the_others_finish(dataset: data.Dataset, plan: Plan) -> None:
+    broken = params.Variant("broken", {**params.complete(BASE), "max_bin": -7}, {"max_bin": -7})
+    with pytest.raises(sweep.SweepFailedError) as error:
+        sweep.run([broken, *variants({}, {"learning_rate": 0.3})], dataset, plan, Engine(2))
+    assert "1 of 3 variants failed; broken: LightGBM refuses" in str(error.value)
+    done = error.value.result
+    assert [result.error is None for result in done.results] == [False, True, True]
+    client = MlflowClient(plan.target.uri)
+    status = {run.info.run_name: run.info.status for run in client.search_runs([plan.target.experiment_id])}
+    assert status == {"broken": "FAILED", "baseline": "FINISHED", "learning_rate=0.3": "FINISHED", "sweep": "FAILED"}
+    parent = client.get_run(done.run_id)
+    assert "broken" in parent.data.tags["failure_reason"]
+    assert parent.data.metrics["f1"] == done.best.metrics["f1"]  # type: ignore[union-attr]
+    table = Path(client.download_artifacts(done.run_id, "variants.csv")).read_text()
+    assert "broken" in table
+    assert "FAILED" in table

@@ -1,0 +1,230 @@
+"""Waiting, refusals, lost replies, failures half-way: a real MLflow server, behind a proxy that misbehaves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow.sklearn
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from trainer import data, params, run, sweep, tracking
+from trainer.engine import Engine
+from trainer.errors import TrackingError
+
+from .conftest import Proxy, free_port
+
+Trainer = Callable[..., Any]
+SMALL: dict[str, params.Value] = {"n_estimators": 8, "num_leaves": 6}
+
+
+@pytest.fixture
+def experiment(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry without the pauses that real networks need."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+
+
+def train(url: str, experiment: str, dataset: data.Dataset) -> run.Result:
+    target = tracking.connect(url, experiment, wait=5)
+    return run.train(params.variant(SMALL), dataset, run.Plan(target, seed=5))
+
+
+def all_runs(server: str, experiment: str) -> list[Any]:
+    client = MlflowClient(server)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    return list(client.search_runs([found.experiment_id]))
+
+
+def all_models(server: str, experiment: str) -> list[Any]:
+    client = MlflowClient(server)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    return list(client.search_logged_models([found.experiment_id]))
+
+
+# A server that is there -----------------------------------------------------------------------------------------------
+
+
+def test_run_is_tracked_through_the_server(server: str, experiment: str, dataset: data.Dataset) -> None:
+    result = train(server, experiment, dataset)
+    (tracked,) = all_runs(server, experiment)
+    assert tracked.info.status == "FINISHED"
+    assert tracked.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert result.url == f"{server}/#/experiments/{tracked.info.experiment_id}/runs/{result.run_id}"
+    mlflow.set_tracking_uri(server)
+    model = mlflow.sklearn.load_model(result.model_uri)
+    assert np.isfinite(model.predict_proba(dataset.test.features)).all()
+
+
+def test_a_run_takes_few_requests(proxy: Proxy, experiment: str, dataset: data.Dataset) -> None:
+    train(proxy.url, experiment, dataset)
+    assert proxy.count("POST", "/runs/create") == 1
+    assert proxy.count("POST", "/runs/log-batch") == 4
+    assert sum(1 for method, _ in proxy.seen if method == "PUT") == 9
+    assert len(proxy.seen) <= 24
+
+
+def test_sweep_is_tracked_through_the_server(server: str, experiment: str, dataset: data.Dataset) -> None:
+    plan = run.Plan(tracking.connect(server, experiment), seed=5)
+    chosen = [params.variant({"learning_rate": rate}, SMALL) for rate in (0.1, 0.2)]
+    done = sweep.run(chosen, dataset, plan, Engine(2))
+    assert len(all_runs(server, experiment)) == 3
+    assert done.url is not None
+    assert done.url.startswith(server)
+
+
+def test_link_uses_the_address_of_the_ui(server: str, experiment: str) -> None:
+    target = tracking.connect(server, experiment, ui_url="https://user:secret@ml.example.com/")
+    assert target.run_url("abc") == f"https://ml.example.com/#/experiments/{target.experiment_id}/runs/abc"
+
+
+def test_two_commands_may_create_the_experiment_at_once(server: str, experiment: str) -> None:
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(tracking.connect(server, experiment).experiment_id))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_deleted_experiment_is_reported(server: str, experiment: str) -> None:
+    target = tracking.connect(server, experiment)
+    MlflowClient(server).delete_experiment(target.experiment_id)
+    with pytest.raises(TrackingError, match="is deleted; restore it"):
+        tracking.connect(server, experiment)
+
+
+# A server that is not there, or refuses -------------------------------------------------------------------------------
+
+
+def test_unreachable_server_is_one_line(trainer: Trainer, workdir: Path) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    answer = trainer("--tracking-uri", uri, "--wait", "0.3")
+    assert answer.code == 1
+    assert answer.error == f"cannot reach {uri} after 0.3 s (--wait): connection refused"
+
+
+def test_unknown_host_is_one_line(trainer: Trainer, workdir: Path) -> None:
+    answer = trainer("--tracking-uri", "http://no-such-host.invalid:5000", "--wait", "0")
+    assert answer.code == 1
+    assert "no-such-host.invalid" in answer.error
+
+
+@pytest.mark.parametrize("uri", ["http://", "nonsense://x", "http://127.0.0.1:99999", "sqlite:////proc/none/x.db"])
+def test_impossible_uri_is_one_line(trainer: Trainer, workdir: Path, uri: str) -> None:
+    answer = trainer("--tracking-uri", uri, "--wait", "0")
+    assert answer.code == 1
+    assert answer.error
+
+
+def test_password_in_the_uri_is_not_shown(trainer: Trainer, workdir: Path) -> None:
+    answer = trainer("--tracking-uri", f"http://me:hush@127.0.0.1:{free_port()}", "--wait", "0")
+    assert answer.code == 1
+    assert "hush" not in answer.err
+
+
+def test_server_that_comes_up_late_is_waited_for(proxy: Proxy, experiment: str) -> None:
+    proxy.fault = lambda _method, _path, count: "hang up" if count < 2 else None
+    tracking.connect(proxy.url, experiment, wait=20)
+    assert proxy.count("GET", "get-by-name") >= 3
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, ["refuses", "401", "MLFLOW_TRACKING_USERNAME"]), (403, ["refuses", "403"]), (404, [])]
+)
+def test_refusal_is_reported_at_once(proxy: Proxy, experiment: str, status: int, words: list[str]) -> None:
+    proxy.fault = lambda _method, _path, _count: status
+    with pytest.raises(TrackingError) as refused:
+        tracking.connect(proxy.url, experiment, wait=60)
+    assert len(proxy.seen) == 1
+    for word in [proxy.url, *words]:
+        assert word in str(refused.value)
+
+
+def test_refused_host_name_is_reported_with_the_remedy(server: str, experiment: str) -> None:
+    # The server allows 127.0.0.1, and no other name of this machine.
+    uri = server.replace("127.0.0.1", "127.0.0.2.nip.invalid")
+    with pytest.raises(TrackingError):
+        tracking.connect(uri, experiment, wait=0)
+    error = mlflow.exceptions.MlflowException(
+        "API request to endpoint /x failed with error code 403 != 200. Response body: 'Invalid Host header - x'"
+    )
+    assert "MLFLOW_SERVER_ALLOWED_HOSTS" in str(tracking.failure(error))
+
+
+def test_server_that_keeps_failing_is_given_up_on(proxy: Proxy, experiment: str) -> None:
+    proxy.fault = lambda _method, _path, _count: 503
+    with pytest.raises(TrackingError, match="server errors"):
+        tracking.connect(proxy.url, experiment, wait=0.5)
+
+
+# Lost replies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["drop reply", "hang up", 503])
+@pytest.mark.parametrize(
+    "part",
+    ["/runs/create", "/logged-models", "/runs/outputs", "/runs/log-inputs", "/runs/update", "/experiments/create"],
+)
+def test_run_is_tracked_once_though_a_request_fails(
+    server: str, proxy: Proxy, experiment: str, dataset: data.Dataset, part: str, fault: str | int
+) -> None:
+    proxy.fault = lambda method, path, count: fault if method == "POST" and path.endswith(part) and not count else None
+    result = train(proxy.url, experiment, dataset)
+    assert proxy.count("POST", part) >= 1
+    (tracked,) = all_runs(server, experiment)
+    (model,) = all_models(server, experiment)
+    assert tracked.info.status == "FINISHED"
+    assert tracked.info.run_id == result.run_id
+    assert str(model.status) == "READY"
+    assert [output.model_id for output in tracked.outputs.model_outputs] == [model.model_id]
+    assert len(tracked.inputs.dataset_inputs) == 2
+
+
+def test_every_request_may_fail_once(server: str, proxy: Proxy, experiment: str, dataset: data.Dataset) -> None:
+    proxy.fault = lambda _method, _path, count: "drop reply" if not count else None
+    result = train(proxy.url, experiment, dataset)
+    (tracked,) = all_runs(server, experiment)
+    assert tracked.info.status == "FINISHED"
+    assert len(all_models(server, experiment)) == 1
+    history = MlflowClient(server).get_metric_history(str(result.run_id), "validation_log_loss")
+    assert [point.step for point in history] == list(range(1, 9))
+
+
+def test_failed_upload_marks_the_run_failed(server: str, proxy: Proxy, experiment: str, dataset: data.Dataset) -> None:
+    proxy.fault = lambda method, path, _count: 507 if method == "PUT" and "model.skops" in path else None
+    with pytest.raises(TrackingError):
+        train(proxy.url, experiment, dataset)
+    (tracked,) = all_runs(server, experiment)
+    (model,) = all_models(server, experiment)
+    assert tracked.info.status == "FAILED"
+    assert "507" in tracked.data.tags["failure_reason"]
+    assert str(model.status) == "FAILED"
+
+
+def test_server_gone_for_good_is_said_so(proxy: Proxy, experiment: str, dataset: data.Dataset) -> None:
+    gone = False
+
+    def fault(_method: str, path: str, _count: int) -> str | None:
+        nonlocal gone
+        gone = gone or "log-inputs" in path
+        return "hang up" if gone else None
+
+    proxy.fault = fault
+    with pytest.raises(TrackingError, match=r"no longer answers: run [0-9a-f]{32} could not be ended"):
+        train(proxy.url, experiment, dataset)
