@@ -1,8 +1,8 @@
 """Creates the bucket, and the one identity that may use it: the MLflow server's.
 
-The identity can create, read and list objects in this bucket and nothing else: what Google's roles Storage Object Creator and Storage
-Object Viewer allow. It can delete nothing and sees no other bucket. Everything here can be repeated at each start; a changed secret
-is a changed password.
+The identity can create, read and list objects in this bucket and nothing else: what Google's roles Storage Object
+Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Everything here can be repeated
+at each start; a changed secret is a changed password.
 """
 
 import configparser
@@ -84,8 +84,8 @@ def identity_archive(bucket: str, access_key: str, secret_key: str) -> bytes:
 def create_identity(http: urllib3.PoolManager, endpoint: str, root: Credentials, archive: bytes) -> None:
     """Imports the identity: creates what is not there, replaces what is.
 
-    The single calls of the admin API (add user, attach policy) would do as well, but each makes MinIO derive a key in 64 MiB of
-    memory, which it then keeps: an idle server of 170 MiB instead of 60.
+    The single calls of the admin API (add user, attach policy) would do as well, but each makes MinIO derive a key in
+    64 MiB of memory, which it then keeps: an idle server of 170 MiB instead of 60.
 
     Raises:
         RuntimeError: MinIO refused a part of it; the message is MinIO's.
@@ -119,9 +119,13 @@ def main() -> None:
     try:
         wait_until_ready(client)
         create_bucket(client, bucket)
-        create_identity(http, endpoint, Credentials(root_user, root_password), identity_archive(bucket, access_key, secret_key))
+        create_identity(
+            http, endpoint, Credentials(root_user, root_password), identity_archive(bucket, access_key, secret_key)
+        )
         # As the server will: an identity that does not work should stop the start here, not the first upload.
-        as_server = Minio(endpoint=endpoint, access_key=access_key, secret_key=secret_key, secure=False, http_client=http)
+        as_server = Minio(
+            endpoint=endpoint, access_key=access_key, secret_key=secret_key, secure=False, http_client=http
+        )
         next(iter(as_server.list_objects(bucket_name=bucket)), None)
     except (urllib3.exceptions.HTTPError, S3Error, RuntimeError, ValueError) as error:
         sys.exit(f"bucket: error: {endpoint}: {error}")

@@ -1,7 +1,7 @@
 """The backend store's address, and a connection to it.
 
-libpq reads where the database is from its own variables (PGHOST, PGPORT, PGUSER, PGDATABASE, PGSSLMODE, PGSSLROOTCERT), so the
-address here is empty and no password is in a command line, in a log or in `docker inspect`.
+libpq reads where the database is from its own variables (PGHOST, PGPORT, PGUSER, PGDATABASE, PGSSLMODE, PGSSLROOTCERT),
+so the address here is empty and no password is in a command line, in a log or in `docker inspect`.
 """
 
 import os
@@ -42,7 +42,8 @@ def connect(wait: float = 60.0) -> "connection":
     """Connects to the database, waiting for it up to `wait` seconds.
 
     After a restart of the engine all containers start at once, so the database may need a moment.
-    Exits with status 1 and one line when it does not answer in time, or at once when it refuses the password or has no such database.
+    Exits with status 1 and one line when it does not answer in time, or at once when it refuses the password or has no
+    such database.
     """
     import psycopg2
 

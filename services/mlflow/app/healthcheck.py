@@ -1,6 +1,6 @@
 """Healthy when a client's request is answered: by the service's name, through the host check, out of the database.
 
-MLflow's own /health is exempt from the host check and does not ask the database: it stays green while every client fails.
+MLflow's own /health is exempt from the host check and does not ask the database: it stays green while clients fail.
 """
 
 import http.client

@@ -34,8 +34,8 @@ def upgrade() -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     mlflow.db.upgrade.main([database.URI], standalone_mode=False)
-    # A server creates the default experiment when it finds none. Two servers that start together would both try; so it is made here.
-    SqlAlchemyStore(database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])
+    # A server creates the default experiment when it finds none, and two that start together would both try: made here.
+    SqlAlchemyStore(database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Starts the tracking server as one process.
 
-`mlflow server` would keep a second process (the command line's, 180 MiB) beside the server's and import MLflow twice. Here uvicorn
-runs MLflow's application directly, in the environment that `mlflow server` gives its workers. The names of those variables are
-MLflow's own constants: a version that renames one fails here at the import, not later and silently.
+`mlflow server` would keep a second process (the command line's, 180 MiB) beside the server's and import MLflow twice.
+Here uvicorn runs MLflow's application directly, in the environment that `mlflow server` gives its workers. The names of
+those variables are MLflow's own constants: a version that renames one fails here at the import, not later and silently.
 """
 
 import os
@@ -26,9 +26,9 @@ def server_environment() -> dict[str, str]:
 
 
 def allowed_hosts() -> str:
-    """Returns the Host headers to accept: this service's name, the loopback names, and MLFLOW_PUBLIC_HOSTS (comma-separated).
+    """Returns the Host headers to accept, comma-separated: this service's name, loopback, and MLFLOW_PUBLIC_HOSTS.
 
-    A public name is accepted with and without a port.
+    Each name is accepted with and without a port.
     """
     public = [host.strip() for host in os.environ.get("MLFLOW_PUBLIC_HOSTS", "").split(",") if host.strip()]
     names = ["mlflow", "localhost", "127.0.0.1", "[[]::1]", *public]
@@ -44,7 +44,7 @@ def main() -> None:
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
 
-    # As the command line does: a store that cannot be opened stops the start, and the first client need not wait for it.
+    # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
     uvicorn.run(app, host="0.0.0.0", port=5000, access_log=os.environ.get("MLFLOW_ACCESS_LOG") == "true")  # noqa: S104 - in a container

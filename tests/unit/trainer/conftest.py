@@ -1,4 +1,4 @@
-"""Fixtures of the trainer's unit tests: small data, a SQLite store, a real MLflow server, and a proxy that misbehaves."""
+"""Fixtures of the trainer's unit tests: small data, a SQLite store, a real MLflow server and a faulty proxy."""
 
 from __future__ import annotations
 
@@ -199,11 +199,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> Iterato
 class Proxy:
     """Passes requests on to a server, and does to them what a test asks for.
 
-    ``fault`` is called with the method, the path and how many such requests there were before; it returns None (pass
-    on), "drop reply" (pass on, then hang up without the answer), "hang up" (do not pass on), or a status to answer with.
+    ``fault`` is called with the method, the path and how many such requests there were before. It returns None (pass on),
+    "drop reply" (pass on, then hang up without the answer), "hang up" (do not pass on), or a status to answer with.
+    ``host`` is the host name that the server is told.
     """
 
     url: str = ""
+    host: str = "localhost"
     fault: Callable[[str, str, int], str | int | None] = lambda _method, _path, _count: None
     seen: list[tuple[str, str]] = field(default_factory=list)
 
@@ -232,6 +234,7 @@ def proxy(server: str) -> Iterator[Proxy]:
                 return self.answer(fault, b"no", "text/plain")
             connection = http.client.HTTPConnection(upstream, timeout=30)
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            headers["Host"] = state.host
             connection.request(self.command, self.path, body, headers)
             reply = connection.getresponse()
             content = reply.read()

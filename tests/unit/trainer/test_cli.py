@@ -239,7 +239,7 @@ def test_interrupted_run_is_marked_killed(start: Start, workdir: Path, number: i
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code
-    assert err.splitlines()[-1] == "trainer: error: interrupted"
+    assert err.splitlines()[2:] == ["trainer: error: interrupted"]
     assert "Traceback" not in err
     assert [run.info.status for run in runs(workdir)] == ["KILLED"]
 
@@ -251,6 +251,6 @@ def test_interrupted_sweep_kills_children_and_parent(start: Start, workdir: Path
     wait_for_runs(workdir, 3, process)
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=40)
-    assert process.returncode in (130, 143)
+    assert process.returncode == 128 + number
     assert "Traceback" not in err, err
     assert [run.info.status for run in runs(workdir)] == ["KILLED"] * 3

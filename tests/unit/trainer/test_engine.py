@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -14,60 +15,38 @@ from trainer import engine
 from trainer.errors import InputError
 
 
-def double(item: int, shared: int) -> int:
-    return item * 2 + shared
-
-
-def process_id(_item: int, _shared: Any) -> int:
-    return os.getpid()
-
-
-def fail_at_two(item: int, _shared: Any) -> int:
-    if item == 2:
-        raise InputError("two is no good")
-    return item
-
-
-def die_at_two(item: int, _shared: Any) -> int:
-    if item == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
-def wait_and_tidy_up(item: int, folder: Path) -> None:
-    try:
-        (folder / f"started-{item}").touch()
-        time.sleep(60)
-    except KeyboardInterrupt as interrupt:
-        (folder / f"tidied-{item}").write_text(str(interrupt))
-        raise
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the module of tasks, under a name that the engine's processes can import it by."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    return importlib.import_module("engine_tasks")
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_each_item_has_its_outcome(jobs: int) -> None:
-    outcomes = list(engine.Engine(jobs).map(double, [5, 6, 7], 100))
+def test_each_item_has_its_outcome(jobs: int, tasks: Any) -> None:
+    outcomes = list(engine.Engine(jobs).map(tasks.double, [5, 6, 7], 100))
     assert {outcome.index: outcome.answer for outcome in outcomes} == {0: 110, 1: 112, 2: 114}
 
 
-def test_each_item_has_a_process_of_its_own() -> None:
-    answers = [outcome.answer for outcome in engine.Engine(2).map(process_id, [1, 2, 3])]
+def test_each_item_has_a_process_of_its_own(tasks: Any) -> None:
+    answers = [outcome.answer for outcome in engine.Engine(2).map(tasks.process_id, [1, 2, 3])]
     assert len({*answers, os.getpid()}) == 4
 
 
-def test_failure_does_not_disturb_the_others() -> None:
-    outcomes = {outcome.item: outcome for outcome in engine.Engine(2).map(fail_at_two, [1, 2, 3])}
+def test_failure_does_not_disturb_the_others(tasks: Any) -> None:
+    outcomes = {outcome.item: outcome for outcome in engine.Engine(2).map(tasks.fail_at_two, [1, 2, 3])}
     assert (outcomes[1].answer, outcomes[3].answer) == (1, 3)
     assert isinstance(outcomes[2].error, InputError)
     assert str(outcomes[2].error) == "two is no good"
 
 
-def test_death_does_not_disturb_the_others() -> None:
-    outcomes = {outcome.item: outcome for outcome in engine.Engine(2).map(die_at_two, [1, 2, 3])}
+def test_death_does_not_disturb_the_others(tasks: Any) -> None:
+    outcomes = {outcome.item: outcome for outcome in engine.Engine(2).map(tasks.die_at_two, [1, 2, 3])}
     assert (outcomes[1].answer, outcomes[3].answer) == (1, 3)
     assert isinstance(outcomes[2].error, engine.TaskDiedError)
 
 
-def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path) -> None:
+def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: Any) -> None:
     def interrupt() -> None:
         while len(list(tmp_path.glob("started-*"))) < 2:
             time.sleep(0.01)
@@ -75,7 +54,7 @@ def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path) -> None
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        list(engine.Engine(2).map(wait_and_tidy_up, [1, 2, 3], tmp_path))
+        list(engine.Engine(2).map(tasks.wait_and_tidy_up, [1, 2, 3], tmp_path))
     assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-1", "tidied-2"]
     assert not (tmp_path / "started-3").exists()
 

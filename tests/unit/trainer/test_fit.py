@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -137,9 +138,7 @@ def test_resolved_and_effective_parameters_are_those_used(fitted: fit.Fitted) ->
         ({"path_smooth": 2.0}, "path_smooth", "2"),
     ],
 )
-def test_parameter_reaches_lightgbm(
-    dataset: data.Dataset, overrides: dict[str, params.Value], name: str, value: str
-) -> None:
+def test_parameter_reaches_lightgbm(dataset: data.Dataset, overrides: dict[str, Any], name: str, value: str) -> None:
     assert fit_small(dataset, **overrides).effective[name] == value
 
 

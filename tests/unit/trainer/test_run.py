@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import mlflow.artifacts
@@ -36,13 +37,13 @@ def result(variant: params.Variant, dataset: data.Dataset, plan: run.Plan) -> ru
 
 
 @pytest.fixture
-def client(plan: run.Plan) -> MlflowClient:
+def client(plan: run.Plan) -> Any:
     mlflow.set_tracking_uri(plan.target.uri)
     return MlflowClient(plan.target.uri)
 
 
 def test_run_is_finished_and_readable(
-    result: run.Result, client: MlflowClient, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
+    result: run.Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
 ) -> None:
     tracked = client.get_run(str(result.run_id))
     assert tracked.info.status == "FINISHED"
@@ -59,7 +60,7 @@ def test_run_is_finished_and_readable(
 
 
 def test_history_is_read_back_iteration_by_iteration(
-    result: run.Result, client: MlflowClient, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
+    result: run.Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
 ) -> None:
     history = client.get_metric_history(str(result.run_id), "validation_log_loss")
     assert [point.step for point in history] == list(range(1, 13))
@@ -67,13 +68,13 @@ def test_history_is_read_back_iteration_by_iteration(
     assert [point.value for point in history] == fitted.loss
 
 
-def test_long_history_is_logged_completely(dataset: data.Dataset, plan: run.Plan, client: MlflowClient) -> None:
+def test_long_history_is_logged_completely(dataset: data.Dataset, plan: run.Plan, client: Any) -> None:
     result = run.train(params.variant({"n_estimators": 1_203, "num_leaves": 2}), dataset, plan)
     history = client.get_metric_history(str(result.run_id), "validation_log_loss")
     assert sorted(point.step for point in history) == list(range(1, 1_204))
 
 
-def test_all_parameters_are_logged(result: run.Result, client: MlflowClient, dataset: data.Dataset) -> None:
+def test_all_parameters_are_logged(result: run.Result, client: Any, dataset: data.Dataset) -> None:
     logged = client.get_run(str(result.run_id)).data.params
     assert set(logged) >= {parameter.name for parameter in params.PARAMETERS} | set(params.FIXED)
     expected = {
@@ -95,7 +96,7 @@ def test_all_parameters_are_logged(result: run.Result, client: MlflowClient, dat
     assert int(logged["rows_fit"]) + int(logged["rows_validation"]) == dataset.train.rows
 
 
-def test_data_sets_are_inputs_of_the_run(result: run.Result, client: MlflowClient, dataset: data.Dataset) -> None:
+def test_data_sets_are_inputs_of_the_run(result: run.Result, client: Any, dataset: data.Dataset) -> None:
     inputs = client.get_run(str(result.run_id)).inputs.dataset_inputs
     found = {entry.tags[0].value: entry.dataset for entry in inputs}
     assert set(found) == {"training", "testing"}
@@ -106,7 +107,7 @@ def test_data_sets_are_inputs_of_the_run(result: run.Result, client: MlflowClien
     assert mlflow.data.get_source(found["training"]) is not None
 
 
-def test_artifacts_are_the_picture_and_the_effective_parameters(result: run.Result, client: MlflowClient) -> None:
+def test_artifacts_are_the_picture_and_the_effective_parameters(result: run.Result, client: Any) -> None:
     run_id = str(result.run_id)
     picture = Image.open(client.download_artifacts(run_id, "plots/pr_curve.png"))
     picture.load()
@@ -116,7 +117,7 @@ def test_artifacts_are_the_picture_and_the_effective_parameters(result: run.Resu
 
 
 def test_model_loads_both_ways_and_predicts_alike(
-    result: run.Result, client: MlflowClient, dataset: data.Dataset, tmp_path: Path
+    result: run.Result, client: Any, dataset: data.Dataset, tmp_path: Path
 ) -> None:
     sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
     expected = fit.fit(params.variant(SMALL).params, dataset, seed=5, validation_size=0.2).probability
@@ -131,7 +132,7 @@ def test_model_loads_both_ways_and_predicts_alike(
     assert 0 < pyfunc.predict(read).sum() < 200
 
 
-def test_model_accepts_gaps_and_unseen_categories(result: run.Result, client: MlflowClient) -> None:
+def test_model_accepts_gaps_and_unseen_categories(result: run.Result, client: Any) -> None:
     sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
     rows = sessions.generate(30, seed=78).drop(columns="purchase")
     rows = rows.astype({"product_pages": "float64", "weekend": object})
@@ -145,20 +146,20 @@ def test_model_accepts_gaps_and_unseen_categories(result: run.Result, client: Ml
     np.testing.assert_array_equal(pyfunc.predict(whole), sk.predict(whole))
 
 
-def test_model_without_a_column_says_which(result: run.Result, client: MlflowClient) -> None:
+def test_model_without_a_column_says_which(result: run.Result, client: Any) -> None:
     rows = sessions.generate(3, seed=1).drop(columns=["purchase", "month"])
     with pytest.raises(mlflow.exceptions.MlflowException, match="month"):
         mlflow.pyfunc.load_model(result.model_uri).predict(rows)
 
 
 def test_model_carries_signature_example_and_pinned_requirements(
-    result: run.Result, client: MlflowClient, dataset: data.Dataset
+    result: run.Result, client: Any, dataset: data.Dataset
 ) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(result.model_uri))
     pinned = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
     assert {"mlflow", "lightgbm", "scikit-learn", "skops", "pandas", "numpy"} <= set(pinned)
     assert all(importlib.metadata.version(name) == version for name, version in pinned.items())
-    info = mlflow.models.get_model_info(result.model_uri)
+    info: Any = mlflow.models.get_model_info(str(result.model_uri))
     assert info.signature.inputs.input_names() == list(dataset.kinds)
     assert info.metadata["columns"] == dataset.kinds
     model = mlflow.pyfunc.load_model(result.model_uri)
@@ -167,7 +168,7 @@ def test_model_carries_signature_example_and_pinned_requirements(
     assert (folder / "serving_input_example.json").exists()
 
 
-def test_model_loads_without_this_package(result: run.Result, client: MlflowClient, workdir: Path) -> None:
+def test_model_loads_without_this_package(result: run.Result, client: Any, workdir: Path) -> None:
     folder = mlflow.artifacts.download_artifacts(result.model_uri)
     code = (
         "import sys; sys.modules['trainer'] = None\n"
@@ -178,7 +179,7 @@ def test_model_loads_without_this_package(result: run.Result, client: MlflowClie
     assert done.stdout.strip() == str(list(model.predict(model.input_example)))
 
 
-def test_model_is_ready_and_carries_the_figures(result: run.Result, client: MlflowClient, plan: run.Plan) -> None:
+def test_model_is_ready_and_carries_the_figures(result: run.Result, client: Any, plan: run.Plan) -> None:
     (model,) = client.search_logged_models([plan.target.experiment_id])
     assert str(model.status) == "READY"
     assert model.source_run_id == result.run_id
@@ -187,7 +188,7 @@ def test_model_is_ready_and_carries_the_figures(result: run.Result, client: Mlfl
 
 
 def test_failure_half_way_marks_the_run_failed_with_its_reason(
-    variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: MlflowClient, workdir: Path
+    variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: Any, workdir: Path
 ) -> None:
     # A file where the artifacts' folder should be.
     (workdir / "mlartifacts").write_text("")
@@ -198,7 +199,7 @@ def test_failure_half_way_marks_the_run_failed_with_its_reason(
     assert "mlartifacts" in failed.data.tags["failure_reason"]
 
 
-def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: run.Plan, client: MlflowClient) -> None:
+def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: run.Plan, client: Any) -> None:
     broken = params.Variant("broken", {**params.complete(), "max_bin": -7})
     with pytest.raises(TrainerError, match="LightGBM refuses"):
         run.train(broken, dataset, plan)
@@ -208,7 +209,7 @@ def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: run.Plan, 
 
 
 def test_failed_model_upload_leaves_no_model_pending(
-    variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: MlflowClient, workdir: Path
+    variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: Any, workdir: Path
 ) -> None:
     if os.getuid() == 0:
         location = workdir / "mlartifacts" / "unit"
@@ -231,7 +232,7 @@ def test_same_variant_twice_has_the_same_metrics(
 
 
 def test_other_data_is_another_input(
-    result: run.Result, variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: MlflowClient
+    result: run.Result, variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: Any
 ) -> None:
     other = replace(dataset, digest="0" * 32)
     again = run.train(variant, other, plan)

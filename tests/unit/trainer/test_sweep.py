@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -15,7 +16,7 @@ from trainer.run import Plan
 BASE: dict[str, params.Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
-def variants(*overrides: dict[str, params.Value]) -> list[params.Variant]:
+def variants(*overrides: dict[str, Any]) -> list[params.Variant]:
     return [params.variant(some, BASE) for some in overrides]
 
 

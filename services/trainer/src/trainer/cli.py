@@ -379,7 +379,9 @@ def main(args: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments or os.environ.get("TRAINER_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:
-        command.main(args=arguments, prog_name="trainer", standalone_mode=False)
+        # Not command.main: it would print an empty line for Ctrl-C, and forget which signal it was.
+        with command.make_context("trainer", arguments) as context:
+            command.invoke(context)
         # A reader that is gone shows here, and not when the interpreter ends.
         sys.stdout.flush()
         code = 0

@@ -1,0 +1,72 @@
+"""Prints where to look: the UI's address, the best run so far, and the commands for next.
+
+With --has-runs it prints nothing: exit status 0 says that something has been tracked already.
+"""
+
+import json
+import subprocess
+import sys
+import urllib.request
+
+EXPERIMENT = "purchase_predict"
+
+
+def compose_port(service: str, port: int) -> str:
+    """Returns the address (host:port) at which a service's port is published."""
+    command = ["docker", "compose", "port", service, str(port)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def post(server: str, path: str, body: dict[str, object]) -> dict[str, list[dict[str, dict[str, object]]]]:
+    """Calls MLflow's REST API (POST with JSON)."""
+    request = urllib.request.Request(
+        f"http://{server}/api/2.0/mlflow/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        answer: dict[str, list[dict[str, dict[str, object]]]] = json.load(response)
+        return answer
+
+
+def best_run(server: str) -> tuple[str, str, str, float] | None:
+    """Returns (experiment id, run id, run name, average precision) of the best finished run, if any."""
+    found = post(server, "experiments/search", {"filter": f"name = '{EXPERIMENT}'", "max_results": 1})
+    for experiment in found.get("experiments", []):
+        query = {
+            "experiment_ids": [experiment["experiment_id"]],
+            # A sweep's parent carries its best child's figures; the child is the run to look at.
+            "filter": "attributes.status = 'FINISHED' AND params.learning_rate != ''",
+            "order_by": ["metrics.average_precision DESC"],
+            "max_results": 1,
+        }
+        for run in post(server, "runs/search", query).get("runs", []):
+            metrics = {metric["key"]: metric["value"] for metric in run["data"]["metrics"]}  # type: ignore[attr-defined]
+            info = run["info"]
+            return str(info["experiment_id"]), str(info["run_id"]), str(info["run_name"]), metrics["average_precision"]
+    return None
+
+
+def main() -> None:
+    """Prints the summary, or answers --has-runs."""
+    server = compose_port("mlflow", 5000)
+    best = best_run(server)
+    if "--has-runs" in sys.argv[1:]:
+        sys.exit(0 if best else 1)
+    port = server.rsplit(":", 1)[1]
+    print(f"\nMLflow          http://localhost:{port}")
+    if best:
+        experiment, run, name, precision = best
+        print(f"best run        {name}: average precision {precision:.4f}")
+        print(f"                http://localhost:{port}/#/experiments/{experiment}/runs/{run}")
+    print(
+        """
+next
+  train a variant     docker compose run --rm trainer --n-estimators 500 --learning-rate 0.025
+  on your own data    DATA_DIR=/your/folder docker compose run --rm trainer --data /data/your.csv --target Revenue
+  the sweep again     docker compose run --rm trainer sweep
+  stop, keep data     docker compose down
+  remove everything   docker compose down --volumes"""
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Tasks for the engine's tests, in a module that other processes can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import InputError
+
+
+def double(item: int, shared: int) -> int:
+    return item * 2 + shared
+
+
+def process_id(_item: int, _shared: Any) -> int:
+    return os.getpid()
+
+
+def fail_at_two(item: int, _shared: Any) -> int:
+    if item == 2:
+        raise InputError("two is no good")
+    return item
+
+
+def die_at_two(item: int, _shared: Any) -> int:
+    if item == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def wait_and_tidy_up(item: int, folder: Path) -> None:
+    try:
+        (folder / f"started-{item}").touch()
+        time.sleep(60)
+    except KeyboardInterrupt as interrupt:
+        (folder / f"tidied-{item}").write_text(str(interrupt))
+        raise
