@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from trainer import cli, data, sessions, tracking
+from trainer import cli, data, sessions, sweep, tracking
+from trainer.engine import Engine
 from trainer.run import Plan
 
 REPOSITORY = Path(__file__).parents[3]
@@ -155,6 +156,11 @@ def start(workdir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+def warm_engine(jobs: int) -> Engine:
+    """Return an engine whose processes need not import everything anew."""
+    return Engine(jobs, sweep.PRELOAD + sweep.PRELOAD_EMBEDDED)
+
+
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as probe:
@@ -199,8 +205,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> Iterato
 class Proxy:
     """Passes requests on to a server, and does to them what a test asks for.
 
-    ``fault`` is called with the method, the path and how many such requests there were before. It returns None (pass on),
-    "drop reply" (pass on, then hang up without the answer), "hang up" (do not pass on), or a status to answer with.
+    ``fault`` is called with the method, the path and how many such requests there were before. It returns None (pass
+    on), "drop reply" (pass on, then hang up without the answer), "hang up" (do not pass on), or a status to answer with.
     ``host`` is the host name that the server is told.
     """
 

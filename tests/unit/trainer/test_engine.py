@@ -14,6 +14,8 @@ import pytest
 from trainer import engine
 from trainer.errors import InputError
 
+from .conftest import warm_engine
+
 
 @pytest.fixture
 def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -24,24 +26,24 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_each_item_has_its_outcome(jobs: int, tasks: Any) -> None:
-    outcomes = list(engine.Engine(jobs).map(tasks.double, [5, 6, 7], 100))
+    outcomes = list(warm_engine(jobs).map(tasks.double, [5, 6, 7], 100))
     assert {outcome.index: outcome.answer for outcome in outcomes} == {0: 110, 1: 112, 2: 114}
 
 
 def test_each_item_has_a_process_of_its_own(tasks: Any) -> None:
-    answers = [outcome.answer for outcome in engine.Engine(2).map(tasks.process_id, [1, 2, 3])]
+    answers = [outcome.answer for outcome in warm_engine(2).map(tasks.process_id, [1, 2, 3])]
     assert len({*answers, os.getpid()}) == 4
 
 
 def test_failure_does_not_disturb_the_others(tasks: Any) -> None:
-    outcomes = {outcome.item: outcome for outcome in engine.Engine(2).map(tasks.fail_at_two, [1, 2, 3])}
+    outcomes = {outcome.item: outcome for outcome in warm_engine(2).map(tasks.fail_at_two, [1, 2, 3])}
     assert (outcomes[1].answer, outcomes[3].answer) == (1, 3)
     assert isinstance(outcomes[2].error, InputError)
     assert str(outcomes[2].error) == "two is no good"
 
 
 def test_death_does_not_disturb_the_others(tasks: Any) -> None:
-    outcomes = {outcome.item: outcome for outcome in engine.Engine(2).map(tasks.die_at_two, [1, 2, 3])}
+    outcomes = {outcome.item: outcome for outcome in warm_engine(2).map(tasks.die_at_two, [1, 2, 3])}
     assert (outcomes[1].answer, outcomes[3].answer) == (1, 3)
     assert isinstance(outcomes[2].error, engine.TaskDiedError)
 
@@ -54,7 +56,7 @@ def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: 
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        list(engine.Engine(2).map(tasks.wait_and_tidy_up, [1, 2, 3], tmp_path))
+        list(warm_engine(2).map(tasks.wait_and_tidy_up, [1, 2, 3], tmp_path))
     assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-1", "tidied-2"]
     assert not (tmp_path / "started-3").exists()
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from trainer import data, params, sweep
-from trainer.engine import Engine
 from trainer.errors import InputError
 from trainer.run import Plan
+
+from .conftest import warm_engine
 
 BASE: dict[str, params.Value] = {"num_leaves": 6, "n_estimators": 8}
 
@@ -90,7 +91,7 @@ def test_sweep_is_a_parent_with_nested_children(dataset: data.Dataset, plan: Pla
         variants({}, {"learning_rate": 0.3}, {"learning_rate": 0.01}),
         dataset,
         plan,
-        Engine(2),
+        warm_engine(2),
         on_result=lambda _result, count: seen.append(count),
     )
     client = MlflowClient(plan.target.uri)
@@ -118,19 +119,19 @@ def test_sweep_is_a_parent_with_nested_children(dataset: data.Dataset, plan: Pla
 
 def test_results_do_not_depend_on_the_number_of_jobs(dataset: data.Dataset, plan: Plan) -> None:
     chosen = variants({}, {"learning_rate": 0.3}, {"colsample_bytree": 0.5})
-    one, two = (sweep.run(chosen, dataset, plan, Engine(jobs)) for jobs in (1, 2))
+    one, two = (sweep.run(chosen, dataset, plan, warm_engine(jobs)) for jobs in (1, 2))
     assert [result.metrics for result in one.results] == [result.metrics for result in two.results]
 
 
 def test_many_processes_may_write_to_one_sqlite_file(dataset: data.Dataset, plan: Plan) -> None:
-    done = sweep.run(variants(*({"learning_rate": n / 100} for n in range(1, 9))), dataset, plan, Engine(8))
+    done = sweep.run(variants(*({"learning_rate": n / 100} for n in range(1, 9))), dataset, plan, warm_engine(8))
     assert len({result.run_id for result in done.results}) == 8
 
 
 def test_failed_variant_is_reported_and_the_others_finish(dataset: data.Dataset, plan: Plan) -> None:
     broken = params.Variant("broken", {**params.complete(BASE), "max_bin": -7}, {"max_bin": -7})
     with pytest.raises(sweep.SweepFailedError) as error:
-        sweep.run([broken, *variants({}, {"learning_rate": 0.3})], dataset, plan, Engine(2))
+        sweep.run([broken, *variants({}, {"learning_rate": 0.3})], dataset, plan, warm_engine(2))
     assert "1 of 3 variants failed; broken: LightGBM refuses" in str(error.value)
     done = error.value.result
     assert [result.error is None for result in done.results] == [False, True, True]

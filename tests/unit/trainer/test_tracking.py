@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from trainer import data, params, run, sweep, tracking
-from trainer.engine import Engine
 from trainer.errors import TrackingError
 
-from .conftest import Proxy, free_port
+from .conftest import Proxy, free_port, warm_engine
 
 Trainer = Callable[..., Any]
 SMALL: dict[str, params.Value] = {"n_estimators": 8, "num_leaves": 6}
@@ -77,7 +76,7 @@ def test_a_run_takes_few_requests(proxy: Proxy, experiment: str, dataset: data.D
 def test_sweep_is_tracked_through_the_server(server: str, experiment: str, dataset: data.Dataset) -> None:
     plan = run.Plan(tracking.connect(server, experiment), seed=5)
     chosen = [params.variant({"learning_rate": rate}, SMALL) for rate in (0.1, 0.2)]
-    done = sweep.run(chosen, dataset, plan, Engine(2))
+    done = sweep.run(chosen, dataset, plan, warm_engine(2))
     assert len(all_runs(server, experiment)) == 3
     assert done.url is not None
     assert done.url.startswith(server)
@@ -158,7 +157,7 @@ def test_refusal_is_reported_at_once(proxy: Proxy, experiment: str, status: int,
 
 def test_refused_host_name_is_reported_at_once_with_the_remedy(proxy: Proxy, experiment: str) -> None:
     proxy.host = "mlflow.example.com:5000"
-    with pytest.raises(TrackingError, match="refuses: 403 Invalid Host header.*MLFLOW_SERVER_ALLOWED_HOSTS"):
+    with pytest.raises(TrackingError, match=r"refuses: 403 Invalid Host header.*MLFLOW_SERVER_ALLOWED_HOSTS"):
         tracking.connect(proxy.url, experiment, wait=60)
     assert len(proxy.seen) == 1
 
