@@ -126,7 +126,7 @@ def main() -> None:
         default_used = memory(DEFAULT)
         compose("up", "--detach", "--wait", *STACK)
         calls = ["/benchmark/log_metric.py", "300", "http://mlflow:5000", "http://mlflow-default:5000"]
-        p50 = json.loads(trainer(*calls, entrypoint="python3"))
+        p50 = json.loads(trainer(*calls, entrypoint="python3").splitlines()[-1])
     default = "default mlflow server"
     rows.append(pair("idle memory of the stack after the start", idle, default_idle, "MiB", default))
     rows.append(pair(f"  after {ROUNDS} standard sweeps", used, default_used, "MiB", default))

@@ -68,4 +68,4 @@ def test_server_environment_proxies_artifacts(monkeypatch: pytest.MonkeyPatch) -
 def test_wanted_revision_is_the_newest_of_mlflows_migrations() -> None:
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    assert schema.wanted_revision() == _get_latest_schema_revision()
+    assert schema.wanted_revision() == _get_latest_schema_revision()  # type: ignore[no-untyped-call]
