@@ -10,10 +10,10 @@ import os
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
 
-from app import database
+from app import artifacts, database, google_account
 
 
-def server_environment() -> dict[str, str]:
+def server_environment(destination: str) -> dict[str, str]:
     """Returns what `mlflow server --backend-store-uri … --serve-artifacts --artifacts-destination …` would set."""
     from mlflow.server import constants
 
@@ -21,7 +21,7 @@ def server_environment() -> dict[str, str]:
         constants.BACKEND_STORE_URI_ENV_VAR: database.URI,
         constants.ARTIFACT_ROOT_ENV_VAR: os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"],
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: os.environ["MLFLOW_ARTIFACTS_DESTINATION"],
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: destination,
     }
 
 
@@ -37,15 +37,20 @@ def allowed_hosts() -> str:
 
 def main() -> None:
     """Waits for the database, opens the store, serves until SIGTERM."""
+    destination = artifacts.read_destination()
+    if destination.startswith("gs://"):
+        google_account.use_attached_account_without_key()
     database.open_password_file()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
     database.connect().close()
-    os.environ.update(server_environment())
+    os.environ.update(server_environment(destination))
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
 
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])
+    artifacts.end_when_changed(destination)
+    print(f"mlflow: artifacts are in {destination}", flush=True)
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
     uvicorn.run(app, host="0.0.0.0", port=5000, access_log=os.environ.get("MLFLOW_ACCESS_LOG") == "true")  # noqa: S104 - in a container
 

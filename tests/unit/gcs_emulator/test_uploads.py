@@ -1,4 +1,4 @@
-"""The object's name is found in an upload's body however the body is cut into pieces, and what was read is passed on."""
+"""The name of an upload is found however its body is cut into pieces, and what was read is passed on."""
 
 from __future__ import annotations
 
