@@ -100,7 +100,8 @@ class BucketCheck:
             missing = "bucket does not exist" in str(error)
             failure = f"there is no bucket {address}" if missing else f"{address}: {one_line(error)}"
         except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-            failure = f"{permission} on {address} failed: {one_line(error)}"
+            # Not an answer about permissions: the next one would be the same, and as late.
+            raise CheckError(f"{permission} on {address} failed: {one_line(error)}") from error
         else:
             return True
         if failure not in self.failures:
