@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # The driver is named because SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
 URI = "postgresql+psycopg2://"
+PASSFILE = Path("/tmp/pgpass")  # noqa: S108 - a private tmpfs of this container
 
 
 def open_password_file() -> None:
@@ -30,12 +31,11 @@ def open_password_file() -> None:
         sys.exit(f"error: the database password cannot be read: {source}: {error.strerror}")
     if not password:
         sys.exit(f"error: the database password is empty: {source}")
-    passfile = Path("/tmp/pgpass")  # noqa: S108 - a private tmpfs of this container
-    passfile.unlink(missing_ok=True)
-    passfile.touch(mode=0o600)
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    passfile.write_text(f"*:*:*:*:{escaped}\n")
-    os.environ["PGPASSFILE"] = str(passfile)
+    PASSFILE.unlink(missing_ok=True)
+    PASSFILE.touch(mode=0o600)
+    PASSFILE.write_text(f"*:*:*:*:{escaped}\n")
+    os.environ["PGPASSFILE"] = str(PASSFILE)
 
 
 def connect(wait: float = 60.0) -> "connection":

@@ -206,7 +206,7 @@ class Proxy:
     """Passes requests on to a server, and does to them what a test asks for.
 
     ``fault`` is called with the method, the path and how many such requests there were before. It returns None (pass
-    on), "drop reply" (pass on, then hang up without the answer), "hang up" (do not pass on), or a status to answer with.
+    on), "drop reply" (pass on, then hang up), "hang up" (do not pass on), or a status to answer with.
     ``host`` is the host name that the server is told.
     """
 

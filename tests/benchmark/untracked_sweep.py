@@ -1,0 +1,41 @@
+"""The standard sweep without tracking: the same imports, data, fits and plots, in as many processes. For comparison."""
+
+import tempfile
+from pathlib import Path
+
+from trainer import data, engine, params
+
+
+def train(variant: params.Variant, dataset: data.Dataset) -> float:
+    """Fits one variant and draws its curve; returns its average precision."""
+    from trainer import fit, plots
+
+    fitted = fit.fit(variant.params, dataset, seed=42, validation_size=0.2)
+    with tempfile.TemporaryDirectory() as folder:
+        plots.pr_curve(
+            Path(folder) / "pr_curve.png",
+            dataset.test.target,
+            fitted.probability,
+            fitted.threshold,
+            fitted.test,
+            variant.name,
+            dataset.name,
+        )
+    return fitted.test["average_precision"]
+
+
+def main() -> None:
+    """Trains the standard variants as `trainer sweep` does."""
+    processes = engine.Engine(engine.available_cpus(), preload=["trainer.preload"])
+    processes.warm_up()
+    dataset = data.load()
+    # The longest first, as the sweep does.
+    variants = [params.variant(overrides) for overrides in reversed(params.STANDARD_VARIANTS)]
+    for outcome in processes.map(train, variants, dataset):
+        if outcome.error:
+            raise outcome.error
+        print(outcome.item.name, outcome.answer)
+
+
+if __name__ == "__main__":
+    main()

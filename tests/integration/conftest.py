@@ -1,0 +1,143 @@
+"""One composed stack for the whole session, and a way to more. Each is removed, with its volumes, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import mlflow
+import pytest
+from docker.errors import DockerException, ImageNotFound
+from mlflow import MlflowClient
+
+from .stack import Stack
+
+NewStack = Callable[..., AbstractContextManager[Stack]]
+HERE = Path(__file__).parent
+
+
+def pytest_configure() -> None:
+    # A CI system ends a job with SIGTERM: the stacks are to be removed then too, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
+    """Takes away what this shell knows about trackers and buckets: the host's client has the server's address only."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "MLFLOW_", "TRAINER_", "PG")):
+                patch.delenv(name)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        patch.setenv("NO_PROXY", "*")
+        yield
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Builds the images unless all are there."""
+    try:
+        client = docker.from_env()
+        client.ping()
+    except DockerException as error:
+        pytest.fail(f"no Docker engine answers (scripts/ensure-engine; without one: pytest tests/unit): {error}")
+    stack = Stack(tmp_path_factory.mktemp("images"))
+    profiles = ("--profile", "minio", "--profile", "trainer")
+    try:
+        for name in stack.compose(*profiles, "config", "--images").stdout.split():
+            client.images.get(name)
+    except ImageNotFound:
+        stack.compose(*profiles, "build", timeout=1800)
+
+
+@pytest.fixture(scope="session")
+def new_stack(images: None, tmp_path_factory: pytest.TempPathFactory) -> NewStack:
+    """Makes a further stack, not started yet, for the length of a `with` block."""
+
+    @contextmanager
+    def make(**options: Any) -> Iterator[Stack]:
+        stack = Stack(tmp_path_factory.mktemp("stack"), **options)
+        try:
+            yield stack
+        finally:
+            stack.remove()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stack(new_stack: NewStack) -> Iterator[Stack]:
+    """The stack as everyone gets it, for tests that leave it as it is."""
+    with new_stack(settings={"MLFLOW_PUBLIC_URL": "http://mlflow.test:5000"}) as stack:
+        stack.up()
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def crash_stack(new_stack: NewStack) -> Iterator[Stack]:
+    """A stack for tests that stop and kill things, and leave it healthy again. Its health is asked for every second."""
+    health = {"healthcheck": {"interval": "1s"}}
+    with new_stack(override={"services": {"postgres": health, "minio": health, "mlflow": health}}) as stack:
+        stack.up()
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def client(stack: Stack) -> MlflowClient:
+    """MLflow's client on the host, which knows the server's address and no credential."""
+    mlflow.set_tracking_uri(stack.url)
+    mlflow.set_registry_uri(stack.url)
+    return MlflowClient(stack.url)
+
+
+@pytest.fixture(scope="session")
+def baseline(stack: Stack) -> dict[str, Any]:
+    """The result of a baseline run on generated sessions."""
+    return stack.train()
+
+
+@pytest.fixture(scope="session")
+def sweep(stack: Stack) -> dict[str, Any]:
+    """The result of the standard sweep."""
+    return stack.train("sweep")
+
+
+@pytest.fixture(scope="session")
+def idle_trainer(stack: Stack) -> Any:
+    """The trainer's container with nothing but a sleep in it, to look around from."""
+    return stack.start_trainer("900", entrypoint="sleep")
+
+
+@pytest.fixture(scope="session")
+def compose_config(images: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The compose file with all profiles, as Compose understands it."""
+    stack = Stack(tmp_path_factory.mktemp("config"))
+    content: dict[str, Any] = json.loads(stack.compose("--profile", "*", "config", "--format", "json").stdout)
+    return content
+
+
+@pytest.fixture(scope="session")
+def tracked_files() -> list[Path]:
+    """The files that git tracks."""
+    root = HERE.parents[1]
+    done = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [root / name for name in done.stdout.split("\0") if name]

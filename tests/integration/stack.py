@@ -1,0 +1,316 @@
+"""A composed stack of the tests' own: brought up, looked into with each service's client, removed without a trace."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import boto3
+import docker
+from botocore.config import Config
+from docker.errors import APIError, NotFound
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+    from types_boto3_s3 import S3Client
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE_FILE = ROOT / "compose.yaml"
+SERVERS = ("postgres", "minio", "mlflow")
+ONE_SHOTS = ("secrets", "bucket", "migrate")
+PROJECT_LABEL = "com.docker.compose.project"
+# What a user's shell may say about images; every other setting of the compose file is the test's own.
+KEPT_SETTINGS = {"BASE_IMAGE", "IMAGE_PREFIX", "IMAGE_TAG"}
+
+# Runs in the server's container: PostgreSQL is on no network that the host reaches.
+QUERY = """
+import json, os, psycopg2
+password = os.environ.get("PASSWORD") or open(os.environ["POSTGRES_PASSWORD_FILE"]).read().rstrip("\\n")
+connection = psycopg2.connect(password=password)
+connection.autocommit = True
+cursor = connection.cursor()
+cursor.execute(os.environ["QUERY"], json.loads(os.environ["VALUES"]))
+print(json.dumps(cursor.fetchall() if cursor.description else [], default=str))
+"""
+
+
+class StackError(Exception):
+    """A command on the stack failed; the message holds its output."""
+
+
+class Identity(NamedTuple):
+    """A key pair for the bucket."""
+
+    access_key: str
+    secret_key: str
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    """Polls until the condition holds; fails the test when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.1)
+
+
+def settings_of_compose_file() -> set[str]:
+    """Returns the names of the variables that the compose file reads."""
+    return set(re.findall(r"\$\{(\w+)", COMPOSE_FILE.read_text()))
+
+
+def base_environment() -> dict[str, str]:
+    """Returns the environment for Compose, without settings that the user's shell happens to hold."""
+    own = settings_of_compose_file() - KEPT_SETTINGS
+    kept = {name: value for name, value in os.environ.items() if name not in own and not name.startswith("COMPOSE_")}
+    return {"IMAGE_TAG": "test", **kept}
+
+
+def parse_credentials(text: str) -> Identity:
+    """Returns the key pair in a credentials file of the AWS tools."""
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
+    return Identity(parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"])
+
+
+class Stack:
+    """One composed stack, under a project name of its own and on ports that the system chooses.
+
+    Args:
+        folder: An empty folder for its data, its provided secrets and its override file.
+        settings: Settings of the compose file that differ from the defaults.
+        override: A compose file's content to merge in.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str] | None = None, override: Mapping[str, Any] | None = None
+    ) -> None:
+        self.project = f"replica-test-{secrets.token_hex(4)}"
+        self.docker = docker.from_env()
+        self.data, self.secrets = folder / "data", folder / "secrets"
+        for path in (self.data, self.secrets):
+            path.mkdir()
+            path.chmod(0o755)
+        self.files = [COMPOSE_FILE]
+        if override:
+            file = folder / "override.json"
+            file.write_text(json.dumps(override))
+            self.files.append(file)
+        self.environment = base_environment() | {
+            "COMPOSE_PROFILES": "minio",
+            "MLFLOW_PORT": "0",
+            "MINIO_PORT": "0",
+            "MINIO_CONSOLE_PORT": "0",
+            "DATA_DIR": str(self.data),
+            "SECRETS_DIR": str(self.secrets),
+            **(settings or {}),
+        }
+
+    # Compose ----------------------------------------------------------------------------------------------------------
+
+    def command(self, *args: str) -> list[str]:
+        """Returns a Compose command line for this project."""
+        files = [part for file in self.files for part in ("--file", str(file))]
+        place = ["--project-directory", str(ROOT), "--project-name", self.project]
+        return ["docker", "compose", "--ansi", "never", *files, *place, *args]
+
+    def compose(
+        self, *args: str, check: bool = True, timeout: float = 180.0, settings: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a Compose command on this project; raises StackError when it fails, unless told not to check."""
+        done = subprocess.run(
+            self.command(*args),
+            env={**self.environment, **(settings or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise StackError(
+                f"docker compose {' '.join(args)}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def up(self, *args: str, settings: Mapping[str, str] | None = None) -> None:
+        """Brings the stack up healthy; the error of one that does not come up holds its logs."""
+        try:
+            self.compose("up", "--detach", "--wait", "--wait-timeout", "150", *args, settings=settings)
+        except (StackError, subprocess.TimeoutExpired) as error:
+            raise StackError(f"{error}\n{self.logs()}") from None
+
+    def logs(self, *services: str) -> str:
+        """Returns the logs of these services, or of all."""
+        return self.compose("logs", "--no-color", *services, check=False).stdout
+
+    def remove(self) -> None:
+        """Removes the stack with its volumes; fails when something of it is left."""
+        # `down` leaves containers of `run` alone.
+        for container in self.containers("com.docker.compose.oneoff=True"):
+            try:
+                container.remove(force=True, v=True)
+            except (NotFound, APIError):
+                continue
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", check=False)
+        left = self.leftovers()
+        assert not left, f"left of {self.project} after its removal: {left}"
+
+    def leftovers(self) -> list[str]:
+        """Returns the names of containers, networks and volumes that carry this project's label."""
+        filters = {"label": f"{PROJECT_LABEL}={self.project}"}
+        containers = [str(container.name) for container in self.containers()]
+        networks = [str(network.name) for network in self.docker.networks.list(filters=filters)]
+        return containers + networks + self.volumes()
+
+    def volumes(self) -> list[str]:
+        """Returns the names of this project's volumes."""
+        filters = {"label": f"{PROJECT_LABEL}={self.project}"}
+        return sorted(str(volume.name) for volume in self.docker.volumes.list(filters=filters))
+
+    # Containers -------------------------------------------------------------------------------------------------------
+
+    def containers(self, *labels: str) -> list[Container]:
+        """Returns this project's containers, running or not, that carry these labels."""
+        filters: dict[str, str | list[str] | bool] = {"label": [f"{PROJECT_LABEL}={self.project}", *labels]}
+        return self.docker.containers.list(all=True, filters=filters, ignore_removed=True)
+
+    def container(self, service: str) -> Container:
+        """Returns a service's container, running or not."""
+        found = self.containers(f"com.docker.compose.service={service}", "com.docker.compose.oneoff=False")
+        assert found, f"{service} has no container"
+        return found[0]
+
+    def exec(self, container: str | Container, *command: str, environment: Mapping[str, str] | None = None) -> str:
+        """Runs a command in a container and returns what it prints; raises StackError when it fails."""
+        target = self.container(container) if isinstance(container, str) else container
+        code, output = target.exec_run(list(command), demux=True, environment=dict(environment or {}))
+        out, err = cast("tuple[bytes | None, bytes | None]", output)
+        if code != 0:
+            raise StackError(f"{target.name}: {command[0]}: exit code {code}\n{(err or b'').decode()}")
+        return (out or b"").decode()
+
+    def health(self, service: str) -> str:
+        """Returns a container's health as Docker sees it."""
+        return str(self.container(service).attrs["State"].get("Health", {}).get("Status"))
+
+    def wait_healthy(self, *services: str) -> None:
+        """Waits until these services (all servers by default) are healthy."""
+        for service in services or SERVERS:
+            wait_until(lambda service=service: self.health(service) == "healthy", f"{service} is healthy")  # type: ignore[misc]
+
+    def kill(self, *services: str) -> None:
+        """Kills containers' main processes as a crash does; after `docker kill`, a stop by hand, none would be restarted."""
+        pids = [str(self.container(service).attrs["State"]["Pid"]) for service in services]
+        self.docker.containers.run(
+            self.image("secrets"),
+            entrypoint=["bash", "-c", f"kill -9 {' '.join(pids)}"],
+            user="0:0",
+            pid_mode="host",
+            network_mode="none",
+            remove=True,
+        )
+
+    def read_volume(self, volume: str, path: str) -> str:
+        """Returns a file out of a volume of this project, whether or not anything runs."""
+        content: bytes = self.docker.containers.run(
+            self.image("secrets"),
+            entrypoint=["cat", f"/volume/{path}"],
+            volumes={f"{self.project}_{volume}": {"bind": "/volume", "mode": "ro"}},
+            network_mode="none",
+            remove=True,
+        )
+        return content.decode()
+
+    def image(self, service: str) -> str:
+        """Returns the name of a service's image."""
+        prefix = self.environment.get("IMAGE_PREFIX") or "mlflow-replica"
+        return f"{prefix}-{service}:{self.environment['IMAGE_TAG']}"
+
+    # The trainer ------------------------------------------------------------------------------------------------------
+
+    def run_trainer(
+        self, *args: str, env: Mapping[str, str] | None = None, data: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the trainer in its container, with this data folder, and returns its output and exit code."""
+        variables = [part for name, value in (env or {}).items() for part in ("--env", f"{name}={value}")]
+        settings = {"DATA_DIR": str(data or self.data)}
+        return self.compose(
+            "run", "--rm", "--no-deps", "-T", *variables, "trainer", *args, check=False, timeout=240, settings=settings
+        )
+
+    def train(self, *args: str, data: Path | None = None) -> dict[str, Any]:
+        """Runs the trainer, which has to succeed, and returns the result that it prints as JSON."""
+        done = self.run_trainer(*args, "--json", data=data)
+        assert done.returncode == 0, done.stderr
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    def start_trainer(self, *args: str, entrypoint: str | None = None) -> Container:
+        """Starts the trainer, or another program in its container, and returns the container at once."""
+        options = ["--entrypoint", entrypoint] if entrypoint else []
+        return self.start("trainer", *args, options=options)
+
+    def start(
+        self, service: str, *command: str, options: list[str] | None = None, settings: Mapping[str, str] | None = None
+    ) -> Container:
+        """Starts a further container of a service."""
+        done = self.compose("run", "--detach", "--no-deps", *(options or []), service, *command, settings=settings)
+        return self.docker.containers.get(done.stdout.split()[-1])
+
+    # Each service through its own client ------------------------------------------------------------------------------
+
+    def port(self, service: str, port: int) -> int:
+        """Returns the port on the host where a service's port is published now: a restart may move it."""
+        return int(self.compose("port", service, str(port)).stdout.strip().rpartition(":")[2])
+
+    @property
+    def url(self) -> str:
+        """The tracking server's address for clients on the host."""
+        return f"http://127.0.0.1:{self.port('mlflow', 5000)}"
+
+    def sql(self, query: str, *values: object, password: str = "") -> list[list[Any]]:
+        """Returns the rows of a query, asked with psycopg2 where the server is."""
+        environment = {"QUERY": query, "VALUES": json.dumps(values), "PASSWORD": password}
+        rows: list[list[Any]] = json.loads(self.exec("mlflow", "python3", "-c", QUERY, environment=environment))
+        return rows
+
+    @property
+    def postgres_password(self) -> str:
+        """The database password, out of its volume."""
+        return self.exec("postgres", "cat", "/run/secrets/postgres/password").rstrip("\n")
+
+    @property
+    def minio_root(self) -> Identity:
+        """MinIO's administrator, out of its volume."""
+        names = ("root-user", "root-password")
+        return Identity(*(self.exec("minio", "cat", f"/run/secrets/minio/{name}").rstrip("\n") for name in names))
+
+    @property
+    def bucket_identity(self) -> Identity:
+        """The tracking server's key pair, out of its volume."""
+        return parse_credentials(self.exec("mlflow", "cat", "/run/secrets/bucket/credentials"))
+
+    @property
+    def minio_url(self) -> str:
+        """The S3 API's address on the host."""
+        return f"http://127.0.0.1:{self.port('minio', 9000)}"
+
+    def s3(self, identity: Identity) -> S3Client:
+        """Returns an S3 client on the host that acts as this identity."""
+        client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=self.minio_url,
+            aws_access_key_id=identity.access_key,
+            aws_secret_access_key=identity.secret_key,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, proxies={}),
+        )
+        return client

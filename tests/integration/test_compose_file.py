@@ -1,0 +1,56 @@
+"""The compose file itself: valid for each profile, pinned, and free of names that two copies would fight over."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .stack import COMPOSE_FILE, ONE_SHOTS, ROOT, SERVERS, Stack
+
+
+@pytest.fixture
+def plain_stack(images: None, tmp_path: Path) -> Stack:
+    """A stack that is not started."""
+    return Stack(tmp_path)
+
+
+@pytest.mark.parametrize("profiles", [(), ("minio",), ("trainer",), ("minio", "trainer"), ("*",)])
+def test_compose_file_is_valid_with(plain_stack: Stack, profiles: tuple[str, ...]) -> None:
+    options = [part for profile in profiles for part in ("--profile", profile)]
+    done = plain_stack.compose(*options, "config", "--quiet", settings={"COMPOSE_PROFILES": ""})
+    assert done.stderr == ""
+
+
+def test_default_profile_is_minio_and_trains_nothing(plain_stack: Stack) -> None:
+    # As for a user who sets nothing: the committed .env chooses.
+    del plain_stack.environment["COMPOSE_PROFILES"]
+    services = plain_stack.compose("config", "--services").stdout.split()
+    assert sorted(services) == sorted((*SERVERS, *ONE_SHOTS))
+
+
+def test_images_are_not_the_latest_whatever_that_is(compose_config: dict[str, Any]) -> None:
+    images = {name: service["image"] for name, service in compose_config["services"].items()}
+    assert [name for name, image in images.items() if not re.search(r":(?!latest$)[\w.-]+$", image)] == []
+    froms = [
+        line for file in ROOT.glob("services/*/Dockerfile") for line in re.findall(r"^FROM.*", file.read_text(), re.M)
+    ]
+    assert froms
+    assert [line for line in froms if "latest" in line] == []
+
+
+def test_names_carry_the_project(compose_config: dict[str, Any]) -> None:
+    project = compose_config["name"]
+    assert [name for name, service in compose_config["services"].items() if "container_name" in service] == []
+    for kind in ("networks", "volumes"):
+        names = [entry.get("name", "") for entry in compose_config[kind].values()]
+        assert [name for name in names if not name.startswith(f"{project}_")] == []
+
+
+def test_each_published_port_can_be_moved(plain_stack: Stack, compose_config: dict[str, Any]) -> None:
+    ports = [port["published"] for service in compose_config["services"].values() for port in service.get("ports", [])]
+    # The test's settings move them all to 0; one that stays where it was is fixed.
+    assert ports == ["0"] * 3
+    assert "network_mode: host" not in COMPOSE_FILE.read_text()

@@ -1,0 +1,142 @@
+"""Starts, stops, crashes and migrations: what was stored stays, and what fell comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from mlflow import MlflowClient
+
+from .stack import ONE_SHOTS, SERVERS, Stack, wait_until
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+MIGRATE = "import sys; from app import migrate; migrate.main(); print('mlflow imported:', 'mlflow' in sys.modules)"
+
+
+def store_something(stack: Stack, name: str) -> Callable[[Path], None]:
+    """Stores a run with an artifact; returns a function that proves that both are there."""
+    client = MlflowClient(stack.url)
+    run_id = client.create_run("0", run_name=name).info.run_id
+    client.log_param(run_id, "colour", "blue")
+    client.log_metric(run_id, "height", 1.5, step=3)
+    client.log_text(run_id, f"content of {name}", "note.txt")
+    client.set_terminated(run_id)
+
+    def assert_stored(folder: Path) -> None:
+        client = MlflowClient(stack.url)
+        listed = {run.info.run_id: run for run in client.search_runs(["0"])}
+        assert listed[run_id].data.params == {"colour": "blue"}
+        assert listed[run_id].data.metrics == {"height": 1.5}
+        assert Path(client.download_artifacts(run_id, "note.txt", str(folder))).read_text() == f"content of {name}"
+
+    return assert_stored
+
+
+def wait_for_end(container: Container, seconds: float = 120.0) -> int:
+    """Waits until a container has ended and returns its exit code."""
+    return int(container.wait(timeout=seconds)["StatusCode"])
+
+
+def create_database(stack: Stack, name: str) -> dict[str, str]:
+    """Creates an empty database beside the stack's own; returns the settings that lead a new container to it."""
+    stack.sql(f"CREATE DATABASE {name}")
+    return {"POSTGRES_DB": name}
+
+
+def test_up_starts_the_servers_and_no_trainer(stack: Stack) -> None:
+    running = stack.compose("ps", "--services").stdout.split()
+    assert sorted(running) == sorted(SERVERS)
+
+
+def test_two_migrations_and_two_servers_at_once_on_an_empty_database_all_succeed(stack: Stack) -> None:
+    empty = create_database(stack, "empty")
+    migrations = [stack.start("migrate", settings=empty) for _ in range(2)]
+    outputs = [(wait_for_end(one), one.logs().decode()) for one in migrations]
+    assert [code for code, _ in outputs] == [0, 0], outputs
+    assert sum("nothing to do" in text for _, text in outputs) == 1, "the second did not wait for the first"
+    servers = [stack.start("mlflow", settings=empty) for _ in range(2)]
+
+    def healthy(server: Container) -> bool:
+        server.reload()
+        return bool(server.attrs["State"]["Health"]["Status"] == "healthy")
+
+    for server in servers:
+        wait_until(lambda server=server: healthy(server), "a server beside another is healthy")  # type: ignore[misc]
+        assert server.attrs["RestartCount"] == 0
+    for server in servers:
+        server.remove(force=True)
+
+
+def test_migration_of_a_current_schema_does_nothing_and_loads_nothing(stack: Stack) -> None:
+    done = stack.compose("run", "--rm", "--no-deps", "-T", "migrate", "python3", "-c", MIGRATE)
+    assert "nothing to do" in done.stdout
+    assert "mlflow imported: False" in done.stdout
+
+
+def test_data_survives_down_and_up(crash_stack: Stack, tmp_path: Path) -> None:
+    crash_stack.wait_healthy()
+    assert_stored = store_something(crash_stack, "before down")
+    volumes, secret = crash_stack.volumes(), crash_stack.postgres_password
+    crash_stack.compose("down")
+    assert crash_stack.containers() == []
+    assert crash_stack.leftovers() == volumes
+    crash_stack.up()
+    assert_stored(tmp_path)
+    assert crash_stack.postgres_password == secret
+
+
+def test_servers_end_by_themselves_when_stopped(crash_stack: Stack, tmp_path: Path) -> None:
+    crash_stack.wait_healthy()
+    assert_stored = store_something(crash_stack, "before stop")
+    crash_stack.compose("stop")
+    codes = {service: crash_stack.container(service).attrs["State"]["ExitCode"] for service in SERVERS}
+    # 137 is a process that did not listen and was killed when its time was over.
+    assert set(codes.values()) <= {0, 143}, codes
+    crash_stack.up()
+    assert "not properly shut down" not in crash_stack.logs("postgres")
+    assert_stored(tmp_path)
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_killed_server_comes_back_and_works(crash_stack: Stack, tmp_path: Path, service: str) -> None:
+    crash_stack.wait_healthy()
+    assert_stored = store_something(crash_stack, f"before the crash of {service}")
+    before = crash_stack.container(service).attrs["RestartCount"]
+    crash_stack.kill(service)
+    wait_until(lambda: crash_stack.container(service).attrs["RestartCount"] > before, f"{service} is restarted")
+    crash_stack.wait_healthy()
+    if service == "postgres":
+        assert "automatic recovery in progress" in crash_stack.logs("postgres")
+    assert_stored(tmp_path)
+    store_something(crash_stack, f"after the crash of {service}")(tmp_path)
+
+
+def test_everything_killed_at_once_comes_back(crash_stack: Stack, tmp_path: Path) -> None:
+    # As after a power failure: no order, and no one-shot service runs again.
+    crash_stack.wait_healthy()
+    assert_stored = store_something(crash_stack, "before the power failure")
+    before = {service: crash_stack.container(service).attrs["State"]["StartedAt"] for service in SERVERS}
+    crash_stack.kill(*SERVERS)
+    for service, started in before.items():
+        wait_until(
+            lambda service=service, started=started: (  # type: ignore[misc]
+                crash_stack.container(service).attrs["State"]["StartedAt"] != started
+            ),
+            f"{service} is restarted",
+        )
+    crash_stack.wait_healthy()
+    assert_stored(tmp_path)
+
+
+def test_one_shots_can_be_repeated(crash_stack: Stack, tmp_path: Path) -> None:
+    crash_stack.wait_healthy()
+    assert_stored = store_something(crash_stack, "before the repetition")
+    for service in ONE_SHOTS:
+        crash_stack.compose("run", "--rm", "--no-deps", "-T", service)
+    crash_stack.compose("restart", "mlflow")
+    crash_stack.wait_healthy("mlflow")
+    assert_stored(tmp_path)

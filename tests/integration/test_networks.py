@@ -1,0 +1,86 @@
+"""Who reaches whom: outsiders come in by the loopback address only, the trainer reaches only the tracking server."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from .stack import ONE_SHOTS, SERVERS, Stack
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+PUBLISHED = {"postgres": set(), "minio": {"9000/tcp", "9001/tcp"}, "mlflow": {"5000/tcp"}}
+JOINED = {
+    "postgres": {"database"},
+    "migrate": {"database"},
+    "minio": {"storage"},
+    "bucket": {"storage"},
+    "mlflow": {"database", "storage", "frontend"},
+    "secrets": {"none"},
+}
+CONNECT = """
+import json, socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)
+    print(json.dumps("connected"))
+except OSError as error:
+    print(json.dumps(type(error).__name__))
+"""
+
+
+def networks_of(stack: Stack, container: Container) -> set[str]:
+    """Returns the names of a container's networks, without the project's."""
+    return {name.removeprefix(f"{stack.project}_") for name in container.attrs["NetworkSettings"]["Networks"]}
+
+
+def attempt(stack: Stack, container: Container, host: str, port: int) -> str:
+    """Returns what comes of a connection attempt from inside a container."""
+    return str(json.loads(stack.exec(container, "python3", "-c", CONNECT, host, str(port))))
+
+
+def test_ports_are_published_on_loopback_only(stack: Stack) -> None:
+    for service in SERVERS:
+        ports = stack.container(service).attrs["NetworkSettings"]["Ports"]
+        published = {port: bindings for port, bindings in ports.items() if bindings}
+        assert set(published) == PUBLISHED[service], service
+        assert {binding["HostIp"] for bindings in published.values() for binding in bindings} <= {"127.0.0.1"}
+
+
+def test_services_join_the_networks_they_need_and_no_other(stack: Stack, idle_trainer: Container) -> None:
+    joined = {service: networks_of(stack, stack.container(service)) for service in (*SERVERS, *ONE_SHOTS)}
+    assert joined == JOINED
+    assert networks_of(stack, idle_trainer) == {"frontend"}
+
+
+def test_database_network_is_internal(stack: Stack) -> None:
+    (network,) = stack.docker.networks.list(names=[f"{stack.project}_database"])
+    assert network.attrs["Internal"] is True
+
+
+def test_database_has_no_way_out(stack: Stack) -> None:
+    # Without a default route (destination 0) no packet leaves the network.
+    routes = stack.exec("postgres", "cat", "/proc/net/route").splitlines()[1:]
+    assert routes
+    assert [route for route in routes if route.split()[1] == "00000000"] == []
+
+
+def test_trainer_reaches_the_server_by_its_name(stack: Stack, idle_trainer: Container) -> None:
+    assert attempt(stack, idle_trainer, "mlflow", 5000) == "connected"
+
+
+def test_trainer_cannot_resolve_database_or_storage(stack: Stack, idle_trainer: Container) -> None:
+    for name, port in (("postgres", 5432), ("minio", 9000)):
+        assert attempt(stack, idle_trainer, name, port) == "gaierror", name
+
+
+def test_trainer_cannot_reach_database_or_storage_by_address(stack: Stack, idle_trainer: Container) -> None:
+    for name, port in (("postgres", 5432), ("minio", 9000)):
+        for network in stack.container(name).attrs["NetworkSettings"]["Networks"].values():
+            assert attempt(stack, stack.container("mlflow"), network["IPAddress"], port) == "connected"
+            assert attempt(stack, idle_trainer, network["IPAddress"], port) in ("TimeoutError", "OSError"), name
+
+
+def test_trainer_cannot_reach_the_storage_through_its_gateway(stack: Stack, idle_trainer: Container) -> None:
+    (network,) = idle_trainer.attrs["NetworkSettings"]["Networks"].values()
+    assert attempt(stack, idle_trainer, network["Gateway"], stack.port("minio", 9000)) != "connected"

@@ -1,0 +1,187 @@
+"""Secrets are generated strong, each is mounted only where it is needed, and none shows anywhere else."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .stack import SERVERS, Stack, StackError, parse_credentials
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+# Which service mounts which secret volume, and whether it may write.
+MOUNTED = {
+    "secrets": {"postgres-secret": True, "minio-secret": True, "bucket-secret": True},
+    "postgres": {"postgres-secret": False},
+    "migrate": {"postgres-secret": False},
+    "minio": {"minio-secret": False},
+    "bucket": {"minio-secret": False, "bucket-secret": False},
+    "mlflow": {"postgres-secret": False, "bucket-secret": False},
+}
+FILES = {
+    "postgres-secret": ("password",),
+    "minio-secret": ("root-user", "root-password"),
+    "bucket-secret": ("credentials",),
+}
+
+
+@pytest.fixture(scope="module")
+def passwords(stack: Stack) -> list[str]:
+    """The values that open something."""
+    return [stack.postgres_password, stack.minio_root.secret_key, stack.bucket_identity.secret_key]
+
+
+@pytest.fixture(scope="module")
+def values(stack: Stack, passwords: list[str]) -> list[str]:
+    """Everything that was generated: the passwords, and the names that go with them."""
+    return [*passwords, stack.minio_root.access_key, stack.bucket_identity.access_key]
+
+
+def leaks(values: Iterable[str], places: Iterable[tuple[str, str]]) -> list[str]:
+    """Returns the names of the places that hold one of the values, as it is or as JSON writes it."""
+    wanted = [form for value in values for form in (value, json.dumps(value)[1:-1])]
+    return [name for name, text in places if any(form in text for form in wanted)]
+
+
+def inspections(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Yields what Docker tells about everything in a stack: containers, their images, volumes and networks."""
+    api: Any = stack.docker.api
+    for container in stack.containers():
+        yield f"container {container.name}", json.dumps(container.attrs)
+        image = container.attrs["Image"]
+        yield f"image of {container.name}", json.dumps([api.inspect_image(image), api.history(image)])
+    for volume in stack.volumes():
+        yield f"volume {volume}", json.dumps(api.inspect_volume(volume))
+    for network in stack.docker.networks.list(names=[stack.project]):
+        yield f"network {network.name}", json.dumps(api.inspect_network(network.id))
+
+
+def command_lines(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Yields the command lines and the environments of all processes that run in a stack's servers."""
+    for service in SERVERS:
+        yield service, stack.exec(service, "bash", "-c", "cat /proc/[0-9]*/cmdline /proc/1/environ | tr '\\0' ' '")
+
+
+def test_secrets_are_long_and_random(passwords: list[str]) -> None:
+    assert len(set(passwords)) == len(passwords)
+    for password in passwords:
+        assert re.fullmatch(r"[A-Za-z0-9]{38,}", password)
+        counts = Counter(password).values()
+        bits = -sum(count * math.log2(count / len(password)) for count in counts) / len(password)
+        assert bits > 4, "too regular"
+
+
+def test_secrets_differ_between_stacks_and_stay_within_one(stack: Stack, values: list[str], new_stack: Any) -> None:
+    def contents() -> dict[str, str]:
+        return {
+            f"{volume}/{name}": other.read_volume(volume, name) for volume, names in FILES.items() for name in names
+        }
+
+    with new_stack() as other:
+        other.compose("up", "secrets")
+        first = contents()
+        other.compose("up", "--force-recreate", "secrets")
+        assert contents() == first
+    credentials = parse_credentials(first.pop("bucket-secret/credentials"))
+    found = {*(value.strip() for value in first.values()), *credentials}
+    assert len(found) == len(values)
+    assert not found & set(values)
+
+
+def test_secrets_show_nowhere_in_docker_inspect(
+    stack: Stack, values: list[str], idle_trainer: Container, baseline: dict[str, Any]
+) -> None:
+    assert leaks(values, inspections(stack)) == []
+    assert leaks([stack.project], inspections(stack)) != [], "this looks in the wrong place"
+
+
+def test_secrets_show_in_no_log(stack: Stack, values: list[str], baseline: dict[str, Any]) -> None:
+    places = [(service, stack.logs(service)) for service in MOUNTED]
+    assert all(text for name, text in places if name != "minio"), "this looks in the wrong place"
+    assert leaks(values, places) == []
+
+
+def test_secrets_show_in_no_command_line(stack: Stack, values: list[str]) -> None:
+    assert leaks(values, command_lines(stack)) == []
+    assert leaks(["app.serve"], command_lines(stack)) == ["mlflow"], "this looks in the wrong place"
+
+
+def test_secrets_are_not_in_the_repository(values: list[str], tracked_files: list[Path]) -> None:
+    places = [(str(file), file.read_text(errors="replace")) for file in tracked_files if file.is_file()]
+    assert leaks(values, places) == []
+
+
+def test_secrets_folder_of_the_repository_is_kept_out_of_git(tracked_files: list[Path]) -> None:
+    assert [file.name for file in tracked_files if file.parent.name == "secrets" and file.parts[-3] != "services"] == [
+        ".gitignore"
+    ]
+
+
+def test_secret_volumes_are_mounted_where_needed_and_nowhere_else(stack: Stack) -> None:
+    mounted = {
+        service: {
+            mount["Name"].removeprefix(f"{stack.project}_"): mount["RW"]
+            for mount in stack.container(service).attrs["Mounts"]
+            if mount["Type"] == "volume" and mount["Name"].endswith("-secret")
+        }
+        for service in MOUNTED
+    }
+    assert mounted == MOUNTED
+
+
+def test_trainer_mounts_nothing_but_its_data(idle_trainer: Container) -> None:
+    mounts = [(mount["Type"], mount["Destination"], mount["RW"]) for mount in idle_trainer.attrs["Mounts"]]
+    assert mounts == [("bind", "/data", False)]
+
+
+def test_trainer_holds_no_secret(stack: Stack, values: list[str], idle_trainer: Container) -> None:
+    environment = stack.exec(idle_trainer, "cat", "/proc/1/environ")
+    names = [entry.partition("=")[0] for entry in environment.split("\0")]
+    assert [name for name in names if re.match(r"AWS|PG|POSTGRES|MINIO|.*(PASSWORD|SECRET|TOKEN|KEY)", name)] == []
+    assert leaks(values, [("environment", environment)]) == []
+    with pytest.raises(StackError, match="No such file"):
+        stack.exec(idle_trainer, "ls", "/run/secrets")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "message"),
+    [("postgres-password", 0o644, "is empty"), ("bucket-credentials", 0o000, "cannot be read")],
+    ids=["empty", "unreadable"],
+)
+def test_provided_secret_that_cannot_be_used_stops_the_start(
+    new_stack: Any, name: str, mode: int, message: str
+) -> None:
+    with new_stack() as broken:
+        file = broken.secrets / name
+        file.write_text("" if message == "is empty" else "[default]\n")
+        file.chmod(mode)
+        done = broken.compose("up", "--detach", "--wait", check=False)
+        assert done.returncode != 0
+        assert "secrets" in done.stderr
+        errors = {line.partition("| ")[2] for line in broken.logs("secrets").splitlines() if name in line}
+        assert len(errors) == 1
+        assert re.fullmatch(rf"secrets: error: {name} {message}.*", errors.pop())
+        assert {broken.container(service).status for service in SERVERS} == {"created"}, "servers were started"
+
+
+def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
+    with new_stack() as created:
+        created.compose("up", "secrets")
+        created.compose("up", "--no-start")
+        assert {name.removeprefix(f"{created.project}_") for name in created.volumes()} == {
+            "postgres-data",
+            "postgres-secret",
+            "minio-data",
+            "minio-secret",
+            "bucket-secret",
+        }
+        created.compose("down", "--volumes")
+        assert created.leftovers() == []

@@ -1,0 +1,276 @@
+"""What a run of the trainer leaves: rows in PostgreSQL, objects in MinIO, and a model that loads through the server."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from sklearn.metrics import average_precision_score
+from trainer import sessions
+
+from .stack import ROOT, Stack
+
+FIGURES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
+HISTORY = "validation_log_loss"
+REAL_DATA = ROOT.parent / "shared" / "data" / "online_shoppers_intention.csv"
+
+
+def keys_under(stack: Stack, location: str) -> set[str]:
+    """Returns the objects below a proxied artifact location, relative to it, out of the bucket itself."""
+    assert location.startswith("mlflow-artifacts:/"), location
+    prefix = location.removeprefix("mlflow-artifacts:/").strip("/") + "/"
+    found = stack.s3(stack.minio_root).list_objects_v2(Bucket="mlflow", Prefix=prefix)
+    return {item["Key"].removeprefix(prefix) for item in found.get("Contents", []) if item["Size"] > 0}
+
+
+def model_location(client: MlflowClient, run_id: str) -> str:
+    """Returns the artifact location of the model that a run made."""
+    outputs = client.get_run(run_id).outputs
+    assert outputs is not None
+    (output,) = outputs.model_outputs
+    location: str = client.get_logged_model(output.model_id).artifact_location
+    return location
+
+
+@pytest.fixture(scope="module")
+def new_sessions() -> pd.DataFrame:
+    """Sessions that no training has seen."""
+    return sessions.generate(rows=1_000, seed=7)
+
+
+@pytest.fixture(scope="module")
+def picture(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> bytes:
+    """The precision-recall curve of the baseline, out of the bucket."""
+    prefix = client.get_run(baseline["run_id"]).info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    found = stack.s3(stack.minio_root).get_object(Bucket="mlflow", Key=f"{prefix}/plots/pr_curve.png")
+    return found["Body"].read()
+
+
+# The row --------------------------------------------------------------------------------------------------------------
+
+
+def test_run_is_a_finished_row_in_postgres(stack: Stack, baseline: dict[str, Any]) -> None:
+    query = """SELECT runs.name, status, runs.lifecycle_stage, end_time > start_time, experiments.name, artifact_uri
+               FROM runs JOIN experiments USING (experiment_id) WHERE run_uuid = %s"""
+    (row,) = stack.sql(query, baseline["run_id"])
+    assert row[:5] == ["baseline", "FINISHED", "active", True, "purchase_predict"]
+    assert re.fullmatch(rf"mlflow-artifacts:/\d+/{baseline['run_id']}/artifacts", row[5])
+
+
+def test_params_in_postgres_are_all_that_the_model_was_fitted_with(
+    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
+) -> None:
+    rows = dict(stack.sql("SELECT key, value FROM params WHERE run_uuid = %s", baseline["run_id"]))
+    expected = {"num_leaves": "60", "min_child_samples": "10", "max_depth": "12", "n_estimators": "100"}
+    assert {name: rows[name] for name in expected} == expected
+    assert (float(rows["learning_rate"]), rows["objective"]) == (0.1, "binary")
+    pipeline = mlflow.sklearn.load_model(baseline["model_uri"])
+    classifier = pipeline[-1] if hasattr(pipeline, "steps") else pipeline
+    fitted = {name: str(value) for name, value in classifier.get_params(deep=False).items()}
+    assert {name: rows.get(name) for name in fitted} == fitted
+
+
+def test_figures_in_postgres_are_the_reported_ones(stack: Stack, baseline: dict[str, Any]) -> None:
+    rows = dict(stack.sql("SELECT key, value FROM latest_metrics WHERE run_uuid = %s", baseline["run_id"]))
+    assert {name: rows[name] for name in FIGURES} == {name: baseline["metrics"][name] for name in FIGURES}
+    # Neither a coin nor an oracle.
+    assert 0.5 < rows["average_precision"] < 0.95
+    assert 0.8 < rows["roc_auc"] < 0.99
+    assert 2 / (1 / rows["precision"] + 1 / rows["recall"]) == pytest.approx(rows["f1"])
+
+
+def test_loss_history_has_one_row_an_iteration_and_reads_back(
+    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
+) -> None:
+    query = "SELECT step, value FROM metrics WHERE run_uuid = %s AND key = %s ORDER BY step"
+    rows = stack.sql(query, baseline["run_id"], HISTORY)
+    assert [step for step, _ in rows] == list(range(1, 101))
+    assert rows[0][1] > 1.2 * rows[-1][1], "the loss does not fall"
+    read_back = sorted((m.step, m.value) for m in client.get_metric_history(baseline["run_id"], HISTORY))
+    assert read_back == [(step, value) for step, value in rows]
+
+
+def test_run_names_its_data_and_its_code(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> None:
+    run = client.get_run(baseline["run_id"])
+    assert run.inputs is not None
+    inputs = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
+    assert set(inputs) == {"training", "testing"}
+    rows = {context: json.loads(str(dataset.profile))["num_rows"] for context, dataset in inputs.items()}
+    assert rows == {"training": 9_600, "testing": 2_400}
+    assert {dataset.name for dataset in inputs.values()} == {"generated-sessions"}
+    assert inputs["training"].digest == run.data.params["data_digest"] != inputs["testing"].digest
+    query = """SELECT digest FROM datasets JOIN inputs ON source_id = dataset_uuid WHERE destination_id = %s"""
+    assert {row[0] for row in stack.sql(query, baseline["run_id"])} == {d.digest for d in inputs.values()}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", run.data.tags["trainer.version"])
+    assert re.fullmatch(r"[0-9a-f]{64}", run.data.tags["trainer.source_digest"])
+
+
+def test_same_data_and_parameters_give_the_same_figures(stack: Stack, baseline: dict[str, Any]) -> None:
+    again = stack.train()
+    assert again["run_id"] != baseline["run_id"]
+    assert again["metrics"] == baseline["metrics"]
+
+
+def test_printed_link_leads_to_the_run_at_the_public_address(client: MlflowClient, baseline: dict[str, Any]) -> None:
+    run = client.get_run(baseline["run_id"]).info
+    assert baseline["url"] == f"http://mlflow.test:5000/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+
+
+# The objects ----------------------------------------------------------------------------------------------------------
+
+
+def test_objects_are_in_the_bucket_under_the_runs_path(
+    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
+) -> None:
+    run = client.get_run(baseline["run_id"])
+    assert "plots/pr_curve.png" in keys_under(stack, run.info.artifact_uri)
+    location = model_location(client, baseline["run_id"])
+    assert f"/{run.info.experiment_id}/models/" in location
+    expected = {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json"}
+    assert expected <= keys_under(stack, location)
+
+
+def test_picture_decodes_and_shows_a_curve(picture: bytes) -> None:
+    with Image.open(io.BytesIO(picture)) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.width >= 800
+        assert image.height >= 600
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    background = np.all(pixels > 240, axis=1).mean()
+    assert 0.3 < background < 0.97, "blank, or covered"
+    assert len(np.unique(pixels, axis=0)) > 50
+    # A line across the picture: some colour, not grey, in most of its columns.
+    coloured = (pixels.max(axis=1).astype(int) - pixels.min(axis=1) > 60).reshape(image.height, image.width)
+    assert coloured.any(axis=0).mean() > 0.5
+
+
+def test_artifact_of_20_mib_goes_through_the_server_byte_for_byte(
+    stack: Stack, client: MlflowClient, tmp_path: Path
+) -> None:
+    content = random.Random(42).randbytes(20 * 2**20)  # noqa: S311 - test data
+    (tmp_path / "blob.bin").write_bytes(content)
+    run = client.create_run(client.create_experiment("round trip"))
+    client.log_artifact(run.info.run_id, str(tmp_path / "blob.bin"), "large")
+    prefix = run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    stored = stack.s3(stack.minio_root).get_object(Bucket="mlflow", Key=f"{prefix}/large/blob.bin")["Body"].read()
+    assert hashlib.sha256(stored).digest() == hashlib.sha256(content).digest()
+    (tmp_path / "back").mkdir()
+    back = Path(client.download_artifacts(run.info.run_id, "large/blob.bin", str(tmp_path / "back"))).read_bytes()
+    assert hashlib.sha256(back).digest() == hashlib.sha256(content).digest()
+    client.set_terminated(run.info.run_id)
+
+
+def test_clients_cannot_delete_artifacts_through_the_server(
+    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
+) -> None:
+    import requests
+
+    path = client.get_run(baseline["run_id"]).info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    answer = requests.delete(f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/{path}/plots/pr_curve.png", timeout=60)
+    assert answer.status_code >= 400
+    assert "plots/pr_curve.png" in keys_under(stack, client.get_run(baseline["run_id"]).info.artifact_uri)
+
+
+# The model ------------------------------------------------------------------------------------------------------------
+
+
+def test_model_loads_through_the_server_and_predicts(
+    client: MlflowClient, baseline: dict[str, Any], new_sessions: pd.DataFrame
+) -> None:
+    features, target = new_sessions.drop(columns=sessions.TARGET), new_sessions[sessions.TARGET]
+    classes = np.asarray(mlflow.pyfunc.load_model(baseline["model_uri"]).predict(features)).ravel()
+    model = mlflow.sklearn.load_model(baseline["model_uri"])
+    assert set(classes) == {0, 1}
+    np.testing.assert_array_equal(classes, model.predict(features))
+    assert average_precision_score(target, model.predict_proba(features)[:, 1]) > 0.6
+
+
+def test_model_has_signature_example_and_pinned_requirements(client: MlflowClient, baseline: dict[str, Any]) -> None:
+    info = mlflow.models.get_model_info(baseline["model_uri"])
+    columns = list(sessions.generate(rows=50).drop(columns=sessions.TARGET).columns)
+    assert info.signature.inputs.input_names() == columns
+    assert info.signature.outputs.input_names() == [sessions.TARGET]
+    assert info.saved_input_example_info is not None
+    lines = Path(mlflow.pyfunc.get_model_dependencies(baseline["model_uri"])).read_text().split()
+    assert {line.partition("==")[0] for line in lines} >= {"mlflow", "lightgbm", "scikit-learn", "pandas", "numpy"}
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+
+
+def test_registered_model_loads_by_its_alias(
+    client: MlflowClient, baseline: dict[str, Any], new_sessions: pd.DataFrame
+) -> None:
+    version = mlflow.register_model(baseline["model_uri"], "purchase")
+    client.set_registered_model_alias("purchase", "champion", version.version)
+    features = new_sessions.drop(columns=sessions.TARGET)
+    by_alias = mlflow.pyfunc.load_model("models:/purchase@champion").predict(features)
+    np.testing.assert_array_equal(by_alias, mlflow.pyfunc.load_model(baseline["model_uri"]).predict(features))
+
+
+# A sweep, and other data ----------------------------------------------------------------------------------------------
+
+
+def test_sweep_is_a_parent_run_with_a_nested_run_for_each_variant(
+    stack: Stack, client: MlflowClient, sweep: dict[str, Any]
+) -> None:
+    query = """SELECT runs.run_uuid, status FROM runs JOIN tags USING (run_uuid)
+               WHERE tags.key = 'mlflow.parentRunId' AND tags.value = %s"""
+    children = dict(stack.sql(query, sweep["run_id"]))
+    assert children == {variant["run_id"]: "FINISHED" for variant in sweep["variants"]}
+    assert client.get_run(sweep["run_id"]).info.status == "FINISHED"
+    params = [client.get_run(run_id).data.params for run_id in children]
+    pairs = {(int(one["n_estimators"]), float(one["learning_rate"])) for one in params}
+    assert pairs == {(200, 0.05), (500, 0.025), (1000, 0.01)}
+    assert {(one["num_leaves"], one["max_depth"], one["min_child_samples"]) for one in params} == {("60", "12", "10")}
+    assert sweep["best_run_id"] in children
+
+
+def test_sweep_stores_picture_model_and_history_of_each_variant(
+    stack: Stack, client: MlflowClient, sweep: dict[str, Any]
+) -> None:
+    for variant in sweep["variants"]:
+        run = client.get_run(variant["run_id"])
+        assert "plots/pr_curve.png" in keys_under(stack, run.info.artifact_uri)
+        assert "MLmodel" in keys_under(stack, model_location(client, variant["run_id"]))
+        history = client.get_metric_history(variant["run_id"], HISTORY)
+        assert len(history) == int(run.data.params["n_estimators"])
+
+
+@pytest.mark.skipif(not REAL_DATA.exists(), reason="the real data set is not in ../shared/data")
+def test_real_sessions_train_as_they_are(stack: Stack, client: MlflowClient) -> None:
+    result = stack.train("--target", "Revenue", data=REAL_DATA.parent)
+    assert result["metrics"]["average_precision"] > 0.70
+    params = client.get_run(result["run_id"]).data.params
+    rows = [int(params[name]) for name in ("rows_fit", "rows_validation", "rows_test")]
+    assert sum(rows) == 12_330
+    assert rows[2] == pytest.approx(12_330 / 5, abs=1)
+    assert params["data"] == REAL_DATA.stem
+    features = pd.read_csv(REAL_DATA).drop(columns="Revenue").head(100)
+    predicted = np.asarray(mlflow.pyfunc.load_model(result["model_uri"]).predict(features)).ravel()
+    assert set(predicted) <= {0, 1}
+
+
+def test_folder_of_four_tables_is_used_as_it_was_split(stack: Stack, client: MlflowClient) -> None:
+    folder = stack.data.parent / "kedro"
+    folder.mkdir()
+    table = sessions.generate(rows=3_000, seed=3)
+    for part, rows in (("train", table[:2_000]), ("test", table[2_000:])):
+        rows.drop(columns=sessions.TARGET).to_csv(folder / f"X_{part}.csv", index=False)
+        rows[[sessions.TARGET]].to_csv(folder / f"y_{part}.csv", index=False)
+    folder.chmod(0o755)
+    result = stack.train("--n-estimators", "20", data=folder)
+    params = client.get_run(result["run_id"]).data.params
+    assert int(params["rows_test"]) == 1_000
+    assert int(params["rows_fit"]) + int(params["rows_validation"]) == 2_000
+    assert params["target"] == sessions.TARGET

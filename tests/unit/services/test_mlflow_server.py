@@ -1,0 +1,71 @@
+"""services/mlflow/app: what the server's container decides before MLflow is there."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from app import database, schema, serve
+from mlflow.server import constants
+from mlflow.server.security_utils import is_allowed_host_header
+
+
+@pytest.fixture
+def passfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(database, "PASSFILE", tmp_path / "pgpass")
+    monkeypatch.setenv("POSTGRES_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("PGPASSFILE", "")
+    return tmp_path / "pgpass"
+
+
+def test_password_file_becomes_a_private_pgpass_with_its_special_characters_escaped(passfile: Path) -> None:
+    (passfile.parent / "password").write_text("a:b\\c\n")
+    database.open_password_file()
+    assert passfile.read_text() == "*:*:*:*:a\\:b\\\\c\n"
+    assert stat.S_IMODE(passfile.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_missing_or_empty_password_is_one_line(passfile: Path, content: str | None) -> None:
+    if content is not None:
+        (passfile.parent / "password").write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        database.open_password_file()
+    message = str(stopped.value)
+    assert message.startswith("error: the database password")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("mlflow:5000", True),
+        ("mlflow", True),
+        ("localhost:12345", True),
+        ("127.0.0.1:5000", True),
+        ("[::1]:5000", True),
+        ("tracking.example.org", True),
+        ("tracking.example.org:443", True),
+        ("evil.example.org", False),
+        ("mlflow.evil.example.org:5000", False),
+        ("tracking.example.org.evil.com", False),
+    ],
+)
+def test_allowed_hosts_admits_the_known_names_and_no_other(
+    host: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_PUBLIC_HOSTS", " tracking.example.org ")
+    assert is_allowed_host_header(serve.allowed_hosts().split(","), host) is allowed
+
+
+def test_server_environment_proxies_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "mlflow-artifacts:/")
+    monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", "s3://somewhere/")
+    environment = serve.server_environment()
+    assert environment[constants.SERVE_ARTIFACTS_ENV_VAR] == "true"
+    assert environment[constants.ARTIFACTS_DESTINATION_ENV_VAR] == "s3://somewhere/"
+
+
+def test_wanted_revision_is_the_newest_of_mlflows_migrations() -> None:
+    from mlflow.store.db.utils import _get_latest_schema_revision
+
+    assert schema.wanted_revision() == _get_latest_schema_revision()  # type: ignore[no-untyped-call]

@@ -1,0 +1,74 @@
+"""services/secrets/generate: the stack's secrets on the first start."""
+
+import configparser
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+GENERATE = Path(__file__).parents[3] / "services/secrets/generate"
+FILES = ("postgres/password", "minio/root-user", "minio/root-password", "bucket/credentials")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    for volume in ("postgres", "minio", "bucket"):
+        (tmp_path / "out" / volume).mkdir(parents=True)
+    (tmp_path / "provided").mkdir()
+    return tmp_path / "out"
+
+
+def generate(out: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([GENERATE, out, out.parent / "provided"], capture_output=True, text=True)
+
+
+def contents(out: Path) -> dict[str, str]:
+    return {file: (out / file).read_text() for file in FILES}
+
+
+def test_first_start_generates_strong_secrets_and_prints_none(out: Path) -> None:
+    done = generate(out)
+    assert done.returncode == 0, done.stderr
+    password = (out / "postgres/password").read_text().strip()
+    assert len(password) >= 32
+    assert password.isalnum()
+    credentials = configparser.ConfigParser()
+    credentials.read(out / "bucket/credentials")
+    assert len(credentials["default"]["aws_secret_access_key"]) >= 32
+    assert len(credentials["default"]["aws_access_key_id"]) <= 20  # MinIO allows no longer one
+    for value in (password, credentials["default"]["aws_secret_access_key"]):
+        assert value not in done.stdout + done.stderr
+
+
+def test_second_start_changes_nothing(out: Path) -> None:
+    generate(out)
+    before = contents(out)
+    assert generate(out).stdout == ""
+    assert contents(out) == before
+
+
+def test_two_stacks_share_no_secret(out: Path, tmp_path: Path) -> None:
+    generate(out)
+    first = contents(out)
+    for file in FILES:
+        (out / file).unlink()
+    generate(out)
+    assert all(contents(out)[file] != first[file] for file in FILES)
+
+
+def test_provided_file_wins_and_a_changed_one_is_taken(out: Path) -> None:
+    provided = out.parent / "provided" / "postgres-password"
+    for password in ("mine: \\ 'quoted'", "another"):
+        provided.write_text(password)
+        assert "postgres-password: yours" in generate(out).stdout
+        assert (out / "postgres/password").read_text() == password
+    assert stat.S_IMODE((out / "postgres/password").stat().st_mode) == 0o444
+
+
+def test_empty_provided_file_is_refused_in_one_line(out: Path) -> None:
+    (out.parent / "provided" / "minio-root-password").touch()
+    done = generate(out)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["secrets: error: minio-root-password is empty"]
+    assert not (out / "minio/root-password").exists()
