@@ -25,6 +25,27 @@ def server_environment(destination: str) -> dict[str, str]:
     }
 
 
+class NoRepository:
+    """A kind of repository that none is."""
+
+
+def keep_transfers_proxied() -> None:
+    """Keeps the server from sending clients to the bucket.
+
+    With S3 and Cloud Storage it would offer signed addresses: for every download, and for uploads from 500 MB. They
+    name the storage as this container knows it (http://minio:9000), so that a client elsewhere tries for minutes and
+    fails; and in Google Cloud they need a permission to sign that the server's roles do not hold.
+    """
+    from mlflow.server import handlers
+
+    for capability in ("MultipartUploadMixin", "MultipartDownloadMixin"):
+        if not hasattr(handlers, capability):
+            raise RuntimeError(
+                f"mlflow.server.handlers.{capability} is gone: has MLflow changed how it signs addresses?"
+            )
+        setattr(handlers, capability, NoRepository)
+
+
 def allowed_hosts() -> str:
     """Returns the Host headers to accept, comma-separated: this service's name, loopback, and MLFLOW_PUBLIC_HOSTS.
 
@@ -49,6 +70,11 @@ def main() -> None:
 
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])
+    keep_transfers_proxied()
+    if destination.startswith("gs://"):
+        from app import write_once
+
+        write_once.register()
     artifacts.end_when_changed(destination)
     print(f"mlflow: artifacts are in {destination}", flush=True)
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.

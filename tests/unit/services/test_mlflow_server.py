@@ -73,6 +73,18 @@ def test_server_environment_proxies_artifacts(monkeypatch: pytest.MonkeyPatch) -
     assert environment[constants.ARTIFACTS_DESTINATION_ENV_VAR] == "s3://somewhere/"
 
 
+def test_clients_are_not_sent_to_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.server import handlers
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+    for capability in ("MultipartUploadMixin", "MultipartDownloadMixin"):
+        assert issubclass(S3ArtifactRepository, getattr(handlers, capability))
+        monkeypatch.setattr(handlers, capability, getattr(handlers, capability))
+    serve.keep_transfers_proxied()
+    for capability in ("MultipartUploadMixin", "MultipartDownloadMixin"):
+        assert not issubclass(S3ArtifactRepository, getattr(handlers, capability))
+
+
 def test_wanted_revision_is_the_newest_of_mlflows_migrations() -> None:
     from mlflow.store.db.utils import _get_latest_schema_revision
 
