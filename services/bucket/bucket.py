@@ -104,6 +104,15 @@ def create_identity(http: urllib3.PoolManager, endpoint: str, root: Credentials,
         raise RuntimeError(f"the identity was refused: {failed or answer.get('Message') or response.status}")
 
 
+def write_destination(folder: Path, bucket: str) -> None:
+    """Tells the MLflow server where its artifacts go: a file in a volume that it reads when it starts."""
+    new = folder / "destination.new"
+    new.unlink(missing_ok=True)
+    new.write_text(f"s3://{bucket}/\n")
+    new.chmod(0o444)
+    new.replace(folder / "destination")
+
+
 def main() -> None:
     """Reads the secrets from their files; exits with status 1 and one line when something is refused."""
     bucket, endpoint = os.environ["BUCKET"], os.environ["MINIO_ENDPOINT"]
@@ -129,6 +138,7 @@ def main() -> None:
         next(iter(as_server.list_objects(bucket_name=bucket)), None)
     except (urllib3.exceptions.HTTPError, S3Error, RuntimeError, ValueError) as error:
         sys.exit(f"bucket: error: {endpoint}: {error}")
+    write_destination(Path("/run/artifact-store"), bucket)
     print(f"bucket: {bucket} is there; the server's identity may create, read and list objects in it")
 
 

@@ -17,7 +17,7 @@ import pytest
 from docker.errors import DockerException, ImageNotFound
 from mlflow import MlflowClient
 
-from .stack import Stack
+from .stack import STORAGE, STORAGE_SERVERS, Stack
 
 NewStack = Callable[..., AbstractContextManager[Stack]]
 HERE = Path(__file__).parent
@@ -29,7 +29,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    elsewhere = {"minio": "holds for MinIO only", "gcs": "holds for the gcs profile only (--storage gcs)"}
     for item in items:
+        for storage, reason in elsewhere.items():
+            if item.get_closest_marker(storage) and storage != STORAGE:
+                item.add_marker(pytest.mark.skip(reason=reason))
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.integration)
 
@@ -61,7 +65,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
     except DockerException as error:
         pytest.fail(f"no Docker engine answers (scripts/ensure-engine; without one: pytest tests/unit): {error}")
     stack = Stack(tmp_path_factory.mktemp("images"))
-    profiles = ("--profile", "minio", "--profile", "trainer")
+    profiles = ("--profile", STORAGE, "--profile", "trainer")
     try:
         for name in stack.compose(*profiles, "config", "--images").stdout.split():
             client.images.get(name)
@@ -96,7 +100,7 @@ def stack(new_stack: NewStack) -> Iterator[Stack]:
 def crash_stack(new_stack: NewStack) -> Iterator[Stack]:
     """A stack for tests that stop and kill things, and leave it healthy again. Its health is asked for every second."""
     health = {"healthcheck": {"interval": "1s"}}
-    with new_stack(override={"services": {"postgres": health, "minio": health, "mlflow": health}}) as stack:
+    with new_stack(override={"services": dict.fromkeys(("postgres", *STORAGE_SERVERS, "mlflow"), health)}) as stack:
         stack.up()
         yield stack
 

@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "compose.yaml"
-SERVERS = ("postgres", "minio", "mlflow")
-ONE_SHOTS = ("secrets", "bucket", "migrate")
+EMULATOR_FILE = ROOT / "compose.gcs-emulator.yaml"
+# Which storage the stacks use: the option --storage (tests/conftest.py).
+STORAGE = os.environ.get("TEST_STORAGE", "minio")
+STORAGE_SERVERS = {"minio": ("minio",), "gcs": ("gcs-store", "gcs")}[STORAGE]
+SERVERS = ("postgres", *STORAGE_SERVERS, "mlflow")
+ONE_SHOTS = {"minio": ("secrets", "bucket", "migrate"), "gcs": ("secrets", "gcs-keys", "preflight", "migrate")}[STORAGE]
+# The bucket, and the folder in it that holds the artifacts.
+BUCKET, PREFIX = {"minio": ("mlflow", ""), "gcs": ("rehearsal", "mlflow/")}[STORAGE]
 PROJECT_LABEL = "com.docker.compose.project"
 # What a user's shell may say about images; every other setting of the compose file is the test's own.
 KEPT_SETTINGS = {"BASE_IMAGE", "IMAGE_PREFIX", "IMAGE_TAG"}
@@ -63,7 +69,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0
 
 def settings_of_compose_file() -> set[str]:
     """Returns the names of the variables that the compose file reads."""
-    return set(re.findall(r"\$\{(\w+)", COMPOSE_FILE.read_text()))
+    return {name for file in ROOT.glob("compose*.yaml") for name in re.findall(r"\$\{(\w+)", file.read_text())}
 
 
 def base_environment() -> dict[str, str]:
@@ -98,13 +104,16 @@ class Stack:
         for path in (self.data, self.secrets):
             path.mkdir()
             path.chmod(0o755)
-        self.files = [COMPOSE_FILE]
+        self.files = [COMPOSE_FILE] if STORAGE == "minio" else [COMPOSE_FILE, EMULATOR_FILE]
         if override:
             file = folder / "override.json"
             file.write_text(json.dumps(override))
             self.files.append(file)
         self.environment = base_environment() | {
-            "COMPOSE_PROFILES": "minio",
+            "COMPOSE_PROFILES": STORAGE,
+            "GCS_BUCKET": BUCKET if STORAGE == "gcs" else "",
+            "GCS_EMULATOR_PORT": "0",
+            "GCS_EMULATOR_ADMIN_PORT": "0",
             "MLFLOW_PORT": "0",
             "MINIO_PORT": "0",
             "MINIO_CONSOLE_PORT": "0",
@@ -297,6 +306,35 @@ class Stack:
     def bucket_identity(self) -> Identity:
         """The tracking server's key pair, out of its volume."""
         return parse_credentials(self.exec("mlflow", "cat", "/run/secrets/bucket/credentials"))
+
+    # The objects themselves, past the tracking server -------------------------------------------------------------
+
+    def object_names(self, prefix: str = "") -> set[str]:
+        """Returns the names of the artifacts' objects below a prefix, empty ones left out."""
+        if STORAGE == "gcs":
+            blobs = self.gcs("mlflow-gc").bucket(BUCKET).list_blobs(prefix=PREFIX + prefix)
+            return {blob.name.removeprefix(PREFIX) for blob in blobs if blob.size}
+        found = self.s3(self.minio_root).list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        return {item["Key"] for item in found.get("Contents", []) if item["Size"] > 0}
+
+    def object_content(self, name: str) -> bytes:
+        """Returns what an artifact's object holds."""
+        if STORAGE == "gcs":
+            content: bytes = self.gcs("mlflow-gc").bucket(BUCKET).blob(PREFIX + name).download_as_bytes()
+            return content
+        return self.s3(self.minio_root).get_object(Bucket=BUCKET, Key=name)["Body"].read()
+
+    def gcs(self, account: str) -> Any:
+        """Returns Google's client on the host that acts as one of the emulator's accounts, by its own key."""
+        from google.cloud import storage
+        from google.oauth2 import service_account
+
+        address = f"http://127.0.0.1:{self.port('gcs', 4443)}"
+        key = json.loads(self.read_volume("gcs-keys", f"{account}.json")) | {"token_uri": f"{address}/token"}
+        credentials = service_account.Credentials.from_service_account_info(key)  # type: ignore[no-untyped-call]
+        return storage.Client(
+            project=key["project_id"], credentials=credentials, client_options={"api_endpoint": address}
+        )
 
     @property
     def minio_url(self) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from trainer import sessions
 
-from .stack import Stack, wait_until
+from .stack import STORAGE_SERVERS, Stack, wait_until
 
 PARTS = ("X_train", "X_test", "y_train", "y_test")
 
@@ -137,19 +137,19 @@ def test_stopped_run_is_marked_killed(stack: Stack) -> None:
 
 def test_run_whose_artifacts_cannot_be_stored_is_marked_failed_with_the_reason(crash_stack: Stack) -> None:
     crash_stack.wait_healthy()
-    crash_stack.compose("stop", "minio")
+    crash_stack.compose("stop", STORAGE_SERVERS[-1])
     try:
         env = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
         done = crash_stack.run_trainer("--n-estimators", "11", env=env)
     finally:
-        crash_stack.compose("start", "minio")
+        crash_stack.compose("start", STORAGE_SERVERS[-1])
     assert_one_line(done, 1, "server errors")
     query = """SELECT status, value FROM runs JOIN tags USING (run_uuid)
                WHERE runs.name = 'n_estimators=11' AND tags.key = 'failure_reason'"""
     ((status, reason),) = crash_stack.sql(query)
     assert status == "FAILED"
     assert reason
-    crash_stack.wait_healthy("minio")
+    crash_stack.wait_healthy(STORAGE_SERVERS[-1])
 
 
 def test_run_outlives_a_crash_of_the_server_and_is_logged_once(crash_stack: Stack) -> None:

@@ -20,6 +20,9 @@ from .stack import Identity, Stack
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+# MinIO's identities; those of Cloud Storage are in gcs/test_roles.py.
+pytestmark = pytest.mark.minio
+
 BUCKET, OTHER, KEY = "mlflow", "someone-elses", "probe/object.txt"
 
 DENIED: dict[str, Callable[[S3Client], Any]] = {

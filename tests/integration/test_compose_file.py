@@ -10,6 +10,9 @@ import pytest
 
 from .stack import COMPOSE_FILE, ONE_SHOTS, ROOT, SERVERS, Stack
 
+# About the file, whatever is started from it: once is enough.
+pytestmark = pytest.mark.minio
+
 
 @pytest.fixture
 def plain_stack(images: None, tmp_path: Path) -> Stack:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from .stack import ONE_SHOTS, SERVERS, Stack
+from .stack import ONE_SHOTS, SERVERS, STORAGE, Stack
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-PUBLISHED = {"postgres": set(), "minio": {"9000/tcp", "9001/tcp"}, "mlflow": {"5000/tcp"}}
+PUBLISHED = {
+    "postgres": set(),
+    "minio": {"9000/tcp", "9001/tcp"},
+    "gcs-store": set(),
+    "gcs": {"4443/tcp", "4444/tcp"},
+    "mlflow": {"5000/tcp"},
+}
+# The storage that the server talks to.
+STORAGE_ADDRESS = {"minio": ("minio", 9000), "gcs": ("gcs", 4443)}[STORAGE]
 JOINED = {
     "postgres": {"database"},
     "migrate": {"database"},
     "minio": {"storage"},
+    "gcs-keys": {"none"},
+    "gcs-store": {"gcs-store"},
+    "gcs": {"gcs-store", "storage"},
+    "preflight": {"storage"},
     "bucket": {"storage"},
     "mlflow": {"database", "storage", "frontend"},
     "secrets": {"none"},
@@ -49,7 +61,7 @@ def test_ports_are_published_on_loopback_only(stack: Stack) -> None:
 
 def test_services_join_the_networks_they_need_and_no_other(stack: Stack, idle_trainer: Container) -> None:
     joined = {service: networks_of(stack, stack.container(service)) for service in (*SERVERS, *ONE_SHOTS)}
-    assert joined == JOINED
+    assert joined == {service: JOINED[service] for service in joined}
     assert networks_of(stack, idle_trainer) == {"frontend"}
 
 
@@ -70,12 +82,12 @@ def test_trainer_reaches_the_server_by_its_name(stack: Stack, idle_trainer: Cont
 
 
 def test_trainer_cannot_resolve_database_or_storage(stack: Stack, idle_trainer: Container) -> None:
-    for name, port in (("postgres", 5432), ("minio", 9000)):
+    for name, port in (("postgres", 5432), STORAGE_ADDRESS):
         assert attempt(stack, idle_trainer, name, port) == "gaierror", name
 
 
 def test_trainer_cannot_reach_database_or_storage_by_address(stack: Stack, idle_trainer: Container) -> None:
-    for name, port in (("postgres", 5432), ("minio", 9000)):
+    for name, port in (("postgres", 5432), STORAGE_ADDRESS):
         for network in stack.container(name).attrs["NetworkSettings"]["Networks"].values():
             assert attempt(stack, stack.container("mlflow"), network["IPAddress"], port) == "connected"
             assert attempt(stack, idle_trainer, network["IPAddress"], port) in ("TimeoutError", "OSError"), name
@@ -83,4 +95,4 @@ def test_trainer_cannot_reach_database_or_storage_by_address(stack: Stack, idle_
 
 def test_trainer_cannot_reach_the_storage_through_its_gateway(stack: Stack, idle_trainer: Container) -> None:
     (network,) = idle_trainer.attrs["NetworkSettings"]["Networks"].values()
-    assert attempt(stack, idle_trainer, network["Gateway"], stack.port("minio", 9000)) != "connected"
+    assert attempt(stack, idle_trainer, network["Gateway"], stack.port(*STORAGE_ADDRESS)) != "connected"

@@ -14,6 +14,9 @@ from mlflow import MlflowClient
 from .stack import Identity, Stack, StackError
 from .test_secrets import command_lines, inspections, leaks
 
+# The names and secrets provided here are MinIO's; the gcs profile has a key file instead (gcs/test_key.py).
+pytestmark = pytest.mark.minio
+
 USER, DATABASE, BUCKET = "shop-team", "shop runs", "shop-artifacts"
 ROOT_USER, SERVER_KEY = "shop-admin", "shop-server"
 FIRST = {

@@ -17,6 +17,9 @@ from .stack import SERVERS, Stack, StackError, parse_credentials
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
+# These are MinIO's secrets and PostgreSQL's; the key of the gcs profile has its tests in gcs/test_key.py.
+pytestmark = pytest.mark.minio
+
 # Which service mounts which secret volume, and whether it may write.
 MOUNTED = {
     "secrets": {"postgres-secret": True, "minio-secret": True, "bucket-secret": True},
@@ -177,6 +180,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
         created.compose("up", "secrets")
         created.compose("up", "--no-start")
         assert {name.removeprefix(f"{created.project}_") for name in created.volumes()} == {
+            "artifact-store",
             "postgres-data",
             "postgres-secret",
             "minio-data",

@@ -1,4 +1,4 @@
-"""What a run of the trainer leaves: rows in PostgreSQL, objects in MinIO, and a model that loads through the server."""
+"""What a run of the trainer leaves: rows in PostgreSQL, objects in the bucket, a model that loads by the server."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def keys_under(stack: Stack, location: str) -> set[str]:
     """Returns the objects below a proxied artifact location, relative to it, out of the bucket itself."""
     assert location.startswith("mlflow-artifacts:/"), location
     prefix = location.removeprefix("mlflow-artifacts:/").strip("/") + "/"
-    found = stack.s3(stack.minio_root).list_objects_v2(Bucket="mlflow", Prefix=prefix)
-    return {item["Key"].removeprefix(prefix) for item in found.get("Contents", []) if item["Size"] > 0}
+    return {name.removeprefix(prefix) for name in stack.object_names(prefix)}
 
 
 def model_location(client: MlflowClient, run_id: str) -> str:
@@ -53,8 +52,7 @@ def new_sessions() -> pd.DataFrame:
 def picture(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> bytes:
     """The precision-recall curve of the baseline, out of the bucket."""
     prefix = client.get_run(baseline["run_id"]).info.artifact_uri.removeprefix("mlflow-artifacts:/")
-    found = stack.s3(stack.minio_root).get_object(Bucket="mlflow", Key=f"{prefix}/plots/pr_curve.png")
-    return found["Body"].read()
+    return stack.object_content(f"{prefix}/plots/pr_curve.png")
 
 
 # The row --------------------------------------------------------------------------------------------------------------
@@ -164,7 +162,7 @@ def test_artifact_of_20_mib_goes_through_the_server_byte_for_byte(
     run = client.create_run(client.create_experiment("round trip"))
     client.log_artifact(run.info.run_id, str(tmp_path / "blob.bin"), "large")
     prefix = run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
-    stored = stack.s3(stack.minio_root).get_object(Bucket="mlflow", Key=f"{prefix}/large/blob.bin")["Body"].read()
+    stored = stack.object_content(f"{prefix}/large/blob.bin")
     assert hashlib.sha256(stored).digest() == hashlib.sha256(content).digest()
     (tmp_path / "back").mkdir()
     back = Path(client.download_artifacts(run.info.run_id, "large/blob.bin", str(tmp_path / "back"))).read_bytes()

@@ -1,1 +1,1 @@
-"""The tracking server's container: migration, server and health check."""
+"""The tracking server's container: migration, storage check, server and health check."""

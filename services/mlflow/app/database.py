@@ -38,6 +38,16 @@ def open_password_file() -> None:
     os.environ["PGPASSFILE"] = str(PASSFILE)
 
 
+def check_tls() -> None:
+    """Exits with status 1 and one line when TLS is required (an external server) and the settings would do without.
+
+    `require` is not enough: it encrypts, but to whoever answers.
+    """
+    mode = os.environ.get("PGSSLMODE", "")
+    if os.environ.get("POSTGRES_TLS_REQUIRED") == "true" and mode not in ("verify-ca", "verify-full"):
+        sys.exit(f"error: an external database needs POSTGRES_SSLMODE verify-ca or verify-full, not {mode or 'none'}")
+
+
 def connect(wait: float = 60.0) -> "connection":
     """Connects to the database, waiting for it up to `wait` seconds.
 
@@ -47,6 +57,7 @@ def connect(wait: float = 60.0) -> "connection":
     """
     import psycopg2
 
+    check_tls()
     deadline = time.monotonic() + wait
     while True:
         try:

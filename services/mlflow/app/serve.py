@@ -10,10 +10,10 @@ import os
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
 
-from app import database
+from app import artifacts, database, google_account
 
 
-def server_environment() -> dict[str, str]:
+def server_environment(destination: str) -> dict[str, str]:
     """Returns what `mlflow server --backend-store-uri … --serve-artifacts --artifacts-destination …` would set."""
     from mlflow.server import constants
 
@@ -21,8 +21,29 @@ def server_environment() -> dict[str, str]:
         constants.BACKEND_STORE_URI_ENV_VAR: database.URI,
         constants.ARTIFACT_ROOT_ENV_VAR: os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"],
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: os.environ["MLFLOW_ARTIFACTS_DESTINATION"],
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: destination,
     }
+
+
+class NoRepository:
+    """A kind of repository that none is."""
+
+
+def keep_transfers_proxied() -> None:
+    """Keeps the server from sending clients to the bucket.
+
+    With S3 and Cloud Storage it would offer signed addresses: for every download, and for uploads from 500 MB. They
+    name the storage as this container knows it (http://minio:9000), so that a client elsewhere tries for minutes and
+    fails; and in Google Cloud they need a permission to sign that the server's roles do not hold.
+    """
+    from mlflow.server import handlers
+
+    for capability in ("MultipartUploadMixin", "MultipartDownloadMixin"):
+        if not hasattr(handlers, capability):
+            raise RuntimeError(
+                f"mlflow.server.handlers.{capability} is gone: has MLflow changed how it signs addresses?"
+            )
+        setattr(handlers, capability, NoRepository)
 
 
 def allowed_hosts() -> str:
@@ -37,15 +58,25 @@ def allowed_hosts() -> str:
 
 def main() -> None:
     """Waits for the database, opens the store, serves until SIGTERM."""
+    destination = artifacts.read_destination()
+    if destination.startswith("gs://"):
+        google_account.use_attached_account_without_key()
     database.open_password_file()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
     database.connect().close()
-    os.environ.update(server_environment())
+    os.environ.update(server_environment(destination))
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
 
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])
+    keep_transfers_proxied()
+    if destination.startswith("gs://"):
+        from app import write_once
+
+        write_once.register()
+    artifacts.end_when_changed(destination)
+    print(f"mlflow: artifacts are in {destination}", flush=True)
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
     uvicorn.run(app, host="0.0.0.0", port=5000, access_log=os.environ.get("MLFLOW_ACCESS_LOG") == "true")  # noqa: S104 - in a container
 

@@ -57,12 +57,32 @@ def test_allowed_hosts_admits_the_known_names_and_no_other(
     assert is_allowed_host_header(serve.allowed_hosts().split(","), host) is allowed
 
 
+@pytest.mark.parametrize("mode", ["", "disable", "prefer", "require"])
+def test_external_database_without_a_checked_certificate_is_refused(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", mode)
+    database.check_tls()
+    monkeypatch.setenv("POSTGRES_TLS_REQUIRED", "true")
+    with pytest.raises(SystemExit, match="verify-ca or verify-full"):
+        database.check_tls()
+
+
 def test_server_environment_proxies_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "mlflow-artifacts:/")
-    monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", "s3://somewhere/")
-    environment = serve.server_environment()
+    environment = serve.server_environment("s3://somewhere/")
     assert environment[constants.SERVE_ARTIFACTS_ENV_VAR] == "true"
     assert environment[constants.ARTIFACTS_DESTINATION_ENV_VAR] == "s3://somewhere/"
+
+
+def test_clients_are_not_sent_to_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.server import handlers
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+    for capability in ("MultipartUploadMixin", "MultipartDownloadMixin"):
+        assert issubclass(S3ArtifactRepository, getattr(handlers, capability))
+        monkeypatch.setattr(handlers, capability, getattr(handlers, capability))
+    serve.keep_transfers_proxied()
+    for capability in ("MultipartUploadMixin", "MultipartDownloadMixin"):
+        assert not issubclass(S3ArtifactRepository, getattr(handlers, capability))
 
 
 def test_wanted_revision_is_the_newest_of_mlflows_migrations() -> None:

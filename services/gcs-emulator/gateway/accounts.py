@@ -1,0 +1,60 @@
+"""The service accounts of the emulator: who they are, which roles they hold on the bucket, and their public keys."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from gateway import roles
+
+PROJECT = "mlflow-replica"
+
+# The name before the @, and the roles that it holds. The last three are there to rehearse a set-up that went wrong.
+ACCOUNTS: dict[str, tuple[str, ...]] = {
+    "mlflow-server": ("roles/storage.objectCreator", "roles/storage.objectViewer"),
+    "mlflow-gc": ("roles/storage.objectUser",),
+    "mlflow-admin": ("roles/storage.admin",),
+    "only-creator": ("roles/storage.objectCreator",),
+    "only-viewer": ("roles/storage.objectViewer",),
+    "no-roles": (),
+}
+
+
+def email(name: str) -> str:
+    """Returns the account's address."""
+    return f"{name}@{PROJECT}.iam.gserviceaccount.com"
+
+
+@dataclass
+class Account:
+    """A service account as the gateway knows it: it holds no private key."""
+
+    name: str
+    key_id: str
+    key: RSAPublicKey
+    permissions: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def email(self) -> str:
+        """The account's address."""
+        return email(self.name)
+
+    def reset(self) -> None:
+        """Gives the account the roles of the table again."""
+        self.permissions = roles.of_roles(ACCOUNTS[self.name])
+
+
+def load(folder: Path) -> dict[str, Account]:
+    """Reads the public keys that `gateway.keys` wrote; returns the accounts by their address."""
+    accounts = {}
+    for name in ACCOUNTS:
+        document = json.loads((folder / f"{name}.json").read_text())
+        key = load_pem_public_key(document["public_key"].encode())
+        if not isinstance(key, RSAPublicKey):
+            raise TypeError(f"{name}: not an RSA key")
+        account = Account(name, document["key_id"], key)
+        account.reset()
+        accounts[account.email] = account
+    return accounts

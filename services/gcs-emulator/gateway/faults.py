@@ -1,0 +1,75 @@
+"""Faults on demand: the next requests that match are answered with an error, slowed down or cut off."""
+
+import re
+from dataclasses import asdict, dataclass, fields
+
+KINDS = ("status", "delay", "slow", "cut-request", "cut-response")
+
+
+@dataclass
+class Fault:
+    """One fault, for as many requests as `count` says.
+
+    Attributes:
+        kind: `status` answers with an error; `delay` waits first; `slow` limits the transfer's rate in both directions;
+            `cut-request` closes the connection before the storage sees the request; `cut-response` when the storage has
+            done its work and `after_bytes` of the answer's body have passed (0: before the status line).
+        count: How many requests it hits.
+        method: A regular expression for the whole method.
+        path: A regular expression for a part of the path and query.
+        status: For `status`.
+        retry_after: For `status`: seconds in the Retry-After header.
+        seconds: For `delay`.
+        bytes_per_second: For `slow`.
+        after_bytes: For `cut-response`.
+    """
+
+    kind: str
+    count: int = 1
+    method: str = ".*"
+    path: str = ""
+    status: int = 503
+    retry_after: int | None = None
+    seconds: float = 1.0
+    bytes_per_second: int = 1_000_000
+    after_bytes: int = 0
+
+    def matches(self, method: str, path: str) -> bool:
+        """Tells whether it hits this request."""
+        return self.count > 0 and bool(re.fullmatch(self.method, method) and re.search(self.path, path))
+
+
+def parse(document: object) -> Fault:
+    """Returns the fault that a JSON document describes; raises ValueError with the reason."""
+    if not isinstance(document, dict) or not document.keys() <= {field.name for field in fields(Fault)}:
+        raise ValueError(f"a fault has the fields {', '.join(field.name for field in fields(Fault))}")
+    if document.get("kind") not in KINDS:
+        raise ValueError(f"kind is one of {', '.join(KINDS)}")
+    return Fault(**document)
+
+
+class Faults:
+    """The faults that wait for their requests, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        """Adds a fault."""
+        self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Removes all."""
+        self._faults.clear()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Returns the fault that hits this request, and counts it."""
+        for fault in self._faults:
+            if fault.matches(method, path):
+                fault.count -= 1
+                return fault
+        return None
+
+    def listed(self) -> list[dict[str, object]]:
+        """Returns those that have not hit all their requests yet."""
+        return [asdict(fault) for fault in self._faults if fault.count > 0]

@@ -1,0 +1,177 @@
+"""Passes a request on to the storage when it may pass, and its answer back."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
+
+from aiohttp import ClientResponse, web
+from yarl import URL
+
+from gateway import errors, operations, roles, uploads
+from gateway.access import Access
+from gateway.faults import Fault
+from gateway.state import Gateway
+
+CHUNK = 256 * 1024
+# Headers that belong to one connection, and those that the gateway answers for itself. The override would let a request
+# be another one than the one that was checked.
+_NOT_PASSED_ON = {
+    *("authorization", "connection", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+    "x-http-method-override",
+}
+_NOT_PASSED_BACK = {"connection", "keep-alive", "transfer-encoding", "date", "server"}
+
+
+class Cut(Exception):  # noqa: N818 - not an error: the connection is to end here
+    """A fault: the connection ends without an answer."""
+
+
+def error_response(error: errors.StorageError, *, media: bool) -> web.Response:
+    """Returns the error as the service answers it: JSON, or plain text where content was asked for."""
+    if media:
+        return web.Response(status=error.status, text=error.message, headers=error.headers())
+    return web.json_response(error.body(), status=error.status, headers=error.headers())
+
+
+async def _body(request: web.Request) -> AsyncIterator[bytes]:
+    async for chunk in request.content.iter_chunked(CHUNK):
+        yield chunk
+
+
+async def _drain(request: web.Request) -> None:
+    # A client that is still sending would see a broken connection instead of the answer.
+    async for _ in _body(request):
+        pass
+
+
+async def _paced(chunks: AsyncIterator[bytes], fault: Fault | None) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        if fault and fault.kind == "slow":
+            await asyncio.sleep(len(chunk) / fault.bytes_per_second)
+        yield chunk
+
+
+async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if head:
+        yield head
+    async for chunk in rest:
+        yield chunk
+
+
+class Proxy:
+    """The storage API's handler."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answers one request."""
+        fault = self._gateway.faults.take(request.method, request.raw_path)
+        path, _, query_string = request.raw_path.partition("?")
+        query = {name: values[-1] for name, values in parse_qs(query_string, keep_blank_values=True).items()}
+        wanted = operations.wanted(request.method, path, query)
+        try:
+            await self._hit(request, fault)
+            if wanted is None:
+                self._gateway.audit.add("access", None, allowed=False, method=request.method, path=path)
+                raise errors.unknown_request(request.method, path)
+            return await self._pass(request, wanted, query, fault)
+        except errors.StorageError as error:
+            await _drain(request)
+            return error_response(error, media=wanted is not None and wanted.media)
+        except Cut:
+            if request.transport:
+                request.transport.abort()
+            return web.Response()
+
+    async def _hit(self, request: web.Request, fault: Fault | None) -> None:
+        if fault is None:
+            return
+        if fault.kind == "status":
+            raise errors.injected(fault.status, fault.retry_after)
+        if fault.kind == "delay":
+            await asyncio.sleep(fault.seconds)
+        if fault.kind == "cut-request":
+            await request.content.readany()
+            raise Cut
+
+    async def _pass(
+        self, request: web.Request, wanted: operations.Wanted, query: dict[str, str], fault: Fault | None
+    ) -> web.StreamResponse:
+        access = Access(self._gateway, wanted, request.method)
+        access.authenticate(request.headers.get("Authorization", ""))
+        await access.require_bucket()
+        body = _body(request)
+        head = b""
+        upload_id = query.get("upload_id", "")
+        if upload_id:
+            self._check_upload(access, wanted, upload_id)
+        elif wanted.upload and not wanted.name:
+            multipart = query.get("uploadType") == "multipart"
+            name, head = await uploads.read_name(body, request.headers.get("Content-Type", ""), multipart=multipart)
+            wanted = dataclasses.replace(wanted, name=name)
+            access = access.for_object(wanted)
+        access.require(wanted.permission)
+        if wanted.source_bucket:
+            access.require(roles.GET)
+        if wanted.writes and not upload_id:
+            if not wanted.name:
+                raise errors.invalid("Required object name is missing.")
+            await access.require_write(wanted.name)
+        data = None if request.method in ("GET", "HEAD") else _joined(head, _paced(body, fault))
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_PASSED_ON}
+        async with self._gateway.store.request(
+            request.method,
+            URL(self._gateway.settings.store + request.raw_path, encoded=True),
+            headers=headers,
+            data=data,
+            allow_redirects=False,
+        ) as answer:
+            return await self._pass_back(request, answer, access, wanted, fault)
+
+    def _check_upload(self, access: Access, wanted: operations.Wanted, upload_id: str) -> None:
+        """Lets the parts of a resumable upload pass only for who began it, and only into that object."""
+        begun = self._gateway.uploads.get(upload_id)
+        if begun is None or begun[:2] != (access.account.email, wanted.bucket) or wanted.name not in ("", begun[2]):
+            raise errors.StorageError(404, "No such upload.", "notFound")
+
+    async def _pass_back(
+        self,
+        request: web.Request,
+        answer: ClientResponse,
+        access: Access,
+        wanted: operations.Wanted,
+        fault: Fault | None,
+    ) -> web.StreamResponse:
+        if fault and fault.kind == "cut-response" and not fault.after_bytes:
+            await answer.read()
+            raise Cut
+        if answer.status == 404 and wanted.name and not wanted.upload:
+            # Whether an object exists is told only to those who may list.
+            if roles.LIST not in access.account.permissions:
+                raise errors.forbidden(access.account.email, roles.LIST)
+            raise errors.no_such_object(wanted.bucket, wanted.name)
+        headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_PASSED_BACK]
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        if location := answer.headers.get("Location"):
+            self._begin_upload(location, access, wanted)
+            # The address that this client uses: the storage's own means nothing to it.
+            parts = urlsplit(location)
+            response.headers["Location"] = f"{request.scheme}://{request.host}{parts.path}?{parts.query}"
+        if wanted.permission == roles.BUCKET_DELETE and answer.status < 300:
+            self._gateway.buckets.discard(wanted.bucket)
+        await response.prepare(request)
+        sent = 0
+        async for chunk in _paced(answer.content.iter_chunked(CHUNK), fault):
+            if fault and fault.kind == "cut-response" and sent + len(chunk) >= fault.after_bytes:
+                await response.write(chunk[: fault.after_bytes - sent])
+                raise Cut
+            await response.write(chunk)
+            sent += len(chunk)
+        await response.write_eof()
+        return response
+
+    def _begin_upload(self, location: str, access: Access, wanted: operations.Wanted) -> None:
+        for upload_id in parse_qs(urlsplit(location).query).get("upload_id", []):
+            self._gateway.uploads[upload_id] = (access.account.email, wanted.bucket, wanted.name)

@@ -1,0 +1,26 @@
+"""What the gateway's parts share."""
+
+from dataclasses import dataclass, field
+
+from aiohttp import ClientSession
+
+from gateway.accounts import Account
+from gateway.audit import Audit
+from gateway.faults import Faults
+from gateway.settings import Settings
+from gateway.tokens import Tokens
+
+
+@dataclass
+class Gateway:
+    """Everything that lives as long as the process."""
+
+    settings: Settings
+    accounts: dict[str, Account]
+    tokens: Tokens
+    store: ClientSession
+    audit: Audit = field(default_factory=Audit)
+    faults: Faults = field(default_factory=Faults)
+    # Open resumable uploads: who began them, and for which object.
+    uploads: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    buckets: set[str] = field(default_factory=set)

@@ -1,0 +1,49 @@
+"""Where the server keeps its artifacts: whatever prepared the storage has written it to a small volume.
+
+So the server is the same whatever the storage is, and it cannot start on a storage that nothing has prepared.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+FOLDER = Path("/run/artifact-store")
+FILE = FOLDER / "destination"
+
+
+def read_destination() -> str:
+    """Returns the address; exits with status 1 and one line when there is none."""
+    try:
+        destination = FILE.read_text().strip()
+    except FileNotFoundError:
+        destination = ""
+    if not destination:
+        sys.exit("error: no storage has been prepared: start the stack with the profile minio or gcs")
+    return destination
+
+
+def write_destination(destination: str) -> None:
+    """Writes the address, whole or not at all."""
+    new = FILE.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    new.write_text(f"{destination}\n")
+    new.chmod(0o444)
+    new.replace(FILE)
+
+
+def end_when_changed(destination: str, interval: float = 1.0) -> None:
+    """Ends this process when another storage has been prepared, so that its container starts again with that one.
+
+    Compose does not: nothing in the server's own settings has changed when the stack is started with another profile.
+    """
+
+    def watch() -> None:
+        while FILE.read_text().strip() == destination:
+            time.sleep(interval)
+        print("the artifacts' storage has changed: starting again", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="artifact-store", daemon=True).start()

@@ -1,0 +1,191 @@
+"""Checks the Cloud Storage bucket before the server starts, and tells the server where its artifacts go.
+
+What the server will do is done here first, with its own account: create, read and list under a reserved prefix. Each
+failure is one line that names the role that is missing, and the stack stays down. An account that may do more than that
+is warned about, because whoever has the server has its account.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from app import artifacts, google_account
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Bucket
+
+CREATOR = "roles/storage.objectCreator"
+VIEWER = "roles/storage.objectViewer"
+RESERVED = ".preflight"
+# What an account of the two roles cannot do, and what would be worst in wrong hands.
+EXCESS = (
+    "storage.objects.delete",
+    "storage.objects.update",
+    "storage.objects.setIamPolicy",
+    "storage.buckets.update",
+    "storage.buckets.delete",
+    "storage.buckets.setIamPolicy",
+)
+SECONDS = 30.0
+
+
+class CheckError(Exception):
+    """A check failed; the message is one line."""
+
+
+def destination(bucket: str, prefix: str) -> str:
+    """Returns the artifacts' address.
+
+    Raises:
+        CheckError: The bucket or the prefix cannot be used.
+    """
+    if not bucket:
+        raise CheckError("GCS_BUCKET is not set: name the bucket for the artifacts")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", bucket):
+        raise CheckError(f"GCS_BUCKET is not the name of a bucket: {bucket} (only the name, without gs:// or a folder)")
+    prefix = prefix.strip("/")
+    if not re.fullmatch(r"[\w.-]*(/[\w.-]+)*", prefix):
+        raise CheckError(f"GCS_PREFIX may have letters, digits, dots, dashes, underscores and slashes: {prefix}")
+    return f"gs://{bucket}/{prefix}".rstrip("/") + "/"
+
+
+def check_environment() -> None:
+    """Refuses the variable that turns Google's client anonymous: with it, nothing below would mean anything."""
+    if os.environ.get("STORAGE_EMULATOR_HOST"):
+        raise CheckError(
+            "STORAGE_EMULATOR_HOST is set: it makes Google's client anonymous; unset it in the gcs profile"
+        )
+
+
+class BucketCheck:
+    """Does with the bucket what the server will do, and collects what is refused."""
+
+    def __init__(self, bucket: "Bucket", folder: str, email: str) -> None:
+        self._bucket = bucket
+        self._email = email
+        # A new name each time: this account can delete nothing and overwrite nothing, so a name works once.
+        self._name = f"{folder}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
+        self._folder = folder
+        self._content = b"Written by the preflight check; safe to delete.\n"
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        """Tries all three, so that two missing roles are two lines and not two starts."""
+        created = self._attempt("storage.objects.create", CREATOR, self._create)
+        self._attempt("storage.objects.get", VIEWER, self._read if created else self._read_absent)
+        self._attempt("storage.objects.list", VIEWER, self._list)
+
+    def excess(self) -> list[str]:
+        """Returns the permissions that the account holds and the server does not need."""
+        return list(self._bucket.test_iam_permissions(EXCESS, timeout=SECONDS))
+
+    def _attempt(self, permission: str, role: str, operation: Callable[[], None]) -> bool:
+        from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound
+        from google.auth.exceptions import GoogleAuthError
+        from requests import RequestException
+
+        address = f"gs://{self._bucket.name}"
+        try:
+            operation()
+        except Forbidden as error:
+            if permission in str(error):
+                failure = f"{self._email} lacks {permission} on {address}: grant it {role} on this bucket"
+            else:
+                failure = f"{permission} on {address} is refused: {one_line(error)}"
+        except NotFound as error:
+            missing = "bucket does not exist" in str(error)
+            failure = f"there is no bucket {address}" if missing else f"{address}: {one_line(error)}"
+        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
+            # Not an answer about permissions: the next one would be the same, and as late.
+            raise CheckError(f"{permission} on {address} failed: {one_line(error)}") from error
+        else:
+            return True
+        if failure not in self.failures:
+            self.failures.append(failure)
+        return False
+
+    def _create(self) -> None:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        self._bucket.blob(self._name).upload_from_string(
+            self._content, content_type="text/plain", timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS)
+        )
+
+    def _read(self) -> None:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        blob = self._bucket.blob(self._name)
+        content = blob.download_as_bytes(timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS))
+        if content != self._content:
+            self.failures.append(f"gs://{self._bucket.name}/{self._name} holds other bytes than were written")
+
+    def _read_absent(self) -> None:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            self._read()
+        except NotFound as error:
+            # "No such object" is an answer that only an account which may read gets.
+            if "bucket does not exist" in str(error):
+                raise
+
+    def _list(self) -> None:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        blobs = self._bucket.list_blobs(
+            prefix=self._folder, max_results=1, timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS)
+        )
+        next(iter(blobs), None)
+
+
+def one_line(error: Exception, limit: int = 300) -> str:
+    """Returns an exception's message as one line."""
+    return " ".join(str(error).split())[:limit]
+
+
+def check() -> str:
+    """Runs all checks and returns the artifacts' address; exits with status 1 after one line for each failure."""
+    check_environment()
+    address = destination(os.environ.get("GCS_BUCKET", ""), os.environ.get("GCS_PREFIX", ""))
+    account = google_account.find()
+    print(f"preflight: {account.email} ({account.source})", flush=True)
+    from google.api_core.exceptions import GoogleAPIError
+    from google.cloud import storage
+
+    client = storage.Client(project=account.project or "none", credentials=account.credentials)
+    bucket_name, _, prefix = address.removeprefix("gs://").partition("/")
+    checks = BucketCheck(client.bucket(bucket_name), f"{prefix}{RESERVED}/", account.email)
+    checks.run()
+    if checks.failures:
+        for failure in checks.failures:
+            print(f"preflight: error: {failure}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    try:
+        if excess := checks.excess():
+            print(
+                f"preflight: warning: {account.email} holds more than the server needs on gs://{bucket_name}: "
+                f"{', '.join(excess)}; {CREATOR} and {VIEWER} are enough",
+                file=sys.stderr,
+                flush=True,
+            )
+    except GoogleAPIError as error:
+        print(f"preflight: warning: cannot tell what else the account may do: {one_line(error)}", file=sys.stderr)
+    return address
+
+
+def main() -> None:
+    """Checks, and lets the server start."""
+    try:
+        address = check()
+    except (CheckError, google_account.AccountError) as error:
+        sys.exit(f"preflight: error: {error}")
+    artifacts.write_destination(address)
+    print(f"preflight: artifacts go to {address}; create, read and list are allowed")
+
+
+if __name__ == "__main__":
+    main()

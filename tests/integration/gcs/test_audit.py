@@ -1,0 +1,41 @@
+"""What the server asks of the storage, in the storage's own words: create, get and list are all that it uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+
+from ..stack import PREFIX, Stack
+from .emulator import SERVER, Emulator
+
+USED = {"storage.objects.create", "storage.objects.get", "storage.objects.list"}
+
+
+def test_server_uses_only_create_get_and_list(
+    stack: Stack, client: MlflowClient, emulator: Emulator, tmp_path: Path
+) -> None:
+    result: dict[str, Any] = stack.train("--n-estimators", "20")
+    version = mlflow.register_model(result["model_uri"], "audited")
+    client.set_registered_model_alias("audited", "champion", version.version)
+    mlflow.pyfunc.load_model("models:/audited@champion")
+    client.list_artifacts(result["run_id"])
+    client.download_artifacts(result["run_id"], "plots", str(tmp_path))
+    entries = [entry for entry in emulator.audit() if entry["account"] == SERVER]
+    assert {entry["permission"] for entry in entries if entry["allowed"]} == USED
+    # The client library asks for the bucket once, in the background, and does without the answer.
+    assert {entry["permission"] for entry in entries if not entry["allowed"]} <= {"storage.buckets.get"}
+    assert all(entry["object"].startswith(PREFIX) for entry in entries if entry.get("object"))
+
+
+def test_each_object_is_written_once(stack: Stack, emulator: Emulator) -> None:
+    stack.train("--n-estimators", "20")
+    written = [
+        entry["object"]
+        for entry in emulator.audit()
+        if entry.get("permission") == "storage.objects.create" and entry["method"] == "POST"
+    ]
+    assert written
+    assert len(written) == len(set(written))

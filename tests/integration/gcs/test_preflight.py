@@ -1,0 +1,138 @@
+"""Each way in which bucket or account can be wrong is one line that says what to do, and the stack stays down."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..stack import BUCKET, Stack
+from .emulator import DOMAIN, SERVER, Emulator
+
+VIEWER, CREATOR = "roles/storage.objectViewer", "roles/storage.objectCreator"
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Returns what the preflight itself prints."""
+    return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("preflight: ")]
+
+
+def preflight(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
+    """Runs the preflight alone."""
+    return stack.compose("run", "--rm", "--no-deps", "-T", *options, "preflight", check=False)
+
+
+@pytest.fixture
+def keys(stack: Stack) -> Iterator[None]:
+    """Gives the server its own key back."""
+    yield
+    stack.compose("run", "--rm", "--no-deps", "-T", "gcs-keys")
+
+
+def use_account(stack: Stack, name: str) -> None:
+    """Gives the server another account's key."""
+    stack.compose("run", "--rm", "--no-deps", "-T", "gcs-keys", settings={"GCS_EMULATOR_ACCOUNT": name})
+
+
+def test_account_with_both_roles_passes_and_is_named(stack: Stack) -> None:
+    done = preflight(stack)
+    assert done.returncode == 0
+    assert lines(done) == [
+        f"preflight: {SERVER} (key file)",
+        f"preflight: artifacts go to gs://{BUCKET}/mlflow/; create, read and list are allowed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("account", "missing"),
+    [
+        ("only-creator", {("storage.objects.get", VIEWER), ("storage.objects.list", VIEWER)}),
+        ("only-viewer", {("storage.objects.create", CREATOR)}),
+        (
+            "no-roles",
+            {("storage.objects.create", CREATOR), ("storage.objects.get", VIEWER), ("storage.objects.list", VIEWER)},
+        ),
+    ],
+)
+@pytest.mark.usefixtures("keys")
+def test_missing_role_is_named_with_its_bucket(stack: Stack, account: str, missing: set[tuple[str, str]]) -> None:
+    use_account(stack, account)
+    done = preflight(stack)
+    assert done.returncode == 1
+    assert {line for line in lines(done) if "error" in line} == {
+        f"preflight: error: {account}@{DOMAIN} lacks {permission} on gs://{BUCKET}: grant it {role} on this bucket"
+        for permission, role in missing
+    }
+
+
+@pytest.mark.usefixtures("keys")
+def test_account_that_may_do_more_is_warned_about(stack: Stack) -> None:
+    use_account(stack, "mlflow-admin")
+    done = preflight(stack)
+    assert done.returncode == 0
+    (warning,) = [line for line in lines(done) if "warning" in line]
+    assert f"mlflow-admin@{DOMAIN} holds more than the server needs on gs://{BUCKET}" in warning
+    for permission in ("storage.objects.delete", "storage.buckets.delete", "storage.buckets.setIamPolicy"):
+        assert permission in warning
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ("STORAGE_EMULATOR_HOST=http://gcs:4443", "STORAGE_EMULATOR_HOST is set: it makes Google's client anonymous"),
+        ("GCS_BUCKET=", "GCS_BUCKET is not set: name the bucket for the artifacts"),
+        ("GCS_BUCKET=gs://bucket", "GCS_BUCKET is not the name of a bucket: gs://bucket"),
+        ("GCS_BUCKET=absent", "there is no bucket gs://absent"),
+        ("GOOGLE_APPLICATION_CREDENTIALS=/nowhere", "the key file (GCS_KEY_FILE) cannot be read: No such file"),
+        (
+            "GOOGLE_APPLICATION_CREDENTIALS=/etc/passwd",
+            "the key file (GCS_KEY_FILE) is not a service account's JSON key",
+        ),
+        # The secret of a stack without GCS_KEY_FILE, on a machine that is no Google VM.
+        ("GOOGLE_APPLICATION_CREDENTIALS=/run/secrets/gcs-key", "no credentials: give a key file (GCS_KEY_FILE), or"),
+    ],
+)
+def test_mistake_is_one_line(stack: Stack, environment: str, message: str) -> None:
+    done = preflight(stack, "--env", environment)
+    assert done.returncode == 1
+    (error,) = [line for line in lines(done) if "error" in line]
+    assert error.startswith(f"preflight: error: {message}")
+    assert "Traceback" not in done.stderr
+
+
+def test_deleted_key_is_one_line(stack: Stack, tmp_path: Path) -> None:
+    key = json.loads(stack.read_volume("gcs-keys", "mlflow-server.json"))
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(key | {"private_key_id": "deleted"}))
+    file.chmod(0o644)
+    tmp_path.chmod(0o755)
+    done = preflight(stack, "--volume", f"{file}:/key.json:ro", "--env", "GOOGLE_APPLICATION_CREDENTIALS=/key.json")
+    assert done.returncode == 1
+    (error,) = [line for line in lines(done) if "error" in line]
+    assert f"{SERVER} is refused: " in error
+    assert "Invalid JWT Signature." in error
+
+
+def test_busy_storage_is_waited_for(stack: Stack, emulator: Emulator) -> None:
+    emulator.fault("status", path=r"^/upload/.*", status=503, count=2)
+    assert preflight(stack).returncode == 0
+
+
+def test_stack_stays_down_when_a_role_is_missing(new_stack: Any) -> None:
+    with new_stack(settings={"GCS_EMULATOR_ACCOUNT": "only-viewer"}) as broken:
+        done = broken.compose("up", "--detach", "--wait", check=False)
+        assert done.returncode != 0
+        assert "preflight" in done.stderr
+        assert broken.container("mlflow").status == "created"
+        assert f"grant it {CREATOR}" in broken.logs("preflight")
+
+
+def test_what_the_preflight_writes_is_out_of_the_artifacts_way(stack: Stack) -> None:
+    names = stack.object_names(".preflight/")
+    assert names
+    assert all(re.fullmatch(r"\.preflight/\d{8}T\d{6}Z-[0-9a-f]{8}", name) for name in names)

@@ -1,0 +1,110 @@
+"""An external PostgreSQL takes the composed one's place: over TLS with its certificate checked, or not at all."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from mlflow import MlflowClient
+
+from .stack import ROOT, Stack, StackError
+
+HOST = "database.example"
+OVERRIDE = ROOT / "compose.external-postgres.yaml"
+
+
+def certificate(folder: Path, host: str) -> None:
+    """Writes a self-signed certificate, and its key."""
+    key = generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    folder.mkdir()
+    (folder / "server.crt").write_bytes(signed.public_bytes(Encoding.PEM))
+    (folder / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def external(new_stack: Any, tmp_path: Path) -> Iterator[Stack]:
+    """A stack that uses a database server with TLS, which runs beside it as another service."""
+    certificate(tmp_path / "tls", HOST)
+    settings = {"POSTGRES_HOST": HOST, "POSTGRES_CA_FILE": str(tmp_path / "tls" / "server.crt")}
+    # The server wants its key to be its own: a copy, in memory.
+    start = (
+        "cp /tls/server.key /tmp/server.key && chmod 600 /tmp/server.key && exec docker-entrypoint.sh postgres"
+        " -c listen_addresses=* -c ssl=on -c ssl_cert_file=/tls/server.crt -c ssl_key_file=/tmp/server.key"
+    )
+    database = {
+        "image": "${IMAGE_PREFIX:-mlflow-replica}-postgres:${IMAGE_TAG:-local}",
+        "entrypoint": ["bash", "-c", start],
+        "environment": {
+            "POSTGRES_USER": "mlflow",
+            "POSTGRES_DB": "mlflow",
+            "POSTGRES_PASSWORD_FILE": "/run/secrets/postgres/password",
+        },
+        "depends_on": {"secrets": {"condition": "service_completed_successfully"}},
+        "volumes": ["postgres-secret:/run/secrets/postgres:ro", f"{tmp_path / 'tls'}:/tls:ro"],
+        "networks": {"database": {"aliases": [HOST]}},
+    }
+    with new_stack(settings=settings, override={"services": {"cloud-sql": database}}) as stack:
+        stack.files.insert(-1, OVERRIDE)
+        (stack.secrets / "postgres-password").write_text("from a file")
+        (stack.secrets / "postgres-password").chmod(0o644)
+        yield stack
+
+
+def test_external_database_is_used_over_tls_and_the_composed_one_is_not_started(
+    external: Stack, tmp_path: Path
+) -> None:
+    external.up()
+    assert "postgres" not in external.compose("ps", "--all", "--services").stdout.split()
+    (used,) = external.sql("SELECT ssl, inet_server_addr() IS NOT NULL FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    assert used == [True, True]
+    client = MlflowClient(external.url)
+    run_id = client.create_run("0").info.run_id
+    client.log_text(run_id, "text", "note.txt")
+    assert Path(client.download_artifacts(run_id, "note.txt", str(tmp_path))).read_text() == "text"
+
+
+def test_database_whose_certificate_another_authority_signed_is_refused(external: Stack, tmp_path: Path) -> None:
+    certificate(tmp_path / "other", HOST)
+    external.compose("up", "--detach", "cloud-sql")
+    other = {"POSTGRES_CA_FILE": str(tmp_path / "other" / "server.crt")}
+    done = external.compose("run", "--rm", "--no-deps", "-T", "migrate", check=False, settings=other)
+    assert done.returncode == 1
+    assert "certificate verify failed" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
+def test_less_than_a_checked_certificate_is_one_line(external: Stack, mode: str) -> None:
+    settings = {"POSTGRES_SSLMODE": mode}
+    done = external.compose("run", "--rm", "--no-deps", "-T", "migrate", check=False, settings=settings)
+    assert done.returncode == 1
+    assert f"an external database needs POSTGRES_SSLMODE verify-ca or verify-full, not {mode}" in done.stderr
+
+
+def test_missing_settings_are_named(external: Stack) -> None:
+    for name in ("POSTGRES_HOST", "POSTGRES_CA_FILE"):
+        with pytest.raises(StackError, match=name):
+            external.compose("config", "--quiet", settings={name: ""})

@@ -1,0 +1,29 @@
+"""A fault hits the requests that it names, as often as it says."""
+
+from __future__ import annotations
+
+import pytest
+from gateway.faults import Faults, parse
+
+
+def test_a_fault_hits_as_often_as_it_says() -> None:
+    faults = Faults()
+    faults.add(parse({"kind": "status", "count": 2, "method": "POST", "path": "uploadType=multipart"}))
+    path = "/upload/storage/v1/b/bucket/o?uploadType=multipart"
+    assert faults.take("GET", path) is None
+    assert faults.take("POST", "/upload/storage/v1/b/bucket/o?uploadType=resumable") is None
+    assert [faults.take("POST", path) is not None for _ in range(3)] == [True, True, False]
+    assert faults.listed() == []
+
+
+def test_clearing_removes_all() -> None:
+    faults = Faults()
+    faults.add(parse({"kind": "delay"}))
+    faults.clear()
+    assert faults.take("GET", "/") is None
+
+
+@pytest.mark.parametrize("document", [[], {}, {"kind": "explode"}, {"kind": "slow", "speed": 1}])
+def test_what_is_no_fault_is_refused(document: object) -> None:
+    with pytest.raises(ValueError, match=r"fault has the fields|kind is one of"):
+        parse(document)

@@ -1,0 +1,38 @@
+"""The role table: what each role holds and, as much to the point, what it does not."""
+
+from __future__ import annotations
+
+import pytest
+from gateway import roles
+from gateway.accounts import ACCOUNTS
+
+
+def test_the_servers_two_roles_create_read_and_list_and_no_more() -> None:
+    assert roles.of_roles(ACCOUNTS["mlflow-server"]) == {roles.CREATE, roles.GET, roles.LIST}
+
+
+@pytest.mark.parametrize("role", ["roles/storage.objectCreator", "roles/storage.objectViewer"])
+@pytest.mark.parametrize("permission", [roles.DELETE, roles.UPDATE, roles.BUCKET_GET, roles.OBJECT_SET_POLICY])
+def test_the_servers_roles_cannot(role: str, permission: str) -> None:
+    assert permission not in roles.ROLES[role]
+
+
+def test_garbage_collection_deletes_objects_and_cannot_touch_the_bucket() -> None:
+    held = roles.of_roles(ACCOUNTS["mlflow-gc"])
+    assert {roles.DELETE, roles.GET, roles.LIST} <= held
+    assert not any(permission.startswith("storage.buckets.") for permission in held)
+
+
+def test_an_unknown_role_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        roles.of_roles(["roles/storage.objectCreater"])
+
+
+def test_a_read_only_scope_carries_no_writing() -> None:
+    held = roles.of_scopes(["https://www.googleapis.com/auth/devstorage.read_only"])
+    assert roles.GET in held
+    assert not {roles.CREATE, roles.DELETE, roles.UPDATE} & held
+
+
+def test_an_unknown_scope_carries_nothing() -> None:
+    assert roles.of_scopes(["https://www.googleapis.com/auth/drive"]) == frozenset()
