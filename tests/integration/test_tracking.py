@@ -73,8 +73,9 @@ def test_params_in_postgres_are_all_that_the_model_was_fitted_with(
     expected = {"num_leaves": "60", "min_child_samples": "10", "max_depth": "12", "n_estimators": "100"}
     assert {name: rows[name] for name in expected} == expected
     assert (float(rows["learning_rate"]), rows["objective"]) == (0.1, "binary")
-    pipeline = mlflow.sklearn.load_model(baseline["model_uri"])
-    classifier = pipeline[-1] if hasattr(pipeline, "steps") else pipeline
+    model = mlflow.sklearn.load_model(baseline["model_uri"])
+    # Threshold, frozen, pipeline: LightGBM is the pipeline's last step.
+    classifier = model.estimator_.estimator[-1]
     fitted = {name: str(value) for name, value in classifier.get_params(deep=False).items()}
     assert {name: rows.get(name) for name in fitted} == fitted
 
@@ -176,8 +177,8 @@ def test_clients_cannot_delete_artifacts_through_the_server(
     import requests
 
     path = client.get_run(baseline["run_id"]).info.artifact_uri.removeprefix("mlflow-artifacts:/")
-    answer = requests.delete(f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/{path}/plots/pr_curve.png", timeout=60)
-    assert answer.status_code >= 400
+    # The answer itself tells nothing: with S3, MLflow passes over refusals of single objects and answers 200.
+    requests.delete(f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/{path}/plots/pr_curve.png", timeout=60)
     assert "plots/pr_curve.png" in keys_under(stack, client.get_run(baseline["run_id"]).info.artifact_uri)
 
 

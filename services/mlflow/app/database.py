@@ -18,6 +18,12 @@ URI = "postgresql+psycopg2://"
 PASSFILE = Path("/tmp/pgpass")  # noqa: S108 - a private tmpfs of this container
 
 
+def prepare() -> None:
+    """Checks the settings, and lets libpq find the password. Exits with status 1 and one line when either cannot be."""
+    check_tls()
+    open_password_file()
+
+
 def open_password_file() -> None:
     """Hands libpq the password in the file that POSTGRES_PASSWORD_FILE names.
 
@@ -57,7 +63,6 @@ def connect(wait: float = 60.0) -> "connection":
     """
     import psycopg2
 
-    check_tls()
     deadline = time.monotonic() + wait
     while True:
         try:

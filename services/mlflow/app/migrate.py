@@ -41,7 +41,7 @@ def upgrade() -> None:
 def main() -> None:
     """Migrates when needed; says what it found and did."""
     wanted = REVISION_FILE.read_text().strip()
-    database.open_password_file()
+    database.prepare()
     connection = database.connect()
     connection.autocommit = True
     with connection.cursor() as cursor:

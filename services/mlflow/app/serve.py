@@ -61,7 +61,7 @@ def main() -> None:
     destination = artifacts.read_destination()
     if destination.startswith("gs://"):
         google_account.use_attached_account_without_key()
-    database.open_password_file()
+    database.prepare()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
     database.connect().close()
     os.environ.update(server_environment(destination))
