@@ -139,7 +139,7 @@ def main() -> None:
     except (urllib3.exceptions.HTTPError, S3Error, RuntimeError, ValueError) as error:
         sys.exit(f"bucket: error: {endpoint}: {error}")
     write_destination(Path("/run/artifact-store"), bucket)
-    print(f"bucket: {bucket} is there; {access_key} may create, read and list objects in it")
+    print(f"bucket: {bucket} is there; the server's identity may create, read and list objects in it")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def memory(services: tuple[str, ...]) -> float:
     for container in docker.from_env().containers.list(filters={"label": f"com.docker.compose.project={PROJECT}"}):
         if container.labels["com.docker.compose.service"] in services:
             now = container.stats(stream=False)
-            assert isinstance(now, dict)
+            assert isinstance(now, dict)  # not a stream
             figures = now["memory_stats"]
             details = figures["stats"]
             # The first name is that of cgroup v1, the second that of v2.

@@ -50,6 +50,8 @@ def clean_environment() -> Iterator[None]:
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # A server that is gone fails a test soon.
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         patch.setenv("NO_PROXY", "*")
         yield
 

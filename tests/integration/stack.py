@@ -216,7 +216,7 @@ class Stack:
             wait_until(lambda service=service: self.health(service) == "healthy", f"{service} is healthy")  # type: ignore[misc]
 
     def kill(self, *services: str) -> None:
-        """Kills containers' main processes as a crash does; after `docker kill`, a stop by hand, none would be restarted."""
+        """Kills containers' main processes as a crash does; `docker kill` would count as a stop by hand: no restart."""
         pids = [str(self.container(service).attrs["State"]["Pid"]) for service in services]
         self.docker.containers.run(
             self.image("secrets"),

@@ -9,7 +9,7 @@ import boto3
 import pytest
 import requests
 from botocore import UNSIGNED
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.client import Config
 from botocore.credentials import Credentials
@@ -79,7 +79,7 @@ def admin_status(stack: Stack, identity: Identity) -> int:
     """Returns the HTTP status of MinIO's answer to a signed request for the list of its users."""
     url = f"{stack.minio_url}/minio/admin/v3/list-users"
     request = AWSRequest("GET", url)
-    SigV4Auth(Credentials(*identity), "s3", "us-east-1").add_auth(request)
+    S3SigV4Auth(Credentials(*identity), "s3", "us-east-1").add_auth(request)
     return requests.get(url, headers=dict(request.headers), timeout=30).status_code
 
 

@@ -2,8 +2,8 @@
 
 Without storage.objects.delete an existing object cannot be overwritten. That protects the artifacts, but it also
 refuses a second attempt whose first one arrived and whose answer was lost, of the client library or of MLflow's own
-client. So a refusal is looked into: when the object holds the very same bytes, the upload is done. When not, the client
-gets an answer that says so, and not the status 500 at which it would try again for minutes.
+client. So a refusal is looked into: when the object holds the very same bytes, the upload is done. When it does not,
+the client gets an answer that says so, and not the status 500 at which it would try again for minutes.
 """
 
 import base64

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -129,7 +130,8 @@ def trainer(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
 
 def start_trainer(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     """Start the command line in a process of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRAINER_", "MLFLOW_"))}
+    dropped = ("TRAINER_", "MLFLOW_", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return subprocess.Popen(
         [sys.executable, "-m", "trainer.cli", *map(str, args)],
         cwd=cwd,
@@ -206,7 +208,8 @@ class Proxy:
     """Passes requests on to a server, and does to them what a test asks for.
 
     ``fault`` is called with the method, the path and how many such requests there were before. It returns None (pass
-    on), "drop reply" (pass on, then hang up), "hang up" (do not pass on), or a status to answer with.
+    on), "drop reply" (pass on, then hang up), "interrupt" (pass on, press Ctrl-C, then hang up), "hang up" (do not pass
+    on), or a status to answer with.
     ``host`` is the host name that the server is told.
     """
 
@@ -245,7 +248,9 @@ def proxy(server: str) -> Iterator[Proxy]:
             reply = connection.getresponse()
             content = reply.read()
             connection.close()
-            if fault == "drop reply":
+            if fault == "interrupt":
+                os.kill(os.getpid(), signal.SIGINT)
+            if fault in ("drop reply", "interrupt"):
                 return self.hang_up()
             return self.answer(reply.status, content, reply.getheader("Content-Type") or "application/json")
 

@@ -32,6 +32,8 @@ def die_at_two(item: int, _shared: Any) -> int:
 
 
 def wait_and_tidy_up(item: int, folder: Path) -> None:
+    if item == 0:
+        return
     try:
         (folder / f"started-{item}").touch()
         time.sleep(60)

@@ -61,5 +61,13 @@ def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: 
     assert not (tmp_path / "started-3").exists()
 
 
+def test_closing_early_ends_the_tasks(tmp_path: Path, tasks: Any) -> None:
+    outcomes = warm_engine(2).map(tasks.wait_and_tidy_up, [0, 1, 2], tmp_path)
+    assert next(outcomes).item == 0
+    outcomes.close()
+    assert (tmp_path / "tidied-1").exists() or not (tmp_path / "started-1").exists()
+    assert not (tmp_path / "started-2").exists()
+
+
 def test_at_least_one_cpu_and_no_more_than_there_are() -> None:
     assert 1 <= engine.available_cpus() <= (os.cpu_count() or 1)

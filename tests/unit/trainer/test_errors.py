@@ -11,6 +11,7 @@ def test_message_is_one_printable_line_of_limited_length() -> None:
     assert one_line("a\n  b\tc\x1b[31m") == "a b c�[31m"
     assert one_line(ValueError()) == "ValueError"
     assert one_line("x" * 600) == "x" * 499 + "…"
+    assert one_line("see http://me:hush@host:1/x and a@b.example") == "see http://host:1/x and a@b.example"
     assert str(InputError("two\nlines")) == "two lines"
 
 

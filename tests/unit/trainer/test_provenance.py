@@ -33,7 +33,9 @@ def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
 
 
 def test_commit_of_someone_elses_checkout_is_not_taken(tmp_path: Path) -> None:
-    subprocess.run(["git", "-C", str(tmp_path), "init", "-q"], check=True)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for command in (["init", "-q"], ["commit", "-qm", "x", "--allow-empty"]):
+        subprocess.run([*git, *command], check=True)
     assert provenance.git_commit(copy_package(tmp_path)) is None
 
 

@@ -68,12 +68,6 @@ def test_history_is_read_back_iteration_by_iteration(
     assert [point.value for point in history] == fitted.loss
 
 
-def test_long_history_is_logged_completely(dataset: data.Dataset, plan: run.Plan, client: Any) -> None:
-    result = run.train(params.variant({"n_estimators": 1_203, "num_leaves": 2}), dataset, plan)
-    history = client.get_metric_history(str(result.run_id), "validation_log_loss")
-    assert sorted(point.step for point in history) == list(range(1, 1_204))
-
-
 def test_all_parameters_are_logged(result: run.Result, client: Any, dataset: data.Dataset) -> None:
     logged = client.get_run(str(result.run_id)).data.params
     assert set(logged) >= {parameter.name for parameter in params.PARAMETERS} | set(params.FIXED)
@@ -221,6 +215,13 @@ def test_failed_model_upload_leaves_no_model_pending(
     (model,) = client.search_logged_models([plan.target.experiment_id])
     assert failed.info.status == "FAILED"
     assert str(model.status) == "FAILED"
+
+
+def test_long_name_is_cut(dataset: data.Dataset, plan: run.Plan, client: Any) -> None:
+    result = run.train(params.variant(SMALL, name="long\n" * 100), dataset, plan)
+    name = client.get_run(str(result.run_id)).info.run_name
+    assert name.startswith("long long")
+    assert len(name) == 250
 
 
 def test_same_variant_twice_has_the_same_metrics(

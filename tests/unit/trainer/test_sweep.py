@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +112,7 @@ def test_sweep_is_a_parent_with_nested_children(dataset: data.Dataset, plan: Pla
     assert done.best.run_id == best.info.run_id == parent.data.tags["trainer.best_run_id"]
     assert parent.data.metrics["f1"] == best.data.metrics["f1"]
     assert parent.data.params["num_leaves"] == "6"
+    assert parent.data.params["random_state"] == str(plan.seed)
     assert "learning_rate" not in parent.data.params
     with Path(client.download_artifacts(done.run_id, "variants.csv")).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -144,3 +148,25 @@ def test_failed_variant_is_reported_and_the_others_finish(dataset: data.Dataset,
     table = Path(client.download_artifacts(done.run_id, "variants.csv")).read_text()
     assert "broken" in table
     assert "FAILED" in table
+
+
+def test_variant_whose_process_dies_is_marked_failed(dataset: data.Dataset, plan: Plan) -> None:
+    client = MlflowClient(plan.target.uri)
+
+    def kill() -> None:
+        while not client.search_runs([plan.target.experiment_id], "attributes.run_name = 'doomed'"):
+            time.sleep(0.05)
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    threading.Thread(target=kill, daemon=True).start()
+    doomed = params.variant({"n_estimators": 99_999}, BASE, name="doomed")
+    with pytest.raises(sweep.SweepFailedError, match="1 of 2 variants failed; doomed: its process died"):
+        sweep.run([doomed, *variants({})], dataset, plan, warm_engine(1))
+    found = {run.info.run_name: run for run in client.search_runs([plan.target.experiment_id])}
+    assert {name: run.info.status for name, run in found.items()} == {
+        "doomed": "FAILED",
+        "baseline": "FINISHED",
+        "sweep": "FAILED",
+    }
+    assert "process died" in found["doomed"].data.tags["failure_reason"]

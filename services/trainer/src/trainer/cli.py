@@ -15,6 +15,7 @@ import click
 from trainer import params
 from trainer.errors import InputError, TrainerError, one_line
 from trainer.params import PARAMETERS, Parameter, Value
+from trainer.signals import interruptible
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
@@ -254,13 +255,11 @@ def command() -> None:
 def train_command(**options: Any) -> None:
     """Train one variant: LightGBM with the parameters given, over the baseline."""
     from trainer import report, run
-    from trainer.signals import interruptible
 
     overrides = _lightgbm_overrides(options)
     variant = params.variant(overrides)
     dataset, target, plan = _prepare(options, variant.params)
-    with interruptible():
-        result = run.train(variant, dataset, plan)
+    result = run.train(variant, dataset, plan)
     if options["as_json"]:
         report.as_json(report.run_content(result))
     else:
@@ -292,7 +291,6 @@ def sweep_command(variants: Path | None, jobs: int | None, **options: Any) -> No
     LightGBM's parameters given here hold for all variants; a variant's own values win.
     """
     from trainer.engine import Engine, available_cpus
-    from trainer.signals import interruptible
     from trainer.tracking import configure
 
     base = _lightgbm_overrides(options)
@@ -319,12 +317,11 @@ def sweep_command(variants: Path | None, jobs: int | None, **options: Any) -> No
         report.note(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
 
     failed: sweep.SweepFailedError | None = None
-    with interruptible():
-        name = f"sweep: {params.describe(base)}" if base else "sweep"
-        try:
-            done = sweep.run(chosen, dataset, plan, engine, name=name, on_result=on_result)
-        except sweep.SweepFailedError as error:
-            failed, done = error, error.result
+    name = f"sweep: {params.describe(base)}" if base else "sweep"
+    try:
+        done = sweep.run(chosen, dataset, plan, engine, name=name, on_result=on_result)
+    except sweep.SweepFailedError as error:
+        failed, done = error, error.result
     if options["as_json"]:
         report.as_json(report.sweep_content(done))
     else:
@@ -380,7 +377,7 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = "--debug" in arguments or os.environ.get("TRAINER_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:
         # Not command.main: it would print an empty line for Ctrl-C, and forget which signal it was.
-        with command.make_context("trainer", arguments) as context:
+        with interruptible(), command.make_context("trainer", arguments) as context:
             command.invoke(context)
         # A reader that is gone shows here, and not when the interpreter ends.
         sys.stdout.flush()

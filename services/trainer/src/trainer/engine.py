@@ -11,7 +11,7 @@ import os
 import pickle
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -58,8 +58,10 @@ class Engine:
 
     def map(
         self, task: Callable[[Item, Any], Answer], items: Sequence[Item], shared: Any = None
-    ) -> Iterator[Outcome[Item, Answer]]:
+    ) -> Generator[Outcome[Item, Answer]]:
         """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
+
+        Whoever stops before the last outcome closes the generator, which ends the tasks.
 
         Args:
             task: A module-level function.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class TrainerError(Exception):
     """A failure that is reported as one line, without a traceback."""
@@ -33,8 +35,11 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
         error: An exception, or a message.
         limit: The longest line returned; what is cut is replaced by an ellipsis.
     """
+    text = " ".join(str(error).split())
+    # An address may hold a user's name and password.
+    text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
     # Messages quote files and servers, which may hold anything: nothing of it may steer the terminal.
-    text = "".join(letter if letter.isprintable() else "�" for letter in " ".join(str(error).split()))
+    text = "".join(letter if letter.isprintable() else "�" for letter in text)
     if not text:
         text = type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

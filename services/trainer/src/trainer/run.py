@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer import fit, model, plots
-from trainer.data import Dataset, Table
+from trainer.data import Dataset, Table, stratified_split
 from trainer.errors import TrainerError
 from trainer.params import Variant
-from trainer.tracking import ActiveRun, Target, failure
+from trainer.tracking import ActiveRun, Target, failure, figures, history
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -74,12 +74,12 @@ def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None
     tracking = plan.target.open()
     try:
         with tracking.run(variant.name, {**plan.tags}, parent=plan.parent, key=key) as run:
-            run.log_params(parameters(variant, dataset, plan))
+            run.log(params=parameters(variant, dataset, plan))
             run.log_inputs(inputs(dataset))
             clock.lap("start")
             fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
             clock.lap("fit")
-            run.log_history(HISTORY, fitted.loss)
+            run.log(history(HISTORY, fitted.loss))
             clock.lap("history")
             with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
                 _log_files(run, Path(folder), variant, dataset, fitted, clock)
@@ -104,7 +104,7 @@ def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None
 
 def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
     """Return everything that determines the result, as the run's parameters."""
-    fitting, validation = fit.split(dataset, seed=plan.seed, validation_size=plan.validation_size)
+    fitting, validation = stratified_split(dataset.train.target, plan.validation_size, plan.seed)
     return {
         **fit.estimator(variant.params, plan.seed).get_params(),
         "seed": plan.seed,
@@ -115,8 +115,8 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         "target": dataset.target,
         "features": len(dataset.kinds),
         "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
-        "rows_fit": fitting.rows,
-        "rows_validation": validation.rows,
+        "rows_fit": len(fitting),
+        "rows_validation": len(validation),
         "rows_test": dataset.test.rows,
         "threshold_rule": "highest F1 on the validation rows",
     }
@@ -139,12 +139,14 @@ def _input(dataset: Dataset, table: Table, digest: str, context: str) -> Dataset
     columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.kinds.items()]
     columns.append({"name": dataset.target, "type": "long", "required": True})
     source = {"tags": {"generator": dataset.source}} if dataset.generated else {"uri": dataset.source}
+    schema = json.dumps({"mlflow_colspec": columns})
     entity = Entity(
         name=dataset.name,
         digest=digest,
         source_type="code" if dataset.generated else "local",
         source=json.dumps(source),
-        schema=json.dumps({"mlflow_colspec": columns}),
+        # MLflow stores up to a megabyte: enough for about ten thousand columns.
+        schema=schema if len(schema) < 1_000_000 else None,
         profile=json.dumps({"num_rows": table.rows, "num_elements": table.rows * len(columns)}),
     )
     return DatasetInput(entity, [InputTag("mlflow.data.context", context)])
@@ -197,7 +199,12 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitte
         logged.upload(folder / "model")
         test = {**fitted.test, "threshold": fitted.threshold, "iterations": float(fitted.iterations)}
         validation = {f"validation_{name}": value for name, value in fitted.validation.items() if name != "log_loss"}
-        run.log_figures(test, model_id=logged.model_id, dataset_name=dataset.name, dataset_digest=dataset.test_digest)
-        run.log_figures(validation, model_id=logged.model_id, dataset_name=dataset.name, dataset_digest=dataset.digest)
+        links = {"run_id": run.run_id, "model_id": logged.model_id, "dataset_name": dataset.name}
+        run.log(
+            [
+                *figures(test, **links, dataset_digest=dataset.test_digest),
+                *figures(validation, **links, dataset_digest=dataset.digest),
+            ]
+        )
     clock.lap("model upload")
     return {**test, **validation, HISTORY: fitted.validation["log_loss"]}

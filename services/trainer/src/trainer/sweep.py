@@ -6,6 +6,7 @@ import csv
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from trainer import params
 from trainer.errors import InputError, SweepError, one_line
 from trainer.params import Value, Variant
 from trainer.signals import uninterrupted
+from trainer.tracking import failure, figures
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
@@ -74,7 +76,6 @@ def run(
 
     from trainer import worker
     from trainer.run import Result, inputs
-    from trainer.tracking import failure
 
     tracking = plan.target.open()
     tags = {**plan.tags, "trainer.sweep": str(len(variants))}
@@ -84,23 +85,25 @@ def run(
     try:
         with tracking.run(name, tags) as parent:
             try:
-                parent.log_params(_parent_params(variants, dataset, plan))
+                parent.log(params=_parent_params(variants, dataset, plan))
                 # Before the children do: they would otherwise register the same data at the same moment.
                 parent.log_inputs(inputs(dataset))
                 shared = worker.Shared(dataset, replace(plan, parent=parent.run_id))
                 items = [worker.Item(variant, key, index) for index, (variant, key) in enumerate(pairs)]
                 # The longest first: it would otherwise run alone at the end.
                 items.sort(key=lambda item: -int(item.variant.params["n_estimators"] or 0))
-                for outcome in engine.map(worker.train, items, shared):
-                    result = outcome.answer
-                    if result is None:
-                        reason = one_line(outcome.error or "no answer")
-                        # Its process may have had no chance to end the run itself.
-                        tracking.end_by_key(outcome.item.key, "FAILED", reason)
-                        variant = outcome.item.variant
-                        result = Result(name=variant.name, overrides=variant.overrides, error=reason)
-                    results[outcome.item.index] = result
-                    on_result(result, len(results))
+                # Closing ends the processes, wherever in here an interrupt arrives.
+                with closing(engine.map(worker.train, items, shared)) as outcomes:
+                    for outcome in outcomes:
+                        result = outcome.answer
+                        if result is None:
+                            reason = one_line(outcome.error or "no answer")
+                            # Its process may have had no chance to end the run itself.
+                            tracking.end_by_key(outcome.item.key, "FAILED", reason)
+                            variant = outcome.item.variant
+                            result = Result(name=variant.name, overrides=variant.overrides, error=reason)
+                        results[outcome.item.index] = result
+                        on_result(result, len(results))
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
                 )
@@ -199,6 +202,8 @@ def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) ->
     """Return what all variants share, as the parent's parameters."""
     first = variants[0].params
     common = {name: value for name, value in first.items() if all(other.params[name] == value for other in variants)}
+    if "random_state" in common and common["random_state"] is None:
+        common["random_state"] = plan.seed
     return {
         **common,
         "variants": len(variants),
@@ -213,8 +218,8 @@ def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) ->
 def _log_comparison(parent: ActiveRun, done: SweepResult) -> None:
     best = done.best
     if best is not None:
-        parent.log_figures(best.metrics)
-        parent.log_tags({"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name})
+        tags = {"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name}
+        parent.log(figures(best.metrics), tags=tags)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         write_table(Path(folder) / TABLE, done.results)
         parent.log_files(Path(folder))

@@ -12,14 +12,14 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from trainer.errors import TrackingError, TrainerError, one_line
+from trainer.errors import TrackingError, one_line
 from trainer.signals import uninterrupted
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ KEY_TAG = "trainer.key"
 FAILURE_TAG = "failure_reason"
 PARENT_TAG = "mlflow.parentRunId"
 
-_METRICS_A_REQUEST = 1_000
-_PARAMS_A_REQUEST = 100
 _CREATE_ATTEMPTS = 5
 _LOCKED_ATTEMPTS = 8
 
@@ -109,10 +107,16 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, OSError, ImportError, ValueError) as error:
+        if "maintenance mode" in str(error):
+            raise TrackingError(
+                f"{shown} is a folder, which MLflow no longer tracks to; use a server, or a file such as {EMBEDDED_URI}"
+            ) from error
         raise TrackingError(f"cannot use the tracking URI {shown}: {one_line(error)}") from error
     found = _wait_for(lambda: client.get_experiment_by_name(experiment), shown, wait)
-    if found is None:
-        found = _create_experiment(client, uri, experiment)
+    try:
+        found = found or _create_experiment(client, uri, experiment)
+    except MlflowException as error:
+        raise failure(error) from error
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"experiment {experiment!r} is deleted; restore it (mlflow experiments restore -x {found.experiment_id})"
@@ -161,9 +165,9 @@ class Tracking:
             all_tags[PARENT_TAG] = parent
         try:
             run_id = self._create_run(name, all_tags, key)
-        except BaseException:
-            # The signal may have come between the server's act and its reply.
-            self.end_by_key(key, "KILLED")
+        except BaseException as error:
+            # A signal may have come between the server's act and its reply; or the replies were lost again and again.
+            self.end_by_key(key, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         active = ActiveRun(self, run_id, key)
         try:
@@ -184,7 +188,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            with _limits(retries=1, timeout=5):
+            with uninterrupted(), _limits(retries=1, timeout=5):
                 found = self._find_run(key)
         except MlflowException:
             return False
@@ -229,7 +233,8 @@ class Tracking:
 
     def _create_run(self, name: str, tags: dict[str, str], key: str) -> str:
         run = self.create_once(
-            lambda: self.client.create_run(self.target.experiment_id, tags=tags, run_name=name),
+            # Databases give a run's name 250 characters.
+            lambda: self.client.create_run(self.target.experiment_id, tags=tags, run_name=one_line(name, 250)),
             lambda: self._find_run(key),
         )
         return str(run.info.run_id)
@@ -262,43 +267,32 @@ class ActiveRun:
         """MLflow's client."""
         return self.tracking.client
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log parameters; values are logged as text."""
-        from mlflow.entities import Param
+    def log(
+        self,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log metrics, parameters and tags together; MLflow's client splits them as its limits demand.
 
-        items = [Param(name, str(value)) for name, value in params.items()]
-        for chunk in _chunks(items, _PARAMS_A_REQUEST):
-            self.tracking.call(self.client.log_batch, self.run_id, params=chunk)
-
-    def log_history(self, name: str, values: Sequence[float]) -> None:
-        """Log a metric's history: one value an iteration, counted from 1."""
-        from mlflow.entities import Metric
-
-        now = _milliseconds()
-        self.log_metrics(Metric(name, value, now, step) for step, value in enumerate(values, start=1))
-
-    def log_metrics(self, metrics: Iterable[Metric]) -> None:
-        """Log metrics; a batch that is sent again after a lost reply is stored once."""
-        for chunk in _chunks(list(metrics), _METRICS_A_REQUEST):
-            self.tracking.call(self.client.log_batch, self.run_id, metrics=chunk)
-
-    def log_figures(self, figures: Mapping[str, float], **links: str | None) -> None:
-        """Log metrics of one value each.
+        A request that is sent again after a lost reply is stored once.
 
         Args:
-            figures: The values by name.
-            links: ``model_id``, ``dataset_name`` and ``dataset_digest``: what the values belong to.
+            metrics: See ``figures`` and ``history``.
+            params: Parameters; values are logged as text.
+            tags: Tags.
         """
-        from mlflow.entities import Metric
+        from mlflow.entities import Param, RunTag
 
-        now = _milliseconds()
-        self.log_metrics(Metric(name, value, now, 0, run_id=self.run_id, **links) for name, value in figures.items())
-
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags."""
-        from mlflow.entities import RunTag
-
-        self.tracking.call(self.client.log_batch, self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self.tracking.call(
+            self.client.log_batch,
+            self.run_id,
+            metrics=metrics,
+            params=[Param(name, str(value)) for name, value in (params or {}).items()],
+            tags=[RunTag(name, value) for name, value in (tags or {}).items()],
+            # Whatever MLFLOW_ENABLE_ASYNC_LOGGING says: a failure must show here.
+            synchronous=True,
+        )
 
     def log_inputs(self, datasets: list[DatasetInput]) -> None:
         """Log the data sets that went in."""
@@ -362,7 +356,7 @@ class ActiveRun:
                     with suppress(MlflowException):
                         self.tracking.call(self.client.finalize_logged_model, self.pending_model, "FAILED")
                 if reason is not None:
-                    self.log_tags({FAILURE_TAG: reason})
+                    self.log(tags={FAILURE_TAG: reason})
                 self.tracking.call(self.client.set_terminated, self.run_id, status)
             except MlflowException:
                 return False
@@ -398,6 +392,36 @@ class LoggedModel:
     def upload(self, folder: Path) -> None:
         """Upload a folder in MLflow's model format."""
         self.run._upload(self.run.client.log_model_artifacts, self.model_id, str(folder))
+
+
+def history(name: str, values: Sequence[float]) -> list[Metric]:
+    """Return a metric's history: one value an iteration, counted from 1."""
+    from mlflow.entities import Metric
+
+    now = _milliseconds()
+    return [Metric(name, value, now, step) for step, value in enumerate(values, start=1)]
+
+
+def figures(values: Mapping[str, float], **links: str) -> list[Metric]:
+    """Return metrics of one value each.
+
+    Args:
+        values: The values by name.
+        links: ``run_id``, ``model_id``, ``dataset_name`` and ``dataset_digest``: what the values belong to.
+    """
+    from mlflow.entities import Metric
+
+    now = _milliseconds()
+    return [Metric(name, value, now, 0, **links) for name, value in values.items()]
+
+
+def failure(error: Exception) -> TrackingError:
+    """Return an exception that MLflow raised as the trainer's own, with a message of one line."""
+    if isinstance(error, TrackingError):
+        return error
+    if (refusal := _refusal(error)) is not None:
+        return TrackingError(f"the tracking server refuses: {refusal}")
+    return TrackingError(f"tracking failed: {_reason(error)}")
 
 
 # Waiting and retrying -------------------------------------------------------------------------------------------------
@@ -549,17 +573,3 @@ def _user() -> str:
 
 def _milliseconds() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def failure(error: BaseException) -> TrainerError:
-    """Return any exception that MLflow raises as one of the trainer's, with a message of one line."""
-    if isinstance(error, TrainerError):
-        return error
-    if (refusal := _refusal(error)) is not None if isinstance(error, Exception) else False:
-        return TrackingError(f"the tracking server refuses: {refusal}")
-    return TrackingError(f"tracking failed: {_reason(error) if isinstance(error, Exception) else one_line(error)}")
