@@ -99,6 +99,7 @@ def test_database_whose_certificate_another_authority_signed_is_refused(external
 @pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
 def test_less_than_a_checked_certificate_is_one_line(external: Stack, mode: str) -> None:
     settings = {"POSTGRES_SSLMODE": mode}
+    external.compose("up", "secrets")
     done = external.compose("run", "--rm", "--no-deps", "-T", "migrate", check=False, settings=settings)
     assert done.returncode == 1
     assert f"an external database needs POSTGRES_SSLMODE verify-ca or verify-full, not {mode}" in done.stderr

@@ -25,6 +25,7 @@ class Metadata:
             web.get("/computeMetadata/v1/project/project-id", self.project),
             web.get(_ACCOUNTS + "/{account}/", self.account),
             web.get(_ACCOUNTS + "/{account}/token", self.token),
+            web.get("/computeMetadata/{rest:.*}", self.nothing),
         ]
 
     async def ping(self, _: web.Request) -> web.Response:
@@ -48,6 +49,11 @@ class Metadata:
         self._gateway.audit.add("token", self._email, allowed=True, how="metadata")
         account = self._gateway.accounts[self._email]
         return web.json_response(self._gateway.tokens.issue(account, frozenset(wanted)), headers=_FLAVOR)
+
+    async def nothing(self, request: web.Request) -> web.Response:
+        """Has no such entry: the library asks for a few that are optional."""
+        self._check(request)
+        raise web.HTTPNotFound
 
     def _check(self, request: web.Request) -> None:
         if request.headers.get("Metadata-Flavor") != "Google":

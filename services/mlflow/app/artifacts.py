@@ -34,6 +34,11 @@ def write_destination(destination: str) -> None:
     new.replace(FILE)
 
 
+def remove_destination() -> None:
+    """Removes the address: no server starts until a storage has been prepared again. One that runs goes on."""
+    FILE.unlink(missing_ok=True)
+
+
 def end_when_changed(destination: str, interval: float = 1.0) -> None:
     """Ends this process when another storage has been prepared, so that its container starts again with that one.
 
@@ -41,7 +46,7 @@ def end_when_changed(destination: str, interval: float = 1.0) -> None:
     """
 
     def watch() -> None:
-        while FILE.read_text().strip() == destination:
+        while not FILE.exists() or FILE.read_text().strip() == destination:
             time.sleep(interval)
         print("the artifacts' storage has changed: starting again", flush=True)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -154,9 +154,13 @@ def check() -> str:
     account = google_account.find()
     print(f"preflight: {account.email} ({account.source})", flush=True)
     from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
 
-    client = storage.Client(project=account.project or "none", credentials=account.credentials)
+    try:
+        client = storage.Client(project=account.project or "none", credentials=account.credentials)
+    except GoogleAuthError as error:
+        raise CheckError(f"{account.email} cannot be used: {one_line(error)}") from error
     bucket_name, _, prefix = address.removeprefix("gs://").partition("/")
     checks = BucketCheck(client.bucket(bucket_name), f"{prefix}{RESERVED}/", account.email)
     checks.run()
@@ -178,11 +182,18 @@ def check() -> str:
 
 
 def main() -> None:
-    """Checks, and lets the server start."""
+    """Checks, and lets the server start.
+
+    Compose starts the server even when this fails, because it is one of two services of which only one is in a profile.
+    So a failure takes away the address that an earlier success has left: without it, the server refuses to start.
+    """
     try:
         address = check()
-    except (CheckError, google_account.AccountError) as error:
-        sys.exit(f"preflight: error: {error}")
+    except BaseException as error:
+        artifacts.remove_destination()
+        if isinstance(error, CheckError | google_account.AccountError):
+            sys.exit(f"preflight: error: {error}")
+        raise
     artifacts.write_destination(address)
     print(f"preflight: artifacts go to {address}; create, read and list are allowed")
 

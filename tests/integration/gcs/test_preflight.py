@@ -125,11 +125,18 @@ def test_busy_storage_is_waited_for(stack: Stack, emulator: Emulator) -> None:
 
 def test_stack_stays_down_when_a_role_is_missing(new_stack: Any) -> None:
     with new_stack(settings={"GCS_EMULATOR_ACCOUNT": "only-viewer"}) as broken:
-        done = broken.compose("up", "--detach", "--wait", check=False)
-        assert done.returncode != 0
-        assert "preflight" in done.stderr
-        assert broken.container("mlflow").status == "created"
+        assert broken.compose("up", "--detach", "--wait", check=False).returncode != 0
         assert f"grant it {CREATOR}" in broken.logs("preflight")
+        assert "error: no storage has been prepared" in broken.logs("mlflow")
+        assert broken.health("mlflow") != "healthy"
+        # The role is granted: nothing else is needed.
+        right = {"GCS_EMULATOR_ACCOUNT": "mlflow-server"}
+        broken.up(settings=right)
+        assert broken.health("mlflow") == "healthy"
+        # And lost again: what an earlier start has found out does not count any more.
+        broken.compose("stop", "mlflow")
+        assert broken.compose("up", "--detach", "--wait", check=False).returncode != 0
+        assert broken.health("mlflow") != "healthy"
 
 
 def test_what_the_preflight_writes_is_out_of_the_artifacts_way(stack: Stack) -> None:
