@@ -88,9 +88,12 @@ def test_trainer_cannot_resolve_database_or_storage(stack: Stack, idle_trainer: 
 
 def test_trainer_cannot_reach_database_or_storage_by_address(stack: Stack, idle_trainer: Container) -> None:
     for name, port in (("postgres", 5432), STORAGE_ADDRESS):
-        for network in stack.container(name).attrs["NetworkSettings"]["Networks"].values():
-            assert attempt(stack, stack.container("mlflow"), network["IPAddress"], port) == "connected"
-            assert attempt(stack, idle_trainer, network["IPAddress"], port) in ("TimeoutError", "OSError"), name
+        networks = stack.container(name).attrs["NetworkSettings"]["Networks"].values()
+        addresses = [network["IPAddress"] for network in networks]
+        # Not by all: the emulator of Cloud Storage is also on a network of its own.
+        assert "connected" in [attempt(stack, stack.container("mlflow"), address, port) for address in addresses]
+        for address in addresses:
+            assert attempt(stack, idle_trainer, address, port) in ("TimeoutError", "OSError"), name
 
 
 def test_trainer_cannot_reach_the_storage_through_its_gateway(stack: Stack, idle_trainer: Container) -> None:
