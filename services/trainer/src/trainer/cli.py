@@ -276,6 +276,24 @@ def train_command(**options: Any) -> None:
     " (n_estimators, learning_rate) = (200, 0.05), (500, 0.025), (1000, 0.01).",
 )
 @_option(
+    "--grid",
+    multiple=True,
+    metavar="NAME=V1,V2,…",
+    group="Sweep",
+    env="TRAINER_GRID",
+    help="Values of a parameter, combined with every value of the other --grid lists: two lists of two values"
+    " are a grid of 2 × 2 = 4 variants. Repeatable.",
+)
+@_option(
+    "--paired",
+    multiple=True,
+    metavar="NAME=V1,V2,…",
+    group="Sweep",
+    env="TRAINER_PAIRED",
+    help="Values of a parameter, the first paired with the first of the other --paired lists, the second with the"
+    " second: two lists of two values are 2 pairs. Repeatable; with --grid, each pair meets each point of the grid.",
+)
+@_option(
     "--jobs",
     type=click.IntRange(1, 1024),
     group="Sweep",
@@ -285,18 +303,27 @@ def train_command(**options: Any) -> None:
 @data_options
 @tracking_options
 @lightgbm_options
-def sweep_command(variants: Path | None, jobs: int | None, **options: Any) -> None:
-    """Train several variants side by side, as nested runs of one parent run.
+def sweep_command(
+    variants: Path | None, grid: tuple[str, ...], paired: tuple[str, ...], jobs: int | None, **options: Any
+) -> None:
+    r"""Train several variants side by side, as nested runs of one parent run.
 
     LightGBM's parameters given here hold for all variants; a variant's own values win.
+
+    \b
+    For example:
+    trainer sweep --grid n_estimators=200,500 --grid learning_rate=0.05,0.1         grid of 2 × 2 = 4 variants
+    trainer sweep --paired n_estimators=200,500 --paired learning_rate=0.05,0.025   2 pairs
     """
     from trainer.engine import Engine, available_cpus
     from trainer.tracking import configure
 
     base = _lightgbm_overrides(options)
-    from trainer import sweep
+    from trainer import report, sweep
+    from trainer.variants import choose
 
-    chosen = sweep.load_variants(variants, base) if variants is not None else sweep.standard_variants(base)
+    choice = choose(variants, grid, paired, base)
+    chosen = choice.variants
     configure(options["debug"])
     served = (options["tracking_uri"] or "").startswith(("http://", "https://"))
     preload = sweep.PRELOAD if served else sweep.PRELOAD + sweep.PRELOAD_EMBEDDED
@@ -304,10 +331,12 @@ def sweep_command(variants: Path | None, jobs: int | None, **options: Any) -> No
     # From here the processes' imports go on beside this process's own.
     engine.warm_up()
 
-    from trainer import report, run
+    from trainer import run
 
+    for remark in choice.notes:
+        report.note(remark)
+    report.note(f"{choice.words}, {engine.jobs} at a time")
     dataset, target, plan = _prepare(options, *(variant.params for variant in chosen))
-    report.note(f"{len(chosen)} variants, {engine.jobs} at a time")
 
     def on_result(result: run.Result, done: int) -> None:
         if result.error is None:

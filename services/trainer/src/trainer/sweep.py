@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import params
-from trainer.errors import InputError, SweepError, one_line
-from trainer.params import Value, Variant
+from trainer.errors import SweepError, one_line
+from trainer.params import Variant
 from trainer.signals import uninterrupted
 from trainer.tracking import failure, figures
 
@@ -129,73 +128,6 @@ class SweepFailedError(SweepError):
         first = result.failed[0]
         count = f"{len(result.failed)} of {len(result.results)} variants failed"
         super().__init__(f"{count}; {first.name}: {first.error}")
-
-
-def load_variants(path: Path, base: Mapping[str, Value]) -> list[Variant]:
-    """Return the variants that a YAML file lists.
-
-    Args:
-        path: A file with a list of mappings from parameter to value; ``name`` names the variant.
-        base: What the variants have in common.
-
-    Raises:
-        InputError: The file cannot be read or holds something else; the message names file, item and remedy.
-    """
-    items = _read_list(path)
-    variants: list[Variant] = []
-    seen: dict[tuple[tuple[str, Value], ...], int] = {}
-    for number, item in enumerate(items, start=1):
-        where = f"{path}: item {number}"
-        if not isinstance(item, dict):
-            raise InputError(
-                f"{where} is {_what(item)}; write a mapping such as {{n_estimators: 500, learning_rate: 0.025}}"
-            )
-        name = item.pop("name", None)
-        if name is not None and (not isinstance(name, (str, int, float)) or not str(name).strip()):
-            raise InputError(f"{where}: name must be text, not {_what(name)}")
-        try:
-            overrides = dict(params.parse(key, value) for key, value in item.items())
-            variant = params.variant(overrides, base, str(name) if name is not None else None)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        twin = seen.setdefault(tuple(sorted(variant.params.items())), number)
-        if twin != number:
-            raise InputError(f"{where} is the same variant as item {twin}; remove one of them")
-        variants.append(variant)
-    return variants
-
-
-def standard_variants(base: Mapping[str, Value]) -> list[Variant]:
-    """Return the variants of a sweep without a file."""
-    return [params.variant(overrides, base) for overrides in params.STANDARD_VARIANTS]
-
-
-def _read_list(path: Path) -> list[Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file (--variants)") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file; write a YAML list of variants") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or one_line(error)} (--variants)") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or one_line(error, 150)
-        raise InputError(f"{path}{place}: is not valid YAML: {one_line(problem)}") from None
-    if not isinstance(content, list):
-        raise InputError(f"{path}: holds {_what(content)}; write a list of variants, each starting with '- '")
-    if not content:
-        raise InputError(f"{path}: lists no variants; add one such as '- n_estimators: 500'")
-    return content
-
-
-def _what(value: object) -> str:
-    names = {dict: "a mapping", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}
-    return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
 def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[str, Any]:
