@@ -300,15 +300,29 @@ def train_command(**options: Any) -> None:
     env="TRAINER_JOBS",
     help="Variants trained side by side; by default as many as there are processors. Results do not depend on it.",
 )
+@_option(
+    "--again",
+    is_flag=True,
+    group="Sweep",
+    env="TRAINER_AGAIN",
+    help="Train every variant. Otherwise those that the experiment already holds, finished with the same data,"
+    " parameters, seed, splits and code, are skipped.",
+)
 @data_options
 @tracking_options
 @lightgbm_options
 def sweep_command(
-    variants: Path | None, grid: tuple[str, ...], paired: tuple[str, ...], jobs: int | None, **options: Any
+    variants: Path | None,
+    grid: tuple[str, ...],
+    paired: tuple[str, ...],
+    jobs: int | None,
+    again: bool,
+    **options: Any,
 ) -> None:
     r"""Train several variants side by side, as nested runs of one parent run.
 
-    LightGBM's parameters given here hold for all variants; a variant's own values win.
+    LightGBM's parameters given here hold for all variants; a variant's own values win. An interrupted sweep
+    goes on where it was when the same command is given again.
 
     \b
     For example:
@@ -338,6 +352,15 @@ def sweep_command(
     report.note(f"{choice.words}, {engine.jobs} at a time")
     dataset, target, plan = _prepare(options, *(variant.params for variant in chosen))
 
+    from trainer import resume
+
+    reused = {} if again else resume.finished(chosen, dataset, plan)
+    if reused:
+        report.note(
+            f"{len(reused)} of {len(chosen)} variants finished before, with the same data, parameters and code:"
+            " skipped (--again trains them anew)"
+        )
+
     def on_result(result: run.Result, done: int) -> None:
         if result.error is None:
             outcome = f"AP {result.metrics['average_precision']:.4f}, F1 {result.metrics['f1']:.4f}"
@@ -348,7 +371,7 @@ def sweep_command(
     failed: sweep.SweepFailedError | None = None
     name = f"sweep: {params.describe(base)}" if base else "sweep"
     try:
-        done = sweep.run(chosen, dataset, plan, engine, name=name, on_result=on_result)
+        done = sweep.run(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result)
     except sweep.SweepFailedError as error:
         failed, done = error, error.result
     if options["as_json"]:

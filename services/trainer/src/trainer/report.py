@@ -44,6 +44,7 @@ def run_content(result: Result) -> dict[str, Any]:
         "metrics": dict(result.metrics),
         "iterations": result.iterations,
         "seconds": dict(result.seconds),
+        "reused": result.reused,
         "error": result.error,
     }
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import fit, model, plots
+from trainer import fit, identity, model, plots
 from trainer.data import Dataset, Table, stratified_split
 from trainer.errors import TrainerError
 from trainer.params import Variant
@@ -38,7 +38,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a variant: its run and figures, or the error that ended it."""
+    """What came of a variant: its run and figures, or the error that ended it.
+
+    ``reused`` marks one that an earlier sweep had finished: its run and figures are that one's.
+    """
 
     name: str
     overrides: Mapping[str, Any]
@@ -49,6 +52,7 @@ class Result:
     iterations: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    reused: bool = False
 
     @property
     def score(self) -> float:
@@ -73,7 +77,8 @@ def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None
     clock = Clock()
     tracking = plan.target.open()
     try:
-        with tracking.run(variant.name, {**plan.tags}, parent=plan.parent, key=key) as run:
+        tags = {**plan.tags, identity.TAG: identity.of(variant, dataset, plan)}
+        with tracking.run(variant.name, tags, parent=plan.parent, key=key) as run:
             run.log(params=parameters(variant, dataset, plan))
             run.log_inputs(inputs(dataset))
             clock.lap("start")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +55,7 @@ def run(
     engine: Engine,
     *,
     name: str = "sweep",
+    reused: Mapping[int, Result] | None = None,
     on_result: Callable[[Result, int], None] = lambda _result, _done: None,
 ) -> SweepResult:
     """Train the variants and track them; a variant that fails is reported, and the others finish.
@@ -65,6 +66,7 @@ def run(
         plan: Where to track, and what the variants have in common.
         engine: Runs the variants.
         name: The parent run's name.
+        reused: Results of earlier runs, by the variants' positions (see ``resume``): these are not trained again.
         on_result: Called with each result as it comes, and with how many there are so far.
 
     Raises:
@@ -80,7 +82,9 @@ def run(
     tags = {**plan.tags, "trainer.sweep": str(len(variants))}
     keys = [uuid.uuid4().hex for _ in variants]
     pairs = list(zip(variants, keys, strict=True))
-    results: dict[int, Result] = {}
+    results: dict[int, Result] = dict(reused or {})
+    if results:
+        tags["trainer.reused"] = str(len(results))
     try:
         with tracking.run(name, tags) as parent:
             try:
@@ -89,6 +93,7 @@ def run(
                 parent.log_inputs(inputs(dataset))
                 shared = worker.Shared(dataset, replace(plan, parent=parent.run_id))
                 items = [worker.Item(variant, key, index) for index, (variant, key) in enumerate(pairs)]
+                items = [item for item in items if item.index not in results]
                 # The longest first: it would otherwise run alone at the end.
                 items.sort(key=lambda item: -int(item.variant.params["n_estimators"] or 0))
                 # Closing ends the processes, wherever in here an interrupt arrives.
@@ -158,12 +163,15 @@ def _log_comparison(parent: ActiveRun, done: SweepResult) -> None:
 
 
 def write_table(path: Path, results: Sequence[Result]) -> None:
-    """Write the variants as a CSV table: name, run, status, error, what distinguishes it, and its figures."""
+    """Write the variants as a CSV table: name, run, status, what distinguishes it, its figures, and its error.
+
+    ``reused`` is "yes" for a variant whose run an earlier sweep made.
+    """
     overrides = list(dict.fromkeys(name for result in results for name in result.overrides))
     figures = list(dict.fromkeys(name for result in results for name in result.metrics))
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["variant", "run_id", "status", *overrides, *figures, "error"])
+        writer.writerow(["variant", "run_id", "status", "reused", *overrides, *figures, "error"])
         for result in results:
             status = "FINISHED" if result.error is None else "FAILED"
             writer.writerow(
@@ -171,6 +179,7 @@ def write_table(path: Path, results: Sequence[Result]) -> None:
                     result.name,
                     result.run_id or "",
                     status,
+                    "yes" if result.reused else "no",
                     *(result.overrides.get(name, "") for name in overrides),
                     *(result.metrics.get(name, "") for name in figures),
                     result.error or "",
