@@ -352,7 +352,7 @@ def sweep_command(
     report.note(f"{choice.words}, {engine.jobs} at a time")
     dataset, target, plan = _prepare(options, *(variant.params for variant in chosen))
 
-    from trainer import resume
+    from trainer import progress, resume
 
     reused = {} if again else resume.finished(chosen, dataset, plan)
     if reused:
@@ -371,7 +371,8 @@ def sweep_command(
     failed: sweep.SweepFailedError | None = None
     name = f"sweep: {params.describe(base)}" if base else "sweep"
     try:
-        done = sweep.run(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result)
+        with progress.view(len(chosen), done=len(reused)) as view:
+            done = sweep.run(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result, view=view)
     except sweep.SweepFailedError as error:
         failed, done = error, error.result
     if options["as_json"]:

@@ -26,26 +26,10 @@ TAG = "trainer.identity"
 #: Says where and as what a run is tracked, not what comes of it.
 _ELSEWHERE = frozenset({"target", "tags", "parent"})
 #: Modules that no figure and no model depends on.
-_HARMLESS = frozenset(
-    [
-        "__init__",
-        "cli",
-        "engine",
-        "errors",
-        "identity",
-        "plots",
-        "preload",
-        "provenance",
-        "report",
-        "resume",
-        "signals",
-        "sweep",
-        "tracking",
-        "variants",
-        "worker",
-        "yamlfile",
-    ]
-)
+_HARMLESS = frozenset({
+    "__init__", "cli", "engine", "errors", "identity", "plots", "preload", "progress", "provenance", "report", "resume",
+    "signals", "sweep", "tracking", "variants", "worker", "yamlfile",
+})  # fmt: skip
 #: What a fit, a split and a figure are computed with.
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,13 @@ class Result:
         return self.metrics.get(SELECTION, float("-inf"))
 
 
-def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None) -> Result:
+def train(
+    variant: Variant,
+    dataset: Dataset,
+    plan: Plan,
+    key: str | None = None,
+    callbacks: Sequence[Callable[[Any], None]] = (),
+) -> Result:
     """Train a variant and track it.
 
     Args:
@@ -68,6 +74,7 @@ def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None
         dataset: What to train on.
         plan: Where to track it, and what it has in common with others.
         key: Identifies the run before it has an id.
+        callbacks: Called by LightGBM after each iteration.
 
     Raises:
         TrainerError: The fit or the tracking failed; the run is marked FAILED.
@@ -82,7 +89,13 @@ def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None
             run.log(params=parameters(variant, dataset, plan))
             run.log_inputs(inputs(dataset))
             clock.lap("start")
-            fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+            fitted = fit.fit(
+                variant.params,
+                dataset,
+                seed=plan.seed,
+                validation_size=plan.validation_size,
+                callbacks=list(callbacks),
+            )
             clock.lap("fit")
             run.log(history(HISTORY, fitted.loss))
             clock.lap("history")

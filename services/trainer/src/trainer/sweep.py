@@ -19,6 +19,7 @@ from trainer.tracking import failure, figures
 if TYPE_CHECKING:
     from trainer.data import Dataset
     from trainer.engine import Engine
+    from trainer.progress import View
     from trainer.run import Plan, Result
     from trainer.tracking import ActiveRun
 
@@ -57,6 +58,7 @@ def run(
     name: str = "sweep",
     reused: Mapping[int, Result] | None = None,
     on_result: Callable[[Result, int], None] = lambda _result, _done: None,
+    view: View | None = None,
 ) -> SweepResult:
     """Train the variants and track them; a variant that fails is reported, and the others finish.
 
@@ -68,6 +70,7 @@ def run(
         name: The parent run's name.
         reused: Results of earlier runs, by the variants' positions (see ``resume``): these are not trained again.
         on_result: Called with each result as it comes, and with how many there are so far.
+        view: Shows the progress of those that run.
 
     Raises:
         SweepFailedError: Some variants failed; holds the result of the sweep.
@@ -91,7 +94,7 @@ def run(
                 parent.log(params=_parent_params(variants, dataset, plan))
                 # Before the children do: they would otherwise register the same data at the same moment.
                 parent.log_inputs(inputs(dataset))
-                shared = worker.Shared(dataset, replace(plan, parent=parent.run_id))
+                shared = worker.Shared(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
                 items = [worker.Item(variant, key, index) for index, (variant, key) in enumerate(pairs)]
                 items = [item for item in items if item.index not in results]
                 # The longest first: it would otherwise run alone at the end.
@@ -107,6 +110,8 @@ def run(
                             variant = outcome.item.variant
                             result = Result(name=variant.name, overrides=variant.overrides, error=reason)
                         results[outcome.item.index] = result
+                        if view is not None:
+                            view.end(outcome.item.index)
                         on_result(result, len(results))
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
