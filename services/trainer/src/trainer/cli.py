@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,6 +54,8 @@ class DefaultGroup(click.Group):
     """A group in which ``trainer [OPTIONS]`` means ``trainer train [OPTIONS]``."""
 
     default = "train"
+    #: Commands in modules of their own, which are loaded when they are needed.
+    elsewhere: Mapping[str, str] = {"search": "trainer.search_command"}
     own = frozenset({"-h", "--help", "--version"})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -62,13 +64,27 @@ class DefaultGroup(click.Group):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names, in the order of the help."""
+        return [*super().list_commands(ctx), *(name for name in self.elsewhere if name not in self.commands)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; one from elsewhere is imported first."""
+        if cmd_name in self.elsewhere and cmd_name not in self.commands:
+            import importlib
+
+            module = importlib.import_module(self.elsewhere[cmd_name])
+            self.add_command(getattr(module, f"{cmd_name}_command"))
+        return super().get_command(ctx, cmd_name)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command; an unknown one is answered with the nearest."""
-        if args and args[0] not in self.commands:
-            close = difflib.get_close_matches(args[0], list(self.commands), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(self.commands)}"
+        known = self.list_commands(ctx)
+        if args and args[0] not in known:
+            close = difflib.get_close_matches(args[0], known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(known)}"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -234,6 +250,7 @@ def command() -> None:
     \b
     trainer [OPTIONS]          trains one variant (the same as: trainer train [OPTIONS])
     trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
+    trainer search [OPTIONS]   searches for good parameters
 
     \b
     For example:

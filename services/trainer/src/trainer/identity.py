@@ -28,7 +28,8 @@ _ELSEWHERE = frozenset({"target", "tags", "parent"})
 #: Modules that no figure and no model depends on.
 _HARMLESS = frozenset({
     "__init__", "cli", "engine", "errors", "identity", "plots", "preload", "progress", "provenance", "report", "resume",
-    "signals", "sweep", "tracking", "variants", "worker", "yamlfile",
+    "search", "search_command", "search_worker", "signals", "space", "study", "sweep", "tracking", "variants", "worker",
+    "yamlfile",
 })  # fmt: skip
 #: What a fit, a split and a figure are computed with.
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import fit, identity, model, plots
 from trainer.data import Dataset, Table, stratified_split
-from trainer.errors import TrainerError
+from trainer.errors import PrunedError, TrainerError
 from trainer.params import Variant
 from trainer.tracking import ActiveRun, Target, failure, figures, history
 
@@ -41,6 +41,7 @@ class Result:
     """What came of a variant: its run and figures, or the error that ended it.
 
     ``reused`` marks one that an earlier sweep had finished: its run and figures are that one's.
+    ``pruned`` is the iteration after which a search ended it early; such a one has no figures.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Result:
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     reused: bool = False
+    pruned: int | None = None
 
     @property
     def score(self) -> float:
@@ -89,13 +91,18 @@ def train(
             run.log(params=parameters(variant, dataset, plan))
             run.log_inputs(inputs(dataset))
             clock.lap("start")
-            fitted = fit.fit(
-                variant.params,
-                dataset,
-                seed=plan.seed,
-                validation_size=plan.validation_size,
-                callbacks=list(callbacks),
-            )
+            try:
+                fitted = fit.fit(
+                    variant.params,
+                    dataset,
+                    seed=plan.seed,
+                    validation_size=plan.validation_size,
+                    callbacks=list(callbacks),
+                )
+            except PrunedError as pruned:
+                pruned.run_id = run.run_id
+                run.log(history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
+                raise
             clock.lap("fit")
             run.log(history(HISTORY, fitted.loss))
             clock.lap("history")

@@ -40,7 +40,7 @@ class SweepResult:
     @property
     def best(self) -> Result | None:
         """The variant with the highest score, the earliest of equals; None where all failed."""
-        finished = [result for result in self.results if result.error is None]
+        finished = [result for result in self.results if result.error is None and result.pruned is None]
         return max(finished, key=lambda result: result.score) if finished else None
 
     @property
@@ -178,7 +178,7 @@ def write_table(path: Path, results: Sequence[Result]) -> None:
         writer = csv.writer(stream)
         writer.writerow(["variant", "run_id", "status", "reused", *overrides, *figures, "error"])
         for result in results:
-            status = "FINISHED" if result.error is None else "FAILED"
+            status = "FAILED" if result.error is not None else "PRUNED" if result.pruned is not None else "FINISHED"
             writer.writerow(
                 [
                     result.name,
