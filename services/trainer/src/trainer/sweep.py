@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
 PRELOAD = ("trainer.preload",)
-PRELOAD_EMBEDDED = ("mlflow.store.tracking.sqlalchemy_store",)
+PRELOAD_EMBEDDED = ("trainer.preload_embedded",)
 TABLE = "variants.csv"
 
 
