@@ -28,8 +28,8 @@ _ELSEWHERE = frozenset({"target", "tags", "parent"})
 #: Modules that no figure and no model depends on.
 _HARMLESS = frozenset({
     "__init__", "cli", "engine", "errors", "identity", "plots", "preload", "preload_embedded", "progress", "provenance",
-    "report", "resume", "search", "search_command", "search_worker", "signals", "space", "study", "sweep", "tracking", "variants",
-    "worker", "yamlfile",
+    "report", "resume", "search", "search_command", "search_worker", "signals", "space", "study", "sweep", "tracking",
+    "variants", "worker", "yamlfile",
 })  # fmt: skip
 #: What a fit, a split and a figure are computed with.
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")
