@@ -82,6 +82,9 @@ def test_version_is_shown(trainer: Trainer) -> None:
         (["--data", "/nowhere/at/all"], ["/nowhere/at/all", "no such file"]),
         (["sweep", "--jobs", "0"], ["--jobs"]),
         (["sweep", "--variants", "/nowhere.yaml"], ["/nowhere.yaml", "no such file"]),
+        (["sweep", "--grid", "num_leafs=3,4"], ["--grid", "num_leafs", "did you mean 'num_leaves'?"]),
+        (["sweep", "--paired", "num_leaves=3,4", "--paired", "max_depth=3"], ["num_leaves has 2 values", "--grid"]),
+        (["sweep", "--variants", "v.yaml", "--grid", "num_leaves=3"], ["either the file or the lists"]),
         (["sweep", "--num-leaves", "1"], ["--num-leaves", "from 2 to 131072"]),
     ],
 )
@@ -211,6 +214,18 @@ def test_sweep_prints_a_table_and_the_best(trainer: Trainer, workdir: Path) -> N
         (line,) = [line for line in answer.out.splitlines() if found[name].info.run_id in line and "best" not in line]
         assert f"{found[name].data.metrics['average_precision']:.4f}" in line
     assert "[2/2]" in answer.err
+
+
+def test_sweep_says_what_its_lists_make(trainer: Trainer, workdir: Path) -> None:
+    lists = ("--grid", "learning_rate=0.1,0.3,0.3", "--grid", "num_leaves=4,6")
+    answer = trainer("sweep", *lists, "--n-estimators", 5, "--jobs", 2)
+    assert answer.code == 0, answer.err
+    assert "grid of 3 × 2 = 4 variants, 2 at a time" in answer.err
+    assert "2 duplicates dropped" in answer.err
+    assert len(runs(workdir)) == 5
+    words = " ".join(trainer("sweep", "--help").out.split())
+    assert "grid of 2 × 2 = 4 variants" in words
+    assert "are 2 pairs" in words
 
 
 def test_sweep_json_holds_all_variants(trainer: Trainer, workdir: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trainer import data, sweep
+from trainer import data, variants
 from trainer.errors import InputError
 
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -110,7 +110,7 @@ def test_any_text_as_variants(tmp_path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8", errors="surrogateescape")
     message = None
     try:
-        assert sweep.load_variants(path, {})
+        assert variants.load(path, {})
     except InputError as error:
         message = str(error)
     assert message is None or (str(path) in message and "\n" not in message)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from trainer import data, params, sweep
-from trainer.errors import InputError
 from trainer.run import Plan
 
 from .conftest import warm_engine
@@ -22,67 +21,6 @@ BASE: dict[str, params.Value] = {"num_leaves": 6, "n_estimators": 8}
 
 def variants(*overrides: dict[str, Any]) -> list[params.Variant]:
     return [params.variant(some, BASE) for some in overrides]
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "variants.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-# Variants -------------------------------------------------------------------------------------------------------------
-
-
-def test_standard_variants_are_the_documented_ones() -> None:
-    made = sweep.standard_variants({"num_leaves": 31})
-    assert [(v.params["n_estimators"], v.params["learning_rate"]) for v in made] == [
-        (200, 0.05),
-        (500, 0.025),
-        (1000, 0.01),
-    ]
-    assert all(v.params["num_leaves"] == 31 and v.params["max_depth"] == 12 for v in made)
-    assert made[1].name == "n_estimators=500 learning_rate=0.025"
-
-
-def test_variants_are_read_from_a_file(tmp_path: Path) -> None:
-    path = write(tmp_path, "- n_estimators: 5\n  name: few trees\n- {learning_rate: 0.5, is_unbalance: true}\n- {}\n")
-    few, fast, plain = sweep.load_variants(path, BASE)
-    assert (few.name, few.params["n_estimators"], few.params["num_leaves"]) == ("few trees", 5, 6)
-    assert fast.name == "learning_rate=0.5 is_unbalance=true"
-    assert fast.params["n_estimators"] == 8
-    assert plain.name == "baseline"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", ["nothing", "list of variants"]),
-        ("[]", ["lists no variants"]),
-        ("n_estimators: 5", ["a mapping", "starting with '- '"]),
-        ("- 5", ["item 1", "a number"]),
-        ("- {n_estimators: 5}\n- [1]", ["item 2", "a list"]),
-        ("- {n_estimators: 5}\n- {num_leafs: 5}", ["item 2", "num_leafs", "did you mean 'num_leaves'"]),
-        ("- {num_leaves: 1}", ["item 1", "num_leaves", "from 2 to 131072"]),
-        ("- {num_leaves: yes}", ["item 1", "num_leaves", "true"]),
-        ("- {n_estimators: [1, 2]}", ["item 1", "n_estimators", "[1, 2]"]),
-        ("- {n_estimators: 5}\n- {n_estimators: 5}", ["item 2", "same variant as item 1"]),
-        ("- {name: [x]}", ["item 1", "name"]),
-        ("- {is_unbalance: true, scale_pos_weight: 2}", ["item 1", "only one of them"]),
-        ("- {a: b", ["line", "not valid YAML"]),
-        ("- !!python/object:os.system {}", ["not valid YAML"]),
-    ],
-)
-def test_bad_file_is_refused_with_place_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
-    path = write(tmp_path, text)
-    with pytest.raises(InputError) as refused:
-        sweep.load_variants(path, {})
-    for word in [str(path), *words]:
-        assert word in str(refused.value)
-
-
-def test_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
-        sweep.load_variants(tmp_path / "none.yaml", {})
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,6 +54,8 @@ class DefaultGroup(click.Group):
     """A group in which ``trainer [OPTIONS]`` means ``trainer train [OPTIONS]``."""
 
     default = "train"
+    #: Commands in modules of their own, which are loaded when they are needed.
+    elsewhere: Mapping[str, str] = {"search": "trainer.search_command"}
     own = frozenset({"-h", "--help", "--version"})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -62,13 +64,27 @@ class DefaultGroup(click.Group):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names, in the order of the help."""
+        return [*super().list_commands(ctx), *(name for name in self.elsewhere if name not in self.commands)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; one from elsewhere is imported first."""
+        if cmd_name in self.elsewhere and cmd_name not in self.commands:
+            import importlib
+
+            module = importlib.import_module(self.elsewhere[cmd_name])
+            self.add_command(getattr(module, f"{cmd_name}_command"))
+        return super().get_command(ctx, cmd_name)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command; an unknown one is answered with the nearest."""
-        if args and args[0] not in self.commands:
-            close = difflib.get_close_matches(args[0], list(self.commands), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(self.commands)}"
+        known = self.list_commands(ctx)
+        if args and args[0] not in known:
+            close = difflib.get_close_matches(args[0], known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(known)}"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -234,6 +250,7 @@ def command() -> None:
     \b
     trainer [OPTIONS]          trains one variant (the same as: trainer train [OPTIONS])
     trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
+    trainer search [OPTIONS]   searches for good parameters
 
     \b
     For example:
@@ -276,27 +293,68 @@ def train_command(**options: Any) -> None:
     " (n_estimators, learning_rate) = (200, 0.05), (500, 0.025), (1000, 0.01).",
 )
 @_option(
+    "--grid",
+    multiple=True,
+    metavar="NAME=V1,V2,…",
+    group="Sweep",
+    env="TRAINER_GRID",
+    help="Values of a parameter, combined with every value of the other --grid lists: two lists of two values"
+    " are a grid of 2 × 2 = 4 variants. Repeatable.",
+)
+@_option(
+    "--paired",
+    multiple=True,
+    metavar="NAME=V1,V2,…",
+    group="Sweep",
+    env="TRAINER_PAIRED",
+    help="Values of a parameter, the first paired with the first of the other --paired lists, the second with the"
+    " second: two lists of two values are 2 pairs. Repeatable; with --grid, each pair meets each point of the grid.",
+)
+@_option(
     "--jobs",
     type=click.IntRange(1, 1024),
     group="Sweep",
     env="TRAINER_JOBS",
     help="Variants trained side by side; by default as many as there are processors. Results do not depend on it.",
 )
+@_option(
+    "--again",
+    is_flag=True,
+    group="Sweep",
+    env="TRAINER_AGAIN",
+    help="Train every variant. Otherwise those that the experiment already holds, finished with the same data,"
+    " parameters, seed, splits and code, are skipped.",
+)
 @data_options
 @tracking_options
 @lightgbm_options
-def sweep_command(variants: Path | None, jobs: int | None, **options: Any) -> None:
-    """Train several variants side by side, as nested runs of one parent run.
+def sweep_command(
+    variants: Path | None,
+    grid: tuple[str, ...],
+    paired: tuple[str, ...],
+    jobs: int | None,
+    again: bool,
+    **options: Any,
+) -> None:
+    r"""Train several variants side by side, as nested runs of one parent run.
 
-    LightGBM's parameters given here hold for all variants; a variant's own values win.
+    LightGBM's parameters given here hold for all variants; a variant's own values win. An interrupted sweep
+    goes on where it was when the same command is given again.
+
+    \b
+    For example:
+    trainer sweep --grid n_estimators=200,500 --grid learning_rate=0.05,0.1         grid of 2 × 2 = 4 variants
+    trainer sweep --paired n_estimators=200,500 --paired learning_rate=0.05,0.025   2 pairs
     """
     from trainer.engine import Engine, available_cpus
     from trainer.tracking import configure
 
     base = _lightgbm_overrides(options)
-    from trainer import sweep
+    from trainer import report, sweep
+    from trainer.variants import choose
 
-    chosen = sweep.load_variants(variants, base) if variants is not None else sweep.standard_variants(base)
+    choice = choose(variants, grid, paired, base)
+    chosen = choice.variants
     configure(options["debug"])
     served = (options["tracking_uri"] or "").startswith(("http://", "https://"))
     preload = sweep.PRELOAD if served else sweep.PRELOAD + sweep.PRELOAD_EMBEDDED
@@ -304,10 +362,21 @@ def sweep_command(variants: Path | None, jobs: int | None, **options: Any) -> No
     # From here the processes' imports go on beside this process's own.
     engine.warm_up()
 
-    from trainer import report, run
+    from trainer import run
 
+    for remark in choice.notes:
+        report.note(remark)
+    report.note(f"{choice.words}, {engine.jobs} at a time")
     dataset, target, plan = _prepare(options, *(variant.params for variant in chosen))
-    report.note(f"{len(chosen)} variants, {engine.jobs} at a time")
+
+    from trainer import progress, resume
+
+    reused = {} if again else resume.finished(chosen, dataset, plan)
+    if reused:
+        report.note(
+            f"{len(reused)} of {len(chosen)} variants finished before, with the same data, parameters and code:"
+            " skipped (--again trains them anew)"
+        )
 
     def on_result(result: run.Result, done: int) -> None:
         if result.error is None:
@@ -319,7 +388,8 @@ def sweep_command(variants: Path | None, jobs: int | None, **options: Any) -> No
     failed: sweep.SweepFailedError | None = None
     name = f"sweep: {params.describe(base)}" if base else "sweep"
     try:
-        done = sweep.run(chosen, dataset, plan, engine, name=name, on_result=on_result)
+        with progress.view(len(chosen), done=len(reused)) as view:
+            done = sweep.run(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result, view=view)
     except sweep.SweepFailedError as error:
         failed, done = error, error.result
     if options["as_json"]:

@@ -11,7 +11,7 @@ import os
 import pickle
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -57,7 +57,7 @@ class Engine:
         self._processes()
 
     def map(
-        self, task: Callable[[Item, Any], Answer], items: Sequence[Item], shared: Any = None
+        self, task: Callable[[Item, Any], Answer], items: Iterable[Item], shared: Any = None
     ) -> Generator[Outcome[Item, Answer]]:
         """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
 
@@ -65,7 +65,8 @@ class Engine:
 
         Args:
             task: A module-level function.
-            items: The items, started in this order.
+            items: The items, started in this order. Each is drawn when a process is free for it and not before: an
+                iterator may depend on earlier outcomes.
             shared: What all tasks need; serialised once, however many there are.
 
         Raises:
@@ -75,20 +76,27 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
             path = Path(folder) / "shared.pickle"
             path.write_bytes(pickle.dumps(shared, protocol=pickle.HIGHEST_PROTOCOL))
-            running: dict[Future[Answer], tuple[int, ProcessPoolExecutor]] = {}
-            waiting = list(enumerate(items))[::-1]
+            running: dict[Future[Answer], tuple[int, Item, ProcessPoolExecutor]] = {}
+            waiting = enumerate(items)
+            more = True
             try:
-                while running or waiting:
-                    while waiting and len(running) < self.jobs:
-                        index, item = waiting.pop()
+                while True:
+                    while more and len(running) < self.jobs:
+                        drawn = next(waiting, None)
+                        if drawn is None:
+                            more = False
+                            break
+                        index, item = drawn
                         # A pool of one for each task: a process that dies takes no other task with it.
                         pool = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
-                        running[pool.submit(_call, task, item, path)] = (index, pool)
+                        running[pool.submit(_call, task, item, path)] = (index, item, pool)
+                    if not running:
+                        return
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
-                        index, pool = running.pop(future)
+                        index, item, pool = running.pop(future)
                         pool.shutdown()
-                        yield _outcome(index, items[index], future)
+                        yield _outcome(index, item, future)
             finally:
                 if running:
                     with uninterrupted():
@@ -106,7 +114,7 @@ class Engine:
         return self._context
 
     @staticmethod
-    def _end(running: dict[Future[Any], tuple[int, ProcessPoolExecutor]]) -> None:
+    def _end(running: dict[Future[Any], tuple[int, Any, ProcessPoolExecutor]]) -> None:
         """Ask the tasks' processes to end, give them time to tidy up, then insist."""
         children = multiprocessing.active_children()
         for child in children:
@@ -116,7 +124,7 @@ class Engine:
         for child in children:
             if child.is_alive():
                 child.kill()
-        for _, pool in running.values():
+        for _, _, pool in running.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -28,6 +28,15 @@ class SweepError(TrainerError):
     """At least one variant of a sweep failed; the others are finished and reported."""
 
 
+class PrunedError(TrainerError):
+    """A trial was ended early because others do better; ``loss`` is the validation loss after each iteration."""
+
+    def __init__(self, loss: list[float]) -> None:
+        self.loss = loss
+        self.run_id: str | None = None
+        super().__init__(f"pruned after {len(loss)} iterations")
+
+
 def one_line(error: BaseException | str, limit: int = 500) -> str:
     """Return an error's message as a single line of at most ``limit`` characters.
 

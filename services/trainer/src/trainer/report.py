@@ -7,8 +7,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trainer.params import describe
+
 if TYPE_CHECKING:
     from trainer.run import Result
+    from trainer.search import SearchResult
     from trainer.sweep import SweepResult
 
 _SHOWN = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
@@ -36,7 +39,7 @@ def run_content(result: Result) -> dict[str, Any]:
     """Return a variant's result as plain values."""
     return {
         "name": result.name,
-        "status": "FINISHED" if result.error is None else "FAILED",
+        "status": "FAILED" if result.error is not None else "PRUNED" if result.pruned is not None else "FINISHED",
         "run_id": result.run_id,
         "url": result.url,
         "model_uri": result.model_uri,
@@ -44,6 +47,8 @@ def run_content(result: Result) -> dict[str, Any]:
         "metrics": dict(result.metrics),
         "iterations": result.iterations,
         "seconds": dict(result.seconds),
+        "reused": result.reused,
+        "pruned": result.pruned,
         "error": result.error,
     }
 
@@ -84,6 +89,27 @@ def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
         print(f"best   {sweep.best.name} (run {sweep.best.run_id}), by average precision on the validation rows")
     print(f"sweep  {sweep.run_id}")
     _show_where(sweep.url, ui_command)
+
+
+def show_search(search: SearchResult, ui_command: str | None) -> None:
+    """Print the best trials, the best one's parameters, and where to look at all of them."""
+    finished = [result for result in search.results if result.error is None and result.pruned is None]
+    best = sorted(finished, key=lambda result: -result.score)[:10]
+    for result in best:
+        print(f"{result.name:<10} validation AP {result.score:.4f}  F1 {result.metrics['f1']:.4f}  run {result.run_id}")
+    counts = f"{len(finished)} finished, {len(search.pruned)} pruned, {len(search.failed)} failed"
+    print(f"trials {counts}")
+    if best:
+        print(f"best   {best[0].name}: {brief(best[0].overrides)}")
+    print(f"search {search.run_id} (study {search.study})")
+    _show_where(search.url, ui_command)
+
+
+def brief(overrides: Mapping[str, Any]) -> str:
+    """Return parameters as ``name=value`` pairs, decimals shortened to what a reader compares."""
+    return describe(
+        {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in overrides.items()}
+    )
 
 
 def _row(result: Result, best: bool) -> tuple[str, ...]:

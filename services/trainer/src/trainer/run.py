@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import fit, model, plots
+from trainer import fit, identity, model, plots
 from trainer.data import Dataset, Table, stratified_split
-from trainer.errors import TrainerError
+from trainer.errors import PrunedError, TrainerError
 from trainer.params import Variant
 from trainer.tracking import ActiveRun, Target, failure, figures, history
 
@@ -38,7 +38,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a variant: its run and figures, or the error that ended it."""
+    """What came of a variant: its run and figures, or the error that ended it.
+
+    ``reused`` marks one that an earlier sweep had finished: its run and figures are that one's.
+    ``pruned`` is the iteration after which a search ended it early; such a one has no figures.
+    """
 
     name: str
     overrides: Mapping[str, Any]
@@ -49,6 +53,8 @@ class Result:
     iterations: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    reused: bool = False
+    pruned: int | None = None
 
     @property
     def score(self) -> float:
@@ -56,7 +62,13 @@ class Result:
         return self.metrics.get(SELECTION, float("-inf"))
 
 
-def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None) -> Result:
+def train(
+    variant: Variant,
+    dataset: Dataset,
+    plan: Plan,
+    key: str | None = None,
+    callbacks: Sequence[Callable[[Any], None]] = (),
+) -> Result:
     """Train a variant and track it.
 
     Args:
@@ -64,6 +76,7 @@ def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None
         dataset: What to train on.
         plan: Where to track it, and what it has in common with others.
         key: Identifies the run before it has an id.
+        callbacks: Called by LightGBM after each iteration.
 
     Raises:
         TrainerError: The fit or the tracking failed; the run is marked FAILED.
@@ -73,11 +86,23 @@ def train(variant: Variant, dataset: Dataset, plan: Plan, key: str | None = None
     clock = Clock()
     tracking = plan.target.open()
     try:
-        with tracking.run(variant.name, {**plan.tags}, parent=plan.parent, key=key) as run:
+        tags = {**plan.tags, identity.TAG: identity.of(variant, dataset, plan)}
+        with tracking.run(variant.name, tags, parent=plan.parent, key=key) as run:
             run.log(params=parameters(variant, dataset, plan))
             run.log_inputs(inputs(dataset))
             clock.lap("start")
-            fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+            try:
+                fitted = fit.fit(
+                    variant.params,
+                    dataset,
+                    seed=plan.seed,
+                    validation_size=plan.validation_size,
+                    callbacks=list(callbacks),
+                )
+            except PrunedError as pruned:
+                pruned.run_id = run.run_id
+                run.log(history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
+                raise
             clock.lap("fit")
             run.log(history(HISTORY, fitted.loss))
             clock.lap("history")

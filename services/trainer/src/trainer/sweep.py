@@ -11,21 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import params
-from trainer.errors import InputError, SweepError, one_line
-from trainer.params import Value, Variant
+from trainer.errors import SweepError, one_line
+from trainer.params import Variant
 from trainer.signals import uninterrupted
 from trainer.tracking import failure, figures
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
     from trainer.engine import Engine
+    from trainer.progress import View
     from trainer.run import Plan, Result
     from trainer.tracking import ActiveRun
 
 #: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
 PRELOAD = ("trainer.preload",)
-PRELOAD_EMBEDDED = ("mlflow.store.tracking.sqlalchemy_store",)
+PRELOAD_EMBEDDED = ("trainer.preload_embedded",)
 TABLE = "variants.csv"
 
 
@@ -40,7 +40,7 @@ class SweepResult:
     @property
     def best(self) -> Result | None:
         """The variant with the highest score, the earliest of equals; None where all failed."""
-        finished = [result for result in self.results if result.error is None]
+        finished = [result for result in self.results if result.error is None and result.pruned is None]
         return max(finished, key=lambda result: result.score) if finished else None
 
     @property
@@ -56,7 +56,9 @@ def run(
     engine: Engine,
     *,
     name: str = "sweep",
+    reused: Mapping[int, Result] | None = None,
     on_result: Callable[[Result, int], None] = lambda _result, _done: None,
+    view: View | None = None,
 ) -> SweepResult:
     """Train the variants and track them; a variant that fails is reported, and the others finish.
 
@@ -66,7 +68,9 @@ def run(
         plan: Where to track, and what the variants have in common.
         engine: Runs the variants.
         name: The parent run's name.
+        reused: Results of earlier runs, by the variants' positions (see ``resume``): these are not trained again.
         on_result: Called with each result as it comes, and with how many there are so far.
+        view: Shows the progress of those that run.
 
     Raises:
         SweepFailedError: Some variants failed; holds the result of the sweep.
@@ -81,15 +85,18 @@ def run(
     tags = {**plan.tags, "trainer.sweep": str(len(variants))}
     keys = [uuid.uuid4().hex for _ in variants]
     pairs = list(zip(variants, keys, strict=True))
-    results: dict[int, Result] = {}
+    results: dict[int, Result] = dict(reused or {})
+    if results:
+        tags["trainer.reused"] = str(len(results))
     try:
         with tracking.run(name, tags) as parent:
             try:
                 parent.log(params=_parent_params(variants, dataset, plan))
                 # Before the children do: they would otherwise register the same data at the same moment.
                 parent.log_inputs(inputs(dataset))
-                shared = worker.Shared(dataset, replace(plan, parent=parent.run_id))
+                shared = worker.Shared(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
                 items = [worker.Item(variant, key, index) for index, (variant, key) in enumerate(pairs)]
+                items = [item for item in items if item.index not in results]
                 # The longest first: it would otherwise run alone at the end.
                 items.sort(key=lambda item: -int(item.variant.params["n_estimators"] or 0))
                 # Closing ends the processes, wherever in here an interrupt arrives.
@@ -103,6 +110,8 @@ def run(
                             variant = outcome.item.variant
                             result = Result(name=variant.name, overrides=variant.overrides, error=reason)
                         results[outcome.item.index] = result
+                        if view is not None:
+                            view.end(outcome.item.index)
                         on_result(result, len(results))
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
@@ -129,73 +138,6 @@ class SweepFailedError(SweepError):
         first = result.failed[0]
         count = f"{len(result.failed)} of {len(result.results)} variants failed"
         super().__init__(f"{count}; {first.name}: {first.error}")
-
-
-def load_variants(path: Path, base: Mapping[str, Value]) -> list[Variant]:
-    """Return the variants that a YAML file lists.
-
-    Args:
-        path: A file with a list of mappings from parameter to value; ``name`` names the variant.
-        base: What the variants have in common.
-
-    Raises:
-        InputError: The file cannot be read or holds something else; the message names file, item and remedy.
-    """
-    items = _read_list(path)
-    variants: list[Variant] = []
-    seen: dict[tuple[tuple[str, Value], ...], int] = {}
-    for number, item in enumerate(items, start=1):
-        where = f"{path}: item {number}"
-        if not isinstance(item, dict):
-            raise InputError(
-                f"{where} is {_what(item)}; write a mapping such as {{n_estimators: 500, learning_rate: 0.025}}"
-            )
-        name = item.pop("name", None)
-        if name is not None and (not isinstance(name, (str, int, float)) or not str(name).strip()):
-            raise InputError(f"{where}: name must be text, not {_what(name)}")
-        try:
-            overrides = dict(params.parse(key, value) for key, value in item.items())
-            variant = params.variant(overrides, base, str(name) if name is not None else None)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        twin = seen.setdefault(tuple(sorted(variant.params.items())), number)
-        if twin != number:
-            raise InputError(f"{where} is the same variant as item {twin}; remove one of them")
-        variants.append(variant)
-    return variants
-
-
-def standard_variants(base: Mapping[str, Value]) -> list[Variant]:
-    """Return the variants of a sweep without a file."""
-    return [params.variant(overrides, base) for overrides in params.STANDARD_VARIANTS]
-
-
-def _read_list(path: Path) -> list[Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file (--variants)") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file; write a YAML list of variants") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or one_line(error)} (--variants)") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or one_line(error, 150)
-        raise InputError(f"{path}{place}: is not valid YAML: {one_line(problem)}") from None
-    if not isinstance(content, list):
-        raise InputError(f"{path}: holds {_what(content)}; write a list of variants, each starting with '- '")
-    if not content:
-        raise InputError(f"{path}: lists no variants; add one such as '- n_estimators: 500'")
-    return content
-
-
-def _what(value: object) -> str:
-    names = {dict: "a mapping", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}
-    return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
 def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[str, Any]:
@@ -226,19 +168,23 @@ def _log_comparison(parent: ActiveRun, done: SweepResult) -> None:
 
 
 def write_table(path: Path, results: Sequence[Result]) -> None:
-    """Write the variants as a CSV table: name, run, status, error, what distinguishes it, and its figures."""
+    """Write the variants as a CSV table: name, run, status, what distinguishes it, its figures, and its error.
+
+    ``reused`` is "yes" for a variant whose run an earlier sweep made.
+    """
     overrides = list(dict.fromkeys(name for result in results for name in result.overrides))
     figures = list(dict.fromkeys(name for result in results for name in result.metrics))
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["variant", "run_id", "status", *overrides, *figures, "error"])
+        writer.writerow(["variant", "run_id", "status", "reused", *overrides, *figures, "error"])
         for result in results:
-            status = "FINISHED" if result.error is None else "FAILED"
+            status = "FAILED" if result.error is not None else "PRUNED" if result.pruned is not None else "FINISHED"
             writer.writerow(
                 [
                     result.name,
                     result.run_id or "",
                     status,
+                    "yes" if result.reused else "no",
                     *(result.overrides.get(name, "") for name in overrides),
                     *(result.metrics.get(name, "") for name in figures),
                     result.error or "",

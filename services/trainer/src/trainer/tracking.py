@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from trainer.errors import TrackingError, one_line
+from trainer.errors import PrunedError, TrackingError, one_line
 from trainer.signals import uninterrupted
 
 if TYPE_CHECKING:
@@ -169,19 +169,40 @@ class Tracking:
             # A signal may have come between the server's act and its reply; or the replies were lost again and again.
             self.end_by_key(key, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
-        active = ActiveRun(self, run_id, key)
+        with self._ending(ActiveRun(self, run_id, key)) as active:
+            yield active
+
+    @contextmanager
+    def reopened(self, run_id: str) -> Iterator[ActiveRun]:
+        """Go on with a run that has ended (or that another process has open), and end it as ``run`` does."""
+        run = self.call(self.client.get_run, run_id)
+        self.reopen(run_id)
+        with self._ending(ActiveRun(self, run_id, run.data.tags.get(KEY_TAG, ""))) as active:
+            yield active
+
+    def reopen(self, run_id: str) -> None:
+        """Mark a run as running again."""
+        self.call(self.client.update_run, run_id, status="RUNNING")
+
+    @contextmanager
+    def _ending(self, active: ActiveRun) -> Iterator[ActiveRun]:
         try:
             yield active
         except KeyboardInterrupt as interrupt:
             if not active.end("KILLED"):
-                raise TrackingError(self._gone(run_id)) from interrupt
+                raise TrackingError(self._gone(active.run_id)) from interrupt
+            raise
+        except PrunedError:
+            # As MLflow's own storage for Optuna marks a pruned trial; the tag tells it from an interrupted one.
+            if not active.end("KILLED"):
+                raise TrackingError(self._gone(active.run_id)) from None
             raise
         except Exception as error:
             if not active.end("FAILED", reason=one_line(error)):
-                raise TrackingError(f"{one_line(error)}; {self._gone(run_id)}") from error
+                raise TrackingError(f"{one_line(error)}; {self._gone(active.run_id)}") from error
             raise
         if not active.end("FINISHED", patient=True):
-            raise TrackingError(self._gone(run_id))
+            raise TrackingError(self._gone(active.run_id))
 
     def end_by_key(self, key: str, status: str, reason: str | None = None) -> bool:
         """End the run with this key if it exists and still runs; return whether the server could be asked."""

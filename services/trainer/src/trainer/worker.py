@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from trainer import run, tracking
 from trainer.data import Dataset
 from trainer.params import Variant
+from trainer.progress import Reporter
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,12 @@ class Shared:
 
     dataset: Dataset
     plan: run.Plan
+    #: Where to report progress to, if anywhere.
+    progress: str | None = None
 
 
 def train(item: Item, shared: Shared) -> run.Result:
     """Train and track a variant in this process."""
     tracking.configure()
-    return run.train(item.variant, shared.dataset, shared.plan, item.key)
+    reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
+    return run.train(item.variant, shared.dataset, shared.plan, item.key, reporters)

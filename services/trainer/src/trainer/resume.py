@@ -1,0 +1,84 @@
+"""Finds the variants of a sweep that an earlier one has finished already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainer import identity
+from trainer.tracking import failure
+
+if TYPE_CHECKING:
+    from trainer.data import Dataset
+    from trainer.params import Variant
+    from trainer.run import Plan, Result
+
+_PAGE = 500
+
+
+def finished(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[int, Result]:
+    """Return the results that earlier runs of the experiment hold, by the variants' positions.
+
+    A run counts when it is FINISHED and of the same identity: data, splits, seed, parameters, settings and code.
+
+    Args:
+        variants: What is to be trained.
+        dataset: What it would be trained on.
+        plan: Where runs are tracked, and what the variants have in common.
+
+    Raises:
+        TrackingError: The server fails.
+    """
+    from mlflow.exceptions import MlflowException
+
+    wanted = [identity.of(variant, dataset, plan) for variant in variants]
+    try:
+        found = _runs(identity.shared(dataset, plan), set(wanted), plan)
+    except MlflowException as error:
+        raise failure(error) from error
+    return {
+        place: _result(variant, found[its], plan)
+        for place, (variant, its) in enumerate(zip(variants, wanted, strict=True))
+        if its in found
+    }
+
+
+def _runs(prefix: str, wanted: set[str], plan: Plan) -> Mapping[str, Any]:
+    """Return the latest finished run of each identity; one request for all variants, not one for each."""
+    tracking = plan.target.open()
+    filters = f"attributes.status = 'FINISHED' AND tags.`{identity.TAG}` LIKE '{prefix}-%'"
+    found: dict[str, Any] = {}
+    token: str | None = None
+    while True:
+        page = tracking.call(
+            tracking.client.search_runs,
+            [plan.target.experiment_id],
+            filters,
+            max_results=_PAGE,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        for run in page:
+            its = run.data.tags[identity.TAG]
+            if its in wanted:
+                found.setdefault(its, run)
+        token = page.token
+        if not token or len(found) == len(wanted):
+            return found
+
+
+def _result(variant: Variant, run: Any, plan: Plan) -> Result:
+    from trainer import model
+    from trainer.run import Result
+
+    run_id, metrics = run.info.run_id, run.data.metrics
+    return Result(
+        name=variant.name,
+        overrides=variant.overrides,
+        run_id=run_id,
+        url=plan.target.run_url(run_id),
+        model_uri=f"runs:/{run_id}/{model.NAME}",
+        metrics=metrics,
+        iterations=int(metrics["iterations"]) if "iterations" in metrics else None,
+        reused=True,
+    )

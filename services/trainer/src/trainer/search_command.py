@@ -1,0 +1,135 @@
+"""The command ``trainer search``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer import cli, params
+
+if TYPE_CHECKING:
+    from trainer.run import Result
+
+STORAGE = "optuna.journal"
+
+
+@click.command("search", cls=cli.GroupedCommand)
+@cli._option(
+    "--space",
+    type=click.Path(path_type=Path),
+    group="Search",
+    env="TRAINER_SPACE",
+    help="A YAML mapping from parameter to a range {low, high, step, log}, a list of values, or one value. Without it,"
+    " a standard space of six parameters.",
+)
+@cli._option(
+    "--trials",
+    type=click.IntRange(1, 100_000),
+    default=30,
+    show_default=True,
+    group="Search",
+    env="TRAINER_TRIALS",
+    help="Trials that the study shall hold in all, finished or pruned, whoever made them.",
+)
+@cli._option(
+    "--sampler",
+    type=click.Choice(("tpe", "random")),
+    default="tpe",
+    show_default=True,
+    group="Search",
+    env="TRAINER_SAMPLER",
+    help="Learn from earlier trials where to look (tree-structured Parzen estimator), or draw at random.",
+)
+@cli._option(
+    "--pruner",
+    type=click.Choice(("median", "hyperband", "none")),
+    default="median",
+    show_default=True,
+    group="Search",
+    env="TRAINER_PRUNER",
+    help="End a trial whose validation loss is worse than others' at the same share of their iterations.",
+)
+@cli._option(
+    "--storage",
+    default=STORAGE,
+    show_default=True,
+    group="Search",
+    env="TRAINER_STORAGE",
+    help="Where the trials are kept: a file (a journal), or a database's URL such as sqlite:///trials.db.",
+)
+@cli._option(
+    "--study",
+    group="Search",
+    env="TRAINER_STUDY",
+    help="The study's name; by default one made of data, space and seed, so that the same command goes on with it.",
+)
+@cli._option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    group="Search",
+    env="TRAINER_JOBS",
+    help="Trials side by side; by default as many as there are processors. One job makes a search reproducible.",
+)
+@cli.data_options
+@cli.tracking_options
+@cli.lightgbm_options
+def search_command(space: Path | None, jobs: int | None, **options: Any) -> None:
+    """Search for good parameters with Optuna, each trial as a nested run of one parent run.
+
+    LightGBM's parameters given here hold for all trials. An interrupted search goes on when the same command is given
+    again; several processes that name the same storage and study share one search.
+    """
+    from trainer.engine import Engine, available_cpus
+    from trainer.space import load
+    from trainer.tracking import configure
+
+    chosen = {name: options.pop(name) for name in ("trials", "storage", "study", "sampler", "pruner")}
+    base = cli._lightgbm_overrides(options)
+    wanted = load(space, base)
+    configure(options["debug"])
+
+    from trainer import sweep
+
+    served = (options["tracking_uri"] or "").startswith(("http://", "https://"))
+    preload = (*sweep.PRELOAD, *(() if served else sweep.PRELOAD_EMBEDDED), "optuna")
+    engine = Engine(min(jobs or available_cpus(), chosen["trials"]), preload)
+    engine.warm_up()
+
+    from trainer import progress, report, search
+
+    settings = search.Settings(**chosen)
+    size = 1.0
+    for dimension in wanted.dimensions:
+        size *= dimension.size
+    if size < settings.trials:
+        report.note(f"the space has {size:.0f} points, fewer than {settings.trials} trials: some will be tried twice")
+    dataset, target, plan = cli._prepare(options, params.complete(base, wanted.fixed))
+
+    def on_open(name: str, done: int) -> None:
+        report.note(f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {engine.jobs} at a time")
+
+    def on_result(result: Result) -> None:
+        words = report.brief(result.overrides)
+        if result.error is not None:
+            report.note(f"{result.name} failed: {result.error}")
+        elif result.pruned is not None:
+            report.note(f"{result.name}: pruned after {result.pruned} iterations ({words})")
+        else:
+            report.note(f"{result.name}: validation AP {result.score:.4f} ({words})")
+
+    failed: search.SearchFailedError | None = None
+    try:
+        with progress.view(settings.trials, "trials") as view:
+            done = search.run(
+                wanted, base, dataset, plan, engine, settings, on_result=on_result, on_open=on_open, view=view
+            )
+    except search.SearchFailedError as error:
+        failed, done = error, error.result
+    if options["as_json"]:
+        report.as_json({**report.sweep_content(done), "study": done.study})
+    else:
+        report.show_search(done, cli._ui_command(target))
+    if failed is not None:
+        raise failed

@@ -1,0 +1,32 @@
+"""What a search's processes run: one trial, from what the parent process hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from trainer import run, tracking, worker
+from trainer.errors import PrunedError
+from trainer.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Shared(worker.Shared):
+    """What all trials of a search share."""
+
+    storage: str = ""
+    study: str = ""
+    pruner: str = "none"
+
+
+def train(item: worker.Item, shared: Shared) -> run.Result:
+    """Train and track a trial in this process, and ask the study on the way whether to go on."""
+    from trainer.study import Pruning
+
+    tracking.configure()
+    reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
+    pruning = Pruning(shared.storage, shared.study, item.index, shared.pruner)
+    try:
+        return run.train(item.variant, shared.dataset, shared.plan, item.key, [*reporters, pruning])
+    except PrunedError as pruned:
+        result = run.Result(name=item.variant.name, overrides=item.variant.overrides, pruned=len(pruned.loss))
+        return replace(result, run_id=pruned.run_id, url=shared.plan.target.run_url(str(pruned.run_id)))

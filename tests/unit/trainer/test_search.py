@@ -1,0 +1,176 @@
+"""Searches: trials as nested runs, reproducible, resumable, shared, and pruned."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+from trainer import data, search, study
+from trainer.errors import InputError
+from trainer.run import Plan
+from trainer.space import Dimension, Space
+
+from .conftest import warm_engine
+
+BASE = {"n_estimators": 20, "num_leaves": 6}
+SPACE = Space((Dimension("learning_rate", low=0.05, high=0.5, log=True), Dimension("max_depth", low=2, high=6)))
+FILE = "learning_rate: {low: 0.05, high: 0.5, log: true}\nmax_depth: [2, 3, 4, 5]\n"
+SMALL = ("--n-estimators", 8, "--num-leaves", 6)
+Trainer = Callable[..., Any]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def settings(trials: int, storage: str = "s.journal", **more: Any) -> search.Settings:
+    return search.Settings(trials, storage, **more)
+
+
+def trials(storage: str = "s.journal") -> list[optuna.trial.FrozenTrial]:
+    opened = study.open_storage(storage)
+    (found,) = optuna.get_all_study_names(opened)
+    return list(optuna.load_study(storage=opened, study_name=found).trials)
+
+
+def nested(plan: Plan) -> tuple[list[Any], list[Any]]:
+    runs = list(MlflowClient(plan.target.uri).search_runs([plan.target.experiment_id]))
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    return [run for run in runs if run not in children], children
+
+
+def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: data.Dataset, plan: Plan) -> None:
+    whole = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4, "whole.journal"))
+    part = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(2))
+    rest = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4))
+    assert part.run_id == rest.run_id
+    assert [r.overrides for r in rest.results] == [r.overrides for r in whole.results]
+    assert [r.metrics for r in rest.results] == [r.metrics for r in whole.results]
+    assert len({str(r.overrides) for r in rest.results}) == 4
+    parents, children = nested(plan)
+    assert {run.info.run_id for run in parents} == {whole.run_id, rest.run_id}
+    assert sum(run.data.tags["mlflow.parentRunId"] == rest.run_id for run in children) == 4
+    assert {run.info.status for run in [*parents, *children]} == {"FINISHED"}
+    client = MlflowClient(plan.target.uri)
+    parent = client.get_run(rest.run_id)
+    assert rest.best is not None
+    assert parent.data.metrics["f1"] == rest.best.metrics["f1"]
+    assert parent.data.tags["trainer.best_run_id"] == rest.best.run_id
+    assert parent.data.params["space.learning_rate"] == "0.05 to 0.5, log"
+    with Path(client.download_artifacts(rest.run_id, search.TABLE)).open(newline="") as stream:
+        assert [row["run_id"] for row in csv.DictReader(stream)] == [r.run_id for r in rest.results]
+    # Nothing left to do: no more trials, and the same result.
+    assert search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4)).results == rest.results
+
+
+def test_unpromising_trials_are_pruned_and_marked(dataset: data.Dataset, plan: Plan) -> None:
+    space = Space((Dimension("learning_rate", choices=(0.3, 0.000001)), Dimension("reg_lambda", high=1.0)))
+    chosen = settings(10, "sqlite:///trials.db", sampler="random")
+    done = search.run(space, BASE, dataset, plan, warm_engine(2), chosen)
+    assert done.pruned
+    assert all(result.overrides["learning_rate"] == 0.000001 for result in done.pruned)
+    assert not done.failed
+    client = MlflowClient(plan.target.uri)
+    for result in done.pruned:
+        run = client.get_run(str(result.run_id))
+        assert run.info.status == "KILLED"
+        assert run.data.tags["trainer.pruned"] == "true"
+        assert "failure_reason" not in run.data.tags
+        assert "f1" not in run.data.metrics
+        assert len(client.get_metric_history(str(result.run_id), "validation_log_loss")) == result.pruned
+        assert 5 <= int(result.pruned or 0) < 20
+    states = [trial.state for trial in trials("sqlite:///trials.db")]
+    assert states.count(TrialState.PRUNED) == len(done.pruned)
+    assert client.get_run(done.run_id).data.tags["trainer.trials_pruned"] == str(len(done.pruned))
+
+
+def test_failed_trials_are_reported_and_the_search_ends(dataset: data.Dataset, plan: Plan) -> None:
+    broken = Space((Dimension("learning_rate", low=0.1, high=0.2),), {"max_bin": -7})
+    with pytest.raises(search.SearchFailedError, match=r"2 trials failed; trial \d: LightGBM refuses") as error:
+        search.run(broken, BASE, dataset, plan, warm_engine(1), settings(2))
+    assert error.value.result.best is None
+    parents, children = nested(plan)
+    assert [run.info.status for run in children] == ["FAILED", "FAILED"]
+    assert "max_bin" in parents[0].data.params
+
+
+def test_study_of_another_setting_is_refused(dataset: data.Dataset, plan: Plan) -> None:
+    opened = study.open_storage("s.journal")
+    sampler = study.SeededSampler("random", 1)
+    assert study.open_study(opened, "mine", "one setting", sampler).made
+    assert not study.open_study(opened, "mine", "one setting", sampler).made
+    with pytest.raises(InputError, match="name another one with --study"):
+        search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(2, study="mine"))
+
+
+def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -> None:
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    abandoned, running = opened.ask(), opened.ask()
+    abandoned.set_user_attr(study.OWNER, "who is gone")
+    with study.Membership(opened) as other, study.Membership(opened) as member:
+        running.set_user_attr(study.OWNER, other.token)
+        assert member.others()
+        member.release_abandoned()
+        assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--storage", "no/such/folder/x.journal"], ["no/such/folder", "--storage"]),
+        (["--storage", "oracle://u:secret@h/x"], ["oracle://h/x", "--storage"]),
+        (["--storage", "nosuch://h/x"], ["nosuch://h/x", "--storage"]),
+        (["--space", "none.yaml"], ["none.yaml", "no such file"]),
+        (["--trials", "0"], ["--trials"]),
+        (["--sampler", "grid"], ["--sampler", "tpe"]),
+        (["--num-leafs", "3"], ["did you mean --num-leaves?"]),
+        (["--trails", "3"], ["did you mean --trials?"]),
+    ],
+)
+def test_wrong_usage_is_one_line(trainer: Trainer, workdir: Path, arguments: list[str], words: list[str]) -> None:
+    answer = trainer("search", *arguments)
+    assert answer.code in (1, 2)
+    for word in words:
+        assert word in answer.error
+    assert "secret" not in answer.err
+
+
+def test_processes_share_one_search(start: Start, workdir: Path) -> None:
+    (workdir / "space.yaml").write_text(FILE)
+    command = ("search", "--space", "space.yaml", "--trials", 5, "--jobs", 1, *SMALL)
+    processes = [start(*command) for _ in range(2)]
+    for process in processes:
+        assert process.wait(120) == 0, process.communicate()[1]
+    found = [trial for trial in trials("optuna.journal") if trial.state == TrialState.COMPLETE]
+    assert len(found) == 5
+    assert len({trial.user_attrs[study.OWNER] for trial in found}) == 2
+    client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    experiment = client.get_experiment_by_name("purchase_predict")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len([run for run in runs if "mlflow.parentRunId" not in run.data.tags]) == 1
+    assert len(runs) == 6
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_interrupted_search_marks_its_runs_and_frees_its_trials(start: Start, workdir: Path) -> None:
+    (workdir / "space.yaml").write_text(FILE + "n_estimators: [99999]\n")
+    command = ("search", "--space", "space.yaml", "--trials", 1, "--jobs", 1, "--num-leaves", 6)
+    process = start(*command)
+    client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    deadline = time.monotonic() + 60
+    runs: list[Any] = []
+    while len(runs) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        experiment = client.get_experiment_by_name("purchase_predict")
+        runs = list(client.search_runs([experiment.experiment_id])) if experiment else []
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, process.communicate()
+    assert [client.get_run(run.info.run_id).info.status for run in runs] == ["KILLED", "KILLED"]
+    assert [trial.state for trial in trials("optuna.journal")] == [TrialState.FAIL]
