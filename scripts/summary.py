@@ -33,9 +33,9 @@ def best_run(server: str) -> tuple[str, str, str, float] | None:
     for experiment in found.get("experiments", []):
         query = {
             "experiment_ids": [experiment["experiment_id"]],
-            # A sweep's parent carries its best child's figures; the child is the run to look at.
+            # By the validation rows, as a sweep chooses. Its parent carries the child's figures; the child is to look at.
             "filter": "attributes.status = 'FINISHED' AND params.learning_rate != ''",
-            "order_by": ["metrics.average_precision DESC"],
+            "order_by": ["metrics.validation_average_precision DESC"],
             "max_results": 1,
         }
         for run in post(server, "runs/search", query).get("runs", []):
