@@ -33,7 +33,7 @@ def best_run(server: str) -> tuple[str, str, str, float] | None:
     for experiment in found.get("experiments", []):
         query = {
             "experiment_ids": [experiment["experiment_id"]],
-            # By the validation rows, as a sweep chooses. Its parent carries the child's figures; the child is to look at.
+            # By the validation rows, as a sweep chooses. Its parent carries the child's figures: the child is wanted.
             "filter": "attributes.status = 'FINISHED' AND params.learning_rate != ''",
             "order_by": ["metrics.validation_average_precision DESC"],
             "max_results": 1,
@@ -62,7 +62,7 @@ def main() -> None:
 next
   train a variant     docker compose run --rm trainer --n-estimators 500 --learning-rate 0.025
   on your own data    DATA_DIR=/your/folder docker compose run --rm trainer --data /data/your.csv --target Revenue
-  the sweep again     docker compose run --rm trainer sweep
+  the sweep again     docker compose run --rm trainer sweep --again
   stop, keep data     docker compose down
   remove everything   docker compose down --volumes"""
     )
