@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "MINIO_CONSOLE_PORT": "0",
     "COMPOSE_PROFILES": "minio",
 }
-ROUNDS = 3
+ROUNDS = 2
 MIB = 1024 * 1024
 
 
