@@ -179,6 +179,8 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
     with new_stack() as created:
         created.compose("up", "secrets")
         created.compose("up", "--no-start")
+        # Its volume too, though the trainer's profile is not one that `down` knows of.
+        assert created.run_trainer("search", "--help").returncode == 0
         assert {name.removeprefix(f"{created.project}_") for name in created.volumes()} == {
             "artifact-store",
             "postgres-data",
@@ -186,6 +188,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "minio-data",
             "minio-secret",
             "bucket-secret",
+            "trainer-studies",
         }
         created.compose("down", "--volumes")
         assert created.leftovers() == []
