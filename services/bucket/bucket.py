@@ -2,7 +2,7 @@
 
 The identity can create, read and list objects in this bucket and nothing else: what Google's roles Storage Object
 Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Everything here can be repeated
-at each start; a changed secret is a changed password.
+at each start: a changed secret is a changed password, a changed access key leaves no user behind.
 """
 
 import configparser
@@ -15,7 +15,7 @@ import zipfile
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from minio import Minio
@@ -81,6 +81,27 @@ def identity_archive(bucket: str, access_key: str, secret_key: str) -> bytes:
     return archive.getvalue()
 
 
+def ask_admin(
+    http: urllib3.PoolManager, endpoint: str, root: Credentials, method: str, call: str, body: bytes = b""
+) -> urllib3.BaseHTTPResponse:
+    """Returns the answer of MinIO's administration to a signed request.
+
+    Raises:
+        RuntimeError: MinIO refused it; the message is MinIO's.
+    """
+    url = urlsplit(f"http://{endpoint}/minio/admin/v3/{call}")
+    now = datetime.now(UTC)
+    digest = sha256(body).hexdigest()
+    headers = {"Host": url.netloc, "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"), "x-amz-content-sha256": digest}
+    signed = sign_v4_s3(
+        method=method, url=url, region="us-east-1", headers=headers, credentials=root, content_sha256=digest, date=now
+    )
+    response = http.request(method, url.geturl(), body=body, headers=signed)
+    if response.status not in (200, 204):
+        raise RuntimeError(f"{call.partition('?')[0]}: {response.data.decode(errors='replace') or response.status}")
+    return response
+
+
 def create_identity(http: urllib3.PoolManager, endpoint: str, root: Credentials, archive: bytes) -> None:
     """Imports the identity: creates what is not there, replaces what is.
 
@@ -90,18 +111,24 @@ def create_identity(http: urllib3.PoolManager, endpoint: str, root: Credentials,
     Raises:
         RuntimeError: MinIO refused a part of it; the message is MinIO's.
     """
-    url = urlsplit(f"http://{endpoint}/minio/admin/v3/import-iam-v2")
-    now = datetime.now(UTC)
-    digest = sha256(archive).hexdigest()
-    headers = {"Host": url.netloc, "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"), "x-amz-content-sha256": digest}
-    signed = sign_v4_s3(
-        method="PUT", url=url, region="us-east-1", headers=headers, credentials=root, content_sha256=digest, date=now
-    )
-    response = http.request("PUT", url.geturl(), body=archive, headers=signed)
-    answer = json.loads(response.data or b"{}")
+    answer = json.loads(ask_admin(http, endpoint, root, "PUT", "import-iam-v2", archive).data or b"{}")
     failed = {kind: entries for kind, entries in answer.get("failed", {}).items() if entries}
-    if response.status != 200 or failed:
-        raise RuntimeError(f"the identity was refused: {failed or answer.get('Message') or response.status}")
+    if failed:
+        raise RuntimeError(f"the identity was refused: {failed}")
+
+
+def remove_former_identities(http: urllib3.PoolManager, endpoint: str, root: Credentials, access_key: str) -> None:
+    """Removes the users that an earlier access key has left: a key that was replaced opens nothing.
+
+    Raises:
+        RuntimeError: MinIO refused it; the message is MinIO's.
+    """
+    export = io.BytesIO(ask_admin(http, endpoint, root, "GET", "export-iam").data)
+    with zipfile.ZipFile(export) as file:
+        mappings = json.loads(file.read("iam-assets/user_mappings.json"))
+    for user, mapping in mappings.items():
+        if mapping["policy"] == POLICY and user != access_key:
+            ask_admin(http, endpoint, root, "DELETE", f"remove-user?{urlencode({'accessKey': user})}")
 
 
 def write_destination(folder: Path, bucket: str) -> None:
@@ -124,13 +151,13 @@ def main() -> None:
     # No retries inside the client: wait_until_ready polls, with a bound.
     http = urllib3.PoolManager(retries=False, timeout=10)
     client = Minio(endpoint=endpoint, access_key=root_user, secret_key=root_password, secure=False, http_client=http)
+    root = Credentials(root_user, root_password)
     access_key, secret_key = server["aws_access_key_id"], server["aws_secret_access_key"]
     try:
         wait_until_ready(client)
         create_bucket(client, bucket)
-        create_identity(
-            http, endpoint, Credentials(root_user, root_password), identity_archive(bucket, access_key, secret_key)
-        )
+        create_identity(http, endpoint, root, identity_archive(bucket, access_key, secret_key))
+        remove_former_identities(http, endpoint, root, access_key)
         # As the server will: an identity that does not work should stop the start here, not the first upload.
         as_server = Minio(
             endpoint=endpoint, access_key=access_key, secret_key=secret_key, secure=False, http_client=http

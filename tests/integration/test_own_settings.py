@@ -27,13 +27,13 @@ FIRST = {
 SECOND = {"postgres": r"""\:'second'"$(id)""", "minio": "second-root-password", "server": "second-secret-key"}
 
 
-def provide(stack: Stack, secrets: dict[str, str]) -> None:
+def provide(stack: Stack, secrets: dict[str, str], server_key: str = SERVER_KEY) -> None:
     """Writes the user's secret files."""
     files = {
         "postgres-password": secrets["postgres"],
         "minio-root-user": f"{ROOT_USER}\n",
         "minio-root-password": f"{secrets['minio']}\n",
-        "bucket-credentials": f"[default]\naws_access_key_id={SERVER_KEY}\naws_secret_access_key={secrets['server']}\n",
+        "bucket-credentials": f"[default]\naws_access_key_id={server_key}\naws_secret_access_key={secrets['server']}\n",
     }
     for name, content in files.items():
         (stack.secrets / name).write_text(content)
@@ -117,3 +117,15 @@ def test_changed_secrets_take_effect_at_the_next_start(own: Stack) -> None:
         with pytest.raises(ClientError) as denied:
             own.s3(identity).list_objects_v2(Bucket=BUCKET)
         assert denied.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
+
+
+def test_replaced_access_key_leaves_the_former_one_without_rights(own: Stack) -> None:
+    former = own.bucket_identity
+    provide(own, SECOND, server_key="shop-server-2")
+    for service in ("secrets", "bucket"):
+        own.compose("run", "--rm", "--no-deps", "-T", service)
+    own.s3(own.bucket_identity).list_objects_v2(Bucket=BUCKET)
+    assert own.bucket_identity != former
+    with pytest.raises(ClientError) as denied:
+        own.s3(former).list_objects_v2(Bucket=BUCKET)
+    assert denied.value.response["Error"]["Code"] == "InvalidAccessKeyId"
