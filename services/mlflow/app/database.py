@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # The driver is named because SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
 URI = "postgresql+psycopg2://"
 PASSFILE = Path("/tmp/pgpass")  # noqa: S108 - a private tmpfs of this container
+# What libpq says when trying again would change nothing.
+REFUSALS = ("authentication failed", "does not exist", "certificate verify failed", "does not match host name")
 
 
 def prepare() -> None:
@@ -58,8 +60,8 @@ def connect(wait: float = 60.0) -> "connection":
     """Connects to the database, waiting for it up to `wait` seconds.
 
     After a restart of the engine all containers start at once, so the database may need a moment.
-    Exits with status 1 and one line when it does not answer in time, or at once when it refuses the password or has no
-    such database.
+    Exits with status 1 and one line when it does not answer in time, or at once when it refuses the password, has no
+    such database, or shows a certificate that is not to be trusted.
     """
     import psycopg2
 
@@ -69,7 +71,6 @@ def connect(wait: float = 60.0) -> "connection":
             return psycopg2.connect("", connect_timeout=5)
         except psycopg2.OperationalError as error:
             reason = str(error).strip().splitlines()[-1]
-            refused = "authentication failed" in reason or "does not exist" in reason
-            if refused or time.monotonic() > deadline:
+            if any(refusal in reason for refusal in REFUSALS) or time.monotonic() > deadline:
                 sys.exit(f"error: no connection to the database: {reason}")
             time.sleep(0.2)
