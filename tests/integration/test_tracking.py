@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from mlflow import MlflowClient
 from PIL import Image
 from sklearn.metrics import average_precision_score
@@ -171,11 +172,19 @@ def test_artifact_of_20_mib_goes_through_the_server_byte_for_byte(
     client.set_terminated(run.info.run_id)
 
 
+def test_missing_artifact_is_not_found_and_no_reason_to_retry(
+    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
+) -> None:
+    # Where the client looks first at each load of runs:/<run>/model. At a 500 it would try again for four minutes.
+    below_run = client.get_run(baseline["run_id"]).info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    answer = requests.get(f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/{below_run}/model", timeout=60)
+    assert answer.status_code == 404, answer.text
+    assert answer.json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+
+
 def test_clients_cannot_delete_artifacts_through_the_server(
     stack: Stack, client: MlflowClient, baseline: dict[str, Any]
 ) -> None:
-    import requests
-
     path = client.get_run(baseline["run_id"]).info.artifact_uri.removeprefix("mlflow-artifacts:/")
     # The answer itself tells nothing: with S3, MLflow passes over refusals of single objects and answers 200.
     requests.delete(f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/{path}/plots/pr_curve.png", timeout=60)

@@ -6,6 +6,7 @@ those variables are MLflow's own constants: a version that renames one fails her
 """
 
 import os
+from urllib.parse import urlsplit
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
@@ -75,6 +76,9 @@ def main() -> None:
         from app import write_once
 
         write_once.register()
+    from app import missing
+
+    missing.register(urlsplit(destination).scheme)
     artifacts.end_when_changed(destination)
     print(f"mlflow: artifacts are in {destination}", flush=True)
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
