@@ -25,6 +25,10 @@ def fail_at_two(item: int, _shared: Any) -> int:
     return item
 
 
+def fail_at_two_with_process_id(item: int, _shared: Any) -> int:
+    return process_id(fail_at_two(item, _shared), _shared)
+
+
 def die_at_two(item: int, _shared: Any) -> int:
     if item == 2:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -30,9 +30,14 @@ def test_each_item_has_its_outcome(jobs: int, tasks: Any) -> None:
     assert {outcome.index: outcome.answer for outcome in outcomes} == {0: 110, 1: 112, 2: 114}
 
 
-def test_each_item_has_a_process_of_its_own(tasks: Any) -> None:
-    answers = [outcome.answer for outcome in warm_engine(2).map(tasks.process_id, [1, 2, 3])]
-    assert len({*answers, os.getpid()}) == 4
+def test_items_are_worked_off_side_by_side_in_processes_that_stay(tasks: Any) -> None:
+    answers = [outcome.answer for outcome in warm_engine(2).map(tasks.process_id, range(6))]
+    assert len({*answers, os.getpid()}) == 3
+
+
+def test_process_of_a_failure_takes_no_further_item(tasks: Any) -> None:
+    outcomes = list(warm_engine(1).map(tasks.fail_at_two_with_process_id, [1, 2, 3]))
+    assert outcomes[0].answer != outcomes[2].answer
 
 
 def test_failure_does_not_disturb_the_others(tasks: Any) -> None:

@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -45,7 +46,10 @@ class Outcome(Generic[Item, Answer]):
 
 
 class Engine:
-    """A number of processes side by side; each task gets a fresh one, forked from a server that did the imports."""
+    """A number of processes side by side, forked from a server that did the imports; each takes task after task.
+
+    What libraries look up at their first use is then looked up once a process. One in which a task failed is replaced.
+    """
 
     def __init__(self, jobs: int, preload: Sequence[str] = ()) -> None:
         self.jobs = jobs
@@ -77,6 +81,7 @@ class Engine:
             path = Path(folder) / "shared.pickle"
             path.write_bytes(pickle.dumps(shared, protocol=pickle.HIGHEST_PROTOCOL))
             running: dict[Future[Answer], tuple[int, Item, ProcessPoolExecutor]] = {}
+            idle: list[ProcessPoolExecutor] = []
             waiting = enumerate(items)
             more = True
             try:
@@ -87,17 +92,22 @@ class Engine:
                             more = False
                             break
                         index, item = drawn
-                        # A pool of one for each task: a process that dies takes no other task with it.
-                        pool = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
+                        # Pools of one: a process that dies takes no other task with it.
+                        pool = idle.pop() if idle else ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
                         running[pool.submit(_call, task, item, path)] = (index, item, pool)
                     if not running:
                         return
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         index, item, pool = running.pop(future)
-                        pool.shutdown()
+                        if more and future.exception() is None:
+                            idle.append(pool)
+                        else:
+                            pool.shutdown()
                         yield _outcome(index, item, future)
             finally:
+                for pool in idle:
+                    pool.shutdown()
                 if running:
                     with uninterrupted():
                         self._end(running)
@@ -144,15 +154,23 @@ def available_cpus() -> int:
 def _prepare() -> None:
     """Set up a task's process: the parent alone answers to Ctrl-C, and passes it on as a termination signal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, interrupt)
+
+
+@cache
+def _shared(path: Path) -> Any:
+    return pickle.loads(path.read_bytes())  # noqa: S301 - written by the parent, in a folder of its own
 
 
 def _call(task: Callable[[Any, Any], Any], item: Any, path: Path) -> Any:
     try:
-        return task(item, pickle.loads(path.read_bytes()))  # noqa: S301 - written by the parent, in a folder of its own
+        # Between tasks a process has nothing to tidy up, and ends at once.
+        signal.signal(signal.SIGTERM, interrupt)
+        answer = task(item, _shared(path))
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     except KeyboardInterrupt:
         # The run is tidied up and nobody waits for an answer.
         os._exit(130)
+    return answer
 
 
 def _outcome(index: int, item: Item, future: Future[Answer]) -> Outcome[Item, Answer]:
