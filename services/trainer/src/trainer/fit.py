@@ -133,6 +133,9 @@ def fit(
         )
     except LightGBMError as error:
         raise TrainerError(f"LightGBM refuses: {one_line(error)}") from error
+    loss = [float(value) for value in classify.evals_result_["validation"]["binary_logloss"]]
+    # The stored model would hold each of its values as a file.
+    classify.evals_result_.clear()
     pipeline = Pipeline([("encode", encode), ("classify", classify)])
     probability = pipeline.predict_proba(validation.features)[:, 1]
     threshold = metrics.best_f1_threshold(validation.target, probability)
@@ -147,7 +150,7 @@ def fit(
     return Fitted(
         model=model,
         threshold=threshold,
-        loss=[float(value) for value in classify.evals_result_["validation"]["binary_logloss"]],
+        loss=loss,
         iterations=int(classify.best_iteration_ or classify.n_estimators_),
         params=classify.get_params(),
         effective=effective_parameters(classify),
