@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from trainer.errors import PrunedError, TrackingError, one_line
+from trainer.errors import InputError, PrunedError, TrackingError, one_line
 from trainer.signals import uninterrupted
 
 if TYPE_CHECKING:
@@ -99,19 +99,10 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
     Raises:
         TrackingError: The server stays out of reach, or refuses; a refusal is reported at once.
     """
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    uri = _absolute(uri or EMBEDDED_URI)
+    uri, client = _client(uri or EMBEDDED_URI)
     shown = without_credentials(uri)
-    try:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except (MlflowException, OSError, ImportError, ValueError) as error:
-        if "maintenance mode" in str(error):
-            raise TrackingError(
-                f"{shown} is a folder, which MLflow no longer tracks to; use a server, or a file such as {EMBEDDED_URI}"
-            ) from error
-        raise TrackingError(f"cannot use the tracking URI {shown}: {one_line(error)}") from error
     found = _wait_for(lambda: client.get_experiment_by_name(experiment), shown, wait)
     try:
         found = found or _create_experiment(client, uri, experiment)
@@ -123,6 +114,27 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
             " or name another one with --experiment"
         )
     return Target(uri, found.experiment_id, experiment, ui_url)
+
+
+def reach(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 30.0) -> tuple[str, T]:
+    """Wait for the server, ask it something, and create nothing; return its URI and the answer.
+
+    Args:
+        uri: The tracking URI; None for the SQLite file in the working directory.
+        ask: A question that is safe to ask again.
+        wait: How many seconds to wait for a server that cannot be reached.
+
+    Raises:
+        InputError: There is no such SQLite file.
+        TrackingError: The server stays out of reach, or refuses.
+    """
+    prefix, absolute = "sqlite:///", _absolute(uri or EMBEDDED_URI)
+    path = Path(unquote(absolute.removeprefix(prefix).partition("?")[0]))
+    if absolute.startswith(prefix) and ":memory:" not in absolute and not path.exists():
+        # To look something up would create the file, empty.
+        raise InputError(f"{path}: no such file; name the MLflow server or file with --tracking-uri")
+    absolute, client = _client(absolute)
+    return absolute, _wait_for(lambda: ask(client), without_credentials(absolute), wait)
 
 
 def without_credentials(uri: str) -> str:
@@ -446,6 +458,23 @@ def failure(error: Exception) -> TrackingError:
 
 
 # Waiting and retrying -------------------------------------------------------------------------------------------------
+
+
+def _client(uri: str) -> tuple[str, MlflowClient]:
+    """Return a URI that means the same in every process, and a client for it."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    uri = _absolute(uri)
+    shown = without_credentials(uri)
+    try:
+        return uri, MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except (MlflowException, OSError, ImportError, ValueError) as error:
+        if "maintenance mode" in str(error):
+            raise TrackingError(
+                f"{shown} is a folder, which MLflow no longer tracks to; use a server, or a file such as {EMBEDDED_URI}"
+            ) from error
+        raise TrackingError(f"cannot use the tracking URI {shown}: {one_line(error)}") from error
 
 
 def _wait_for(ask: Callable[[], T], shown: str, wait: float) -> T:
