@@ -41,9 +41,11 @@ class GroupedOption(click.Option):
 class Verbatim(click.Command):
     """A command whose help may hold lines that stay as they are, after click's mark for them."""
 
-    def __init__(self, *args: Any, help: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - click's name
-        # Raw docstrings hold a backslash and a letter where click expects one character.
-        super().__init__(*args, help=help.replace("\\b\n", "\b\n") if help else help, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.help:
+            # Raw docstrings hold a backslash and a letter where click expects one character.
+            self.help = self.help.replace("\\b\n", "\b\n")
 
 
 class GroupedCommand(Verbatim):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -124,7 +123,7 @@ def _number(value: Any, where: str, lowest: float, highest: float, optional: boo
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         found = yamlfile.what(value)
-    elif not math.isfinite(value) or not lowest <= value <= highest:
+    elif not lowest <= value <= highest:
         found = f"{value:g}" if isinstance(value, float) else str(value)
     else:
         return float(value)

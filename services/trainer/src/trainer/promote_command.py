@@ -15,7 +15,7 @@ from trainer.errors import InputError, RefusedError
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from trainer.promote import Verdict
+    from trainer.promote import Figures, Verdict
     from trainer.registry import Registry
 
 
@@ -193,7 +193,7 @@ def _promote(
     verdict = promote.check(registry, version, champion, rules, dataset)
     promoted = not verdict.failed and not dry_run
     if promoted:
-        registry.promote(version, champion, policy=rules.digest, figures=_tags(verdict))
+        registry.promote(version, champion, policy=rules.digest, figures=_tags(verdict, champion))
     seconds = time.monotonic() - started
     if options["as_json"]:
         content = _content(registry, version, champion, verdict, rules, promoted=promoted, dry_run=dry_run)
@@ -244,18 +244,17 @@ def _roll_back(registry: Registry, dry_run: bool, as_json: bool) -> None:
         print(f"champion {registry.name} version {previous.version} (rolled back from version {current.version})")
 
 
-def _tags(verdict: Verdict) -> dict[str, str]:
-    """Return the figures compared, as tags of the version."""
-    values = [("approved", verdict.figures)]
-    if verdict.champion_figures is not None:
-        values.append(("previous_champion", verdict.champion_figures))
-    tags = {"trainer.approved_figures": verdict.source}
-    for whose, figures in values:
-        shown = ", ".join(f"{name} {value:.6f}" for name, value in figures.values.items())
-        tags[f"trainer.{whose}_test"] = shown or "not known"
-        if figures.digest is not None:
-            tags[f"trainer.{whose}_test_digest"] = figures.digest
-    return tags
+def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
+    """Return the figures compared, as a tag of the version."""
+
+    def shown(figures: Figures) -> str:
+        values = ", ".join(f"{name} {value:.6f}" for name, value in figures.values.items())
+        return f"{values or 'not known'} (rows {figures.digest or 'not known'})"
+
+    words = f"{verdict.source}: {shown(verdict.figures)}"
+    if champion is not None and verdict.champion_figures is not None:
+        words += f"; version {champion.version}: {shown(verdict.champion_figures)}"
+    return {"trainer.approved_figures": words}
 
 
 def _content(

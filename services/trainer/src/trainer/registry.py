@@ -8,9 +8,10 @@ away half-way leaves the alias where it was, and an alias that has moved always 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,17 +147,18 @@ class Registry:
             return Registration(self.name, str(known.version), False)
         model_id = self._model_id(run_id)
         self._create_model()
-        created = self._tracking.create_once(
-            lambda: self.client.create_model_version(
-                self.name,
-                f"models:/{model_id}",
-                run_id=run_id,
-                tags=dict(tags),
-                description=description,
-                model_id=model_id,
-            ),
-            lambda: self._version_of(run_id),
-        )
+        with _as_default(self.uri):
+            created = self._tracking.create_once(
+                lambda: self.client.create_model_version(
+                    self.name,
+                    f"models:/{model_id}",
+                    run_id=run_id,
+                    tags=dict(tags),
+                    description=description,
+                    model_id=model_id,
+                ),
+                lambda: self._version_of(run_id),
+            )
         return Registration(self.name, str(created.version), True)
 
     def version(self, number: str) -> ModelVersion:
@@ -219,15 +221,9 @@ class Registry:
 
         uri = f"models:/{self.name}/{version.version}"
         try:
-            return Path(
-                self.call(
-                    mlflow.artifacts.download_artifacts,
-                    artifact_uri=uri,
-                    dst_path=str(folder),
-                    tracking_uri=self.uri,
-                    registry_uri=self.uri,
-                )
-            )
+            with _as_default(self.uri):
+                download = mlflow.artifacts.download_artifacts
+                return Path(self.call(download, artifact_uri=uri, dst_path=str(folder)))
         except (MlflowException, OSError) as error:
             # Requests' own errors are OSErrors too.
             raise TrackingError(f"{uri} cannot be downloaded: {one_line(error, 300)}") from error
@@ -405,6 +401,27 @@ class Registry:
             if absent or (error.error_code == "INVALID_PARAMETER_VALUE" and "not found" in str(error).lower()):
                 return None
             raise
+
+
+@contextmanager
+def _as_default(uri: str) -> Iterator[None]:
+    """Make ``uri`` MLflow's own default for a while: inside a SQLite registry, it knows no other way to a model."""
+    import mlflow
+
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri("")
+        mlflow.set_registry_uri("")
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _shown(version: str | None) -> str:
