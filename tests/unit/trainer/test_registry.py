@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,18 +126,18 @@ def test_single_run_is_registered_when_asked(trainer: Callable[..., Answer], wor
 
 
 def test_registry_in_a_sqlite_file_elsewhere(
-    trainer: Callable[..., Answer], shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _template: Path
+    trainer: Callable[..., Answer], shop: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    shutil.copy(_template, tmp_path / "there.db")
-    place = ("--tracking-uri", f"sqlite:///{tmp_path}/there.db")
+    (workdir / "mlflow.db").rename(workdir / "there.db")
+    (workdir / "here").mkdir()
+    monkeypatch.chdir(workdir / "here")
+    place = ("--tracking-uri", f"sqlite:///{workdir}/there.db")
     done = trainer("--data", shop, "--target", "purchase", *FAST, "--register", *place)
     assert done.code == 0, done.err
     version = client_of(place[1]).get_model_version("purchase_predict", "1")
-    folder = registry.Registry(place[1], "purchase_predict").download(version, tmp_path)
+    folder = registry.Registry(place[1], "purchase_predict").download(version, workdir)
     assert (folder / "MLmodel").is_file()
-    assert not list((tmp_path / "here").iterdir())
+    assert not list((workdir / "here").iterdir())
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "it's", "a@b", "x" * 251])

@@ -112,13 +112,14 @@ def check(
             champion_figures = _scored(champion_outcome, dataset) if champion_outcome is not None else None
             if champion_problem is not None:
                 champion_figures = Figures(problem=champion_problem)
+        number = str(champion.version) if champion is not None else None
         constraints = [
             *_in_a_clean_process(outcome, policy),
             *_on_their_own(figures, policy),
-            *_beside_the_champion(figures, champion, champion_figures, policy),
+            *_beside_the_champion(figures, number, champion_figures, policy),
         ]
         if policy.signature:
-            constraints.append(_signature(files, champion, champion_files, champion_problem))
+            constraints.append(_signature(files, number, champion_files, champion_problem))
         return Verdict(tuple(constraints), figures, champion_figures, source)
 
 
@@ -199,7 +200,7 @@ def _on_their_own(figures: Figures, policy: Policy) -> Iterator[Constraint]:
 
 
 def _beside_the_champion(
-    figures: Figures, champion: ModelVersion | None, its: Figures | None, policy: Policy
+    figures: Figures, champion: str | None, its: Figures | None, policy: Policy
 ) -> Iterator[Constraint]:
     for name, tolerance in policy.champion.items():
         label = f"{name} beside the champion"
@@ -208,7 +209,7 @@ def _beside_the_champion(
         if champion is None or its is None:
             yield Constraint(label, True, value, at_most=at_most, remark="there is no champion yet")
             continue
-        who = f"version {champion.version}"
+        who = f"version {champion}"
         other = its.values.get(name)
         if value is None:
             yield Constraint(label, False, at_most=at_most, remark=_missing(figures, name))
@@ -250,9 +251,7 @@ _WIDER: Mapping[str, frozenset[str]] = {
 _KIND_TYPES = {"number": "double", "boolean": "boolean", "text": "string"}
 
 
-def _signature(
-    files: Path, champion: ModelVersion | None, champion_files: Path | None, problem: str | None
-) -> Constraint:
+def _signature(files: Path, champion: str | None, champion_files: Path | None, problem: str | None) -> Constraint:
     name = "signature"
     try:
         new = _Interface.of(files)
@@ -261,7 +260,7 @@ def _signature(
     columns = f"{len(new.inputs)} columns"
     if champion is None:
         return Constraint(name, True, remark=f"{columns}; there is no champion yet")
-    who = f"version {champion.version}"
+    who = f"version {champion}"
     try:
         if champion_files is None:
             raise TrainerError(problem or "it has no files")

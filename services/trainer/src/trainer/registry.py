@@ -223,10 +223,13 @@ class Registry:
         try:
             with _as_default(self.uri):
                 download = mlflow.artifacts.download_artifacts
-                return Path(self.call(download, artifact_uri=uri, dst_path=str(folder)))
+                found = Path(self.call(download, artifact_uri=uri, dst_path=str(folder)))
         except (MlflowException, OSError) as error:
             # Requests' own errors are OSErrors too.
             raise TrackingError(f"{uri} cannot be downloaded: {one_line(error, 300)}") from error
+        if not (found / "MLmodel").is_file():
+            raise TrackingError(f"{uri} cannot be downloaded: its files are gone from {version.source}")
+        return found
 
     def logged(self, version: ModelVersion) -> tuple[dict[str, float], str | None]:
         """Return the figures that a version's run has logged, and the digest of the rows it was tested on, if known."""
