@@ -33,7 +33,8 @@ def no_champion(client: MlflowClient, sweep: dict[str, Any]) -> Iterator[None]:
 
 
 def champion(client: MlflowClient) -> str | None:
-    return client.get_registered_model(MODEL).aliases.get("champion")
+    aliases: dict[str, str] = client.get_registered_model(MODEL).aliases
+    return aliases.get("champion")
 
 
 def test_sweep_registered_its_best_model_in_postgres(stack: Stack, client: MlflowClient, sweep: dict[str, Any]) -> None:
@@ -72,25 +73,22 @@ def test_promotion_and_rollback_in_the_container(
     assert result["seconds"] < 60
 
     version = second["version"]
-    data = stack.data / "policies"
-    data.mkdir(exist_ok=True)
-    strict, lenient = data / "strict.yaml", data / "lenient.yaml"
+    strict, lenient = stack.data / "strict.yaml", stack.data / "lenient.yaml"
     strict.write_text("minimum: {f1: 0.99, roc_auc: 0.999}")
     lenient.write_text("champion: {average_precision: 0.5, f1: 0.5}")
     try:
-        refused = stack.run_trainer("promote", second["uri"], "--policy", "/data/policies/strict.yaml", "--logged")
+        refused = stack.run_trainer("promote", second["uri"], "--policy", "/data/strict.yaml", "--logged")
         assert refused.returncode == 3
         named = [line for line in refused.stderr.splitlines() if line.startswith("trainer: not satisfied: ")]
         assert [line.split(": ")[2] for line in named][:2] == ["f1", "roc_auc"]
         assert champion(client) == first
 
-        moved = stack.run_trainer("promote", "--policy", "/data/policies/lenient.yaml", "--logged")
+        moved = stack.run_trainer("promote", "--policy", "/data/lenient.yaml")
         assert moved.returncode == 0, moved.stderr
         assert champion(client) == version
     finally:
         for file in (strict, lenient):
             file.unlink()
-        data.rmdir()
     tags = client.get_model_version(MODEL, version).tags
     assert tags["trainer.previous_champion"] == first
     back = stack.run_trainer("promote", "--rollback")
