@@ -48,7 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, dataset: data.Dataset) -> P
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> PyFuncModel:
     """The model as Python code loads it."""
-    return mlflow.pyfunc.load_model(str(folder))
+    model_: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
+    return model_
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def as_json(rows: pd.DataFrame) -> str:
 
 
 def probability(loaded: PyFuncModel, rows: pd.DataFrame) -> Any:
-    return loaded.get_raw_model().predict_proba(rows)
+    return loaded.get_raw_model().predict_proba(rows)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("name", SANE)
@@ -107,7 +108,7 @@ def test_integers_are_the_same_numbers_in_python(loaded: PyFuncModel, rows: pd.D
 @pytest.mark.parametrize("name", SANE)
 def test_server_takes_sane_rows(loaded: PyFuncModel, rows: pd.DataFrame, url: str, name: str) -> None:
     changed = SANE[name](rows)
-    expected = {"predictions": [int(value) for value in loaded.predict(changed)]}
+    expected = {"predictions": np.asarray(loaded.predict(changed)).tolist()}
     status, text = ask(url, as_json(changed))
     assert (status, json.loads(text)) == (200, expected)
 
@@ -119,7 +120,7 @@ def test_server_takes_null_for_a_number_in_a_single_row(rows: pd.DataFrame, url:
 
 def test_server_takes_csv(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
     status, text = ask(url, rows.to_csv(index=False), "text/csv")
-    assert (status, json.loads(text)["predictions"]) == (200, [int(value) for value in loaded.predict(rows)])
+    assert (status, json.loads(text)["predictions"]) == (200, np.asarray(loaded.predict(rows)).tolist())
 
 
 def test_missing_column_is_named(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
