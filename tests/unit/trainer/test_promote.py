@@ -225,7 +225,7 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     noise = trainer("promote", "--version", 3, *data, *lenient)
     assert noise.code == 3
     lines = [line for line in noise.err.splitlines() if line.startswith("trainer: not satisfied: ")]
-    assert {line.split(": ")[2] for line in lines} >= {"roc_auc", "average_precision beside the champion"}
+    assert {line.split(": ")[2] for line in lines} >= {"roc_auc", "average_precision vs champion"}
     assert "refused" in noise.error
     assert noise.error.endswith("champion stays version 2")
     assert noise.out.count("FAILED") == len(lines)
@@ -236,7 +236,7 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     assert other.code == 3
     assert other.json["version"] == "4"
     failed = {one["name"]: one["remark"] for one in other.json["constraints"] if not one["passed"]}
-    assert "not logged on the same test rows" in failed["f1 beside the champion"]
+    assert "not logged on the same test rows" in failed["f1 vs champion"]
     assert "it lacks month" in failed["signature"]
     assert "it also needs extra" in failed["signature"]
     assert "weekend is string instead of boolean" in failed["signature"]

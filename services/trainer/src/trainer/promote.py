@@ -203,7 +203,7 @@ def _beside_the_champion(
     figures: Figures, champion: str | None, its: Figures | None, policy: Policy
 ) -> Iterator[Constraint]:
     for name, tolerance in policy.champion.items():
-        label = f"{name} beside the champion"
+        label = f"{name} vs champion"
         value = figures.values.get(name)
         at_most = not FIGURES[name]
         if champion is None or its is None:

@@ -165,7 +165,8 @@ def _promote(
     if options["data"] is not None and not options["logged"]:
         seed, test_size = options["seed"], options["test_size"]
         dataset = data.load(options["data"], target=options["target"], test_size=test_size, seed=seed)
-        for remark in dataset.notes:
+        # That sessions were made up says the table.
+        for remark in () if dataset.generated else dataset.notes:
             report.note(remark)
 
     registry = _open(name, options)
