@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from trainer import cli, data, metrics, promote, registry, run, tracking
+from trainer import cli, data, metrics, promote, registry, run, sweep, tracking
 from trainer.errors import RefusedError, TrackingError
 from trainer.params import variant
 from trainer.probe import Outcome
@@ -84,8 +84,8 @@ def test_a_run_is_registered_once(best: run.Result, dataset: data.Dataset, plan:
 def test_sweep_registers_the_best_and_a_resumed_one_does_not_again(
     trainer: Callable[..., Answer], workdir: Path, shop: Path
 ) -> None:
-    sweep = ("sweep", "--data", shop, "--target", "purchase", "--grid", "n_estimators=3,6", "--jobs", "1", "--json")
-    first = trainer(*sweep).json
+    command = ("sweep", "--data", shop, "--target", "purchase", "--grid", "n_estimators=3,6", "--jobs", "1", "--json")
+    first = trainer(*command).json
     assert first["registered"] == {
         "name": "purchase_predict",
         "version": "1",
@@ -97,7 +97,7 @@ def test_sweep_registers_the_best_and_a_resumed_one_does_not_again(
     assert version.tags["trainer.parent_run_id"] == first["run_id"]
     scores = {one["run_id"]: one["metrics"]["validation_average_precision"] for one in first["variants"]}
     assert scores[version.run_id] == max(scores.values())
-    again = trainer(*sweep).json
+    again = trainer(*command).json
     assert again["registered"] == {**first["registered"], "created": False}
     assert len(client_of().search_model_versions("name = 'purchase_predict'")) == 1
 
@@ -106,6 +106,20 @@ def test_sweep_does_not_register_when_told_so(trainer: Callable[..., Answer], wo
     common = ("--data", shop, "--target", "purchase", *FAST, "--json")
     assert "registered" not in trainer("sweep", *common, "--grid", "max_depth=2", "--no-register").json
     assert "registered" not in trainer(*common).json
+    assert not client_of().search_registered_models()
+
+
+def test_sweep_with_a_failed_variant_registers_nothing(
+    trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_failing(*_args: Any, **_kwargs: Any) -> None:
+        good = run.Result("good", {}, run_id="a", metrics=dict.fromkeys((run.SELECTION, *metrics.NAMES), 0.5))
+        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (good, run.Result("bad", {}, error="no memory"))))
+
+    monkeypatch.setattr(sweep, "run", run_failing)
+    answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")
+    assert answer.code == 1
+    assert "the best model is not registered" in answer.err
     assert not client_of().search_registered_models()
 
 

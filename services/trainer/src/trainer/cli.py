@@ -443,7 +443,9 @@ def sweep_command(
             done = sweep.run(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result, view=view)
     except sweep.SweepFailedError as error:
         failed, done = error, error.result
-    if options["register"] and failed is None and done.best is not None:
+    if options["register"] and failed is not None:
+        report.note("the best model is not registered: not all variants finished; the same command again goes on")
+    elif options["register"] and done.best is not None:
         registered, failed = _register(model_name, done.best, dataset, plan, done.run_id)
     if options["as_json"]:
         report.as_json(report.sweep_content(done) | report.registered_content(registered))
