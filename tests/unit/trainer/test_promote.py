@@ -188,7 +188,9 @@ def champion(client: MlflowClient) -> str:
 
 def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer], shop: Path) -> None:
     data = ("--data", shop / "shop.csv", "--target", "purchase")
-    (shop / "lenient.yaml").write_text(yaml.safe_dump({"champion": {"f1": 0.2, "average_precision": 0.2}}))
+    (shop / "lenient.yaml").write_text(
+        yaml.safe_dump({"champion": {"f1": 0.2, "average_precision": 0.2}, "latency_ms": 5_000})
+    )
     lenient = ("--policy", shop / "lenient.yaml")
 
     dry = trainer("promote", "--version", 1, *lenient, "--dry-run", "--json")

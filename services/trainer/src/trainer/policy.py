@@ -34,7 +34,7 @@ champion:                     # by how much a figure may be worse than the curre
   average_precision: 0.005
   f1: 0.02
 signature: true               # takes the champion's columns, in compatible types, and returns what it returns
-latency_ms: 100               # median time of a prediction for one row, in milliseconds, at most
+latency_ms: 200               # median time of a prediction for one row, in milliseconds, at most
 seconds: 60                   # loading and predicting in a clean process, at most
 memory_mib: 2048              # the memory of that process, in MiB, at most
 """
