@@ -1,4 +1,4 @@
-"""Checks that a running MLflow stack does what this replica does, seen from a client that knows its address and no more.
+"""Checks that a running MLflow stack does what this replica does, as seen by a client that knows only its address.
 
 What is checked is in ``checks``; here the checks are made, and what they made is removed again, whatever happened.
 """
@@ -62,7 +62,13 @@ class Report:
 
     def content(self) -> dict[str, Any]:
         """Return the report as plain values."""
-        return {**asdict(self), "conforms": self.conforms, "expected_mlflow": expected_version()}
+        content = asdict(self)
+        return {
+            "checks": content.pop("findings"),
+            **content,
+            "conforms": self.conforms,
+            "expected_mlflow": expected_version(),
+        }
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def verify(report: Report, uri: str, *, wait: float, large_mib: int, on_finding:
     Raises:
         InputError: ``uri`` is no server's address, or the server does not answer or does not admit this client.
     """
-    if not uri.startswith(("http://", "https://")) or not urlsplit(uri).netloc:
+    if not uri.startswith(("http://", "https://")) or not urlsplit(uri).hostname:
         shown = without_credentials(uri)
         raise InputError(f"{shown!r} is no tracking server's address; it starts with http:// or https://")
     report.tracking_uri = without_credentials(uri)
