@@ -55,7 +55,11 @@ class DefaultGroup(click.Group):
 
     default = "train"
     #: Commands in modules of their own, which are loaded when they are needed.
-    elsewhere: Mapping[str, str] = {"search": "trainer.search_command", "verify": "trainer.verify_command"}
+    elsewhere: Mapping[str, str] = {
+        "search": "trainer.search_command",
+        "push": "trainer.push_command",
+        "verify": "trainer.verify_command",
+    }
     own = frozenset({"-h", "--help", "--version"})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -251,6 +255,7 @@ def command() -> None:
     trainer [OPTIONS]          trains one variant (the same as: trainer train [OPTIONS])
     trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
     trainer search [OPTIONS]   searches for good parameters
+    trainer push MODEL --to …  copies a model version with its run to another MLflow server
     trainer verify [OPTIONS]   checks that a running MLflow stack does what the replica does
 
     \b
