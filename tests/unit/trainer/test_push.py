@@ -252,8 +252,10 @@ def test_copy_back_into_a_file(
 ) -> None:
     shutil.copy(request.getfixturevalue("_template"), tmp_path / "other.db")
     pushed = trainer("push", registered.model_uri, "--from", registered.uri, "--to", server, "--json").json
+    # A login in the address is used, and never written down.
+    login = server.replace("://", "://user:secret@")
     other = f"sqlite:///{tmp_path}/other.db"
-    answer = trainer("push", f"models:/{registered.name}/1", "--from", server, "--to", other, "--json")
+    answer = trainer("push", f"models:/{registered.name}/1", "--from", login, "--to", other, "--json")
     assert answer.code == 0, answer.err
     client = MlflowClient(other, other)
     tags = client.get_run(answer.json["run_id"]).data.tags
