@@ -10,7 +10,7 @@ from trainer import cli
 
 
 @click.command("push", cls=cli.GroupedCommand)
-@click.argument("model_uri", metavar="models:/NAME/VERSION")
+@click.argument("model_uri", metavar="MODEL", help="models:/NAME/VERSION or models:/NAME@ALIAS.")
 @cli._option("--to", "to_uri", required=True, group="Tracking", env="TRAINER_PUSH_TO", help="The server to copy to.")
 @cli._option(
     "--from",
