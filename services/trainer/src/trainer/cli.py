@@ -36,14 +36,23 @@ class GroupedOption(click.Option):
         self.group = group
 
 
+def _text(help_: str | None) -> str | None:
+    """Return a raw docstring as click wants it: a backspace marks a paragraph whose lines stay as they are."""
+    return help_ and help_.replace("\\b\n", "\b\n")
+
+
 class GroupedCommand(click.Command):
     """A command whose help lists its options under their headings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "help": _text(kwargs.get("help"))})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, heading by heading, in the order of their declaration."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            if (record := parameter.get_help_record(ctx)) is not None:
+            # Arguments have a heading of click's own.
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None:
                 groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
         for heading, records in groups.items():
             with formatter.section(heading):
@@ -55,8 +64,15 @@ class DefaultGroup(click.Group):
 
     default = "train"
     #: Commands in modules of their own, which are loaded when they are needed.
-    elsewhere: Mapping[str, str] = {"search": "trainer.search_command"}
+    elsewhere: Mapping[str, str] = {
+        "search": "trainer.search_command",
+        "push": "trainer.push_command",
+        "verify": "trainer.verify_command",
+    }
     own = frozenset({"-h", "--help", "--version"})
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "help": _text(kwargs.get("help"))})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command in front of options that come without a command."""
@@ -251,6 +267,8 @@ def command() -> None:
     trainer [OPTIONS]          trains one variant (the same as: trainer train [OPTIONS])
     trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
     trainer search [OPTIONS]   searches for good parameters
+    trainer push MODEL --to …  copies a model version with its run to another MLflow server
+    trainer verify [OPTIONS]   checks that a running MLflow stack does what the replica does
 
     \b
     For example:

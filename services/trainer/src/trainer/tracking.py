@@ -99,19 +99,11 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
     Raises:
         TrackingError: The server stays out of reach, or refuses; a refusal is reported at once.
     """
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     uri = _absolute(uri or EMBEDDED_URI)
     shown = without_credentials(uri)
-    try:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except (MlflowException, OSError, ImportError, ValueError) as error:
-        if "maintenance mode" in str(error):
-            raise TrackingError(
-                f"{shown} is a folder, which MLflow no longer tracks to; use a server, or a file such as {EMBEDDED_URI}"
-            ) from error
-        raise TrackingError(f"cannot use the tracking URI {shown}: {one_line(error)}") from error
+    client = _new_client(uri)
     found = _wait_for(lambda: client.get_experiment_by_name(experiment), shown, wait)
     try:
         found = found or _create_experiment(client, uri, experiment)
@@ -123,6 +115,21 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
             " or name another one with --experiment"
         )
     return Target(uri, found.experiment_id, experiment, ui_url)
+
+
+def reach(uri: str, wait: float) -> MlflowClient:
+    """Wait for a server, and return a client that has had an answer from it.
+
+    Args:
+        uri: The tracking URI.
+        wait: How many seconds to wait for a server that cannot be reached.
+
+    Raises:
+        TrackingError: The server stays out of reach, or refuses; a refusal is reported at once.
+    """
+    client = _new_client(_absolute(uri))
+    _wait_for(lambda: client.search_experiments(max_results=1), without_credentials(uri), wait)
+    return client
 
 
 def without_credentials(uri: str) -> str:
@@ -470,6 +477,21 @@ def _wait_for(ask: Callable[[], T], shown: str, wait: float) -> T:
             pause = min(2 * pause, 2.0)
         except (OSError, ValueError, TypeError) as error:
             raise TrackingError(f"{shown}: {one_line(error)}") from error
+
+
+def _new_client(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    shown = without_credentials(uri)
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except (MlflowException, OSError, ImportError, ValueError) as error:
+        if "maintenance mode" in str(error):
+            raise TrackingError(
+                f"{shown} is a folder, which MLflow no longer tracks to; use a server, or a file such as {EMBEDDED_URI}"
+            ) from error
+        raise TrackingError(f"cannot use the tracking URI {shown}: {one_line(error)}") from error
 
 
 def _create_experiment(client: MlflowClient, uri: str, name: str) -> Any:
