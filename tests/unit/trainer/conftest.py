@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -170,11 +171,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> Iterator[str]:
-    """Return the address of a real MLflow server on SQLite, with proxied artifacts."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(_template, folder / "mlflow.db")
+@contextmanager
+def serving(folder: Path, template: Path, **settings: str) -> Iterator[str]:
+    """Run a real MLflow server on SQLite, with proxied artifacts unless the settings say otherwise."""
+    shutil.copy(template, folder / "mlflow.db")
     port = free_port()
     environment = {
         **os.environ,
@@ -184,23 +184,33 @@ def server(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> Iterato
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        **settings,
     }
     command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--port", str(port)]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/version", timeout=1).close()  # noqa: S310 - the address is ours
-            break
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the server did not start: {(folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.1)
-    yield url
-    process.terminate()
-    process.wait(20)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/version", timeout=1).close()  # noqa: S310 - the address is ours
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"the server did not start: {(folder / 'log').read_text()[-2000:]}")
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> Iterator[str]:
+    """Return the address of a real MLflow server on SQLite, with proxied artifacts."""
+    with serving(tmp_path_factory.mktemp("server"), _template) as url:
+        yield url
 
 
 @dataclass
@@ -209,13 +219,13 @@ class Proxy:
 
     ``fault`` is called with the method, the path and how many such requests there were before. It returns None (pass
     on), "drop reply" (pass on, then hang up), "interrupt" (pass on, press Ctrl-C, then hang up), "hang up" (do not pass
-    on), or a status to answer with.
+    on), a status to answer with, or a text to answer with.
     ``host`` is the host name that the server is told.
     """
 
     url: str = ""
     host: str = "localhost"
-    fault: Callable[[str, str, int], str | int | None] = lambda _method, _path, _count: None
+    fault: Callable[[str, str, int], str | bytes | int | None] = lambda _method, _path, _count: None
     seen: list[tuple[str, str]] = field(default_factory=list)
 
     def count(self, method: str, part: str) -> int:
@@ -241,6 +251,8 @@ def proxy(server: str) -> Iterator[Proxy]:
                 return self.hang_up()
             if isinstance(fault, int):
                 return self.answer(fault, b"no", "text/plain")
+            if isinstance(fault, bytes):
+                return self.answer(200, fault, "application/json")
             connection = http.client.HTTPConnection(upstream, timeout=30)
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
             headers["Host"] = state.host

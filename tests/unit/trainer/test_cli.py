@@ -38,6 +38,20 @@ def test_help_shows_both_commands(trainer: Trainer) -> None:
     assert "trainer sweep [OPTIONS]" in answer.out
 
 
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ((), "trainer                                      the baseline, on made-up sessions"),
+        (("sweep",), "trainer sweep --paired n_estimators=200,500 --paired learning_rate=0.05,0.025   2 pairs"),
+        (("push",), "trainer push models:/purchase_predict/3 --to https://mlflow.example.org --alias champion"),
+    ],
+)
+def test_help_keeps_the_lines_of_its_examples(trainer: Trainer, command: tuple[str, ...], line: str) -> None:
+    text = trainer(*command, "--help").out
+    assert line in (shown.strip() for shown in text.splitlines())
+    assert "\\b" not in text
+
+
 @pytest.mark.parametrize("command", ["train", "sweep"])
 def test_help_lists_every_parameter_with_its_range(trainer: Trainer, command: str) -> None:
     words = " ".join(trainer(command, "--help").out.split())

@@ -38,23 +38,22 @@ class GroupedOption(click.Option):
         self.group = group
 
 
-class Verbatim(click.Command):
-    """A command whose help may hold lines that stay as they are, after click's mark for them."""
+def _text(help_: str | None) -> str | None:
+    """Return a raw docstring as click wants it: a backspace marks a paragraph whose lines stay as they are."""
+    return help_ and help_.replace("\\b\n", "\b\n")
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under their headings."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.help:
-            # Raw docstrings hold a backslash and a letter where click expects one character.
-            self.help = self.help.replace("\\b\n", "\b\n")
-
-
-class GroupedCommand(Verbatim):
-    """A command whose help lists its options under their headings."""
+        super().__init__(*args, **{**kwargs, "help": _text(kwargs.get("help"))})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, heading by heading, in the order of their declaration."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
+            # Arguments have a heading of click's own.
             if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None:
                 groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
         for heading, records in groups.items():
@@ -62,13 +61,21 @@ class GroupedCommand(Verbatim):
                 formatter.write_dl(records)
 
 
-class DefaultGroup(Verbatim, click.Group):
+class DefaultGroup(click.Group):
     """A group in which ``trainer [OPTIONS]`` means ``trainer train [OPTIONS]``."""
 
     default = "train"
     #: Commands in modules of their own, which are loaded when they are needed.
-    elsewhere: Mapping[str, str] = {"search": "trainer.search_command", "promote": "trainer.promote_command"}
+    elsewhere: Mapping[str, str] = {
+        "search": "trainer.search_command",
+        "promote": "trainer.promote_command",
+        "push": "trainer.push_command",
+        "verify": "trainer.verify_command",
+    }
     own = frozenset({"-h", "--help", "--version"})
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "help": _text(kwargs.get("help"))})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command in front of options that come without a command."""
@@ -292,6 +299,8 @@ def command() -> None:
     trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
     trainer search [OPTIONS]   searches for good parameters
     trainer promote [MODEL]    makes a registered version champion, if it satisfies a policy
+    trainer push MODEL --to …  copies a model version with its run to another MLflow server
+    trainer verify [OPTIONS]   checks that a running MLflow stack does what the replica does
 
     \b
     For example:

@@ -101,8 +101,9 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
     """
     from mlflow.exceptions import MlflowException
 
-    uri, client = _client(uri or EMBEDDED_URI)
+    uri = _absolute(uri or EMBEDDED_URI)
     shown = without_credentials(uri)
+    client = _new_client(uri)
     found = _wait_for(lambda: client.get_experiment_by_name(experiment), shown, wait)
     try:
         found = found or _create_experiment(client, uri, experiment)
@@ -116,7 +117,7 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
     return Target(uri, found.experiment_id, experiment, ui_url)
 
 
-def reach(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 30.0) -> tuple[str, T]:
+def ask_server(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 30.0) -> tuple[str, T]:
     """Wait for the server, ask it something, and create nothing; return its URI and the answer.
 
     Args:
@@ -133,8 +134,23 @@ def reach(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 30
     if absolute.startswith(prefix) and ":memory:" not in absolute and not path.exists():
         # To look something up would create the file, empty.
         raise InputError(f"{path}: no such file; name the MLflow server or file with --tracking-uri")
-    absolute, client = _client(absolute)
+    client = _new_client(absolute)
     return absolute, _wait_for(lambda: ask(client), without_credentials(absolute), wait)
+
+
+def reach(uri: str, wait: float) -> MlflowClient:
+    """Wait for a server, and return a client that has had an answer from it.
+
+    Args:
+        uri: The tracking URI.
+        wait: How many seconds to wait for a server that cannot be reached.
+
+    Raises:
+        TrackingError: The server stays out of reach, or refuses; a refusal is reported at once.
+    """
+    client = _new_client(_absolute(uri))
+    _wait_for(lambda: client.search_experiments(max_results=1), without_credentials(uri), wait)
+    return client
 
 
 def without_credentials(uri: str) -> str:
@@ -460,23 +476,6 @@ def failure(error: Exception) -> TrackingError:
 # Waiting and retrying -------------------------------------------------------------------------------------------------
 
 
-def _client(uri: str) -> tuple[str, MlflowClient]:
-    """Return a URI that means the same in every process, and a client for it."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    uri = _absolute(uri)
-    shown = without_credentials(uri)
-    try:
-        return uri, MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except (MlflowException, OSError, ImportError, ValueError) as error:
-        if "maintenance mode" in str(error):
-            raise TrackingError(
-                f"{shown} is a folder, which MLflow no longer tracks to; use a server, or a file such as {EMBEDDED_URI}"
-            ) from error
-        raise TrackingError(f"cannot use the tracking URI {shown}: {one_line(error)}") from error
-
-
 def _wait_for(ask: Callable[[], T], shown: str, wait: float) -> T:
     """Return the answer to a real request; retry for ``wait`` seconds while the server is out of reach."""
     from mlflow.exceptions import MlflowException
@@ -499,6 +498,21 @@ def _wait_for(ask: Callable[[], T], shown: str, wait: float) -> T:
             pause = min(2 * pause, 2.0)
         except (OSError, ValueError, TypeError) as error:
             raise TrackingError(f"{shown}: {one_line(error)}") from error
+
+
+def _new_client(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    shown = without_credentials(uri)
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except (MlflowException, OSError, ImportError, ValueError) as error:
+        if "maintenance mode" in str(error):
+            raise TrackingError(
+                f"{shown} is a folder, which MLflow no longer tracks to; use a server, or a file such as {EMBEDDED_URI}"
+            ) from error
+        raise TrackingError(f"cannot use the tracking URI {shown}: {one_line(error)}") from error
 
 
 def _create_experiment(client: MlflowClient, uri: str, name: str) -> Any:

@@ -1,0 +1,97 @@
+"""The command ``trainer verify``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer import cli
+
+if TYPE_CHECKING:
+    from trainer.conformance import Finding, Report
+
+
+@click.command("verify", cls=cli.GroupedCommand)
+@cli._option(
+    "--tracking-uri",
+    required=True,
+    group="Stack",
+    env="MLFLOW_TRACKING_URI",
+    help="The MLflow server to check, as its clients reach it. A login comes from MLFLOW_TRACKING_USERNAME and"
+    " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+)
+@cli._option(
+    "--large-mib",
+    type=click.IntRange(1, 1024),
+    default=20,
+    show_default=True,
+    group="Stack",
+    env=None,
+    help="The size of the large artifact, in MiB. It stays in the bucket where the server may not delete.",
+)
+@cli._option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=10.0,
+    show_default=True,
+    group="Stack",
+    env="TRAINER_WAIT",
+    help="Seconds to wait for the server.",
+)
+@cli._option("--json", "as_json", is_flag=True, group="Output", env="TRAINER_JSON", help="Print the result as JSON.")
+@cli._option("--debug", is_flag=True, group="Output", env="TRAINER_DEBUG", help="Show tracebacks and MLflow's own log.")
+def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool, debug: bool) -> None:
+    """Check that a running MLflow stack, production included, does what this replica does.
+
+    The checks work in an experiment and a registered model with names of their own, and remove both again. What
+    cannot be removed, because the server's identity may not delete from its bucket, is named at the end.
+
+    Exit code 0: as the replica. 1: something differs, or could not be checked. 2: no such server, or it refuses.
+    """
+    from trainer import report as output
+    from trainer.conformance import ConformanceError, Report, verify
+    from trainer.tracking import configure
+
+    configure(debug)
+    report = Report()
+    try:
+        verify(report, tracking_uri, wait=wait, large_mib=large_mib, on_finding=_progress)
+    finally:
+        if report.findings:
+            if as_json:
+                output.as_json(report.content())
+            else:
+                _show(report)
+    if not report.conforms:
+        odd = sum(1 for finding in report.findings if not finding.same)
+        raise ConformanceError(f"{odd} of {len(report.findings)} checks: not as the replica")
+
+
+def _progress(finding: Finding) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{finding.check}: {finding.outcome}", end="", file=sys.stderr, flush=True)
+
+
+def _show(report: Report) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    print(f"{report.tracking_uri}, experiment {report.experiment}")
+    if sys.stdout.isatty():
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for head in ("check", "result", "what was seen"):
+            table.add_column(head, no_wrap=head != "what was seen")
+        for finding in report.findings:
+            table.add_row(finding.check, finding.outcome, finding.detail, style=None if finding.same else "red")
+        Console(highlight=False, markup=False).print(table)
+    else:
+        widths = [max(len(getattr(finding, name)) for finding in report.findings) for name in ("check", "outcome")]
+        for finding in report.findings:
+            print(f"{finding.check.ljust(widths[0])}  {finding.outcome.ljust(widths[1])}  {finding.detail}")
+    for item in report.left:
+        print(f"left   {item}")
