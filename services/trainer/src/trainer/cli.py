@@ -19,12 +19,14 @@ from trainer.signals import interruptible
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
-    from trainer.run import Plan
+    from trainer.registry import Registration
+    from trainer.run import Plan, Result
     from trainer.tracking import Target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 EXPERIMENT = "purchase_predict"
+MODEL = "purchase_predict"
 _WIDTH = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 
 
@@ -66,6 +68,7 @@ class DefaultGroup(click.Group):
     #: Commands in modules of their own, which are loaded when they are needed.
     elsewhere: Mapping[str, str] = {
         "search": "trainer.search_command",
+        "promote": "trainer.promote_command",
         "push": "trainer.push_command",
         "verify": "trainer.verify_command",
     }
@@ -239,6 +242,34 @@ def tracking_options(function: Function) -> Function:
     return function
 
 
+def registry_options(register: bool) -> Callable[[Function], Function]:
+    """Return a decorator that adds the options of the model registry.
+
+    Args:
+        register: Whether the best model is registered by default.
+    """
+
+    def add(function: Function) -> Function:
+        function = _option(
+            "--model-name",
+            default=MODEL,
+            show_default=True,
+            group="Registry",
+            env="TRAINER_MODEL_NAME",
+            help="The registered model; created where it does not exist.",
+        )(function)
+        return _option(
+            "--register/--no-register",
+            default=register,
+            show_default=True,
+            group="Registry",
+            env="TRAINER_REGISTER",
+            help="Register the best model as a version of the registered model, if that has not been done.",
+        )(function)
+
+    return add
+
+
 def lightgbm_options(function: Function) -> Function:
     """Add an option for each of LightGBM's parameters."""
     for parameter in reversed(PARAMETERS):
@@ -267,6 +298,7 @@ def command() -> None:
     trainer [OPTIONS]          trains one variant (the same as: trainer train [OPTIONS])
     trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
     trainer search [OPTIONS]   searches for good parameters
+    trainer promote [MODEL]    makes a registered version champion, if it satisfies a policy
     trainer push MODEL --to …  copies a model version with its run to another MLflow server
     trainer verify [OPTIONS]   checks that a running MLflow stack does what the replica does
 
@@ -285,20 +317,26 @@ def command() -> None:
 
 @command.command("train", cls=GroupedCommand, context_settings=_WIDTH)
 @data_options
+@registry_options(register=False)
 @tracking_options
 @lightgbm_options
 def train_command(**options: Any) -> None:
     """Train one variant: LightGBM with the parameters given, over the baseline."""
-    from trainer import report, run
+    from trainer import registry, report, run
 
+    name = registry.check_name(options["model_name"])
     overrides = _lightgbm_overrides(options)
     variant = params.variant(overrides)
     dataset, target, plan = _prepare(options, variant.params)
     result = run.train(variant, dataset, plan)
+    registered, failed = _register(name, result, dataset, plan) if options["register"] else (None, None)
     if options["as_json"]:
-        report.as_json(report.run_content(result))
+        report.as_json(report.run_content(result) | report.registered_content(registered))
     else:
         report.show_run(result, _ui_command(target))
+        report.show_registered(registered)
+    if failed is not None:
+        raise failed
 
 
 @command.command("sweep", cls=GroupedCommand, context_settings=_WIDTH)
@@ -344,6 +382,7 @@ def train_command(**options: Any) -> None:
     " parameters, seed, splits and code, are skipped.",
 )
 @data_options
+@registry_options(register=True)
 @tracking_options
 @lightgbm_options
 def sweep_command(
@@ -368,8 +407,10 @@ def sweep_command(
     from trainer.tracking import configure
 
     base = _lightgbm_overrides(options)
-    from trainer import report, sweep
+    from trainer import registry, report, sweep
     from trainer.variants import choose
+
+    model_name = registry.check_name(options["model_name"])
 
     choice = choose(variants, grid, paired, base)
     chosen = choice.variants
@@ -403,17 +444,23 @@ def sweep_command(
             outcome = f"failed: {result.error}"
         report.note(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
 
-    failed: sweep.SweepFailedError | None = None
+    failed: TrainerError | None = None
+    registered: Registration | None = None
     name = f"sweep: {params.describe(base)}" if base else "sweep"
     try:
         with progress.view(len(chosen), done=len(reused)) as view:
             done = sweep.run(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result, view=view)
     except sweep.SweepFailedError as error:
         failed, done = error, error.result
+    if options["register"] and failed is not None:
+        report.note("the best model is not registered: not all variants finished; the same command again goes on")
+    elif options["register"] and done.best is not None:
+        registered, failed = _register(model_name, done.best, dataset, plan, done.run_id)
     if options["as_json"]:
-        report.as_json(report.sweep_content(done))
+        report.as_json(report.sweep_content(done) | report.registered_content(registered))
     else:
         report.show_sweep(done, _ui_command(target))
+        report.show_registered(registered)
     if failed is not None:
         raise failed
 
@@ -442,6 +489,19 @@ def _prepare(options: dict[str, Any], *all_params: Any) -> tuple[Dataset, Target
     )
     plan = Plan(target, seed=seed, validation_size=options["validation_size"], tags=provenance.tags())
     return dataset, target, plan
+
+
+def _register(
+    name: str, best: Result, dataset: Dataset, plan: Plan, parent: str | None = None
+) -> tuple[Registration | None, TrainerError | None]:
+    """Register a run's model; return what came of it, or why it could not be: what was trained is reported first."""
+    from trainer import registry, run
+    from trainer.errors import TrackingError
+
+    try:
+        return registry.register_best(plan.target, name, best, dataset, chosen_by=run.SELECTION, parent=parent), None
+    except TrackingError as error:
+        return None, error
 
 
 def _ui_command(target: Target) -> str | None:

@@ -522,7 +522,9 @@ def _check_unique(path: Path, names: Iterable[str]) -> None:
 
 
 def _is_ignored(entry: Path) -> bool:
-    return entry.name.startswith(".") or entry.name.lower() in _IGNORED
+    # Variants, spaces and policies may lie beside the data, or where there are none.
+    name = entry.name.lower()
+    return name.startswith(".") or name in _IGNORED or name.endswith((".yaml", ".yml"))
 
 
 def _listed(names: Iterable[object], most: int = 8) -> str:

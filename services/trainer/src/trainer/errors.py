@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by whose turn it is: the exit code tells input (2) from everything else (1)."""
+"""What can go wrong, sorted by whose turn it is: the exit code tells input (2) and refusals (3) from the rest (1)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ class TrackingError(TrainerError):
 
 class SweepError(TrainerError):
     """At least one variant of a sweep failed; the others are finished and reported."""
+
+
+class RefusedError(TrainerError):
+    """A version of a model may not become champion; nothing went wrong, and nothing was changed."""
+
+    exit_code = 3
 
 
 class PrunedError(TrainerError):

@@ -27,9 +27,10 @@ TAG = "trainer.identity"
 _ELSEWHERE = frozenset({"target", "tags", "parent"})
 #: Modules that no figure and no model depends on.
 _HARMLESS = frozenset({
-    "__init__", "cli", "engine", "errors", "identity", "plots", "preload", "preload_embedded", "progress", "provenance",
-    "report", "resume", "search", "search_command", "search_worker", "signals", "space", "study", "sweep", "tracking",
-    "variants", "worker", "yamlfile",
+    "__init__", "cli", "engine", "errors", "identity", "plots", "policy", "preload", "preload_embedded", "probe",
+    "probe_script", "progress", "promote", "promote_command", "provenance", "registry", "report", "resume", "search",
+    "search_command", "search_worker", "signals", "space", "study", "sweep", "tracking", "variants", "worker",
+    "yamlfile",
 })  # fmt: skip
 #: What a fit, a split and a figure are computed with.
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")

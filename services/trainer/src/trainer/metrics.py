@@ -43,6 +43,19 @@ def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], thresh
     Returns:
         The figures by name (see ``NAMES``); each is a share from 0 to 1, but the log loss, which is in nats.
     """
+    return judge(target, probability >= threshold, probability)
+
+
+def judge(
+    target: NDArray[np.int64], called: NDArray[np.bool_], probability: NDArray[np.float64] | None
+) -> dict[str, float]:
+    """Return the figures of predictions; those that need probabilities only where there are some.
+
+    Args:
+        target: (rows,) classes, 0 and 1, of both kinds.
+        called: (rows,) what is called positive.
+        probability: (rows,) scores of the positive class, or None.
+    """
     from sklearn.metrics import (
         average_precision_score,
         log_loss,
@@ -50,12 +63,12 @@ def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], thresh
         roc_auc_score,
     )
 
-    called = probability >= threshold
     precision, recall, f1, _ = precision_recall_fscore_support(target, called, average="binary", zero_division=0.0)
+    figures = {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
+    if probability is None:
+        return figures
     return {
-        "f1": float(f1),
-        "precision": float(precision),
-        "recall": float(recall),
+        **figures,
         "average_precision": float(average_precision_score(target, probability)),
         "roc_auc": float(roc_auc_score(target, probability)),
         "log_loss": float(log_loss(target, probability)),

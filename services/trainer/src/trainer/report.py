@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from trainer.params import describe
 
 if TYPE_CHECKING:
+    from trainer.promote import Constraint, Verdict
+    from trainer.registry import Registration
     from trainer.run import Result
     from trainer.search import SearchResult
     from trainer.sweep import SweepResult
@@ -63,6 +65,20 @@ def sweep_content(sweep: SweepResult) -> dict[str, Any]:
     }
 
 
+def registered_content(registration: Registration | None) -> dict[str, Any]:
+    """Return what was registered as plain values; empty where nothing was."""
+    if registration is None:
+        return {}
+    names = ("name", "version", "created", "uri")
+    return {"registered": {name: getattr(registration, name) for name in names}}
+
+
+def show_registered(registration: Registration | None) -> None:
+    """Print which version of the registered model the best one is."""
+    if registration is not None:
+        print(f"model  {registration.uri} ({'registered now' if registration.created else 'registered before'})")
+
+
 def show_run(result: Result, ui_command: str | None) -> None:
     """Print a variant's figures, its run, and where to look at it."""
     metrics = result.metrics
@@ -80,11 +96,9 @@ def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     rows = [_row(result, result is sweep.best) for result in sweep.results]
     heads = ("", "variant", *(_HEADS[name] for name in _SHOWN), "run")
     if sys.stdout.isatty():
-        _rich_table(heads, rows)
+        _rich_table(heads, rows, right=tuple(_HEADS.values()))
     else:
-        widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-        for row in (heads, *rows):
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        _plain_table(heads, rows)
     if sweep.best is not None:
         print(f"best   {sweep.best.name} (run {sweep.best.run_id}), by average precision on the validation rows")
     print(f"sweep  {sweep.run_id}")
@@ -105,6 +119,61 @@ def show_search(search: SearchResult, ui_command: str | None) -> None:
     _show_where(search.url, ui_command)
 
 
+def constraint_content(constraint: Constraint) -> dict[str, Any]:
+    """Return a constraint as plain values."""
+    return {
+        "name": constraint.name,
+        "passed": constraint.passed,
+        "value": constraint.value,
+        "at_most" if constraint.at_most else "at_least": constraint.bound,
+        "unit": constraint.unit or None,
+        "remark": constraint.remark or None,
+    }
+
+
+def show_constraints(verdict: Verdict) -> None:
+    """Print the constraints as a table: value, bound and verdict."""
+    heads = ("", "constraint", "value", "bound", "verdict", "remark")
+    rows = [
+        (
+            "*" if one.passed else "!",
+            one.name,
+            _quantity(one.value, one.unit),
+            bound(one),
+            "satisfied" if one.passed else "FAILED",
+            one.remark,
+        )
+        for one in verdict.constraints
+    ]
+    if sys.stdout.isatty():
+        _rich_table(heads, rows, right=("value", "bound"))
+    else:
+        _plain_table(heads, rows)
+    print(f"figures  {verdict.source}")
+
+
+def bound(constraint: Constraint) -> str:
+    """Return a constraint's bound in words; empty where it has none."""
+    if constraint.bound is None:
+        return ""
+    return f"{'≤' if constraint.at_most else '≥'} {_quantity(constraint.bound, constraint.unit)}"
+
+
+def failure(constraint: Constraint) -> str:
+    """Return a failed constraint as one line."""
+    value = _quantity(constraint.value, constraint.unit)
+    limit = f"must be {bound(constraint)}" if constraint.bound is not None else ""
+    return f"{constraint.name}: {', '.join(part for part in (value, limit, constraint.remark) if part)}"
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    if not unit:
+        return f"{value:.4f}"
+    return f"{value:.1f} {unit}" if value < 100 and value != int(value) else f"{value:.0f} {unit}"
+
+
 def brief(overrides: Mapping[str, Any]) -> str:
     """Return parameters as ``name=value`` pairs, decimals shortened to what a reader compares."""
     return describe(
@@ -118,14 +187,20 @@ def _row(result: Result, best: bool) -> tuple[str, ...]:
     return ("*" if best else "", result.name, *(f"{result.metrics[name]:.4f}" for name in _SHOWN), str(result.run_id))
 
 
-def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    for row in (heads, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in heads:
-        numeric = head in _HEADS.values()
+        numeric = head in right
         # A run's id is there to be copied: the name gives way first.
         table.add_column(head, justify="right" if numeric else "left", no_wrap=head == "run" or numeric)
     for row in rows:

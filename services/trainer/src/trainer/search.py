@@ -52,6 +52,8 @@ class SearchResult(SweepResult):
     """What the study holds: its trials in their order, those of earlier and other processes included."""
 
     study: str = ""
+    #: Whether other processes were still at it when this one ended.
+    shared: bool = False
 
     @property
     def pruned(self) -> list[Result]:
@@ -146,6 +148,8 @@ def run(
             results = tuple(results_of(opened.study, space, plan))
             done = SearchResult(parent.run_id, plan.target.run_url(parent.run_id), results, name)
             _log_comparison(parent, done)
+        # Asked after this process has signed off: of processes that end together, at least one is the last.
+        done = replace(done, shared=member.others())
     except MlflowException as error:
         raise failure(error) from error
     if search.failed:

@@ -10,6 +10,8 @@ import click
 from trainer import cli, params
 
 if TYPE_CHECKING:
+    from trainer.errors import TrainerError
+    from trainer.registry import Registration
     from trainer.run import Result
 
 STORAGE = "optuna.journal"
@@ -73,6 +75,7 @@ STORAGE = "optuna.journal"
     help="Trials side by side; by default as many as there are processors. One job makes a search reproducible.",
 )
 @cli.data_options
+@cli.registry_options(register=True)
 @cli.tracking_options
 @cli.lightgbm_options
 def search_command(space: Path | None, jobs: int | None, **options: Any) -> None:
@@ -81,11 +84,13 @@ def search_command(space: Path | None, jobs: int | None, **options: Any) -> None
     LightGBM's parameters given here hold for all trials. An interrupted search goes on when the same command is given
     again; several processes that name the same storage and study share one search.
     """
+    from trainer import registry
     from trainer.engine import Engine, available_cpus
     from trainer.space import load
     from trainer.tracking import configure
 
     chosen = {name: options.pop(name) for name in ("trials", "storage", "study", "sampler", "pruner")}
+    model_name = registry.check_name(options["model_name"])
     base = cli._lightgbm_overrides(options)
     wanted = load(space, base)
     configure(options["debug"])
@@ -119,7 +124,8 @@ def search_command(space: Path | None, jobs: int | None, **options: Any) -> None
         else:
             report.note(f"{result.name}: validation AP {result.score:.4f} ({words})")
 
-    failed: search.SearchFailedError | None = None
+    failed: TrainerError | None = None
+    registered: Registration | None = None
     try:
         with progress.view(settings.trials, "trials") as view:
             done = search.run(
@@ -127,9 +133,17 @@ def search_command(space: Path | None, jobs: int | None, **options: Any) -> None
             )
     except search.SearchFailedError as error:
         failed, done = error, error.result
+    if options["register"] and failed is not None:
+        report.note("the best model is not registered: some trials failed; the same command again goes on")
+    elif options["register"] and done.best is not None:
+        if done.shared:
+            report.note("other processes still search: the last of them to end registers the best model")
+        else:
+            registered, failed = cli._register(model_name, done.best, dataset, plan, done.run_id)
     if options["as_json"]:
-        report.as_json({**report.sweep_content(done), "study": done.study})
+        report.as_json(report.sweep_content(done) | {"study": done.study} | report.registered_content(registered))
     else:
         report.show_search(done, cli._ui_command(target))
+        report.show_registered(registered)
     if failed is not None:
         raise failed

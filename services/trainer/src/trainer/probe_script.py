@@ -1,0 +1,98 @@
+"""Runs in a clean process: loads a model, predicts its input example, scores a table, and measures the latency.
+
+Started by its path with ``python -I``: neither this package nor anything else of the command's process is there, as
+where the model will be used. What comes of it goes to files in the folder named last.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+#: Predictions of one row: these come before the clock runs, and so many are timed, within so many seconds.
+WARM_UP, TIMED, TIMED_SECONDS = 5, 100, 1.0
+
+
+def main(model_folder: str, table: str, latency: str, folder: str) -> None:
+    """Write ``result.json`` and, where a table is given, ``classes.npy`` and ``probability.npy``.
+
+    Args:
+        model_folder: A folder in MLflow's model format.
+        table: A Parquet file of features to score; empty for none.
+        latency: "yes" to measure the latency of predictions of one row.
+        folder: The folder to write to.
+    """
+    warnings.simplefilter("ignore")
+    logging.disable(logging.ERROR)
+    out: dict[str, Any] = {}
+    started = time.monotonic()
+    try:
+        out["stage"] = "load"
+        import mlflow.pyfunc
+
+        model = mlflow.pyfunc.load_model(model_folder)
+        out["stage"] = "predict its input example"
+        example = model.metadata.load_input_example(model_folder)
+        if example is None:
+            raise ValueError("it has no input example")
+        _check(model.predict(example), len(example))
+        out["seconds"] = time.monotonic() - started
+        if table:
+            out["stage"] = "score the test data"
+            _score(model, table, Path(folder))
+        if latency:
+            out["stage"] = "predict one row"
+            out["latency_ms"] = 1000 * _median_seconds(model, example.head(1))
+        del out["stage"]
+    except Exception as error:  # noqa: BLE001 - whatever a model's own code raises
+        traceback.print_exc()
+        out["error"] = f"{type(error).__name__}: {error}"
+    finally:
+        (Path(folder) / "result.json").write_text(json.dumps(out), encoding="utf-8")
+
+
+def _check(answer: Any, rows: int) -> None:
+    import numpy as np
+
+    values = np.asarray(answer)
+    if len(values) != rows:
+        raise ValueError(f"{len(values)} predictions for {rows} rows")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError("a prediction is not a finite number")
+
+
+def _score(model: Any, table: str, folder: Path) -> None:
+    import numpy as np
+    import pandas as pd
+
+    features = pd.read_parquet(table)
+    classes = np.asarray(model.predict(features))
+    _check(classes, len(features))
+    np.save(folder / "classes.npy", classes, allow_pickle=False)
+    raw = model.get_raw_model()
+    if hasattr(raw, "predict_proba"):
+        np.save(folder / "probability.npy", np.asarray(raw.predict_proba(features)), allow_pickle=False)
+
+
+def _median_seconds(model: Any, row: Any) -> float:
+    import statistics
+
+    for _ in range(WARM_UP):
+        model.predict(row)
+    times: list[float] = []
+    end = time.perf_counter() + TIMED_SECONDS
+    while len(times) < TIMED and (time.perf_counter() < end or not times):
+        start = time.perf_counter()
+        model.predict(row)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
