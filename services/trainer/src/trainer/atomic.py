@@ -33,6 +33,9 @@ def whole_file(path: Path, option: str) -> Iterator[BinaryIO]:
     mode = _check(path, target, option)
     try:
         descriptor, temporary = _open(target)
+    except PermissionError:
+        who = f" by user {os.getuid()}, as whom this runs" if hasattr(os, "getuid") else ""
+        raise InputError(f"{path}: the folder {target.parent} is not writable{who} ({option})") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or one_line(error)} ({option})") from None
     try:

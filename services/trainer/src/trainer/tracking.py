@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from trainer.errors import PrunedError, TrackingError, one_line
+from trainer.errors import InputError, PrunedError, TrackingError, one_line
 from trainer.signals import uninterrupted
 
 if TYPE_CHECKING:
@@ -130,6 +130,27 @@ def reach(uri: str, wait: float) -> MlflowClient:
     client = _new_client(_absolute(uri))
     _wait_for(lambda: client.search_experiments(max_results=1), without_credentials(uri), wait)
     return client
+
+
+def look_up(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 30.0) -> tuple[str, T]:
+    """Wait for the server, ask it something, and create nothing; return its URI and the answer.
+
+    Args:
+        uri: The tracking URI; None for the SQLite file in the working directory.
+        ask: A question that is safe to ask again.
+        wait: How many seconds to wait for a server that cannot be reached.
+
+    Raises:
+        InputError: There is no such SQLite file.
+        TrackingError: The server stays out of reach, or refuses.
+    """
+    prefix, absolute = "sqlite:///", _absolute(uri or EMBEDDED_URI)
+    path = Path(unquote(absolute.removeprefix(prefix).partition("?")[0]))
+    if absolute.startswith(prefix) and ":memory:" not in absolute and not path.exists():
+        # To look something up would create the file, empty.
+        raise InputError(f"{path}: no such file; name the MLflow server or file with --tracking-uri")
+    client = _new_client(absolute)
+    return absolute, _wait_for(lambda: ask(client), without_credentials(absolute), wait)
 
 
 def without_credentials(uri: str) -> str:
