@@ -25,9 +25,11 @@ def render(comparison: Comparison, pictures: Mapping[str, Sequence[Picture]]) ->
     title = f"Comparison: {comparison.title}"
     count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
     differs = f"{len(comparison.differing)} parameter{'s' if len(comparison.differing) != 1 else ''} differ"
+    judged = any(comparison.best(name) for name in comparison.metrics)
+    marks = "★ marks the best of a metric; the bars run from its worst value here to its best." if judged else ""
     body = [
         element("h1", comparison.title),
-        element("p", f"{count}; {differs}. The best of each metric is marked ★."),
+        element("p", f"{count}; {differs}. {marks}".rstrip()),
         element("h2", "Parameters that differ, and metrics"),
         element("div", _table(comparison), class_="scroll", tabindex="0"),
     ]

@@ -53,7 +53,8 @@ def show(comparison: Comparison) -> None:
         _plain(rows)
     if not comparison.differing and len(comparison.runs) > 1:
         print("no parameter differs")
-    print("* best of its metric")
+    if any(comparison.best(name) for name in comparison.metrics):
+        print("* best of its metric")
 
 
 def _rows(comparison: Comparison, metrics: Sequence[str]) -> list[list[Cell]]:
