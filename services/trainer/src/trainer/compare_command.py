@@ -11,7 +11,7 @@ from trainer import cli
 
 
 @click.command("compare", cls=cli.GroupedCommand)
-@click.argument("names", nargs=-1, metavar="[RUN_OR_MODEL]...")
+@click.argument("names", nargs=-1, metavar="[RUN_OR_MODEL]...", help="Run ids, or URIs of models or runs.")
 @cli._option(
     "--sweep",
     metavar="RUN_ID",
