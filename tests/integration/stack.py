@@ -246,14 +246,19 @@ class Stack:
     # The trainer ------------------------------------------------------------------------------------------------------
 
     def run_trainer(
-        self, *args: str, env: Mapping[str, str] | None = None, data: Path | None = None
+        self,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        data: Path | None = None,
+        out: Path | None = None,
+        user: int | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs the trainer in its container, with this data folder, and returns its output and exit code."""
+        """Runs the trainer in its container, with these folders and as this user, and returns output and exit code."""
+        options = [] if user is None else ["--user", str(user)]
         variables = [part for name, value in (env or {}).items() for part in ("--env", f"{name}={value}")]
-        settings = {"DATA_DIR": str(data or self.data)}
-        return self.compose(
-            "run", "--rm", "--no-deps", "-T", *variables, "trainer", *args, check=False, timeout=240, settings=settings
-        )
+        settings = {"DATA_DIR": str(data or self.data), **({} if out is None else {"OUT_DIR": str(out)})}
+        run = ("run", "--rm", "--no-deps", "-T", *options, *variables)
+        return self.compose(*run, "trainer", *args, check=False, timeout=240, settings=settings)
 
     def train(self, *args: str, data: Path | None = None) -> dict[str, Any]:
         """Runs the trainer, which has to succeed, and returns the result that it prints as JSON."""

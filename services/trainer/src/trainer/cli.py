@@ -69,6 +69,8 @@ class DefaultGroup(click.Group):
     elsewhere: Mapping[str, str] = {
         "search": "trainer.search_command",
         "promote": "trainer.promote_command",
+        "predict": "trainer.predict_command",
+        "compare": "trainer.compare_command",
         "push": "trainer.push_command",
         "verify": "trainer.verify_command",
     }
@@ -193,23 +195,15 @@ def data_options(function: Function) -> Function:
     return function
 
 
-def tracking_options(function: Function) -> Function:
-    """Add the options that say where to track, and how to report."""
+def server_options(function: Function) -> Function:
+    """Add the options that say where the server is, and how to report."""
     for decorate in reversed(
         [
             _option(
                 "--tracking-uri",
                 group="Tracking",
                 env="MLFLOW_TRACKING_URI",
-                help="The MLflow server. Without one, runs go to mlflow.db in the working directory.",
-            ),
-            _option(
-                "--experiment",
-                default=EXPERIMENT,
-                show_default=True,
-                group="Tracking",
-                env="MLFLOW_EXPERIMENT_NAME",
-                help="The experiment; created where it does not exist.",
+                help="The MLflow server. Without one, mlflow.db in the working directory.",
             ),
             _option(
                 "--wait",
@@ -219,12 +213,6 @@ def tracking_options(function: Function) -> Function:
                 group="Tracking",
                 env="TRAINER_WAIT",
                 help="Seconds to wait for the server.",
-            ),
-            _option(
-                "--ui-url",
-                group="Tracking",
-                env="TRAINER_UI_URL",
-                help="Where a browser finds the UI, if not at the tracking URI; for the links that are printed.",
             ),
             _option(
                 "--json", "as_json", is_flag=True, group="Output", env="TRAINER_JSON", help="Print the result as JSON."
@@ -270,6 +258,29 @@ def registry_options(register: bool) -> Callable[[Function], Function]:
     return add
 
 
+def ui_option(function: Function) -> Function:
+    """Add the option that says where links lead."""
+    return _option(
+        "--ui-url",
+        group="Tracking",
+        env="TRAINER_UI_URL",
+        help="Where a browser finds the UI, if not at the tracking URI; for the links that are printed.",
+    )(function)
+
+
+def tracking_options(function: Function) -> Function:
+    """Add the options that say where to track, and how to report."""
+    experiment = _option(
+        "--experiment",
+        default=EXPERIMENT,
+        show_default=True,
+        group="Tracking",
+        env="MLFLOW_EXPERIMENT_NAME",
+        help="The experiment; created where it does not exist.",
+    )
+    return experiment(ui_option(server_options(function)))
+
+
 def lightgbm_options(function: Function) -> Function:
     """Add an option for each of LightGBM's parameters."""
     for parameter in reversed(PARAMETERS):
@@ -299,6 +310,8 @@ def command() -> None:
     trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
     trainer search [OPTIONS]   searches for good parameters
     trainer promote [MODEL]    makes a registered version champion, if it satisfies a policy
+    trainer predict [OPTIONS]  scores a file with a logged model
+    trainer compare RUN...     shows runs side by side, and writes a report
     trainer push MODEL --to …  copies a model version with its run to another MLflow server
     trainer verify [OPTIONS]   checks that a running MLflow stack does what the replica does
 

@@ -232,9 +232,9 @@ def _from_folder(path: Path, names: Sequence[str], target: str | None, test_size
         return _from_table(path / tables[0], target, test_size, seed)
     if tables:
         raise InputError(
-            f"{path}: holds {len(tables)} tables ({_listed(tables)}); name one of them with --data, or keep {EXPECTED}"
+            f"{path}: holds {len(tables)} tables ({listed(tables)}); name one of them with --data, or keep {EXPECTED}"
         )
-    raise InputError(f"{path}: holds {_listed(names)}, which is no data; expected {EXPECTED}")
+    raise InputError(f"{path}: holds {listed(names)}, which is no data; expected {EXPECTED}")
 
 
 def _from_four(path: Path, target: str | None) -> Dataset:
@@ -261,10 +261,10 @@ def _from_table(path: Path, target: str | None, test_size: float, seed: int) -> 
     notes: list[str] = []
     table = _read(path, notes)
     if target is None:
-        raise InputError(f"{path}: name its target column with --target; its columns are {_listed(table.columns)}")
+        raise InputError(f"{path}: name its target column with --target; its columns are {listed(table.columns)}")
     if target not in table.columns:
         close = difflib.get_close_matches(target, [str(name) for name in table.columns], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; its columns are {_listed(table.columns)}"
+        hint = f"; did you mean {close[0]!r}?" if close else f"; its columns are {listed(table.columns)}"
         raise InputError(f"{path}: has no target column {target!r}{hint}")
     return _split_table(
         table,
@@ -314,8 +314,8 @@ def _uniform(train: Table, test: Table, *, source: str, notes: list[str], **rest
     missing = [name for name in columns if name not in test.features.columns]
     extra = [name for name in test.features.columns if name not in columns]
     if missing or extra:
-        parts = [f"{_listed(missing)} only in X_train"] if missing else []
-        parts += [f"{_listed(extra)} only in X_test"] if extra else []
+        parts = [f"{listed(missing)} only in X_train"] if missing else []
+        parts += [f"{listed(extra)} only in X_test"] if extra else []
         raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
     if not columns:
         raise InputError(f"{source}: has no feature columns")
@@ -397,13 +397,13 @@ def _convert(column: pd.Series, kind: Kind) -> pd.Series:
         return values.astype(bool)
     values = column.astype(object)
     return pd.Series(
-        [np.nan if missing else _text(value) for value, missing in zip(values, values.isna(), strict=True)],
+        [np.nan if missing else category_text(value) for value, missing in zip(values, values.isna(), strict=True)],
         dtype="str",
         name=column.name,
     )
 
 
-def _text(value: object) -> str:
+def category_text(value: object) -> str:
     """Return a category as text; a whole number reads the same whether or not its column has missing values."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
@@ -421,10 +421,40 @@ def _check_sizes(labels: NDArray[np.int64], label: str, fewest: int) -> None:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
+def csv_header(path: Path) -> list[str]:
+    """Return the names in the first line of a CSV file.
+
+    Args:
+        path: A .csv or .csv.gz file.
+
+    Raises:
+        InputError: The first line does not name columns, each once, separated by commas.
+    """
+    with readable(path):
+        with _opener(path)() as stream:
+            head = stream.readline()
+            first = stream.readline()
+        if not head.strip():
+            raise InputError(
+                f"{path}: is empty"
+                if not first.strip()
+                else f"{path}: its first line is empty; it must name the columns"
+            )
+        if "\x00" in head:
+            raise InputError(f"{path}: is not a text file; expected comma-separated text")
+        header = next(csv.reader(io.StringIO(head)))
+        if len(header) == 1:
+            for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+                if separator in head:
+                    raise InputError(f"{path}: its columns are separated by {word}; expected commas")
+        check_unique(path, header)
+    return header
+
+
 def _one_column(path: Path, notes: list[str]) -> pd.Series:
     table = _read(path, notes)
     if table.shape[1] != 1:
-        raise InputError(f"{path}: must have one column, the target; it has {_listed(table.columns)}")
+        raise InputError(f"{path}: must have one column, the target; it has {listed(table.columns)}")
     return table.iloc[:, 0]
 
 
@@ -433,7 +463,7 @@ def _read(path: Path, notes: list[str]) -> pd.DataFrame:
     name = path.name.lower()
     if not name.endswith(TABLE_SUFFIXES):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)}")
-    with _readable(path):
+    with readable(path):
         table = _read_parquet(path) if name.endswith((".parquet", ".pq")) else _read_csv(path)
     if table.columns.empty:
         raise InputError(f"{path}: has no columns")
@@ -446,21 +476,7 @@ def _read(path: Path, notes: list[str]) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    with _opener(path)() as stream:
-        head = stream.readline()
-        first = stream.readline()
-    if not head.strip():
-        raise InputError(
-            f"{path}: is empty" if not first.strip() else f"{path}: its first line is empty; it must name the columns"
-        )
-    if "\x00" in head:
-        raise InputError(f"{path}: is not a text file; expected comma-separated text")
-    header = next(csv.reader(io.StringIO(head)))
-    if len(header) == 1:
-        for separator, word in ((";", "semicolons"), ("\t", "tabs")):
-            if separator in head:
-                raise InputError(f"{path}: its columns are separated by {word}; expected commas")
-    _check_unique(path, header)
+    csv_header(path)
     with warnings.catch_warnings():
         # A line with more fields than the header is a mistake to report, not data to drop.
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -472,7 +488,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty")
-    _check_unique(path, pyarrow.parquet.read_schema(path).names)
+    check_unique(path, pyarrow.parquet.read_schema(path).names)
     table = pd.read_parquet(path).reset_index(drop=True)
     table.columns = pd.Index([str(name) for name in table.columns])
     return table
@@ -490,7 +506,7 @@ def _opener(path: Path) -> Callable[[], io.TextIOBase]:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn whatever reading a file raises into one line that names the file."""
     try:
         yield
@@ -514,7 +530,8 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read: {one_line(error, 200)}") from None
 
 
-def _check_unique(path: Path, names: Iterable[str]) -> None:
+def check_unique(path: Path, names: Iterable[str]) -> None:
+    """Refuse a table in which two columns have the same name."""
     seen: set[str] = set()
     twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     if twice:
@@ -527,7 +544,8 @@ def _is_ignored(entry: Path) -> bool:
     return name.startswith(".") or name in _IGNORED or name.endswith((".yaml", ".yml"))
 
 
-def _listed(names: Iterable[object], most: int = 8) -> str:
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Return names separated by commas; of more than ``most`` only the first, and how many there are."""
     texts = [str(name) for name in names]
     return ", ".join(texts[:most]) + (f", … ({len(texts)} in all)" if len(texts) > most else "")
 

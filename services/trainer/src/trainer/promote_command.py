@@ -140,7 +140,7 @@ def _open(name: str, options: dict[str, Any]) -> Registry:
 
     # Whether the server answers is asked with a question that finds nothing wrong with a model that is not there.
     wanted = f"name = '{name}'"
-    uri, found = tracking.ask_server(
+    uri, found = tracking.look_up(
         options["tracking_uri"] or None,
         lambda client: client.search_registered_models(wanted, max_results=1),
         wait=options["wait"],

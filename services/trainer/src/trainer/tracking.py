@@ -117,7 +117,22 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
     return Target(uri, found.experiment_id, experiment, ui_url)
 
 
-def ask_server(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 30.0) -> tuple[str, T]:
+def reach(uri: str, wait: float) -> MlflowClient:
+    """Wait for a server, and return a client that has had an answer from it.
+
+    Args:
+        uri: The tracking URI.
+        wait: How many seconds to wait for a server that cannot be reached.
+
+    Raises:
+        TrackingError: The server stays out of reach, or refuses; a refusal is reported at once.
+    """
+    client = _new_client(_absolute(uri))
+    _wait_for(lambda: client.search_experiments(max_results=1), without_credentials(uri), wait)
+    return client
+
+
+def look_up(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 30.0) -> tuple[str, T]:
     """Wait for the server, ask it something, and create nothing; return its URI and the answer.
 
     Args:
@@ -136,21 +151,6 @@ def ask_server(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float
         raise InputError(f"{path}: no such file; name the MLflow server or file with --tracking-uri")
     client = _new_client(absolute)
     return absolute, _wait_for(lambda: ask(client), without_credentials(absolute), wait)
-
-
-def reach(uri: str, wait: float) -> MlflowClient:
-    """Wait for a server, and return a client that has had an answer from it.
-
-    Args:
-        uri: The tracking URI.
-        wait: How many seconds to wait for a server that cannot be reached.
-
-    Raises:
-        TrackingError: The server stays out of reach, or refuses; a refusal is reported at once.
-    """
-    client = _new_client(_absolute(uri))
-    _wait_for(lambda: client.search_experiments(max_results=1), without_credentials(uri), wait)
-    return client
 
 
 def without_credentials(uri: str) -> str:

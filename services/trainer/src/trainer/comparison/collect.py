@@ -1,0 +1,213 @@
+"""Finds the runs to compare, and what differs between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from trainer import tracking
+from trainer.errors import InputError, one_line
+from trainer.tracking import PARENT_TAG, Target
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: The trainer marks a sweep's parent with this tag; it repeats its best child's figures.
+SWEEP_TAG = "trainer.sweep"
+#: What runs are ordered by where the user gives no order: the first of these that all of them can be ordered by.
+ORDER = ("validation_average_precision", "average_precision", "f1")
+_PAGE = 1_000
+_HIGHER = {"f1", "precision", "recall", "auc", "accuracy", "r2", "ndcg", "map", "kappa", "mcc", "specificity"}
+_LOWER = {"loss", "logloss", "error", "mae", "mse", "rmse", "mape", "brier", "deviance"}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs to compare: run ids and model URIs, or all runs of an experiment or of a sweep."""
+
+    names: tuple[str, ...] = ()
+    experiment: str | None = None
+    sweep: str | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run, as far as a comparison needs it."""
+
+    run_id: str
+    name: str
+    status: str
+    url: str | None
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The runs, and the sweep's parent where they are those of a sweep."""
+
+    title: str
+    runs: tuple[Compared, ...]
+    uri: str
+    parent: Compared | None = None
+
+    @property
+    def differing(self) -> list[str]:
+        """The parameters whose values are not the same in all runs."""
+        names = dict.fromkeys(name for run in self.runs for name in run.params)
+        return [name for name in names if len({run.params.get(name) for run in self.runs}) > 1]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that any run has; those that are judged by first."""
+        names = dict.fromkeys(name for run in self.runs for name in run.metrics)
+        return sorted(names, key=lambda name: (direction(name) is None, name.startswith("validation"), name))
+
+    def best(self, metric: str) -> set[str]:
+        """Return the ids of the runs that are best by a metric; none where nothing is better than anything else."""
+        sign = direction(metric)
+        values = {run.run_id: run.metrics[metric] for run in self.runs if metric in run.metrics}
+        numbers = [value for value in values.values() if value == value]
+        if sign is None or len(values) < 2 or len(set(numbers)) < 2:
+            return set()
+        top = max(numbers, key=lambda value: sign * value)
+        return {run_id for run_id, value in values.items() if value == top}
+
+
+def direction(metric: str) -> int | None:
+    """Return 1 where a higher value of a metric is better, -1 where a lower one is, None where that is not known."""
+    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
+    if words & _LOWER:
+        return -1
+    if words & _HIGHER or "average_precision" in metric.lower():
+        return 1
+    return None
+
+
+def collect(selection: Selection, *, uri: str | None, wait: float, ui_url: str | None) -> Comparison:
+    """Return the runs to compare, with the best first where they are a whole experiment's or sweep's.
+
+    Args:
+        selection: Which runs.
+        uri: The tracking URI; None for the SQLite file in the working directory.
+        wait: How many seconds to wait for a server that cannot be reached.
+        ui_url: The base of links to the UI where it differs from ``uri``.
+
+    Raises:
+        InputError: There are no such runs.
+        TrackingError: The server cannot be reached, or refuses.
+    """
+    absolute, (title, parent, found) = tracking.look_up(uri, partial(_find, selection), wait=wait)
+    runs = [_compared(run, absolute, ui_url) for run in found]
+    if not selection.names:
+        metric = next((name for name in ORDER if any(name in run.metrics for run in runs)), None)
+        if metric is not None:
+            runs.sort(key=lambda run: -run.metrics.get(metric, float("-inf")))
+    return Comparison(title, tuple(runs), absolute, _compared(parent, absolute, ui_url) if parent else None)
+
+
+def _find(selection: Selection, client: MlflowClient) -> tuple[str, Any, list[Any]]:
+    from mlflow.exceptions import MlflowException
+
+    if selection.sweep is not None:
+        parent = _run(client, _run_id(client, selection.sweep, "--sweep"), selection.sweep, "--sweep")
+        filters = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
+        runs = _search(client, parent.info.experiment_id, filters)
+        if not runs:
+            raise InputError(f"{selection.sweep}: has no child runs; it is no sweep (--sweep)")
+        return parent.info.run_name or "sweep", parent, runs
+    if selection.experiment is not None:
+        name = selection.experiment
+        found = client.get_experiment_by_name(name)
+        if found is None and name.isdigit():
+            try:
+                found = client.get_experiment(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        if found is None:
+            known = [experiment.name for experiment in client.search_experiments(max_results=20)]
+            raise InputError(f"there is no experiment {name!r} (--experiment); there are {', '.join(known)}")
+        runs = [run for run in _search(client, found.experiment_id, "") if SWEEP_TAG not in run.data.tags]
+        if not runs:
+            raise InputError(f"experiment {name!r} has no runs (--experiment)")
+        return found.name, None, runs
+    ids = [_run_id(client, name, "RUN_OR_MODEL") for name in selection.names]
+    once = list(dict.fromkeys(ids))
+    return "runs", None, [_run(client, run_id, run_id, "RUN_OR_MODEL") for run_id in once]
+
+
+def _run_id(client: MlflowClient, name: str, option: str) -> str:
+    """Return the id of a run, given by itself or by its model."""
+    from mlflow.exceptions import MlflowException
+
+    if match := re.fullmatch(r"(?:runs:/)?([0-9a-f]{32})(?:/.*)?", name):
+        return match[1]
+    run_id: str | None = None
+    try:
+        if match := re.fullmatch(r"(?:models:/)?(m-[^/@]+)", name):
+            run_id = client.get_logged_model(match[1]).source_run_id
+        elif match := re.fullmatch(r"models:/([^/@]+)@([^/@]+)", name):
+            run_id = client.get_model_version_by_alias(match[1], match[2]).run_id
+        elif match := re.fullmatch(r"models:/([^/@]+)/(\d+)", name):
+            run_id = client.get_model_version(match[1], match[2]).run_id
+        else:
+            raise InputError(
+                f"{name!r} is neither a run id (32 hexadecimal digits) nor a model URI"
+                f" (runs:/…, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID) ({option})"
+            )
+    except MlflowException as error:
+        raise _absent(error, name, option) from error
+    if not run_id:
+        raise InputError(f"{name}: this model belongs to no run ({option})")
+    return run_id
+
+
+def _run(client: MlflowClient, run_id: str, name: str, option: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        raise _absent(error, name, option) from error
+
+
+def _absent(error: Any, name: str, option: str) -> Exception:
+    if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        return InputError(f"{name}: {one_line(error.message, 200)} ({option})")
+    return error  # type: ignore[no-any-return]  # for the one who waits for the server
+
+
+def _search(client: MlflowClient, experiment_id: str, filters: str) -> list[Any]:
+    runs: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], filters, max_results=_PAGE, page_token=token)
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs
+
+
+def _compared(run: Any, uri: str, ui_url: str | None) -> Compared:
+    info = run.info
+    return Compared(
+        run_id=info.run_id,
+        name=one_line(info.run_name or info.run_id, 100),
+        status=info.status,
+        url=Target(uri, info.experiment_id, "", ui_url).run_url(info.run_id),
+        params=dict(sorted(run.data.params.items())),
+        metrics=dict(run.data.metrics),
+    )
+
+
+def number(value: float) -> str:
+    """Return a metric as people read it: whole numbers as such, others to four digits."""
+    if value != value:
+        return "nan"
+    if abs(value) < 1e15 and value == int(value) and abs(value) >= 2:
+        return f"{int(value)}"
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.4g}"

@@ -1,0 +1,119 @@
+"""Writes a comparison as one HTML file that needs nothing else: style and pictures are in it, scripts are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+from trainer.comparison.collect import Compared, Comparison, direction, number
+from trainer.comparison.markup import Markup, element
+from trainer.comparison.pictures import Picture
+
+#: Whatever a run's name or picture may hold, the browser loads and runs nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def render(comparison: Comparison, pictures: Mapping[str, Sequence[Picture]]) -> str:
+    """Return the page.
+
+    Args:
+        comparison: The runs.
+        pictures: Pictures by run id; of the sweep's parent too.
+    """
+    runs = comparison.runs
+    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    title = f"Comparison: {comparison.title}"
+    count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
+    differs = f"{len(comparison.differing)} parameter{'s' if len(comparison.differing) != 1 else ''} differ"
+    judged = any(comparison.best(name) for name in comparison.metrics)
+    marks = "★ marks the best of a metric; the bars run from its worst value here to its best." if judged else ""
+    body = [
+        element("h1", comparison.title),
+        element("p", f"{count}; {differs}. {marks}".rstrip()),
+        element("h2", "Parameters that differ, and metrics"),
+        element("div", _table(comparison), class_="scroll", tabindex="0"),
+    ]
+    parent = comparison.parent
+    if parent is not None and pictures.get(parent.run_id):
+        body.append(element("h2", "All variants"))
+        body.append(element("div", *(_figure(one, one.path) for one in pictures[parent.run_id]), class_="sheet"))
+    paths = dict.fromkeys(picture.path for run in runs for picture in pictures.get(run.run_id, ()))
+    for path in paths:
+        figures = [
+            _figure(picture, run.name)
+            for run in runs
+            for picture in pictures.get(run.run_id, ())
+            if picture.path == path
+        ]
+        body.append(element("h2", path))
+        body.append(element("div", *figures, class_="sheet"))
+    left_out = sum(1 for run in runs if run.run_id not in pictures)
+    if left_out:
+        body.append(element("p", f"Pictures are shown of the first {len(runs) - left_out} runs."))
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", Markup(style)),
+    )
+    return f"<!doctype html>\n{element('html', head, element('body', *body), lang='en')}\n"
+
+
+def _table(comparison: Comparison) -> Markup:
+    heads = ["run", *comparison.differing, *comparison.metrics, "id"]
+    rows = [element("tr", *_cells(comparison, run)) for run in comparison.runs]
+    return element(
+        "table",
+        element("thead", element("tr", *(element("th", head.replace("_", " "), scope="col") for head in heads))),
+        element("tbody", *rows),
+    )
+
+
+def _cells(comparison: Comparison, run: Compared) -> list[Markup]:
+    name = run.name if run.status == "FINISHED" else f"{run.name} ({run.status.lower()})"
+    safe = run.url is not None and run.url.startswith(("http://", "https://"))
+    cells = [
+        element("th", element("a", name, href=run.url, rel="noreferrer") if safe else name, scope="row", title=name)
+    ]
+    for param in comparison.differing:
+        value = run.params.get(param, "-")
+        cells.append(element("td", value, class_=None if _numeric(value) else "text", title=value))
+    for metric in comparison.metrics:
+        if metric not in run.metrics:
+            cells.append(element("td", "-"))
+            continue
+        best = run.run_id in comparison.best(metric)
+        text = number(run.metrics[metric]) + (" ★" if best else "")
+        share = _share(comparison, metric, run.metrics[metric])
+        bar = {} if share is None else {"style": f"--share: {share:.0%}"}
+        classes = " ".join([*(["metric"] if bar else []), *(["best"] if best else [])])
+        cells.append(element("td", text, class_=classes or None, title=repr(run.metrics[metric]), **bar))
+    cells.append(element("td", element("code", run.run_id)))
+    return cells
+
+
+def _share(comparison: Comparison, metric: str, value: float) -> float | None:
+    """Return where between the runs' worst (0) and best (1) a value lies; None where that means nothing."""
+    sign = direction(metric)
+    values = [run.metrics[metric] for run in comparison.runs if metric in run.metrics]
+    finite = [number for number in values if number - number == 0]
+    if sign is None or value - value != 0 or len(set(finite)) < 2:
+        return None
+    low, high = min(finite), max(finite)
+    share = (value - low) / (high - low)
+    return share if sign > 0 else 1 - share
+
+
+def _numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _figure(picture: Picture, caption: str) -> Markup:
+    image = element("img", src=picture.uri, alt=f"{picture.path} of {caption}", loading="lazy")
+    return element("figure", element("figcaption", caption), image)

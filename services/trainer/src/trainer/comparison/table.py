@@ -1,0 +1,100 @@
+"""Prints a comparison as a table: runs side by side while they fit, and else one below the other."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.comparison.collect import Comparison, number
+from trainer.errors import one_line
+
+#: Where runs stand one below the other, there is room for these only; all are in the JSON and in the report.
+_NARROW = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
+_PLAIN_WIDTH = 160
+
+#: A cell's text, and whether it is the best of its metric.
+Cell = tuple[str, bool]
+
+
+def content(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain values."""
+    return {
+        "title": comparison.title,
+        "differing_params": comparison.differing,
+        "best": {name: sorted(best) for name in comparison.metrics if (best := comparison.best(name))},
+        "runs": [
+            {
+                "run_id": run.run_id,
+                "name": run.name,
+                "status": run.status,
+                "url": run.url,
+                "params": dict(run.params),
+                # JSON has no NaN.
+                "metrics": {name: value if value - value == 0 else None for name, value in run.metrics.items()},
+            }
+            for run in comparison.runs
+        ],
+    }
+
+
+def show(comparison: Comparison) -> None:
+    """Print the parameters that differ, and the metrics with the best marked."""
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else _PLAIN_WIDTH
+    rows = _rows(comparison, comparison.metrics)
+    if sum(max(len(row[column][0]) + 2 for row in rows) for column in range(len(rows[0]))) > width:
+        wanted = [name for name in comparison.metrics if name in _NARROW] or comparison.metrics[:6]
+        rows = [list(column) for column in zip(*_rows(comparison, wanted), strict=True)]
+    if terminal:
+        _rich(rows)
+    else:
+        _plain(rows)
+    if not comparison.differing and len(comparison.runs) > 1:
+        print("no parameter differs")
+    if any(comparison.best(name) for name in comparison.metrics):
+        print("* best of its metric")
+
+
+def _rows(comparison: Comparison, metrics: Sequence[str]) -> list[list[Cell]]:
+    """Return the table with a column for each run."""
+    runs = comparison.runs
+    rows: list[list[Cell]] = [[("", False), *((run.name, False) for run in runs)]]
+    rows.append([("run", False), *((run.run_id, False) for run in runs)])
+    if any(run.status != "FINISHED" for run in runs):
+        rows.append([("status", False), *((run.status, False) for run in runs)])
+    for name in comparison.differing:
+        rows.append([(name, False), *((one_line(run.params.get(name, "-") or '""', 40), False) for run in runs)])
+    for name in metrics:
+        best = comparison.best(name)
+        cells = [
+            (number(run.metrics[name]) + (" *" if run.run_id in best else ""), run.run_id in best)
+            if name in run.metrics
+            else ("-", False)
+            for run in runs
+        ]
+        rows.append([(one_line(name, 60), False), *cells])
+    return rows
+
+
+def _plain(rows: list[list[Cell]]) -> None:
+    widths = [max(len(row[column][0]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for (text, _), width in zip(row, widths, strict=True)).rstrip())
+
+
+def _rich(rows: list[list[Cell]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # Text, not markup: a run's name may hold square brackets.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for text, _ in rows[0]:
+        # A run's id is there to be copied.
+        table.add_column(Text(text), overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*(Text(text, style="bold green" if best else "") for text, best in row))
+    Console(highlight=False).print(table)

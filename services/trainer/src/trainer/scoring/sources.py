@@ -1,0 +1,196 @@
+"""Reads a table in chunks of bounded size: CSV, compressed or not, and Parquet."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as parquet
+
+from trainer.data import TABLE_SUFFIXES, check_unique, csv_header, readable
+from trainer.errors import InputError, one_line
+from trainer.scoring.columns import ARROW, FALSE, GAPS, TRUE, Feature, Type, bad_value
+
+#: A chunk of text. Large enough that what each chunk costs beyond its rows does not show; small enough that a chunk for
+#: each of many cores fits into memory, as numbers too.
+BLOCK = 1 << 20
+_INDEX = re.compile(r"__index_level_\d+__")
+
+
+class Source(ABC):
+    """A table in a file. ``names`` are its columns, ``from_text`` says that it is a file of text."""
+
+    from_text: bool
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self.path = path
+        self.names = list(names)
+
+    @abstractmethod
+    def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
+        """Read the columns of ``features`` and ``copied``, chunk by chunk; only features have types that are known."""
+
+    @abstractmethod
+    def share(self, rows: int) -> float:
+        """Return how much of the file was read (0 to 1) when ``rows`` rows were."""
+
+    @abstractmethod
+    def types(self, names: Sequence[str]) -> dict[str, Type]:
+        """Return types of columns that nothing is known of, judged by all rows."""
+
+
+def open_source(path: Path) -> Source:
+    """Return the table at ``path``.
+
+    Raises:
+        InputError: The file is not there, or holds no table.
+    """
+    name = path.name.lower()
+    if not name.endswith(TABLE_SUFFIXES):
+        raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)} (--data)")
+    return ParquetSource(path) if name.endswith((".parquet", ".pq")) else CsvSource(path)
+
+
+class CsvSource(Source):
+    """A CSV file; what is not a feature is read as the text that it is."""
+
+    from_text = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, csv_header(path))
+        self._size = max(path.stat().st_size, 1)
+        self._read = 0.0
+
+    def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
+        """Read the file with one thread: only so do errors say in which row they are."""
+        types = {name: pa.string() for name in copied}
+        for feature in features:
+            # Other types, and what is also copied as it is written, are parsed afterwards.
+            direct = feature.type in ("number", "boolean") and feature.name not in types
+            types[feature.name] = ARROW[feature.type] if direct else pa.string()
+        by_name = {feature.name: feature for feature in features}
+        with readable(self.path), self.path.open("rb") as file:
+            stream = pa.CompressedInputStream(file, "gzip") if self.path.name.lower().endswith(".gz") else file
+            try:
+                reader = csv.open_csv(
+                    stream,
+                    read_options=csv.ReadOptions(block_size=BLOCK, use_threads=False),
+                    parse_options=csv.ParseOptions(newlines_in_values=True),
+                    convert_options=csv.ConvertOptions(
+                        column_types=types,
+                        include_columns=list(types),
+                        null_values=GAPS,
+                        true_values=TRUE,
+                        false_values=FALSE,
+                        strings_can_be_null=False,
+                    ),
+                )
+                for chunk in reader:
+                    # What is read ahead counts as read: near enough for a progress bar.
+                    self._read = file.tell() / self._size
+                    if chunk.num_rows:
+                        yield chunk
+            except pa.ArrowInvalid as error:
+                # A header without a line's end is no rows; the header itself was read before.
+                if "Empty CSV file" not in str(error):
+                    raise self._explained(error, by_name) from None
+
+    def share(self, rows: int) -> float:
+        """Return the share of the file's bytes."""
+        del rows
+        return min(self._read, 1.0)
+
+    def types(self, names: Sequence[str]) -> dict[str, Type]:
+        """Return boolean or number where all values of a column are, and else text: a pass over the whole file."""
+        from trainer.scoring.columns import convert
+
+        left: dict[str, list[Type]] = {name: ["boolean", "number", "text"] for name in names}
+        seen = dict.fromkeys(names, False)
+        for chunk in self.chunks([Feature(name, "text") for name in names], ()):
+            for name, possible in left.items():
+                column = chunk.column(name)
+                while True:
+                    try:
+                        values = convert(column, Feature(name, possible[0]), 0, "", from_text=True)
+                    except InputError:
+                        possible.pop(0)
+                    else:
+                        seen[name] |= values.null_count < len(values)
+                        break
+        return {name: possible[0] if seen[name] else "number" for name, possible in left.items()}
+
+    def _explained(self, error: pa.ArrowInvalid, features: Mapping[str, Feature]) -> InputError:
+        """Return pyarrow's message in terms of the table: rows counted without the header, columns by name."""
+        text = one_line(error)
+        if match := re.match(
+            r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: invalid value '(.*)'", text
+        ):
+            name = self.names[int(match[1])]
+            if (feature := features.get(name)) is not None:
+                return bad_value(f"{self.path}: row {int(match[2]) - 1:,}, column {name!r}", match[3], feature)
+        if match := re.match(r"In CSV column #(\d+): (?:Row #(\d+): )?.*invalid UTF8", text):
+            row = f"row {int(match[2]) - 1:,}, " if match[2] else ""
+            return InputError(f"{self.path}: {row}column {self.names[int(match[1])]!r}: is not UTF-8 text")
+        if match := re.match(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)", text):
+            return InputError(
+                f"{self.path}: row {int(match[1]) - 1:,} has {match[3]} fields, the header {match[2]};"
+                " a field that holds a comma needs quotes"
+            )
+        if "straddling" in text:
+            return InputError(f"{self.path}: a row is longer than {BLOCK >> 20} MiB; is a quote left open?")
+        return InputError(f"{self.path}: cannot be read as comma-separated text: {one_line(text, 200)}")
+
+
+class ParquetSource(Source):
+    """A Parquet file."""
+
+    from_text = False
+
+    def __init__(self, path: Path) -> None:
+        with readable(path):
+            if path.stat().st_size == 0:
+                raise InputError(f"{path}: is empty")
+            with parquet.ParquetFile(path) as file:
+                self._schema = file.schema_arrow
+                self._rows = file.metadata.num_rows
+            names = [name for name in self._schema.names if not _INDEX.fullmatch(name)]
+            check_unique(path, names)
+        if not names:
+            raise InputError(f"{path}: has no columns")
+        super().__init__(path, names)
+
+    def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
+        """Read the file page by page; a row group may be larger than the memory."""
+        names = list(dict.fromkeys([*copied, *(feature.name for feature in features)]))
+        rows = max(1_024, min(65_536, 4 * BLOCK // (8 * max(len(names), 1))))
+        with readable(self.path), parquet.ParquetFile(self.path, buffer_size=BLOCK // 4, pre_buffer=False) as file:
+            try:
+                for chunk in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
+                    if chunk.num_rows:
+                        yield chunk
+            except pa.ArrowNotImplementedError as error:
+                raise InputError(f"{self.path}: cannot be read: {one_line(error, 200)}") from None
+
+    def share(self, rows: int) -> float:
+        """Return the share of the file's rows."""
+        return rows / max(int(self._rows), 1)
+
+    def types(self, names: Sequence[str]) -> dict[str, Type]:
+        """Return what the file's own types amount to."""
+        found: dict[str, Type] = {}
+        for name in names:
+            held = self._schema.field(name).type
+            held = held.value_type if pa.types.is_dictionary(held) else held
+            if pa.types.is_boolean(held):
+                found[name] = "boolean"
+            elif pa.types.is_timestamp(held) or pa.types.is_date(held):
+                found[name] = "datetime"
+            elif pa.types.is_string(held) or pa.types.is_large_string(held):
+                found[name] = "text"
+            else:
+                found[name] = "number"
+        return found
