@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 import mlflow
@@ -18,6 +18,9 @@ from docker.errors import DockerException, ImageNotFound
 from mlflow import MlflowClient
 
 from .stack import STORAGE, STORAGE_SERVERS, Stack
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
 
 NewStack = Callable[..., AbstractContextManager[Stack]]
 HERE = Path(__file__).parent
@@ -129,6 +132,15 @@ def sweep(stack: Stack) -> dict[str, Any]:
 def idle_trainer(stack: Stack) -> Any:
     """The trainer's container with nothing but a sleep in it, to look around from."""
     return stack.start_trainer("900", entrypoint="sleep")
+
+
+@pytest.fixture(scope="session")
+def serving(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> Container:
+    """The container that serves the champion of the registered model `served`, which is the baseline."""
+    mlflow.register_model(baseline["model_uri"], "served")
+    client.set_registered_model_alias("served", "champion", "1")
+    stack.up("--no-deps", "serving", settings={"SERVING_MODEL": "models:/served@champion"})
+    return stack.container("serving")
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,7 @@ class Stack:
             "MLFLOW_PORT": "0",
             "MINIO_PORT": "0",
             "MINIO_CONSOLE_PORT": "0",
+            "SERVING_PORT": "0",
             "DATA_DIR": str(self.data),
             "SECRETS_DIR": str(self.secrets),
             **(settings or {}),

@@ -11,19 +11,29 @@ from .stack import ONE_SHOTS, SERVERS, Stack
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-EVERYONE = (*SERVERS, *ONE_SHOTS, "trainer")
+EVERYONE = (*SERVERS, *ONE_SHOTS, "trainer", "serving")
+
+
+# These two are started when a test asks for them.
+STARTED = {"trainer": "idle_trainer", "serving": "serving"}
 
 
 @pytest.fixture(params=EVERYONE)
-def container(request: pytest.FixtureRequest, stack: Stack, idle_trainer: Container) -> Container:
+def container(request: pytest.FixtureRequest, stack: Stack) -> Container:
     """Each service's container."""
-    return idle_trainer if request.param == "trainer" else stack.container(request.param)
+    if request.param in STARTED:
+        started: Container = request.getfixturevalue(STARTED[request.param])
+        return started
+    return stack.container(request.param)
 
 
-@pytest.fixture(params=(*SERVERS, "trainer"))
-def running(request: pytest.FixtureRequest, stack: Stack, idle_trainer: Container) -> Container:
+@pytest.fixture(params=(*SERVERS, *STARTED))
+def running(request: pytest.FixtureRequest, stack: Stack) -> Container:
     """Each running container."""
-    return idle_trainer if request.param == "trainer" else stack.container(request.param)
+    if request.param in STARTED:
+        started: Container = request.getfixturevalue(STARTED[request.param])
+        return started
+    return stack.container(request.param)
 
 
 def test_container_gets_no_rights_beyond_a_users(container: Container) -> None:
@@ -68,8 +78,8 @@ def test_logs_rotate(container: Container) -> None:
     assert int(logging["Config"]["max-file"]) > 1
 
 
-@pytest.mark.parametrize("service", SERVERS)
-def test_server_restarts_until_someone_stops_it(stack: Stack, service: str) -> None:
+@pytest.mark.parametrize("service", [*SERVERS, "serving"])
+def test_server_restarts_until_someone_stops_it(stack: Stack, serving: Container, service: str) -> None:
     assert stack.container(service).attrs["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
 
 

@@ -16,6 +16,7 @@ PUBLISHED = {
     "gcs-store": set(),
     "gcs": {"4443/tcp", "4444/tcp"},
     "mlflow": {"5000/tcp"},
+    "serving": {"5001/tcp"},
 }
 # The storage that the server talks to.
 STORAGE_ADDRESS = {"minio": ("minio", 9000), "gcs": ("gcs", 4443)}[STORAGE]
@@ -51,18 +52,20 @@ def attempt(stack: Stack, container: Container, host: str, port: int) -> str:
     return str(json.loads(stack.exec(container, "python3", "-c", CONNECT, host, str(port))))
 
 
-def test_ports_are_published_on_loopback_only(stack: Stack) -> None:
-    for service in SERVERS:
+def test_ports_are_published_on_loopback_only(stack: Stack, serving: Container) -> None:
+    for service in (*SERVERS, "serving"):
         ports = stack.container(service).attrs["NetworkSettings"]["Ports"]
         published = {port: bindings for port, bindings in ports.items() if bindings}
         assert set(published) == PUBLISHED[service], service
         assert {binding["HostIp"] for bindings in published.values() for binding in bindings} <= {"127.0.0.1"}
 
 
-def test_services_join_the_networks_they_need_and_no_other(stack: Stack, idle_trainer: Container) -> None:
+def test_services_join_the_networks_they_need_and_no_other(
+    stack: Stack, idle_trainer: Container, serving: Container
+) -> None:
     joined = {service: networks_of(stack, stack.container(service)) for service in (*SERVERS, *ONE_SHOTS)}
     assert joined == {service: JOINED[service] for service in joined}
-    assert networks_of(stack, idle_trainer) == {"frontend"}
+    assert networks_of(stack, idle_trainer) == networks_of(stack, serving) == {"frontend"}
 
 
 def test_database_network_is_internal(stack: Stack) -> None:

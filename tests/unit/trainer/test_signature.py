@@ -1,4 +1,4 @@
-"""What a model takes and refuses: in Python by its logged signature, in MLflow's scoring server by a stricter one."""
+"""What a model takes and refuses: in Python by its logged signature, when served by what it was trained on."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import uvicorn
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, scoring_server
 from trainer import data, fit, model, params
+from trainer.serving import columns
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -60,9 +61,8 @@ def rows(dataset: data.Dataset) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
-    """MLflow's scoring server with the stricter signature, in this process."""
-    served = mlflow.pyfunc.load_model(str(folder))
-    served.metadata.signature = model.served_signature(served.metadata)
+    """MLflow's scoring server as the trainer serves with it, in this process."""
+    served = columns.typed(mlflow.pyfunc.load_model(str(folder)))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(scoring_server.init(served), log_level="critical"))
@@ -141,18 +141,7 @@ def test_text_in_a_column_of_numbers_is_refused_and_named(loaded: PyFuncModel, r
     assert "Failed to convert column region" in text
 
 
-def test_stricter_signature_changes_numbers_only(loaded: PyFuncModel, dataset: data.Dataset) -> None:
-    strict = model.served_signature(loaded.metadata)
-    assert strict is not None
-    types = {spec.name: spec.type.name for spec in strict.inputs.inputs}
-    names = {"number": "double", "boolean": "boolean", "text": "string"}
-    assert types == {name: names[kind] for name, kind in dataset.kinds.items()}
-    assert strict.outputs == loaded.metadata.signature.outputs
-
-
-def test_another_models_signature_stays(loaded: PyFuncModel) -> None:
-    from mlflow.models import Model
-
-    other = Model(signature=loaded.metadata.signature)
-    assert model.served_signature(other) is loaded.metadata.signature
-    assert model.served_signature(Model()) is None
+def test_another_models_signature_stays(folder: Path) -> None:
+    other = mlflow.pyfunc.load_model(str(folder))
+    other.metadata.metadata = None
+    assert columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()

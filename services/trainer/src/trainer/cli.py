@@ -73,6 +73,7 @@ class DefaultGroup(click.Group):
         "compare": "trainer.compare_command",
         "push": "trainer.push_command",
         "verify": "trainer.verify_command",
+        "serve": "trainer.serve_command",
     }
     own = frozenset({"-h", "--help", "--version"})
 
@@ -314,6 +315,7 @@ def command() -> None:
     trainer compare RUN...     shows runs side by side, and writes a report
     trainer push MODEL --to …  copies a model version with its run to another MLflow server
     trainer verify [OPTIONS]   checks that a running MLflow stack does what the replica does
+    trainer serve [OPTIONS]    serves a model over HTTP
 
     \b
     For example:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.data import Dataset
 
 if TYPE_CHECKING:
-    from mlflow.models import Model, ModelSignature
+    from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo  # noqa: F401
 
 NAME = "model"
@@ -30,7 +30,7 @@ def signature(dataset: Dataset) -> ModelSignature:
 
     Numbers are of type "any": a CSV file's column of numbers is read as integers or as decimals depending on its rows,
     and MLflow's "double" refuses int64 while its "long" refuses gaps. Values may be missing, columns may not. A server,
-    which gets its numbers as text, can be stricter: see ``served_signature``.
+    which gets its numbers as text, can be stricter: see ``serving.columns``.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -43,33 +43,6 @@ def signature(dataset: Dataset) -> ModelSignature:
     }
     inputs = Schema([ColSpec(types[kind], name) for name, kind in dataset.kinds.items()])
     return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.long, dataset.target)]))
-
-
-def served_signature(described: Model) -> ModelSignature | None:
-    """Return the signature for a server that reads requests with MLflow's scoring server.
-
-    There, a column's type is what its values are converted to: "double" takes integers, decimals and null, refuses text
-    with a message that names the column, and lets CSV be read, which "any" does not. So what the trainer's own models
-    call "any" becomes "double"; all other models keep their signature.
-
-    Args:
-        described: The model's description (its ``metadata``, or ``mlflow.models.Model.load``).
-    """
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import AnyType
-
-    own: ModelSignature | None = described.signature
-    kinds = (described.metadata or {}).get("columns")
-    if own is None or own.inputs is None or not isinstance(kinds, dict):
-        return own
-    columns = [
-        ColSpec(DataType.double, spec.name, required=spec.required)
-        if isinstance(spec.type, AnyType) and kinds.get(spec.name) == "number"
-        else spec
-        for spec in own.inputs.inputs
-    ]
-    return ModelSignature(inputs=Schema(columns), outputs=own.outputs, params=own.params)
 
 
 def save(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model_id: str, location: str) -> None:

@@ -1,0 +1,146 @@
+"""Finds the model to serve, and loads it. A new one takes the old one's place when it has shown that it predicts."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.errors import InputError, TrainerError, one_line
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+#: How long a version that could not be loaded is left alone, in seconds.
+RETRY = 60.0
+_ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that can be served, and the URI of exactly this one: no alias."""
+
+    uri: str
+    model: PyFuncModel
+
+
+class ModelError(TrainerError):
+    """A model cannot be found, loaded, or used."""
+
+
+def load(uri: str, tracking_uri: str | None = None) -> Loaded:
+    """Download a model, load it, and have it predict its own input example.
+
+    Args:
+        uri: A model's URI without alias.
+        tracking_uri: The server that has it.
+
+    Raises:
+        ModelError: One of the steps failed.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    if tracking_uri is not None:
+        mlflow.set_tracking_uri(tracking_uri)
+    folder = Path(tempfile.mkdtemp(prefix="trainer-model-"))
+    try:
+        model = mlflow.pyfunc.load_model(uri, dst_path=str(folder))
+        example = model.input_example
+        if example is not None:
+            model.predict(example)
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        what = one_line(error, 500)
+        if isinstance(error, MlflowException | OSError):
+            raise ModelError(f"{uri} cannot be loaded: {what}") from error
+        # Whatever the code of a model raises.
+        raise ModelError(f"{uri} cannot be loaded: {type(error).__name__}: {what}") from error
+    # A model may read its files late: they go when no request uses it any more.
+    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    return Loaded(uri, model)
+
+
+class Champion:
+    """The model behind a URI: loaded once, or for an alias whenever it names another version."""
+
+    def __init__(
+        self,
+        uri: str,
+        tracking_uri: str | None = None,
+        note: Callable[[str], None] = lambda _text: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not re.match(r"\w+:/", uri) and not Path(uri).is_dir():
+            raise InputError(
+                f"--model {uri!r} is neither a folder nor a model's URI, such as models:/purchase_predict@champion,"
+                " models:/purchase_predict/3 or runs:/<run id>/model"
+            )
+        self.uri, self._tracking_uri, self._note, self._clock = uri, tracking_uri, note, clock
+        self._alias = _ALIAS.fullmatch(uri)
+        self._refused: tuple[str, float] | None = None
+        self._said: str | None = None
+        self.loaded: Loaded | None = None
+
+    @property
+    def followed(self) -> bool:
+        """Tells whether another model can come: the URI names an alias."""
+        return self._alias is not None
+
+    def require(self) -> None:
+        """Load the model that the URI names for good.
+
+        Raises:
+            ModelError: That failed.
+        """
+        self.loaded = load(self.uri, self._tracking_uri)
+        self._say(f"serving {self.uri}")
+
+    def check(self) -> None:
+        """Look which model it is now, and load it where it is another one. What was loaded stays if that fails."""
+        try:
+            uri = self._resolve()
+            if self.loaded is not None and self.loaded.uri == uri:
+                self._refused = None
+                return
+            if self._refused is not None and self._refused[0] == uri and self._clock() < self._refused[1]:
+                return
+            self._refused = (uri, self._clock() + RETRY)
+            self.loaded = load(uri, self._tracking_uri)
+        except ModelError as error:
+            self._say(f"{error}; {self.loaded.uri} stays" if self.loaded is not None else str(error))
+            return
+        self._say(f"serving {uri}")
+
+    def _resolve(self) -> str:
+        """Return the URI of the version that the alias names now.
+
+        Raises:
+            ModelError: The registry does not answer, or has no such model or alias.
+        """
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        assert self._alias is not None  # noqa: S101 - only aliases are followed
+        name, alias = self._alias["name"], self._alias["alias"]
+        client = MlflowClient(tracking_uri=self._tracking_uri, registry_uri=self._tracking_uri)
+        try:
+            version: Any = client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            missing = getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+            if missing:
+                raise ModelError(f"no version of {name} has the alias {alias}; trainer promote gives it") from error
+            raise ModelError(f"the registry does not answer: {one_line(error, 200)}") from error
+        return f"models:/{name}/{version.version}"
+
+    def _say(self, text: str) -> None:
+        # Once, however often it is looked at.
+        if text != self._said:
+            self._said = text
+            self._note(text)

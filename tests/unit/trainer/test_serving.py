@@ -1,0 +1,339 @@
+"""Serving: answers as the model's own, errors that say what is wrong, and promotions that lose no request."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import http.client
+import io
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import uvicorn
+from mlflow import MlflowClient
+from trainer import data, fit, model, params
+from trainer.serving import healthcheck
+from trainer.serving.application import Bounds, Serving
+from trainer.serving.champion import Champion, ModelError, load
+
+from .conftest import Answer, free_port
+
+NAME = "purchase_predict"
+JSON = {"Content-Type": "application/json"}
+BOUNDS = Bounds(body=50_000, concurrency=2)
+
+
+@pytest.fixture(scope="session")
+def saved(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small model's folder."""
+    fitted = fit.fit(params.variant({"n_estimators": 5}).params, dataset, seed=1, validation_size=0.2)
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    model.save(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def broken(saved: Path) -> Path:
+    """Return the folder of a model that cannot be loaded."""
+    folder = saved.parent / "broken"
+    shutil.copytree(saved, folder)
+    next(folder.glob("*.skops")).write_bytes(b"half of it")
+    return folder
+
+
+@pytest.fixture
+def registry(workdir: Path, saved: Path, broken: Path) -> MlflowClient:
+    """Return a registry whose versions 1 and 2 are good, and 3 is broken."""
+    client = MlflowClient(uri := f"sqlite:///{workdir}/mlflow.db", uri)
+    client.create_registered_model(NAME)
+    for folder in (saved, saved, broken):
+        client.create_model_version(NAME, folder.as_uri())
+    return client
+
+
+def promote(client: MlflowClient, version: int) -> None:
+    client.set_registered_model_alias(NAME, "champion", str(version))
+
+
+@dataclass
+class Server:
+    """A server that is running in a thread."""
+
+    port: int
+    notes: list[str]
+
+    def ask(
+        self, body: bytes | str = b"", headers: dict[str, str] | None = None, path: str = "/invocations"
+    ) -> tuple[int, Any, str | None]:
+        """Return a request's status, content, and which model answered."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("POST" if path == "/invocations" else "GET", path, body or None, headers or {})
+            reply = connection.getresponse()
+            content = reply.read()
+        return reply.status, json.loads(content.strip() or b"null"), reply.getheader("x-model-uri")
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Poll until the condition holds."""
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, self.notes
+            time.sleep(0.02)
+
+    def serves(self, version: int) -> bool:
+        """Tell whether this version answers."""
+        return self.ask(path="/ping")[2] == f"models:/{NAME}/{version}"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Return a function that serves a URI, on a port that the system chooses."""
+    with contextlib.ExitStack() as running:
+
+        def start(uri: str = f"models:/{NAME}@champion") -> Server:
+            notes: list[str] = []
+            champion = Champion(uri, f"sqlite:///{Path.cwd()}/mlflow.db", notes.append)
+            if not champion.followed:
+                champion.require()
+            port = free_port()
+            config = uvicorn.Config(
+                Serving(champion, 0.05, BOUNDS), host="127.0.0.1", port=port, log_level="error", lifespan="on"
+            )
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run, daemon=True)
+            thread.start()
+
+            def stop() -> None:
+                server.should_exit = True
+                thread.join(20)
+
+            running.callback(stop)
+            started = Server(port, notes)
+            started.wait_for(lambda: server.started)
+            return started
+
+        yield start
+
+
+@pytest.fixture
+def served(serve: Callable[..., Server], saved: Path) -> Server:
+    """Return a server of the small model."""
+    server = serve(str(saved))
+    server.wait_for(lambda: server.ask(path="/ping")[0] == 200)
+    return server
+
+
+@pytest.fixture
+def rows(dataset: data.Dataset) -> list[dict[str, Any]]:
+    """Return sessions as a JSON client writes them: whole numbers without a point, gaps as null."""
+    content: list[dict[str, Any]] = json.loads(dataset.test.features.head(40).to_json(orient="records"))
+    return [
+        {name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in row.items()}
+        for row in content
+    ]
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def test_answers_are_the_models_own(
+    served: Server, saved: Path, rows: list[dict[str, Any]], dataset: data.Dataset
+) -> None:
+    expected = mlflow.pyfunc.load_model(str(saved)).predict(dataset.test.features.head(40)).tolist()
+    assert set(expected) == {0, 1}
+    split = {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    for body in ({"dataframe_records": rows}, {"dataframe_split": split}, {"inputs": columns}):
+        assert served.ask(json.dumps(body), JSON)[:2] == (200, {"predictions": expected}), list(body)
+    assert served.ask(as_csv(rows), {"Content-Type": "text/csv"})[:2] == (200, {"predictions": expected})
+
+
+def test_missing_boolean_is_a_gap(served: Server, saved: Path, rows: list[dict[str, Any]]) -> None:
+    # MLflow's own reading would make it true.
+    row = {**rows[0], "weekend": None}
+    status, content, _ = served.ask(json.dumps({"dataframe_records": [row, rows[1]]}), JSON)
+    assert (status, len(content["predictions"])) == (200, 2), content
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("page_value", "much", "column page_value"),
+        ("page_value", [1], "column page_value"),
+        ("weekend", "perhaps", "column 'weekend' holds 'perhaps'; the model takes true or false"),
+        ("month", ..., "Model is missing inputs ['month']"),
+    ],
+)
+def test_wrong_column_is_named(served: Server, rows: list[dict[str, Any]], column: str, value: Any, says: str) -> None:
+    row = {name: (value if name == column else kept) for name, kept in rows[0].items()}
+    if value is ...:
+        del row[column]
+    status, content, _ = served.ask(json.dumps({"dataframe_records": [row]}), JSON)
+    assert status == 400
+    assert says in content["message"]
+    assert set(content) == {"error_code", "message"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"),
+    [
+        (b"{half", JSON, 400, "JSON"),
+        (b"[]", JSON, 400, "dataframe_records"),
+        (b"{}", JSON, 400, "dataframe_records"),
+        (b'{"dataframe_records": []}', JSON, 400, "missing inputs"),
+        (b"\xff\xfe", {"Content-Type": "text/csv"}, 400, "UTF-8"),
+        (b"<x/>", {"Content-Type": "text/xml"}, 415, "text/csv"),
+        (b"{}", {}, 415, "no Content-Type"),
+        (b" " * 50_001, JSON, 413, "50,000 bytes"),
+    ],
+)
+def test_malformed_request_is_told_what_is_wrong(
+    served: Server, rows: list[dict[str, Any]], body: bytes, headers: dict[str, str], status: int, says: str
+) -> None:
+    answer = served.ask(body, headers)
+    assert answer[0] == status, answer
+    assert says in answer[1]["message"]
+    assert "Traceback" not in json.dumps(answer[1])
+    assert served.ask(json.dumps({"dataframe_records": rows}), JSON)[0] == 200
+
+
+def test_large_request_without_a_length_is_refused(served: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", "/invocations", iter([b" " * 30_000] * 2), JSON, encode_chunked=True)
+        assert connection.getresponse().status == 413
+
+
+def test_other_addresses_are_named(served: Server) -> None:
+    status, content, _ = served.ask(path="/predict")
+    assert status == 404
+    assert "POST /invocations" in content["message"]
+
+
+def test_no_model_yet_is_unavailable_until_one_is_promoted(
+    registry: MlflowClient, serve: Callable[..., Server]
+) -> None:
+    server = serve()
+    status, content, _ = server.ask(b"{}", JSON)
+    assert status == 503
+    assert "no model to serve yet" in content["message"]
+    server.wait_for(lambda: server.notes == [f"no version of {NAME} has the alias champion; trainer promote gives it"])
+    promote(registry, 1)
+    server.wait_for(lambda: server.serves(1))
+
+
+def test_promotion_under_load_loses_no_request(
+    registry: MlflowClient, serve: Callable[..., Server], rows: list[dict[str, Any]]
+) -> None:
+    promote(registry, 1)
+    server = serve()
+    server.wait_for(lambda: server.serves(1))
+    body, done = json.dumps({"dataframe_records": rows}), threading.Event()
+
+    def ask() -> list[tuple[int, str | None]]:
+        answers = []
+        while not done.is_set():
+            status, _, uri = server.ask(body, JSON)
+            answers.append((status, uri))
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(ask) for _ in range(4)]
+        try:
+            for version in (2, 1, 2):
+                promote(registry, version)
+                server.wait_for(lambda version=version: server.serves(version))  # type: ignore[misc]
+        finally:
+            done.set()
+        answers = [answer for client in clients for answer in client.result()]
+    assert {status for status, _ in answers} == {200}
+    assert {uri for _, uri in answers} == {f"models:/{NAME}/1", f"models:/{NAME}/2"}
+
+
+def test_model_that_fails_to_load_replaces_none(registry: MlflowClient, serve: Callable[..., Server]) -> None:
+    promote(registry, 1)
+    server = serve()
+    server.wait_for(lambda: server.serves(1))
+    promote(registry, 3)
+    server.wait_for(lambda: len(server.notes) > 1)
+    assert f"models:/{NAME}/3 cannot be loaded" in server.notes[1]
+    assert f"models:/{NAME}/1 stays" in server.notes[1]
+    assert server.serves(1)
+    promote(registry, 2)
+    server.wait_for(lambda: server.serves(2))
+    assert len(server.notes) == 3
+
+
+def test_model_that_fails_to_load_is_tried_again_after_a_while(registry: MlflowClient) -> None:
+    promote(registry, 3)
+    now, tries = 0.0, []
+    champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{Path.cwd()}/mlflow.db", clock=lambda: now)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def count(uri: str, _tracking_uri: str | None) -> None:
+            tries.append(uri)
+            raise ModelError("no")
+
+        patch.setattr("trainer.serving.champion.load", count)
+        for moment in (0.0, 10.0, 59.0, 61.0, 100.0):
+            now = moment
+            champion.check()
+    assert len(tries) == 2
+
+
+def test_registry_that_does_not_answer_leaves_the_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    notes: list[str] = []
+    champion = Champion(f"models:/{NAME}@champion", f"http://127.0.0.1:{free_port()}", notes.append)
+    champion.loaded = before = load(str(saved))
+    champion.check()
+    champion.check()
+    assert champion.loaded is before
+    assert len(notes) == 1
+    assert "the registry does not answer" in notes[0]
+
+
+def test_health_follows_the_model(
+    registry: MlflowClient, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    monkeypatch.setenv("TRAINER_PORT", str(server.port))
+    with pytest.raises(SystemExit, match="503"):
+        healthcheck.main()
+    promote(registry, 1)
+    server.wait_for(lambda: server.serves(1))
+    healthcheck.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--model", "champion"), "neither a folder nor a model's URI"),
+        (("--model", "runs:/0/model"), "cannot be loaded"),
+        (("--port", "none"), "--port"),
+    ],
+)
+def test_bad_options(workdir: Path, trainer: Callable[..., Answer], arguments: tuple[str, ...], says: str) -> None:
+    answer = trainer("serve", *arguments)
+    assert answer.code != 0
+    assert says in answer.error
+
+
+def test_port_in_use_is_one_line(served: Server, saved: Path, trainer: Callable[..., Answer]) -> None:
+    answer = trainer("serve", "--model", saved, "--port", served.port)
+    assert answer.code == 2
+    assert "Address already in use; choose another --port" in answer.error
