@@ -32,4 +32,4 @@ if __name__ == "__main__":
     from googlecloudsdk import gcloud_main  # type: ignore[import-not-found]
 
     cli = gcloud_main.CreateCLI([])
-    print(json.dumps([judge(cli, arguments) for arguments in json.load(sys.stdin)]))
+    print(json.dumps([judge(cli, arguments) for arguments in json.load(sys.stdin)]))  # type: ignore[no-untyped-call]
