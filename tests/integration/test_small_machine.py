@@ -24,14 +24,14 @@ ONE_SHOTS = ("secrets", "migrate", *(["preflight"] if STORAGE == "gcs" else []))
 def test_limits_fit_the_machine(images: None, tmp_path: Path) -> None:
     services = json.loads(Stack(tmp_path).compose("--profile", "gcs", "config", "--format", "json").stdout)["services"]
     limits = {name: int(services[name]["mem_limit"]) >> 20 for name in (*SERVERS, *ONE_SHOTS)}
-    # Secrets is over before any other starts. The other two may run side by side, and beside servers that are up already.
+    # Secrets is over before any other starts. The other two may run side by side, and beside servers that are up.
     together = {name: limit for name, limit in limits.items() if name != "secrets"}
     assert sum(together.values()) <= MACHINE - SYSTEM, limits
 
 
 def test_stack_and_a_sweeps_logging_fit_the_machine(new_stack: Any, docker_info: dict[str, Any]) -> None:
     with budget(docker_info["CgroupDriver"], MACHINE - SYSTEM, CORES) as machine:
-        services = dict.fromkeys((*SERVERS, *ONE_SHOTS), {"cgroup_parent": f"/{machine.name}"})
+        services = {name: {"cgroup_parent": f"/{machine.name}"} for name in (*SERVERS, *ONE_SHOTS)}
         with new_stack(override={"services": services}) as stack:
             begin = time.monotonic()
             stack.up()
