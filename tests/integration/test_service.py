@@ -1,4 +1,4 @@
-"""The systemd service's commands, confined as in the unit, bring the stack up, down, and up again with what was stored."""
+"""The systemd service's commands, confined as in the unit, bring the stack up, down, and up again with all runs."""
 
 from __future__ import annotations
 
@@ -34,17 +34,10 @@ def run(unit: dict[str, str], command: str, stack: Stack) -> None:
         capability = unit["CapabilityBoundingSet"].removeprefix("CAP_").lower()
         bounds = [f"--bounding-set=-all,+{capability}", f"--inh-caps=-all,+{capability}", "--no-new-privs"]
         confined = ["unshare", "--net", "setpriv", *bounds]
-    own = {name: stack.environment[name] for name in stack.environment.keys() - os.environ.keys()}
-    files = os.pathsep.join(map(str, stack.files))
-    settings = own | {
-        "COMPOSE_PROJECT_NAME": stack.project,
-        "COMPOSE_FILE": files,
-        "IMAGE_TAG": stack.environment["IMAGE_TAG"],
-    }
     done = subprocess.run(
         [*confined, *shlex.split(unit[command])],
         cwd=unit["WorkingDirectory"],
-        env=BARE | settings,
+        env=BARE | stack.settings,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
