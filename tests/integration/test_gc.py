@@ -108,7 +108,7 @@ def test_run_that_a_registered_model_comes_from_is_kept(
 ) -> None:
     run_id, model_id = make_run(client, experiment, tmp_path)
     client.create_registered_model("precious")
-    client.create_model_version("precious", f"models:/{model_id}", run_id)
+    client.create_model_version("precious", f"models:/{model_id}", run_id, model_id=model_id)
     client.delete_run(run_id)
     age(collected, run_id)
     before = collected.object_names(f"{experiment}/")
