@@ -15,6 +15,7 @@ import pytest
 
 HERE = Path(__file__).parent
 GCP = HERE.parents[2] / "deploy" / "gcp"
+PRODUCTION = GCP.parents[1] / "docs" / "production.md"
 PROVISION = ("provision", "--project", "my-project", "--ranges", "iap,203.0.113.0/24")
 TEARDOWN = ("teardown", "--project", "my-project")
 SERVER, GC = (f"mlflow-{who}@my-project.iam.gserviceaccount.com" for who in ("server", "gc"))
@@ -89,9 +90,10 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[list[str]]
     gcloud = shutil.which("gcloud")
     if gcloud is None:
         pytest.skip("gcloud is not installed: its parser cannot judge the commands")
+    folder = tmp_path_factory.mktemp("gcloud")
     environment = {
         **os.environ,
-        "CLOUDSDK_CONFIG": str(tmp_path_factory.mktemp("gcloud")),
+        "CLOUDSDK_CONFIG": str(folder),
         "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
     }
     form = "--format=value[separator=' '](basic.python_location,installation.sdk_root)"
@@ -101,6 +103,8 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[list[str]]
     def judge(commands: list[list[str]]) -> list[str | None]:
         done = subprocess.run(
             [python, str(HERE / "gcloud_parser.py"), root],
+            # The parser creates the files that a command is to write.
+            cwd=folder,
             env=environment,
             input=json.dumps(commands),
             capture_output=True,
@@ -119,8 +123,9 @@ def test_gcloud_takes_every_command(run: Run, judge: Callable[[list[list[str]]],
     commands = [
         *printed_commands(run(*PROVISION, "--dry-run").stdout),
         *printed_commands(run(*TEARDOWN, "--dry-run", "--delete-artifacts").stdout),
+        *(shlex.split(line)[1:] for line in re.findall(r"^ *(gcloud \w.*)$", PRODUCTION.read_text(), re.M)),
     ]
-    assert len(commands) > 30
+    assert len(commands) > 35
     refused = {
         " ".join(command): message for command, message in zip(commands, judge(commands), strict=True) if message
     }
