@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from .budget import remove_group
+
 # Runs in the namespaces. /sys has to show this network's devices; the control groups, which are below it, are kept.
 BOOT = """
 set -e
@@ -23,7 +25,6 @@ mount -t sysfs none /sys
 mount --rbind {folder}/cgroup /sys/fs/cgroup
 exec dockerd {options}
 """
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Engine:
@@ -96,10 +97,7 @@ class Engine:
         if self.process is not None and self.process.poll() is None:
             self.lose_power()
         self.log.close()
-        for group in (*CGROUPS.glob(f"*/{self.folder.name}"), *CGROUPS.glob(self.folder.name)):
-            for below in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
-                below.rmdir()
-            group.rmdir()
+        remove_group(self.folder.name)
         shutil.rmtree(self.folder)
 
 
