@@ -25,3 +25,14 @@ is_debian() { [ -r /etc/os-release ] && [ "$(. /etc/os-release && echo "$ID")" =
 debian_sources() {
     python3 "$(dirname "${BASH_SOURCE[0]}")/debian_sources.py" "$1"
 }
+
+postgres_runs() { [ -n "$(docker compose ps --status running --quiet postgres 2>/dev/null)" ]; }
+
+# in_postgres COMMAND: runs a command in PostgreSQL's container, as the stack's user on the stack's database.
+in_postgres() {
+    # shellcheck disable=SC2016 # for the shell in the container
+    docker compose exec --no-TTY postgres bash -c 'set -o pipefail
+        export PGHOST=$HOSTNAME PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB PGPASSWORD
+        PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
+        '"$1"
+}

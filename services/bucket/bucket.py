@@ -1,8 +1,9 @@
-"""Creates the bucket, and the one identity that may use it: the MLflow server's.
+"""Creates the bucket, and the two identities that may use it: the MLflow server's, and garbage collection's.
 
-The identity can create, read and list objects in this bucket and nothing else: what Google's roles Storage Object
-Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Everything here can be repeated
-at each start: a changed secret is a changed password, a changed access key leaves no user behind.
+The server's can create, read and list objects in this bucket and nothing else: what Google's roles Storage Object
+Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Garbage collection's can list
+and delete. Everything here can be repeated at each start: a changed secret is a changed password, a changed access key
+leaves no user behind.
 """
 
 import configparser
@@ -23,24 +24,24 @@ from minio.credentials import Credentials
 from minio.error import S3Error
 from minio.signer import sign_v4_s3
 
-POLICY = "mlflow-server"
+# Each identity's policy: what it may do with objects, and with the bucket, where listing needs it.
+ACTIONS = {
+    "mlflow-server": (
+        ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+        ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
+    ),
+    "mlflow-gc": (["s3:DeleteObject"], ["s3:ListBucket", "s3:GetBucketLocation"]),
+}
 
 
-def policy(bucket: str) -> dict[str, object]:
-    """Returns the policy document: the object permissions, and the few on the bucket that listing needs."""
+def policy(bucket: str, name: str) -> dict[str, object]:
+    """Returns a policy document."""
+    objects, whole = ACTIONS[name]
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-                "Resource": [f"arn:aws:s3:::{bucket}/*"],
-            },
-            {
-                "Effect": "Allow",
-                "Action": ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
-                "Resource": [f"arn:aws:s3:::{bucket}"],
-            },
+            {"Effect": "Allow", "Action": objects, "Resource": [f"arn:aws:s3:::{bucket}/*"]},
+            {"Effect": "Allow", "Action": whole, "Resource": [f"arn:aws:s3:::{bucket}"]},
         ],
     }
 
@@ -67,12 +68,19 @@ def create_bucket(client: Minio, bucket: str) -> None:
         client.make_bucket(bucket_name=bucket)
 
 
-def identity_archive(bucket: str, access_key: str, secret_key: str) -> bytes:
-    """Returns the policy, the user and their connection as the archive that MinIO's identity import takes."""
+def read_credentials(file: str) -> Credentials:
+    """Returns the key pair in a file of the AWS tools' format."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(file)
+    return Credentials(parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"])
+
+
+def identity_archive(bucket: str, identities: dict[str, Credentials]) -> bytes:
+    """Returns policies, users and their connections as the archive that MinIO's identity import takes."""
     assets = {
-        "policies": {POLICY: policy(bucket)},
-        "users": {access_key: {"secretKey": secret_key, "status": "enabled"}},
-        "user_mappings": {access_key: {"version": 1, "policy": POLICY}},
+        "policies": {name: policy(bucket, name) for name in identities},
+        "users": {key.access_key: {"secretKey": key.secret_key, "status": "enabled"} for key in identities.values()},
+        "user_mappings": {key.access_key: {"version": 1, "policy": name} for name, key in identities.items()},
     }
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
@@ -102,8 +110,8 @@ def ask_admin(
     return response
 
 
-def create_identity(http: urllib3.PoolManager, endpoint: str, root: Credentials, archive: bytes) -> None:
-    """Imports the identity: creates what is not there, replaces what is.
+def create_identities(http: urllib3.PoolManager, endpoint: str, root: Credentials, archive: bytes) -> None:
+    """Imports the identities: creates what is not there, replaces what is.
 
     The single calls of the admin API (add user, attach policy) would do as well, but each makes MinIO derive a key in
     64 MiB of memory, which it then keeps: an idle server of 170 MiB instead of 60.
@@ -114,11 +122,13 @@ def create_identity(http: urllib3.PoolManager, endpoint: str, root: Credentials,
     answer = json.loads(ask_admin(http, endpoint, root, "PUT", "import-iam-v2", archive).data or b"{}")
     failed = {kind: entries for kind, entries in answer.get("failed", {}).items() if entries}
     if failed:
-        raise RuntimeError(f"the identity was refused: {failed}")
+        raise RuntimeError(f"the identities were refused: {failed}")
 
 
-def remove_former_identities(http: urllib3.PoolManager, endpoint: str, root: Credentials, access_key: str) -> None:
-    """Removes the users that an earlier access key has left: a key that was replaced opens nothing.
+def remove_former_identities(
+    http: urllib3.PoolManager, endpoint: str, root: Credentials, identities: dict[str, Credentials]
+) -> None:
+    """Removes the users that earlier access keys have left: a key that was replaced opens nothing.
 
     Raises:
         RuntimeError: MinIO refused it; the message is MinIO's.
@@ -127,7 +137,7 @@ def remove_former_identities(http: urllib3.PoolManager, endpoint: str, root: Cre
     with zipfile.ZipFile(export) as file:
         mappings = json.loads(file.read("iam-assets/user_mappings.json"))
     for user, mapping in mappings.items():
-        if mapping["policy"] == POLICY and user != access_key:
+        if mapping["policy"] in identities and user != identities[mapping["policy"]].access_key:
             ask_admin(http, endpoint, root, "DELETE", f"remove-user?{urlencode({'accessKey': user})}")
 
 
@@ -145,22 +155,27 @@ def main() -> None:
     bucket, endpoint = os.environ["BUCKET"], os.environ["MINIO_ENDPOINT"]
     root_user = Path(os.environ["MINIO_ROOT_USER_FILE"]).read_text().strip()
     root_password = Path(os.environ["MINIO_ROOT_PASSWORD_FILE"]).read_text().strip()
-    credentials = configparser.ConfigParser(interpolation=None)
-    credentials.read(os.environ["AWS_SHARED_CREDENTIALS_FILE"])
-    server = credentials["default"]
+    identities = {
+        "mlflow-server": read_credentials(os.environ["AWS_SHARED_CREDENTIALS_FILE"]),
+        "mlflow-gc": read_credentials(os.environ["GC_CREDENTIALS_FILE"]),
+    }
     # No retries inside the client: wait_until_ready polls, with a bound.
     http = urllib3.PoolManager(retries=False, timeout=10)
     client = Minio(endpoint=endpoint, access_key=root_user, secret_key=root_password, secure=False, http_client=http)
     root = Credentials(root_user, root_password)
-    access_key, secret_key = server["aws_access_key_id"], server["aws_secret_access_key"]
+    server = identities["mlflow-server"]
     try:
         wait_until_ready(client)
         create_bucket(client, bucket)
-        create_identity(http, endpoint, root, identity_archive(bucket, access_key, secret_key))
-        remove_former_identities(http, endpoint, root, access_key)
+        create_identities(http, endpoint, root, identity_archive(bucket, identities))
+        remove_former_identities(http, endpoint, root, identities)
         # As the server will: an identity that does not work should stop the start here, not the first upload.
         as_server = Minio(
-            endpoint=endpoint, access_key=access_key, secret_key=secret_key, secure=False, http_client=http
+            endpoint=endpoint,
+            access_key=server.access_key,
+            secret_key=server.secret_key,
+            secure=False,
+            http_client=http,
         )
         next(iter(as_server.list_objects(bucket_name=bucket)), None)
     except (urllib3.exceptions.HTTPError, S3Error, RuntimeError, ValueError) as error:

@@ -152,6 +152,13 @@ def compose_config(images: None, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 @pytest.fixture(scope="session")
+def docker_info(images: None) -> dict[str, Any]:
+    """What the engine says about itself."""
+    info: dict[str, Any] = docker.from_env().info()
+    return info
+
+
+@pytest.fixture(scope="session")
 def tracked_files() -> list[Path]:
     """The files that git tracks."""
     root = HERE.parents[1]

@@ -131,6 +131,14 @@ class Stack:
         place = ["--project-directory", str(ROOT), "--project-name", self.project]
         return ["docker", "compose", "--ansi", "never", *files, *place, *args]
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables with which a bare `docker compose` in the repository's folder speaks of this stack."""
+        own = {name: value for name, value in self.environment.items() if os.environ.get(name) != value}
+        files = os.pathsep.join(map(str, self.files))
+        named = {"COMPOSE_PROJECT_NAME": self.project, "COMPOSE_FILE": files}
+        return own | named | {"IMAGE_TAG": self.environment["IMAGE_TAG"]}
+
     def compose(
         self, *args: str, check: bool = True, timeout: float = 180.0, settings: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -312,6 +320,11 @@ class Stack:
     def bucket_identity(self) -> Identity:
         """The tracking server's key pair, out of its volume."""
         return parse_credentials(self.exec("mlflow", "cat", "/run/secrets/bucket/credentials"))
+
+    @property
+    def gc_identity(self) -> Identity:
+        """Garbage collection's key pair, out of its volume."""
+        return parse_credentials(self.read_volume("gc-secret", "credentials"))
 
     # The objects themselves, past the tracking server -------------------------------------------------------------
 

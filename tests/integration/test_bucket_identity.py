@@ -134,3 +134,23 @@ def test_bucket_is_closed_to_guessed_passwords(stack: Stack) -> None:
         with pytest.raises(ClientError) as denied:
             stack.s3(identity).list_objects_v2(Bucket=BUCKET)
         assert denied.value.response["Error"]["Code"] in ("InvalidAccessKeyId", "SignatureDoesNotMatch")
+
+
+def test_garbage_collection_may_list_and_delete_and_nothing_else(stack: Stack, root: S3Client) -> None:
+    root.put_object(Bucket=BUCKET, Key="probe/old.txt", Body=b"old")
+    gc = stack.s3(stack.gc_identity)
+    refused: list[Callable[[], Any]] = [
+        lambda: gc.get_object(Bucket=BUCKET, Key=KEY),
+        lambda: gc.put_object(Bucket=BUCKET, Key="probe/new.txt", Body=b"new"),
+        lambda: gc.list_objects_v2(Bucket=OTHER),
+        lambda: gc.delete_object(Bucket=OTHER, Key=KEY),
+        lambda: gc.delete_bucket(Bucket=BUCKET),
+    ]
+    for attempt in refused:
+        with pytest.raises(ClientError) as denied:
+            attempt()
+        assert denied.value.response["Error"]["Code"] == "AccessDenied"
+    assert admin_status(stack, stack.gc_identity) == 403
+    gc.delete_object(Bucket=BUCKET, Key="probe/old.txt")
+    listed = gc.list_objects_v2(Bucket=BUCKET, Prefix="probe/")["Contents"]
+    assert "probe/old.txt" not in {item["Key"] for item in listed}

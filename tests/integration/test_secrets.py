@@ -22,30 +22,32 @@ pytestmark = pytest.mark.minio
 
 # Which service mounts which secret volume, and whether it may write.
 MOUNTED = {
-    "secrets": {"postgres-secret": True, "minio-secret": True, "bucket-secret": True},
+    "secrets": {"postgres-secret": True, "minio-secret": True, "bucket-secret": True, "gc-secret": True},
     "postgres": {"postgres-secret": False},
     "migrate": {"postgres-secret": False},
     "minio": {"minio-secret": False},
-    "bucket": {"minio-secret": False, "bucket-secret": False},
+    "bucket": {"minio-secret": False, "bucket-secret": False, "gc-secret": False},
     "mlflow": {"postgres-secret": False, "bucket-secret": False},
 }
 FILES = {
     "postgres-secret": ("password",),
     "minio-secret": ("root-user", "root-password"),
     "bucket-secret": ("credentials",),
+    "gc-secret": ("credentials",),
 }
 
 
 @pytest.fixture(scope="module")
 def passwords(stack: Stack) -> list[str]:
     """The values that open something."""
-    return [stack.postgres_password, stack.minio_root.secret_key, stack.bucket_identity.secret_key]
+    keys = (stack.minio_root, stack.bucket_identity, stack.gc_identity)
+    return [stack.postgres_password, *(key.secret_key for key in keys)]
 
 
 @pytest.fixture(scope="module")
 def values(stack: Stack, passwords: list[str]) -> list[str]:
     """Everything that was generated: the passwords, and the names that go with them."""
-    return [*passwords, stack.minio_root.access_key, stack.bucket_identity.access_key]
+    return [*passwords, *(key.access_key for key in (stack.minio_root, stack.bucket_identity, stack.gc_identity))]
 
 
 def leaks(values: Iterable[str], places: Iterable[tuple[str, str]]) -> list[str]:
@@ -93,8 +95,8 @@ def test_secrets_differ_between_stacks_and_stay_within_one(stack: Stack, values:
         first = contents()
         other.compose("up", "--force-recreate", "secrets")
         assert contents() == first
-    credentials = parse_credentials(first.pop("bucket-secret/credentials"))
-    found = {*(value.strip() for value in first.values()), *credentials}
+    pairs = [parse_credentials(first.pop(f"{volume}/credentials")) for volume in ("bucket-secret", "gc-secret")]
+    found = {*(value.strip() for value in first.values()), *(part for pair in pairs for part in pair)}
     assert len(found) == len(values)
     assert not found & set(values)
 
@@ -188,6 +190,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "minio-data",
             "minio-secret",
             "bucket-secret",
+            "gc-secret",
             "trainer-studies",
         }
         created.compose("down", "--volumes")

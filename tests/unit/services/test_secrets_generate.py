@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 GENERATE = Path(__file__).parents[3] / "services/secrets/generate"
-FILES = ("postgres/password", "minio/root-user", "minio/root-password", "bucket/credentials")
+FILES = ("postgres/password", "minio/root-user", "minio/root-password", "bucket/credentials", "gc/credentials")
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    for volume in ("postgres", "minio", "bucket"):
+    for volume in ("postgres", "minio", "bucket", "gc"):
         (tmp_path / "out" / volume).mkdir(parents=True)
     (tmp_path / "provided").mkdir()
     return tmp_path / "out"
@@ -33,12 +33,15 @@ def test_first_start_generates_strong_secrets_and_prints_none(out: Path) -> None
     password = (out / "postgres/password").read_text().strip()
     assert len(password) >= 32
     assert password.isalnum()
-    credentials = configparser.ConfigParser()
-    credentials.read(out / "bucket/credentials")
-    assert len(credentials["default"]["aws_secret_access_key"]) >= 32
-    assert len(credentials["default"]["aws_access_key_id"]) <= 20  # MinIO allows no longer one
-    for value in (password, credentials["default"]["aws_secret_access_key"]):
-        assert value not in done.stdout + done.stderr
+    values = [password]
+    for volume in ("bucket", "gc"):
+        credentials = configparser.ConfigParser()
+        credentials.read(out / volume / "credentials")
+        assert len(credentials["default"]["aws_secret_access_key"]) >= 32
+        assert len(credentials["default"]["aws_access_key_id"]) <= 20  # MinIO allows no longer one
+        values.append(credentials["default"]["aws_secret_access_key"])
+    assert len(set(values)) == 3
+    assert [value for value in values if value in done.stdout + done.stderr] == []
 
 
 def test_second_start_changes_nothing(out: Path) -> None:

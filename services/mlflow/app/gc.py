@@ -1,0 +1,229 @@
+"""Removes for good what was deleted in MLflow long enough ago: runs, logged models, experiments, and their artifacts.
+
+`mlflow gc` does not do here: it has the tracking server delete the artifacts, whose identity must not; it takes a
+refusal of the storage for success; it leaves the models that a run has logged, and it asks nobody whether a registered
+model needs the run. So this runs as a container of its own, with an identity that may delete, and for each thing
+removes first the files, then sees that they are gone, and only then forgets the rows.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from app import artifacts, database
+
+if TYPE_CHECKING:
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+DAY = 24 * 3600 * 1000  # ms
+PAGE = 1000
+
+
+class RefusedError(Exception):
+    """The storage did not delete; the message says what."""
+
+
+def days(text: str) -> float:
+    """Returns an age in days; raises ArgumentTypeError for anything else."""
+    try:
+        value = float(text.removesuffix("d"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days")
+    return value
+
+
+def check_identity(destination: str) -> None:
+    """Exits with status 1 and one line when no key of an identity that may delete has been given."""
+    if destination.startswith("gs://"):
+        key = Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+        # The account attached to the machine is the server's, which may not delete.
+        if not key.read_text().strip():
+            sys.exit("gc: error: no key: GC_KEY_FILE names the key of the account that may delete (docs/production.md)")
+
+
+def location(uri: str, destination: str) -> str:
+    """Returns where in the storage an artifact address of MLflow's leads."""
+    parts = urlsplit(uri)
+    return destination.rstrip("/") + parts.path if parts.scheme == "mlflow-artifacts" else uri
+
+
+def remove_files(uri: str, owner: str, destination: str) -> bool:
+    """Removes the files below an artifact address; False when they are not the owner's alone or elsewhere.
+
+    Args:
+        uri: The address as MLflow keeps it.
+        owner: The id of the run, model or experiment, a folder of which name they have to be in.
+        destination: The storage that the server uses.
+
+    Raises:
+        RefusedError: Files are left.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    place = location(uri, destination)
+    if owner not in urlsplit(place).path.split("/") or urlsplit(place).scheme not in ("s3", "gs"):
+        return False
+    repository: ArtifactRepository = get_artifact_repository(place)
+    try:
+        repository.delete_artifacts()  # type: ignore[no-untyped-call]
+        left = repository.list_artifacts()
+    except Exception as error:  # each storage has errors of its own, and none may pass for success
+        raise RefusedError(f"{place}: {str(error).splitlines()[0]}") from error
+    # S3 answers a list of keys with a list of refusals, which MLflow does not read.
+    if left:
+        raise RefusedError(f"{place}: the storage keeps the files: this identity may not delete them")
+    return True
+
+
+def pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    """Yields all results of one of the store's searches."""
+    token = None
+    while True:
+        page = search(**arguments, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+class Collection:
+    """What was deleted, and long enough ago.
+
+    Args:
+        older_than: Days since the deletion.
+        destination: The storage that the server uses.
+        dry_run: Say what would be removed, and remove nothing.
+    """
+
+    def __init__(self, older_than: float, destination: str, dry_run: bool) -> None:
+        from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        self.age = int(older_than * DAY)
+        self.destination = destination
+        self.dry_run = dry_run
+        self.store: Any = SqlAlchemyStore(database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])  # type: ignore[no-untyped-call]
+        self.registry: Any = Registry(database.URI)  # type: ignore[no-untyped-call]
+        self.removed = 0
+
+    def say(self, what: str, verdict: str = "") -> None:
+        """Prints one thing and what becomes of it."""
+        verdict = verdict or ("would be removed" if self.dry_run else "removed")
+        print(f"gc: {what}: {verdict}", flush=True)
+
+    def registered(self, condition: str) -> str:
+        """Returns the name of a registered version that the condition finds; empty when there is none."""
+        found = self.registry.search_model_versions(condition, max_results=1)
+        return f"{found[0].name} version {found[0].version}" if found else ""
+
+    def remove(self, what: str, uri: str, owner: str, forget: Any) -> None:
+        """Removes the files of one thing, and then its rows."""
+        if not self.dry_run:
+            if not remove_files(uri, owner, self.destination):
+                self.say(what, f"kept, because its files in {uri} may be others' too")
+                return
+            forget(owner)
+        self.removed += 1
+        self.say(what)
+
+    def models(self) -> Iterator[Any]:
+        """Yields all logged models that are marked as deleted."""
+        for model_id in self.store._get_deleted_logged_models():
+            yield self.store.get_logged_model(model_id, allow_deleted=True)
+
+    def models_of(self, run: Any) -> list[Any]:
+        """Returns the logged models of a run, marked as deleted or not."""
+        experiments = [run.info.experiment_id]
+        condition = f"source_run_id = '{run.info.run_id}'"
+        active = pages(self.store.search_logged_models, experiment_ids=experiments, filter_string=condition)
+        return [*active, *(model for model in self.models() if model.source_run_id == run.info.run_id)]
+
+    def collect_models(self) -> None:
+        """Removes models that were deleted by themselves."""
+        for model_id in self.store._get_deleted_logged_models(older_than=self.age):
+            model = self.store.get_logged_model(model_id, allow_deleted=True)
+            if version := self.registered(f"source_path = 'models:/{model_id}'"):
+                self.say(f"model {model_id}", f"kept, because {version} is this model")
+            else:
+                self.remove(
+                    f"model {model_id}", model.artifact_location, model_id, self.store._hard_delete_logged_model
+                )
+
+    def collect_runs(self) -> None:
+        """Removes runs with the models that they have logged."""
+        for run_id in self.store._get_deleted_runs(older_than=self.age):
+            run = self.store.get_run(run_id)
+            what = f"run {run_id} ({run.info.run_name})"
+            if version := self.registered(f"run_id = '{run_id}'"):
+                self.say(what, f"kept, because {version} comes from it")
+                continue
+            for model in self.models_of(run):
+                self.remove(
+                    f"model {model.model_id} of run {run_id}",
+                    model.artifact_location,
+                    model.model_id,
+                    self.store._hard_delete_logged_model,
+                )
+            self.remove(what, run.info.artifact_uri, run_id, self.store._hard_delete_run)
+
+    def collect_experiments(self) -> None:
+        """Removes experiments in which nothing is left."""
+        from mlflow.entities import ViewType
+
+        before = int(time.time() * 1000) - self.age
+        deleted = pages(
+            self.store.search_experiments,
+            view_type=ViewType.DELETED_ONLY,
+            filter_string=f"last_update_time <= {before}",
+        )
+        for experiment in list(deleted):
+            place = [experiment.experiment_id]
+            left = [
+                *self.store.search_runs(place, "", ViewType.ALL, max_results=1),
+                *self.store.search_logged_models(place, max_results=1),
+                *(model for model in self.models() if model.experiment_id == experiment.experiment_id),
+            ]
+            what = f"experiment {experiment.experiment_id} ({experiment.name})"
+            if left:
+                self.say(
+                    what, "would be removed once its runs and models are" if self.dry_run else "kept: not empty yet"
+                )
+            else:
+                uri = experiment.artifact_location
+                self.remove(what, uri, experiment.experiment_id, self.store._hard_delete_experiment)
+
+
+def main() -> None:
+    """Collects, and says what it did; exits with status 1 and one line when the storage refuses."""
+    parser = argparse.ArgumentParser(prog="gc", description="Removes for good what was deleted in MLflow.")
+    parser.add_argument(
+        "--older-than", type=days, default=30.0, metavar="DAYS", help="days since the deletion (default: 30)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list what would be removed, and remove nothing")
+    options = parser.parse_args()
+    destination = artifacts.read_destination()
+    check_identity(destination)
+    database.prepare()
+    database.connect().close()
+    collection = Collection(options.older_than, destination, options.dry_run)
+    try:
+        collection.collect_models()
+        collection.collect_runs()
+        collection.collect_experiments()
+    except RefusedError as error:
+        sys.exit(f"gc: error: {error}; what was not removed is still there, and can be restored")
+    date = datetime.fromtimestamp(time.time() - collection.age / 1000, UTC)
+    found = "would be removed" if options.dry_run else "removed"
+    print(f"gc: {collection.removed} {found} of what was deleted before {date:%Y-%m-%d %H:%M} UTC")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""A backup brings the runs back: after a change, and into a database that is new."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from .stack import ROOT, Stack
+from .test_lifecycle import store_something
+
+
+def run(script: str, stack: Stack, *args: Path | str) -> subprocess.CompletedProcess[str]:
+    """Runs a script on this stack."""
+    return subprocess.run(
+        [str(ROOT / "scripts" / script), *map(str, args)],
+        env={**os.environ, **stack.settings},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def backup(crash_stack: Stack, tmp_path: Path) -> Path:
+    """A backup's name."""
+    crash_stack.wait_healthy()
+    return tmp_path / "mlflow.dump"
+
+
+def run_names(stack: Stack) -> set[str]:
+    """Returns the names of all runs."""
+    return {run.info.run_name for run in MlflowClient(stack.url).search_runs(["0"])}
+
+
+def test_backup_is_restored_into_a_new_database(crash_stack: Stack, backup: Path) -> None:
+    assert_stored = store_something(crash_stack, "before the backup")
+    done = run("backup", crash_stack, backup)
+    assert done.returncode == 0, done.stderr
+    assert backup.stat().st_mode & 0o077 == 0
+    store_something(crash_stack, "after the backup")
+    crash_stack.compose("down")
+    crash_stack.docker.volumes.get(f"{crash_stack.project}_postgres-data").remove()
+    crash_stack.up()
+    assert run_names(crash_stack) == set()
+    store_something(crash_stack, "to be replaced")
+    done = run("restore", crash_stack, backup)
+    assert done.returncode == 0, done.stderr
+    assert_stored()
+    names = run_names(crash_stack)
+    assert "before the backup" in names
+    assert not names & {"after the backup", "to be replaced"}
+    # The restored database can itself be backed up and restored, and what was replaced can be had back.
+    (replaced,) = backup.parent.glob("mlflow.dump.replaced-*")
+    done = run("restore", crash_stack, replaced)
+    assert done.returncode == 0, done.stderr
+    assert run_names(crash_stack) == {"to be replaced"}
+    store_something(crash_stack, "after the restoration")()
+
+
+def test_broken_backup_is_refused_and_changes_nothing(crash_stack: Stack, backup: Path) -> None:
+    assert_stored = store_something(crash_stack, "kept")
+    assert run("backup", crash_stack, backup).returncode == 0
+    content = backup.read_bytes()
+    for broken in (content[: len(content) * 2 // 3], b"no dump", b""):
+        backup.write_bytes(broken)
+        done = run("restore", crash_stack, backup)
+        assert done.returncode == 1
+        assert re.fullmatch(r"restore: error: .* is no whole backup: nothing was changed\n", done.stderr)
+        assert [file.name for file in backup.parent.iterdir()] == [backup.name]
+    assert_stored()
+
+
+def test_backup_overwrites_nothing(crash_stack: Stack, backup: Path) -> None:
+    backup.write_text("precious")
+    done = run("backup", crash_stack, backup)
+    assert done.returncode == 1
+    assert re.fullmatch(r"backup: error: .* is there already: name another\n", done.stderr)
+    assert backup.read_text() == "precious"
