@@ -1,4 +1,4 @@
-"""The option that chooses which storage the integration tests' stacks use."""
+"""The options of the integration tests: their stacks' storage, and where the browser's screenshots go."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--storage", choices=("minio", "gcs"), default="minio", help="the stacks' storage (default: minio)"
+    )
+    parser.addoption(
+        "--screenshots", default="test-output/screenshots", help="the browser test's folder (README's: docs/images)"
     )
     # Test modules build their parameters from it when they are imported, before any fixture or hook could tell them.
     os.environ["TEST_STORAGE"] = parser.parse_known_args(sys.argv[1:]).storage
