@@ -35,7 +35,7 @@ def run_id_of(output: str) -> str:
 
 
 def test_example_tracks_a_run_with_curl_alone(stack: Stack, curl: str) -> None:
-    picture = ROOT / "docs" / "images" / "pr_curve.png"
+    picture = ROOT / "docs" / "images" / "mlflow_ui.png"
     done = track(stack.url, str(picture))
     assert (done.returncode, done.stderr) == (0, "")
     run = run_id_of(done.stdout)
@@ -46,7 +46,7 @@ def test_example_tracks_a_run_with_curl_alone(stack: Stack, curl: str) -> None:
     history = stack.sql("SELECT step, value FROM metrics WHERE run_uuid = %s AND key = 'loss' ORDER BY step", run)
     assert history == [[1, 0.61], [2, 0.47], [3, 0.42]]
     assert stack.sql("SELECT value FROM tags WHERE run_uuid = %s AND key = 'client'", run) == [["curl"]]
-    name = f"{row[2].removeprefix('mlflow-artifacts:/')}/files/pr_curve.png"
+    name = f"{row[2].removeprefix('mlflow-artifacts:/')}/files/mlflow_ui.png"
     assert stack.object_content(name) == picture.read_bytes()
     # What it read back is what the stores hold.
     assert done.stdout.splitlines()[1:] == [
@@ -56,7 +56,7 @@ def test_example_tracks_a_run_with_curl_alone(stack: Stack, curl: str) -> None:
         "metric      loss = 0.61 at step 1",
         "metric      loss = 0.47 at step 2",
         "metric      loss = 0.42 at step 3",
-        f"artifact    files/pr_curve.png, {picture.stat().st_size} bytes",
+        f"artifact    files/mlflow_ui.png, {picture.stat().st_size} bytes",
     ]
 
 
