@@ -30,8 +30,8 @@ HARMLESS = "ResizeObserver loop completed with undelivered notifications"
 BROWSERS_OWN = ("content-autofill.googleapis.com:443",)
 # A port at which nothing answers: for what Chromium wants by itself, beside any page.
 NOWHERE = "http://127.0.0.1:9"
-# Not in the screenshots: the assistant's button, and a tooltip where the mouse rests.
-SCREENSHOT_STYLE = "[role=tooltip], [data-assistant-ui] { visibility: hidden !important }"
+# Not in the screenshots: the assistant's button, a chart's toolbar, and a tooltip where the mouse rests.
+SCREENSHOT_STYLE = "[role=tooltip], [data-assistant-ui], .modebar { visibility: hidden !important }"
 
 
 class _Refuse(BaseHTTPRequestHandler):
