@@ -34,7 +34,7 @@ def program() -> str:
 @pytest.fixture(scope="module")
 def web_shop(program: str, stack: Stack) -> dict[str, Any]:
     """The standard sweep."""
-    return stack.train("sweep", "--experiment", EXPERIMENT)
+    return stack.train("sweep", "--no-register", "--experiment", EXPERIMENT)
 
 
 @pytest.fixture(scope="module")
