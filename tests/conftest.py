@@ -1,4 +1,4 @@
-"""The options of the integration tests: which storage their stacks use, and whether an engine loses its power."""
+"""The options of the integration tests: their stacks' storage, an engine that loses its power, the screenshots' folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--engine-restart", action="store_true", help="run the test that starts an engine of its own and cuts its power"
+    )
+    parser.addoption(
+        "--screenshots", default="test-output/screenshots", help="the browser test's folder (README's: docs/images)"
     )
     # Test modules build their parameters from it when they are imported, before any fixture or hook could tell them.
     os.environ["TEST_STORAGE"] = parser.parse_known_args(sys.argv[1:]).storage

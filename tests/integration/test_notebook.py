@@ -1,0 +1,74 @@
+"""The notebook runs from top to bottom against the stack, and leaves there what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nbformat
+import pytest
+from mlflow import MlflowClient
+from nbclient import NotebookClient
+
+from .stack import ROOT, Stack
+
+FILE = ROOT / "examples" / "purchase_predict.ipynb"
+NAME = "purchase_notebook"
+
+
+def read() -> Any:
+    """Returns the notebook as it is committed."""
+    return nbformat.read(FILE, as_version=4)  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="module")
+def executed(stack: Stack, client: MlflowClient, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The notebook with its outputs, after a run in an empty folder that knows the server's address only."""
+    folder = tmp_path_factory.mktemp("notebook")
+    notebook = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", stack.url)
+        patch.setenv("TMPDIR", str(folder))
+        patch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    assert not list(folder.glob("mlruns")), "it tracks beside the places that it names"
+    return notebook
+
+
+def test_committed_notebook_has_no_outputs() -> None:
+    for cell in read().cells:
+        assert not cell.get("outputs"), f"remove the outputs of {FILE.name}"
+        assert cell.get("execution_count") is None
+
+
+def test_notebook_tracks_locally_and_shows_figures(executed: Any) -> None:
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    # The loss and the precision-recall curve.
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "predicted to end in a purchase" in text
+    assert "Traceback" not in text
+
+
+def test_notebook_leaves_runs_with_history_and_curve(executed: Any, stack: Stack, client: MlflowClient) -> None:
+    experiment = client.get_experiment_by_name(NAME)
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"baseline", "variants", "50 trees, 0.1", "100 trees, 0.05", "200 trees, 0.025"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    parent = runs.pop("variants").info.run_id
+    del runs["baseline"]
+    for run in runs.values():
+        assert run.data.tags["mlflow.parentRunId"] == parent
+        steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "validation_loss")]
+        assert sorted(steps) == list(range(1, int(run.data.params["n_estimators"]) + 1))
+        place = run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
+        assert stack.object_content(f"{place}/plots/pr_curve.png").startswith(b"\x89PNG")
+
+
+def test_notebook_leaves_the_best_variant_as_champion(executed: Any, stack: Stack, client: MlflowClient) -> None:
+    champion = client.get_model_version_by_alias(NAME, "champion")
+    experiment = client.get_experiment_by_name(NAME)
+    assert experiment is not None
+    query = "tags.mlflow.parentRunId LIKE '%'"
+    runs = client.search_runs([experiment.experiment_id], query, order_by=["metrics.average_precision DESC"])
+    assert champion.run_id == runs[0].info.run_id
