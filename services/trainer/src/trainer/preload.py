@@ -15,6 +15,7 @@ import narwhals.stable.v2
 import numpy
 import pandas
 import PIL.Image
+import PIL.PngImagePlugin
 import sklearn.compose
 import sklearn.frozen
 import sklearn.metrics
@@ -27,7 +28,7 @@ import trainer.fit
 import trainer.model
 import trainer.run
 
-__all__ = ["lightgbm", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "sklearn", "skops", "trainer"]
+__all__ = ["PIL", "lightgbm", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "sklearn", "skops", "trainer"]
 
 # Which package brings which module: 0.7 s, from the file lists of all installed packages.
 warn_dependency_requirement_mismatches(trainer.model.requirements())

@@ -195,17 +195,10 @@ def _log_files(
     run: ActiveRun, folder: Path, variant: Variant, dataset: Dataset, fitted: fit.Fitted, clock: Clock
 ) -> None:
     files = folder / "files"
-    plots.pr_curve(
-        files / "plots" / "pr_curve.png",
-        dataset.test.target,
-        fitted.probability,
-        fitted.threshold,
-        fitted.test,
-        variant.name,
-        f"{dataset.name}, {dataset.test.rows:,} test rows",
-    )
+    files.mkdir()
+    plots.write_run(files / "plots", variant.name, dataset, fitted)
     (files / "lightgbm_parameters.json").write_text(json.dumps(fitted.effective, indent=2) + "\n", encoding="utf-8")
-    clock.lap("picture")
+    clock.lap("pictures")
     run.log_files(files)
     clock.lap("upload")
 

@@ -1,0 +1,38 @@
+"""All pictures of one run, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.importance import measure
+from trainer.plots import confusion, importance, learning, precision_recall, reliability, roc, style
+
+if TYPE_CHECKING:
+    from trainer.data import Dataset
+    from trainer.fit import Fitted
+
+
+def write_run(folder: Path, name: str, dataset: Dataset, fitted: Fitted) -> None:
+    """Write the pictures of a fitted variant.
+
+    Args:
+        folder: Where the files go; created where it does not exist.
+        name: The variant's name.
+        dataset: What it was trained on.
+        fitted: The fitted variant.
+    """
+    target, scores = dataset.test.target, fitted.probability
+    rows = f"{dataset.test.rows:,} test rows"
+    heading = style.Heading(name, f"{dataset.name}, {rows}")
+    point = (target, scores, fitted.threshold, fitted.test, heading)
+    # One at a time: each figure is gone before the next is drawn.
+    style.save(precision_recall.pr_curve(*point), folder / "pr_curve.png")
+    style.save(roc.roc_curve(*point), folder / "roc_curve.png")
+    style.save(confusion.confusion_matrix(*point), folder / "confusion_matrix.png")
+    style.save(reliability.calibration(target, scores, heading), folder / "calibration.png")
+    measured = measure(fitted.model.estimator_.estimator, dataset.test.features, scores)
+    style.save(importance.feature_importance(measured, heading), folder / "feature_importance.png")
+    training = style.Heading(name, f"{dataset.name}, {dataset.train.rows:,} training rows")
+    curve = learning.learning_curve(fitted.loss, fitted.iterations, training)
+    style.save(curve, folder / "learning_curve.png")
