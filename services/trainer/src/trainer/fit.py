@@ -16,6 +16,7 @@ from trainer import metrics
 from trainer.data import Dataset, Table, stratified_split
 from trainer.errors import TrainerError, one_line
 from trainer.params import FIXED, Value
+from trainer.plots import sampled
 
 if TYPE_CHECKING:
     from lightgbm import LGBMClassifier
@@ -34,6 +35,7 @@ class Fitted:
     ``model`` predicts classes at ``threshold`` and probabilities; ``loss`` is the validation log loss (nats) after each
     iteration; ``params`` are the estimator's resolved parameters, ``effective`` the complete list LightGBM itself used.
     ``validation`` and ``test`` are the figures of ``metrics.evaluate``, ``probability`` the (test rows,) scores.
+    ``curve`` is the PR curve on the validation rows, as ``plots.sampled`` returns it.
     """
 
     model: FixedThresholdClassifier
@@ -45,6 +47,7 @@ class Fitted:
     validation: dict[str, float]
     test: dict[str, float]
     probability: NDArray[np.float64]
+    curve: tuple[float, ...]
 
 
 def estimator(params: Mapping[str, Value], seed: int) -> LGBMClassifier:
@@ -157,6 +160,7 @@ def fit(
         validation=metrics.evaluate(validation.target, probability, threshold),
         test=metrics.evaluate(dataset.test.target, test_probability, threshold),
         probability=test_probability,
+        curve=sampled(validation.target, probability),
     )
 
 

@@ -55,6 +55,8 @@ class Result:
     error: str | None = None
     reused: bool = False
     pruned: int | None = None
+    #: The PR curve on the validation rows, as ``plots.sampled`` returns it.
+    curve: tuple[float, ...] = ()
 
     @property
     def score(self) -> float:
@@ -124,6 +126,7 @@ def train(
         metrics=metrics,
         iterations=fitted.iterations,
         seconds=clock.laps,
+        curve=fitted.curve,
     )
 
 

@@ -116,7 +116,7 @@ def run(
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
                 )
-                _log_comparison(parent, done)
+                _log_comparison(parent, done, variants, dataset)
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 with uninterrupted():
@@ -157,14 +157,29 @@ def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) ->
     }
 
 
-def _log_comparison(parent: ActiveRun, done: SweepResult) -> None:
+def _log_comparison(parent: ActiveRun, done: SweepResult, variants: Sequence[Variant], dataset: Dataset) -> None:
     best = done.best
     if best is not None:
         tags = {"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name}
         parent.log(figures(best.metrics), tags=tags)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         write_table(Path(folder) / TABLE, done.results)
+        _draw(Path(folder) / "plots", done, variants, dataset)
         parent.log_files(Path(folder))
+
+
+def _draw(folder: Path, done: SweepResult, variants: Sequence[Variant], dataset: Dataset) -> None:
+    from trainer import plots
+
+    pairs = [(v, r) for v, r in zip(variants, done.results, strict=True) if r.error is None and r.curve]
+    if not pairs:
+        return
+    heading = plots.Heading(f"Sweep of {len(pairs)} variants", f"{dataset.name}, validation rows")
+    curves = [plots.Curve(result.name, result.score, result.curve) for _, result in pairs]
+    plots.save(plots.sweep_curves(curves, heading), folder / "pr_curves.png")
+    figure = plots.sweep_parameters([v.params for v, _ in pairs], [r.score for _, r in pairs], heading)
+    if figure is not None:
+        plots.save(figure, folder / "parameters.png")
 
 
 def write_table(path: Path, results: Sequence[Result]) -> None:

@@ -11,9 +11,12 @@ from trainer.plots.precision_recall import pr_curve
 from trainer.plots.reliability import calibration
 from trainer.plots.roc import roc_curve
 from trainer.plots.style import Heading, save
+from trainer.plots.sweep_curves import Curve, sampled, sweep_curves
+from trainer.plots.sweep_parameters import sweep_parameters
 from trainer.plots.whole_run import write_run
 
 __all__ = [
+    "Curve",
     "Heading",
     "calibration",
     "confusion_matrix",
@@ -21,6 +24,9 @@ __all__ = [
     "learning_curve",
     "pr_curve",
     "roc_curve",
+    "sampled",
     "save",
+    "sweep_curves",
+    "sweep_parameters",
     "write_run",
 ]
