@@ -17,6 +17,7 @@ from trainer.data import Dataset, Table, stratified_split
 from trainer.errors import TrainerError, one_line
 from trainer.params import FIXED, Value
 from trainer.plots import sampled
+from trainer.thresholds import Policy
 
 if TYPE_CHECKING:
     from lightgbm import LGBMClassifier
@@ -93,6 +94,7 @@ def fit(
     *,
     seed: int,
     validation_size: float,
+    policy: Policy | None = None,
     callbacks: list[Callable[..., Any]] | None = None,
 ) -> Fitted:
     """Return a variant fitted to the training table and judged on the test table.
@@ -105,10 +107,11 @@ def fit(
         dataset: The training and test tables.
         seed: Seeds the hold-out, and LightGBM unless the parameters say otherwise.
         validation_size: The share of the training rows (0 to 1) that is held out.
+        policy: Chooses the threshold on the rows that are held out; the highest F1 by default.
         callbacks: Called by LightGBM after each iteration.
 
     Raises:
-        TrainerError: LightGBM refuses the parameters or the data.
+        TrainerError: LightGBM refuses the parameters or the data, or the policy cannot be met.
     """
     from lightgbm.basic import LightGBMError
     from sklearn.base import clone
@@ -141,7 +144,7 @@ def fit(
     classify.evals_result_.clear()
     pipeline = Pipeline([("encode", encode), ("classify", classify)])
     probability = pipeline.predict_proba(validation.features)[:, 1]
-    threshold = metrics.best_f1_threshold(validation.target, probability)
+    threshold = (policy or Policy()).choose(validation.target, probability)
     # Every part is fitted: this fit only takes note of the classes.
     model = FixedThresholdClassifier(
         FrozenEstimator(pipeline), threshold=threshold, pos_label=1, response_method="predict_proba"

@@ -22,14 +22,33 @@ def best_f1_threshold(target: NDArray[np.int64], probability: NDArray[np.float64
         target: (rows,) classes, 0 and 1, of both kinds.
         probability: (rows,) scores of the positive class.
     """
+    scores, called_positive, true_positives = _counts(target, probability)
+    f1 = 2.0 * true_positives / (called_positive + true_positives[-1])
+    return float(scores[np.argmax(f1)])
+
+
+def by_threshold(
+    target: NDArray[np.int64], probability: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return all distinct thresholds, falling, with the precision and the recall of each.
+
+    Args:
+        target: (rows,) classes, 0 and 1, of both kinds.
+        probability: (rows,) scores of the positive class.
+    """
+    scores, called_positive, true_positives = _counts(target, probability)
+    return scores, true_positives / called_positive, true_positives / true_positives[-1]
+
+
+def _counts(
+    target: NDArray[np.int64], probability: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct scores, falling, and how many rows at or above each there are, and how many are positive."""
     order = np.argsort(-probability, kind="stable")
     scores = probability[order]
-    true_positives = np.cumsum(target[order])
-    called_positive = np.arange(1, len(scores) + 1)
-    f1 = 2.0 * true_positives / (called_positive + true_positives[-1])
     # A threshold cannot part rows of the same score: only the last row of each score is a candidate.
     last = np.append(scores[1:] != scores[:-1], True)
-    return float(scores[last][np.argmax(f1[last])])
+    return scores[last], np.flatnonzero(last) + 1, np.cumsum(target[order])[last]
 
 
 def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], threshold: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ from trainer import fit, identity, model, plots
 from trainer.data import Dataset, Table, stratified_split
 from trainer.errors import PrunedError, TrainerError
 from trainer.params import Variant
+from trainer.thresholds import Policy
 from trainer.tracking import ActiveRun, Target, failure, figures, history
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Plan:
     target: Target
     seed: int = 42
     validation_size: float = 0.2
+    policy: Policy = field(default_factory=Policy)
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
 
@@ -99,6 +101,7 @@ def train(
                     dataset,
                     seed=plan.seed,
                     validation_size=plan.validation_size,
+                    policy=plan.policy,
                     callbacks=list(callbacks),
                 )
             except PrunedError as pruned:
@@ -146,7 +149,7 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         "rows_fit": len(fitting),
         "rows_validation": len(validation),
         "rows_test": dataset.test.rows,
-        "threshold_rule": "highest F1 on the validation rows",
+        "threshold_rule": str(plan.policy),
     }
 
 

@@ -154,6 +154,7 @@ def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) ->
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,
+        "threshold_rule": str(plan.policy),
     }
 
 
