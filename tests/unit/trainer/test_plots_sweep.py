@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics
-from trainer import params, plots
+from trainer import metrics, params, plots
 from trainer.plots.sweep_parameters import MOST_AXES
 
 HEADING = plots.Heading("Sweep", "some data")
 
 
 def curves(count: int, name: str = "variant") -> list[plots.Curve]:
-    return [plots.Curve(f"{name} {n}", n / 100, tuple([n / 100] * 201)) for n in range(count)]
+    return [plots.Curve(f"{name} {n}", n / 100, tuple([n / 100] * 101)) for n in range(count)]
 
 
 def complete(*overrides: Mapping[str, params.Value]) -> list[dict[str, params.Value]]:
@@ -32,9 +32,11 @@ def test_sampled_curve_is_the_precision_where_a_recall_is_first_reached() -> Non
     target = (rng.random(300) < 0.3).astype(np.int64)
     probability = np.round(target * 0.3 + rng.random(300), 2)
     precision, recall, _ = sklearn.metrics.precision_recall_curve(target, probability)
-    found = plots.sampled(target, probability)
-    assert len(found) == 201
-    for level, value in zip(np.linspace(0, 1, 201), found, strict=True):
+    found = metrics.sampled_curve(target, probability)
+    assert len(found) == 101
+    # scikit-learn's last point is made up.
+    precision, recall = precision[:-1], recall[:-1]
+    for level, value in zip(np.linspace(0, 1, 101), found, strict=True):
         reached = recall[recall >= level - 1e-12].min()
         # Of points with the same recall the one with the highest threshold.
         assert value == pytest.approx(precision[np.flatnonzero(recall == reached)[-1]], abs=5e-5)
@@ -43,7 +45,7 @@ def test_sampled_curve_is_the_precision_where_a_recall_is_first_reached() -> Non
 @pytest.mark.parametrize(("count", "named"), [(1, 1), (3, 3), (32, 6)])
 def test_all_curves_are_drawn_and_the_best_named(tmp_path: Path, count: int, named: int) -> None:
     figure: Any = plots.sweep_curves(curves(count), HEADING)
-    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 201]
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 101]
     assert len(drawn) == count
     # The best is drawn last, on top.
     assert drawn[-1].get_ydata()[0] == (count - 1) / 100

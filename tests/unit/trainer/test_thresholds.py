@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mlflow import MlflowClient
 from sklearn.metrics import precision_score, recall_score
 from trainer import data, fit, params, thresholds
@@ -69,7 +71,7 @@ def test_threshold_is_kept_on_validation_rows_and_used_by_the_model(dataset: dat
 def test_command_line_logs_rule_and_threshold(trainer: Callable[..., Any], workdir: Path) -> None:
     answer = trainer("--n-estimators", 3, "--threshold", "0.3")
     assert answer.code == 0
-    client = MlflowClient("sqlite:///mlflow.db")
+    client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
     (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert run.data.params["threshold_rule"] == "0.3"
     assert run.data.metrics["threshold"] == 0.3
@@ -79,3 +81,51 @@ def test_command_line_refuses_a_wrong_rule_before_it_does_anything(trainer: Call
     answer = trainer("--threshold", "precision=0.8")
     assert answer.code == 2
     assert "'precision=0.8' is not allowed" in answer.error
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=12),
+        st.floats(allow_nan=True, allow_infinity=True).map(str),
+        st.tuples(st.sampled_from(["precision>=", "recall >= ", "f1>=", ">="]), st.floats(0, 1.2)).map(
+            lambda parts: f"{parts[0]}{parts[1]}"
+        ),
+    )
+)
+def test_any_text_is_a_rule_or_one_line(text: str) -> None:
+    try:
+        policy = thresholds.parse(text)
+    except InputError as error:
+        message = str(error)
+    else:
+        assert 0 <= policy.value <= 1
+        # What a run logs as its rule is that rule.
+        assert thresholds.parse(str(policy)) == policy
+        return
+    assert "\n" not in message
+    assert message.startswith("--threshold: ")
+
+
+rows = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_size=40).filter(
+    lambda some: len({target for target, _ in some}) == 2
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, st.sampled_from(["max-f1", "precision>=0.4", "precision>=0.9", "recall>=0.5", "recall>=1", "0.35"]))
+def test_any_scores_give_a_threshold_that_keeps_the_rule_or_one_line(rows: list[tuple[bool, int]], text: str) -> None:
+    target = np.array([int(positive) for positive, _ in rows])
+    probability = np.array([score / 20 for _, score in rows])
+    policy = thresholds.parse(text)
+    reached = max(precision_score(target, probability >= score) for score in probability)
+    if policy.kind == "precision" and reached < policy.value:
+        with pytest.raises(TrainerError, match=r"^--threshold precision>=.*the highest precision there is .*"):
+            policy.choose(target, probability)
+        return
+    threshold = policy.choose(target, probability)
+    called = probability >= threshold
+    if policy.kind == "precision":
+        assert precision_score(target, called) >= policy.value
+    if policy.kind == "recall":
+        assert recall_score(target, called) >= policy.value

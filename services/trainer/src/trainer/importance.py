@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_ROWS, FEWEST_ROWS = 200, 16
-#: Leaves times rows that contributions are computed for, about 0.1 s: their time grows with both.
-EFFORT = 600_000
+#: Leaves times rows that contributions are computed for, about 0.06 s: their time grows with both.
+EFFORT = 400_000
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: How many levels of recall a sampled curve has.
+LEVELS = 101
 #: What ``evaluate`` returns, in the order in which it is shown.
 NAMES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
 
@@ -92,3 +94,18 @@ def judge(
         "roc_auc": float(roc_auc_score(target, probability)),
         "log_loss": float(log_loss(target, probability)),
     }
+
+
+def sampled_curve(target: NDArray[np.int64], probability: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the PR curve as its precision at ``LEVELS`` levels of recall from 0 to 1.
+
+    Each is the precision of the first point that reaches the level. So few numbers can travel between processes and be
+    kept with a run, however many rows there are.
+
+    Args:
+        target: (rows,) classes, 0 and 1, of both kinds.
+        probability: (rows,) scores of the positive class.
+    """
+    _, precision, recall = by_threshold(target, probability)
+    places = np.searchsorted(recall, np.linspace(0, 1, LEVELS) - 1e-12)
+    return tuple(np.round(precision[places], 4).tolist())

@@ -4,6 +4,10 @@ What libraries look up at their first use and then remember is looked up here as
 do it anew, in its fresh process.
 """
 
+import gc
+import tempfile
+from pathlib import Path
+
 import lightgbm
 import matplotlib.backends.backend_agg
 import matplotlib.figure
@@ -26,11 +30,17 @@ from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatch
 
 import trainer.fit
 import trainer.model
+import trainer.plots
 import trainer.run
 
 __all__ = ["PIL", "lightgbm", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "sklearn", "skops", "trainer"]
 
 # Which package brings which module: 0.7 s, from the file lists of all installed packages.
 warn_dependency_requirement_mismatches(trainer.model.requirements())
-# The picture formats that matplotlib's PNG writer looks through.
+# The picture formats that Pillow looks through, the fonts and what else the first drawing loads.
 PIL.Image.preinit()
+with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+    trainer.plots.rehearse(Path(folder))
+# The garbage collector need not look through all this again in each process, which would also copy the shared memory.
+gc.collect()
+gc.freeze()

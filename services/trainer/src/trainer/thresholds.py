@@ -30,7 +30,8 @@ class Policy:
         """Return the rule as it is written on the command line."""
         if self.kind == "max-f1":
             return self.kind
-        return f"{self.value:g}" if self.kind == "fixed" else f"{self.kind}>={self.value:g}"
+        number = repr(self.value).removesuffix(".0")
+        return number if self.kind == "fixed" else f"{self.kind}>={number}"
 
     def choose(self, target: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
         """Return the threshold for these rows; at or above it a row is called positive.

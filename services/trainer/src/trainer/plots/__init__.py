@@ -11,9 +11,9 @@ from trainer.plots.precision_recall import pr_curve
 from trainer.plots.reliability import calibration
 from trainer.plots.roc import roc_curve
 from trainer.plots.style import Heading, save
-from trainer.plots.sweep_curves import Curve, sampled, sweep_curves
+from trainer.plots.sweep_curves import Curve, sweep_curves
 from trainer.plots.sweep_parameters import sweep_parameters
-from trainer.plots.whole_run import write_run
+from trainer.plots.whole_run import rehearse, write_run
 
 __all__ = [
     "Curve",
@@ -23,8 +23,8 @@ __all__ = [
     "feature_importance",
     "learning_curve",
     "pr_curve",
+    "rehearse",
     "roc_curve",
-    "sampled",
     "save",
     "sweep_curves",
     "sweep_parameters",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from trainer.importance import Importance
 
-SHOWN = 15
+SHOWN = 12
 
 
 def feature_importance(importance: Importance, heading: style.Heading) -> Figure:
@@ -30,7 +30,7 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
     figure = style.canvas(heading, merit, "features, by contribution" if total > 1 else "feature")
     names = [style.shortened(importance.names[index], 28) for index in order]
     # Letters are about 0.62 of their size wide; names get what they need, and the bars the rest.
-    size = 12.0 if len(order) <= 10 else 11.0
+    size = 12.0
     left = min(0.05 + max(map(len, names)) * size * 0.62 / 72 / style.WIDTH, 0.4)
     middle = left + (style.RIGHT - left) * 0.53
     panels = (
@@ -49,7 +49,10 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
         axes.set_xlim(0, reach * 1.1)
         axes.set_ylim(max(len(order), 4) - 0.4, -0.6)
         axes.set_xticks([])
-        axes.set_yticks(heights, names if start == left else [""] * len(names), parse_math=False)
+        if start == left:
+            axes.set_yticks(heights, names, parse_math=False)
+        else:
+            axes.set_yticks([])
         axes.tick_params(axis="y", labelsize=size)
         axes.spines["bottom"].set_visible(False)
         axes.set_xlabel(label, labelpad=8, loc="left", fontsize=12)

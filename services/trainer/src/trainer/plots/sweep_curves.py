@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.metrics import LEVELS
 from trainer.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-#: A curve travels between processes as its precision at these levels of recall.
-LEVELS = 201
 #: More curves in colour than this cannot be told apart; the others are drawn in grey.
 COLOURED = 6
 _COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PINK, style.SKY, style.AMBER)
@@ -30,16 +28,6 @@ class Curve:
     name: str
     score: float
     precision: Sequence[float]
-
-
-def sampled(target: NDArray[np.int64], probability: NDArray[np.float64]) -> tuple[float, ...]:
-    """Return the precision at ``LEVELS`` levels of recall from 0 to 1, each at the first point that reaches it."""
-    from sklearn.metrics import precision_recall_curve
-
-    precision, recall, _ = precision_recall_curve(target, probability)
-    # From recall 0 upwards; the first point is made up (precision 1 at recall 0) and stands for level 0 alone.
-    places = np.searchsorted(recall[::-1], np.linspace(0, 1, LEVELS) - 1e-12)
-    return tuple(np.round(precision[::-1][places], 4).tolist())
 
 
 def sweep_curves(curves: Sequence[Curve], heading: style.Heading) -> Figure:
