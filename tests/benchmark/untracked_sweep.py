@@ -7,20 +7,12 @@ from trainer import data, engine, params
 
 
 def train(variant: params.Variant, dataset: data.Dataset) -> float:
-    """Fits one variant and draws its curve; returns its average precision."""
+    """Fits one variant and draws its pictures; returns its average precision."""
     from trainer import fit, plots
 
     fitted = fit.fit(variant.params, dataset, seed=42, validation_size=0.2)
     with tempfile.TemporaryDirectory() as folder:
-        plots.pr_curve(
-            Path(folder) / "pr_curve.png",
-            dataset.test.target,
-            fitted.probability,
-            fitted.threshold,
-            fitted.test,
-            variant.name,
-            dataset.name,
-        )
+        plots.write_run(Path(folder), variant.name, dataset, fitted)
     return fitted.test["average_precision"]
 
 

@@ -24,6 +24,10 @@ from .stack import ROOT, Stack
 
 FIGURES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
 HISTORY = "validation_log_loss"
+PICTURES = {
+    f"plots/{name}.png"
+    for name in ("calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve")
+}
 REAL_DATA = ROOT.parent / "shared" / "data" / "online_shoppers_intention.csv"
 
 
@@ -134,7 +138,7 @@ def test_objects_are_in_the_bucket_under_the_runs_path(
     stack: Stack, client: MlflowClient, baseline: dict[str, Any]
 ) -> None:
     run = client.get_run(baseline["run_id"])
-    assert "plots/pr_curve.png" in keys_under(stack, run.info.artifact_uri)
+    assert keys_under(stack, run.info.artifact_uri) == {*PICTURES, "lightgbm_parameters.json"}
     location = model_location(client, baseline["run_id"])
     assert f"/{run.info.experiment_id}/models/" in location
     expected = {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json"}
@@ -242,6 +246,8 @@ def test_sweep_is_a_parent_run_with_a_nested_run_for_each_variant(
     assert pairs == {(200, 0.05), (500, 0.025), (1000, 0.01)}
     assert {(one["num_leaves"], one["max_depth"], one["min_child_samples"]) for one in params} == {("60", "12", "10")}
     assert sweep["best_run_id"] in children
+    files = {"variants.csv", "plots/pr_curves.png", "plots/parameters.png"}
+    assert keys_under(stack, client.get_run(sweep["run_id"]).info.artifact_uri) == files
 
 
 def test_sweep_stores_picture_model_and_history_of_each_variant(
@@ -249,7 +255,7 @@ def test_sweep_stores_picture_model_and_history_of_each_variant(
 ) -> None:
     for variant in sweep["variants"]:
         run = client.get_run(variant["run_id"])
-        assert "plots/pr_curve.png" in keys_under(stack, run.info.artifact_uri)
+        assert keys_under(stack, run.info.artifact_uri) >= PICTURES
         assert "MLmodel" in keys_under(stack, model_location(client, variant["run_id"]))
         history = client.get_metric_history(variant["run_id"], HISTORY)
         assert len(history) == int(run.data.params["n_estimators"])

@@ -204,7 +204,7 @@ def test_debug_shows_the_traceback(trainer: Trainer, workdir: Path) -> None:
 
 
 def test_unexpected_error_is_one_line_too(trainer: Trainer, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.plots.pr_curve", lambda *_args: 1 / 0)
+    monkeypatch.setattr("trainer.plots.write_run", lambda *_args: 1 / 0)
     answer = trainer(*SMALL)
     assert answer.code == 1
     assert answer.error == "unexpected ZeroDivisionError: division by zero (--debug shows where)"

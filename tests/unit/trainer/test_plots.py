@@ -1,62 +1,244 @@
-"""The pictures."""
+"""The pictures of a run: they are files of the right size, and what is drawn in them is what was measured."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import sklearn.metrics
 from PIL import Image
-from trainer import metrics, plots
+from trainer import data, fit, importance, metrics, params, plots
+from trainer.plots import confusion, reliability, style
+
+HEADING = plots.Heading("baseline", "some data, 400 test rows")
+POINT_PICTURES = (plots.pr_curve, plots.roc_curve, plots.confusion_matrix)
 
 
-def draw(path: Path, target: np.ndarray, probability: np.ndarray, title: str = "baseline") -> Image.Image:
+def scores(rows: int = 400, seed: int = 0, skill: float = 0.4) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    target = (rng.random(rows) < 0.2).astype(np.int64)
+    return target, np.clip(target * skill + rng.random(rows) * (1 - skill), 0, 1)
+
+
+def point(target: Any, probability: Any, heading: plots.Heading = HEADING) -> tuple[Any, ...]:
     threshold = metrics.best_f1_threshold(target, probability)
-    figures = metrics.evaluate(target, probability, threshold)
-    plots.pr_curve(path, target, probability, threshold, figures, title, "some data, 400 test rows")
-    picture = Image.open(path)
-    picture.load()
-    return picture.convert("RGB")
+    return target, probability, threshold, metrics.evaluate(target, probability, threshold), heading
 
 
-def share_of(picture: Image.Image, colour: str) -> float:
-    wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
-    return float(np.mean(np.abs(np.asarray(picture).astype(int) - wanted).max(axis=2) < 12))
+def texts(figure: Any) -> str:
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+        found += [label.get_text() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    return "\n".join(found)
 
 
-def test_pr_curve_is_a_picture_of_the_right_size(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    target = (rng.random(400) < 0.2).astype(np.int64)
-    picture = draw(tmp_path / "plots" / "pr_curve.png", target, np.clip(target * 0.4 + rng.random(400) * 0.6, 0, 1))
-    assert picture.size == (1200, 900)
-    assert share_of(picture, plots.BLUE) > 0.002
-    assert share_of(picture, plots.ORANGE) > 0.0005
-    assert share_of(picture, plots.GREY) > 0.0005
+def pixels(path: Path) -> Any:
+    with Image.open(path) as picture:
+        assert (picture.format, picture.size) == ("PNG", (960, 720))
+        return np.asarray(picture.convert("RGB"))
 
 
-def test_better_curve_covers_more_of_the_picture(tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    target = (rng.random(400) < 0.2).astype(np.int64)
-    # The area under the curve is filled with a tint of blue; probe a point at 80 % recall and 80 % precision.
-    good = draw(tmp_path / "good.png", target, target * 0.9 + rng.random(400) * 0.05)
-    poor = draw(tmp_path / "poor.png", target, rng.random(400))
-    assert good.getpixel((800, 330)) != (255, 255, 255)
-    assert poor.getpixel((800, 330)) == (255, 255, 255)
+def made(count: int = 3, names: list[str] | None = None) -> importance.Importance:
+    values = np.arange(count, 0, -1, dtype=np.float64)
+    return importance.Importance(names or [f"f{n}" for n in range(count)], values[::-1].copy(), values, 20)
 
 
-@pytest.mark.parametrize("title", ["a" * 300, "$x$ and $y", "", "größer ≥ 5"])
-def test_any_title_can_be_drawn(tmp_path: Path, title: str) -> None:
-    target = np.array([0, 1, 0, 1])
-    draw(tmp_path / "x.png", target, np.array([0.1, 0.9, 0.2, 0.3]), title)
+# What is drawn --------------------------------------------------------------------------------------------------------
 
 
-def test_same_curve_gives_the_same_file(tmp_path: Path) -> None:
-    target, probability = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.5, 0.3])
-    draw(tmp_path / "a.png", target, probability)
-    draw(tmp_path / "b.png", target, probability)
+def test_pr_curve_runs_through_all_points_of_the_curve() -> None:
+    args = point(*scores())
+    precision, recall, _ = sklearn.metrics.precision_recall_curve(*args[:2])
+    line: Any = plots.pr_curve(*args).axes[0].lines[0]
+    drawn = set(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    # But those that share a pixel with their neighbour.
+    assert drawn <= set(zip(recall, precision, strict=True))
+    for x, y in zip(recall, precision, strict=True):
+        assert min(abs(x - other_x) + abs(y - other_y) for other_x, other_y in drawn) < 0.01
+
+
+def test_threshold_is_marked_where_its_figures_are() -> None:
+    on_pr: Any
+    on_roc: Any
+    target, probability, threshold, figures, _ = args = point(*scores())
+    on_pr, on_roc = (
+        next(line for line in draw(*args).axes[0].lines if line.get_marker() == "o")
+        for draw in (plots.pr_curve, plots.roc_curve)
+    )
+    assert (on_pr.get_xdata()[0], on_pr.get_ydata()[0]) == (figures["recall"], figures["precision"])
+    false_alarms = np.mean(probability[target == 0] >= threshold)
+    assert (on_roc.get_xdata()[0], on_roc.get_ydata()[0]) == (false_alarms, figures["recall"])
+
+
+def test_roc_curve_encloses_the_area_it_names() -> None:
+    args = point(*scores())
+    figure = plots.roc_curve(*args)
+    line: Any = figure.axes[0].lines[0]
+    assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(args[3]["roc_auc"])
+    assert f"{args[3]['roc_auc']:.1%}" in texts(figure)
+
+
+def test_confusion_matrix_counts_every_row_once() -> None:
+    target, probability, threshold, *_ = args = point(*scores())
+    cells = confusion.counts(target, probability, threshold)
+    np.testing.assert_array_equal(cells, sklearn.metrics.confusion_matrix(target, probability >= threshold))
+    shown = texts(plots.confusion_matrix(*args))
+    for actual in (0, 1):
+        for called in (0, 1):
+            assert f"\n{cells[actual, called]:,}\n" in shown
+            assert f"{cells[actual, called] / 400:.1%} of all rows" in shown
+
+
+def test_calibration_shows_shares_and_counts_of_each_range() -> None:
+    target, probability = scores()
+    found = reliability.reliability(target, probability)
+    assert found.counts.sum() == 400
+    for n, (score, share) in enumerate(zip(found.score, found.share, strict=True)):
+        low = np.flatnonzero(found.counts)[n] / reliability.BINS
+        rows = (probability >= low) & (probability < low + 0.1)
+        assert score == pytest.approx(probability[rows].mean())
+        assert share == pytest.approx(target[rows].mean())
+    assert np.all((found.low <= found.share + 1e-12) & (found.share <= found.high + 1e-12))
+    figure: Any = plots.calibration(target, probability, HEADING)
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), found.share)
+    assert [bar.get_height() for bar in figure.axes[1].patches] == list(found.counts)
+
+
+def test_scores_that_are_shares_have_a_small_gap() -> None:
+    rng = np.random.default_rng(3)
+    probability = rng.random(20_000)
+    target = (rng.random(20_000) < probability).astype(np.int64)
+    assert reliability.reliability(target, probability).gap < 0.02
+    assert reliability.reliability(target, probability**3).gap > 0.2
+
+
+def test_importance_shows_the_features_that_move_the_scores_most() -> None:
+    figure: Any = plots.feature_importance(made(300), HEADING)
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == [f"f{n}" for n in range(12)]
+    assert [bar.get_width() for bar in left.patches] == list(range(300, 288, -1))
+    assert right.patches[0].get_width() == pytest.approx(1 / (300 * 301 / 2))
+    assert "12 of 300" in texts(figure)
+
+
+def test_long_feature_names_keep_both_ends_and_leave_room_for_the_bars() -> None:
+    figure = plots.feature_importance(made(2, ["a" * 100 + "_1", "a" * 100 + "_2"]), HEADING)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[0] != labels[1]
+    assert max(map(len, labels)) <= 28
+    assert figure.axes[0].get_position().width > 0.2
+
+
+def test_learning_curve_marks_the_lowest_validation_loss() -> None:
+    losses = [0.7, 0.5, 0.4, 0.45, 0.5]
+    figure: Any = plots.learning_curve(losses, 5, HEADING)
+    curve, _, mark = figure.axes[0].lines
+    assert list(curve.get_ydata()) == losses
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (3, 0.4)
+    assert "After all 5: 0.5000" in texts(figure)
+    assert "Stopped early: 3 of 5 kept" in texts(plots.learning_curve(losses, 3, HEADING))
+
+
+# Importance -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fitted(dataset: data.Dataset) -> fit.Fitted:
+    return fit.fit(params.complete({"n_estimators": 12, "num_leaves": 8}), dataset, seed=5, validation_size=0.25)
+
+
+def test_contributions_are_lightgbms_own(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+    pipeline = fitted.model.estimator_.estimator
+    found = importance.measure(pipeline, dataset.test.features, fitted.probability)
+    assert found.rows == dataset.test.rows == 180
+    encoded = pipeline[0].transform(dataset.test.features)
+    values = pipeline[-1].predict_proba(encoded, pred_contrib=True)[:, :-1]
+    np.testing.assert_allclose(found.contribution, np.abs(values).mean(axis=0))
+    assert found.names == list(encoded.columns)
+    assert set(found.names) == set(dataset.kinds)
+    np.testing.assert_array_equal(found.gain, pipeline[-1].booster_.feature_importance("gain"))
+
+
+def test_large_models_are_measured_on_fewer_rows(
+    dataset: data.Dataset, fitted: fit.Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importance, "EFFORT", 12 * 8 * 30)
+    found = importance.measure(fitted.model.estimator_.estimator, dataset.test.features, fitted.probability)
+    assert found.rows == 30
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def test_run_has_six_pictures_none_of_them_blank(dataset: data.Dataset, fitted: fit.Fitted, tmp_path: Path) -> None:
+    plots.write_run(tmp_path / "plots", "baseline", dataset, fitted)
+    files = sorted((tmp_path / "plots").iterdir())
+    assert [file.stem for file in files] == [
+        "calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve",
+    ]  # fmt: skip
+    for file in files:
+        assert len(np.unique(pixels(file).reshape(-1, 3), axis=0)) > 50
+
+
+def test_same_figure_gives_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        plots.save(plots.pr_curve(*point(*scores())), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_pyplot_stays_unloaded() -> None:
-    assert "matplotlib.pyplot" not in sys.modules
+# Edges ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("title", ["a" * 300, "$x$ and $y", "", "größer ≥ 5"])
+@pytest.mark.parametrize(
+    "rows",
+    [([0, 1], [0.1, 0.9]), ([0, 1, 0, 1], [0.5] * 4), ([0, 0, 1], [0.0, 1.0, 1.0]), ([0, 1, 1], [1.0, 0.0, 0.0])],
+    ids=["two rows", "constant", "extremes", "all wrong"],
+)
+def test_any_scores_and_titles_can_be_drawn(tmp_path: Path, title: str, rows: tuple[list[int], list[float]]) -> None:
+    target, probability = np.array(rows[0]), np.array(rows[1])
+    heading = plots.Heading(title, title)
+    for draw in POINT_PICTURES:
+        plots.save(draw(*point(target, probability, heading)), tmp_path / "x.png")
+    plots.save(plots.calibration(target, probability, heading), tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("losses", [[0.5], [0.5, 0.5], [0.0, 0.0]])
+def test_any_losses_can_be_drawn(tmp_path: Path, losses: list[float]) -> None:
+    plots.save(plots.learning_curve(losses, len(losses), HEADING), tmp_path / "x.png")
+
+
+def test_single_feature_without_any_worth_can_be_drawn(tmp_path: Path) -> None:
+    nothing = importance.Importance(["$only$"], np.zeros(1), np.zeros(1), 2)
+    plots.save(plots.feature_importance(nothing, HEADING), tmp_path / "x.png")
+
+
+def test_tiny_data_with_a_single_feature_gives_all_pictures(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": np.arange(12.0), "y": [0, 1] * 6})
+    table.to_csv(tmp_path / "tiny.csv", index=False)
+    dataset = data.load(tmp_path / "tiny.csv", target="y")
+    fitted = fit.fit(params.complete({"n_estimators": 2}), dataset, seed=1, validation_size=0.2)
+    plots.write_run(tmp_path / "plots", "tiny", dataset, fitted)
+    assert len(list((tmp_path / "plots").iterdir())) == 6
+
+
+def test_million_points_are_thinned_to_what_can_be_seen() -> None:
+    x = np.linspace(0, 1, 1_000_000)
+    thin_x, thin_y = style.thinned(x, x**2)
+    assert len(thin_x) < 4_000
+    assert (thin_x[0], thin_x[-1]) == (0, 1)
+    np.testing.assert_array_equal(thin_y, thin_x**2)
+
+
+def test_pyplot_and_shap_stay_unloaded() -> None:
+    code = (
+        "import sys, trainer.preload, trainer.plots;"
+        "assert not {'matplotlib.pyplot', 'shap'} & set(sys.modules), 'loaded'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

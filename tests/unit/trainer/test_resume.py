@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from trainer import data, identity, params, provenance, resume, run, sweep
+from trainer import data, identity, params, provenance, resume, run, sweep, thresholds
 from trainer.run import Plan
 
 from .conftest import warm_engine
@@ -27,7 +27,9 @@ def test_identity_is_the_same_for_other_names_and_places(dataset: data.Dataset, 
     assert identity.of(named, other, elsewhere) == one
 
 
-@pytest.mark.parametrize("change", ["params", "seed", "validation_size", "digest", "test_digest", "target"])
+@pytest.mark.parametrize(
+    "change", ["params", "seed", "validation_size", "policy", "folds", "digest", "test_digest", "target"]
+)
 def test_identity_changes_with_whatever_determines_the_result(change: str, dataset: data.Dataset, plan: Plan) -> None:
     variant = params.variant(SMALL)
     before = identity.of(variant, dataset, plan)
@@ -37,6 +39,10 @@ def test_identity_changes_with_whatever_determines_the_result(change: str, datas
         plan = replace(plan, seed=6)
     elif change == "validation_size":
         plan = replace(plan, validation_size=0.3)
+    elif change == "policy":
+        plan = replace(plan, policy=thresholds.parse("recall>=0.9"))
+    elif change == "folds":
+        plan = replace(plan, folds=5)
     else:
         dataset = {
             "digest": replace(dataset, digest="other"),
@@ -47,9 +53,9 @@ def test_identity_changes_with_whatever_determines_the_result(change: str, datas
 
 
 def test_modules_that_make_a_result_are_not_declared_harmless() -> None:
-    made_of = {"data", "fit", "metrics", "model", "params", "run", "sessions"}
+    made_of = {"data", "fit", "metrics", "model", "params", "run", "sessions", "thresholds"}
     assert not made_of & identity._HARMLESS
-    package = {path.stem for path in provenance.PACKAGE.glob("*.py")}
+    package = {path.stem for path in provenance.PACKAGE.iterdir()}
     assert package >= identity._HARMLESS, "names a module that is not there"
 
 

@@ -101,11 +101,13 @@ def test_data_sets_are_inputs_of_the_run(result: run.Result, client: Any, datase
     assert mlflow.data.get_source(found["training"]) is not None
 
 
-def test_artifacts_are_the_picture_and_the_effective_parameters(result: run.Result, client: Any) -> None:
+def test_artifacts_are_the_pictures_and_the_effective_parameters(result: run.Result, client: Any) -> None:
     run_id = str(result.run_id)
-    picture = Image.open(client.download_artifacts(run_id, "plots/pr_curve.png"))
-    picture.load()
-    assert picture.size == (1200, 900)
+    names = ("calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve")
+    for name in names:
+        picture = Image.open(client.download_artifacts(run_id, f"plots/{name}.png"))
+        picture.load()
+        assert picture.size == (960, 720)
     effective = json.loads(Path(client.download_artifacts(run_id, "lightgbm_parameters.json")).read_text())
     assert effective["num_leaves"] == "8"
 

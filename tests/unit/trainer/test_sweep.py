@@ -52,6 +52,8 @@ def test_sweep_is_a_parent_with_nested_children(dataset: data.Dataset, plan: Pla
     assert parent.data.params["num_leaves"] == "6"
     assert parent.data.params["random_state"] == str(plan.seed)
     assert "learning_rate" not in parent.data.params
+    pictures = {file.path for file in client.list_artifacts(done.run_id, "plots")}
+    assert pictures == {"plots/pr_curves.png", "plots/parameters.png"}
     with Path(client.download_artifacts(done.run_id, "variants.csv")).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["run_id"] for row in rows] == [result.run_id for result in done.results]

@@ -69,8 +69,8 @@ def test_a_run_takes_few_requests(proxy: Proxy, experiment: str, dataset: data.D
     train(proxy.url, experiment, dataset)
     assert proxy.count("POST", "/runs/create") == 1
     assert proxy.count("POST", "/runs/log-batch") == 3
-    assert sum(1 for method, _ in proxy.seen if method == "PUT") == 9
-    assert len(proxy.seen) <= 23
+    assert sum(1 for method, _ in proxy.seen if method == "PUT") == 14
+    assert len(proxy.seen) <= 28
 
 
 def test_long_history_is_logged_completely(server: str, experiment: str, dataset: data.Dataset) -> None:

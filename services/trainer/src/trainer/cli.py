@@ -182,6 +182,26 @@ def data_options(function: Function) -> Function:
                 help="Share of the training rows that chooses the threshold and gives the loss history.",
             ),
             _option(
+                "--threshold",
+                default="max-f1",
+                show_default=True,
+                group="Data",
+                env="TRAINER_THRESHOLD",
+                help="Decision threshold, chosen on the validation rows: max-f1, precision>=0.8 (the highest"
+                " recall that keeps it), recall>=0.9 (the highest precision that keeps it), or a number from 0 to 1.",
+            ),
+            _option(
+                "--cv",
+                "folds",
+                type=click.IntRange(2, 100),
+                metavar="K",
+                group="Data",
+                env="TRAINER_CV",
+                help="Cross-validate: K stratified folds of the training rows, each left out once, choose the"
+                " threshold and compare variants, in place of --validation-size; the model is then fitted to all"
+                " training rows.",
+            ),
+            _option(
                 "--seed",
                 type=click.IntRange(0, 2**31 - 1),
                 default=42,
@@ -487,14 +507,17 @@ def _lightgbm_overrides(options: dict[str, Any]) -> dict[str, Value]:
 
 def _prepare(options: dict[str, Any], *all_params: Any) -> tuple[Dataset, Target, Plan]:
     """Check everything that was given, data first, and only then turn to the server."""
-    from trainer import data, provenance, report, tracking
+    from trainer import data, fit, provenance, report, thresholds, tracking
     from trainer.run import Plan
 
     tracking.configure(options["debug"])
+    policy = thresholds.parse(options["threshold"])
     for remark in dict.fromkeys(remark for some in all_params for remark in params.notices(some)):
         report.note(remark)
     path, test_size, seed = options["data"], options["test_size"], options["seed"]
     dataset = data.load(path, target=options["target"], test_size=test_size, seed=seed)
+    folds = options["folds"] or 0
+    fit.check_folds(dataset, folds)
     for remark in dataset.notes:
         report.note(remark)
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
@@ -502,7 +525,14 @@ def _prepare(options: dict[str, Any], *all_params: Any) -> tuple[Dataset, Target
     target = tracking.connect(
         options["tracking_uri"] or None, options["experiment"], wait=options["wait"], ui_url=options["ui_url"]
     )
-    plan = Plan(target, seed=seed, validation_size=options["validation_size"], tags=provenance.tags())
+    plan = Plan(
+        target,
+        seed=seed,
+        validation_size=options["validation_size"],
+        policy=policy,
+        folds=folds,
+        tags=provenance.tags(),
+    )
     return dataset, target, plan
 
 

@@ -6,22 +6,26 @@ and loads without this package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from trainer import metrics
 from trainer.data import Dataset, Table, stratified_split
-from trainer.errors import TrainerError, one_line
+from trainer.errors import InputError, PrunedError, TrainerError, one_line
 from trainer.params import FIXED, Value
+from trainer.thresholds import Policy
 
 if TYPE_CHECKING:
     from lightgbm import LGBMClassifier
     from numpy.typing import NDArray
     from sklearn.compose import ColumnTransformer
     from sklearn.model_selection import FixedThresholdClassifier
+    from sklearn.pipeline import Pipeline
+
+Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
 
 #: Column names may hold what LightGBM refuses in a feature's name (JSON's special characters).
 _REFUSED = frozenset('[]{}":,')
@@ -34,6 +38,10 @@ class Fitted:
     ``model`` predicts classes at ``threshold`` and probabilities; ``loss`` is the validation log loss (nats) after each
     iteration; ``params`` are the estimator's resolved parameters, ``effective`` the complete list LightGBM itself used.
     ``validation`` and ``test`` are the figures of ``metrics.evaluate``, ``probability`` the (test rows,) scores.
+    ``curve`` is the PR curve on the validation rows, as ``metrics.sampled_curve`` returns it.
+
+    With cross-validation, the validation rows are all training rows, each scored by the model of the fold that it was
+    left out of; ``validation`` and ``loss`` are means over the folds, ``folds`` and ``fold_losses`` the values of each.
     """
 
     model: FixedThresholdClassifier
@@ -45,6 +53,9 @@ class Fitted:
     validation: dict[str, float]
     test: dict[str, float]
     probability: NDArray[np.float64]
+    curve: tuple[float, ...]
+    folds: list[dict[str, float]]
+    fold_losses: list[list[float]]
 
 
 def estimator(params: Mapping[str, Value], seed: int) -> LGBMClassifier:
@@ -90,74 +101,211 @@ def fit(
     *,
     seed: int,
     validation_size: float,
-    callbacks: list[Callable[..., Any]] | None = None,
+    policy: Policy | None = None,
+    folds: int = 0,
+    callbacks: Callbacks | None = None,
 ) -> Fitted:
     """Return a variant fitted to the training table and judged on the test table.
 
-    A stratified part of the training table is held out: it gives the loss after each iteration and the threshold. The
-    test table is looked at once, at the end. Same data, parameters and seed give the same result, bit for bit.
+    A stratified part of the training table is held out, or each of some folds in turn: those rows give the loss after
+    each iteration, the threshold, and the figures that variants are chosen by. The test table is looked at once, at the
+    end. Same data, parameters and seed give the same result, bit for bit.
 
     Args:
         params: The variant's complete parameters.
         dataset: The training and test tables.
         seed: Seeds the hold-out, and LightGBM unless the parameters say otherwise.
         validation_size: The share of the training rows (0 to 1) that is held out.
+        policy: Chooses the threshold on the rows that are held out; the highest F1 by default.
+        folds: How many stratified folds to cross-validate with, instead of the one hold-out; the model is then fitted
+            to all training rows. 0 for the hold-out.
         callbacks: Called by LightGBM after each iteration.
 
     Raises:
-        TrainerError: LightGBM refuses the parameters or the data.
+        TrainerError: LightGBM refuses the parameters or the data, or the policy cannot be met.
     """
-    from lightgbm.basic import LightGBMError
     from sklearn.base import clone
     from sklearn.frozen import FrozenEstimator
     from sklearn.model_selection import FixedThresholdClassifier
+
+    if folds:
+        learnt = _cross_validated(params, dataset, seed, folds, callbacks or [])
+    else:
+        learnt = _held_out(params, dataset, seed, validation_size, callbacks or [])
+    threshold = (policy or Policy()).choose(learnt.target, learnt.probability)
+    judged = [metrics.evaluate(learnt.target[rows], learnt.probability[rows], threshold) for rows in learnt.parts]
+    # Every part is fitted: this fit only takes note of the classes.
+    model = FixedThresholdClassifier(
+        FrozenEstimator(learnt.pipeline), threshold=threshold, pos_label=1, response_method="predict_proba"
+    ).fit(dataset.train.features, dataset.train.target)
+    # scikit-learn keeps what it was given beside what it fitted: as an unfitted recipe, the former does not store the
+    # trees a second time.
+    model.estimator = clone(learnt.pipeline)
+    classify = learnt.pipeline[-1]
+    test_probability = model.predict_proba(dataset.test.features)[:, 1]
+    return Fitted(
+        model=model,
+        threshold=threshold,
+        loss=mean_loss(learnt.losses),
+        iterations=_rounds(classify),
+        params=classify.get_params(),
+        effective=effective_parameters(classify),
+        validation={name: float(np.mean([one[name] for one in judged])) for name in metrics.NAMES},
+        test=metrics.evaluate(dataset.test.target, test_probability, threshold),
+        probability=test_probability,
+        curve=metrics.sampled_curve(learnt.target, learnt.probability),
+        folds=judged if folds else [],
+        fold_losses=learnt.losses if folds else [],
+    )
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """A fitted pipeline, and what is known of it, or of its like, on rows that were not fitted to.
+
+    ``target`` and ``probability`` are (rows,), in ``parts`` that one model each scored; ``losses`` are the validation
+    log losses (nats) after each iteration, of each of these models.
+    """
+
+    pipeline: Pipeline
+    target: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    parts: list[NDArray[np.int64]]
+    losses: list[list[float]]
+
+
+def _held_out(
+    params: Mapping[str, Value], dataset: Dataset, seed: int, validation_size: float, callbacks: Callbacks
+) -> _Learnt:
+    fitting, validation = split(dataset, seed=seed, validation_size=validation_size)
+    pipeline, loss = _pipeline(params, dataset, fitting, validation, seed, callbacks)
+    probability = pipeline.predict_proba(validation.features)[:, 1]
+    return _Learnt(pipeline, validation.target, probability, [np.arange(validation.rows)], [loss])
+
+
+def _cross_validated(
+    params: Mapping[str, Value], dataset: Dataset, seed: int, folds: int, callbacks: Callbacks
+) -> _Learnt:
+    """Score each row by a model that was fitted to the other folds, then fit one to all rows.
+
+    Where the variant stops early, the last model makes as many iterations as the folds' models had at their best, on
+    average: there is no row left that could tell it when to stop.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    table = dataset.train
+    probability = np.empty(table.rows)
+    parts: list[NDArray[np.int64]] = []
+    losses: list[list[float]] = []
+    rounds: list[int] = []
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(table.rows), table.target)
+    for fold, (stay, out) in enumerate(splits):
+        validation = table.take(out)
+        shifted = [_InFold(callback, fold, folds) for callback in callbacks]
+        try:
+            pipeline, loss = _pipeline(params, dataset, table.take(stay), validation, seed, shifted)
+        except PrunedError as pruned:
+            if losses:
+                pruned.loss = mean_loss(losses)
+            raise
+        probability[out] = pipeline.predict_proba(validation.features)[:, 1]
+        parts.append(out)
+        losses.append(loss)
+        rounds.append(_rounds(pipeline[-1]))
+    if params["early_stopping_round"]:
+        params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
+    pipeline, _ = _pipeline(params, dataset, table, None, seed, [])
+    return _Learnt(pipeline, table.target, probability, parts, losses)
+
+
+@dataclass(frozen=True, eq=False)
+class _InFold:
+    """A callback to which the folds look like one long fit."""
+
+    callback: Callable[[Any], None]
+    fold: int
+    folds: int
+
+    @property
+    def order(self) -> int:
+        return int(getattr(self.callback, "order", 0))
+
+    @property
+    def before_iteration(self) -> bool:
+        return bool(getattr(self.callback, "before_iteration", False))
+
+    def __call__(self, state: Any) -> None:
+        span = state.end_iteration
+        self.callback(replace(state, iteration=self.fold * span + state.iteration, end_iteration=self.folds * span))
+
+
+def _pipeline(
+    params: Mapping[str, Value],
+    dataset: Dataset,
+    fitting: Table,
+    validation: Table | None,
+    seed: int,
+    callbacks: Callbacks,
+) -> tuple[Pipeline, list[float]]:
+    """Return the encoder and the classifier, fitted, and the validation loss (nats) after each iteration."""
+    from lightgbm.basic import LightGBMError
     from sklearn.pipeline import Pipeline
 
-    fitting, validation = split(dataset, seed=seed, validation_size=validation_size)
     encode = encoder(dataset)
     encoded = encode.fit_transform(fitting.features)
     categories = len(dataset.columns("text")) + len(dataset.columns("boolean"))
     names = _feature_names(list(encoded.columns))
     classify = estimator(params, seed)
+    watched: dict[str, Any] = {}
+    if validation is not None:
+        watched = {
+            "eval_X": encode.transform(validation.features),
+            "eval_y": validation.target,
+            "eval_names": ["validation"],
+            "eval_metric": "binary_logloss",
+        }
     try:
         classify.fit(
             encoded,
             fitting.target,
-            eval_X=encode.transform(validation.features),
-            eval_y=validation.target,
-            eval_names=["validation"],
-            eval_metric="binary_logloss",
             feature_name=names,
             categorical_feature=names[:categories],
-            callbacks=callbacks,
+            callbacks=list(callbacks),
+            **watched,
         )
     except LightGBMError as error:
         raise TrainerError(f"LightGBM refuses: {one_line(error)}") from error
-    loss = [float(value) for value in classify.evals_result_["validation"]["binary_logloss"]]
-    # The stored model would hold each of its values as a file.
-    classify.evals_result_.clear()
-    pipeline = Pipeline([("encode", encode), ("classify", classify)])
-    probability = pipeline.predict_proba(validation.features)[:, 1]
-    threshold = metrics.best_f1_threshold(validation.target, probability)
-    # Every part is fitted: this fit only takes note of the classes.
-    model = FixedThresholdClassifier(
-        FrozenEstimator(pipeline), threshold=threshold, pos_label=1, response_method="predict_proba"
-    ).fit(fitting.features, fitting.target)
-    # scikit-learn keeps what it was given beside what it fitted: as an unfitted recipe, the former does not store the
-    # trees a second time.
-    model.estimator = clone(pipeline)
-    test_probability = model.predict_proba(dataset.test.features)[:, 1]
-    return Fitted(
-        model=model,
-        threshold=threshold,
-        loss=loss,
-        iterations=int(classify.best_iteration_ or classify.n_estimators_),
-        params=classify.get_params(),
-        effective=effective_parameters(classify),
-        validation=metrics.evaluate(validation.target, probability, threshold),
-        test=metrics.evaluate(dataset.test.target, test_probability, threshold),
-        probability=test_probability,
-    )
+    loss: list[float] = []
+    if validation is not None:
+        loss = [float(value) for value in classify.evals_result_["validation"]["binary_logloss"]]
+        # The stored model would hold each of its values as a file.
+        classify.evals_result_.clear()
+    return Pipeline([("encode", encode), ("classify", classify)]), loss
+
+
+def _rounds(classify: LGBMClassifier) -> int:
+    """Return how many iterations a fitted classifier uses."""
+    return int(classify.best_iteration_ or classify.n_estimators_)
+
+
+def mean_loss(losses: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean over models of the loss after each iteration, as far as all of them got."""
+    least = min(map(len, losses))
+    return [float(value) for value in np.mean([loss[:least] for loss in losses], axis=0)]
+
+
+def check_folds(dataset: Dataset, folds: int) -> None:
+    """Check that each fold can have rows of both classes.
+
+    Raises:
+        InputError: The training rows are too few for so many folds.
+    """
+    least = min(int(count) for count in np.bincount(dataset.train.target, minlength=2))
+    if folds > least:
+        raise InputError(
+            f"--cv: {folds} folds are too many: the training rows hold {least} of the rarer class, and each fold needs"
+            f" at least one; {f'give at most {least}' if least > 1 else 'leave it out'}"
+        )
 
 
 def split(dataset: Dataset, *, seed: int, validation_size: float) -> tuple[Table, Table]:

@@ -25,12 +25,12 @@ TAG = "trainer.identity"
 
 #: Says where and as what a run is tracked, not what comes of it.
 _ELSEWHERE = frozenset({"target", "tags", "parent"})
-#: Modules that no figure and no model depends on.
+#: Modules and packages that no figure and no model depends on.
 _HARMLESS = frozenset({
-    "__init__", "cli", "engine", "errors", "identity", "plots", "policy", "preload", "preload_embedded", "probe",
-    "probe_script", "progress", "promote", "promote_command", "provenance", "registry", "report", "resume", "search",
-    "search_command", "search_worker", "signals", "space", "study", "sweep", "tracking", "variants", "worker",
-    "yamlfile",
+    "__init__", "checks", "cli", "conformance", "engine", "errors", "identity", "importance", "plots", "policy",
+    "preload", "preload_embedded", "probe", "probe_script", "progress", "promote", "promote_command", "provenance",
+    "push", "push_command", "registry", "report", "resume", "search", "search_command", "search_worker", "signals",
+    "space", "study", "sweep", "tracking", "variants", "verify_command", "worker", "yamlfile",
 })  # fmt: skip
 #: What a fit, a split and a figure are computed with.
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")
@@ -60,7 +60,7 @@ def code() -> str:
     files = {
         file.relative_to(PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(PACKAGE.rglob("*.py"))
-        if file.stem not in _HARMLESS
+        if file.relative_to(PACKAGE).parts[0].removesuffix(".py") not in _HARMLESS
     }
     return _digest({"files": files, "libraries": {name: version(name) for name in _LIBRARIES}})
 

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: How many levels of recall a sampled curve has.
+LEVELS = 101
 #: What ``evaluate`` returns, in the order in which it is shown.
 NAMES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
 
@@ -22,14 +24,33 @@ def best_f1_threshold(target: NDArray[np.int64], probability: NDArray[np.float64
         target: (rows,) classes, 0 and 1, of both kinds.
         probability: (rows,) scores of the positive class.
     """
+    scores, called_positive, true_positives = _counts(target, probability)
+    f1 = 2.0 * true_positives / (called_positive + true_positives[-1])
+    return float(scores[np.argmax(f1)])
+
+
+def by_threshold(
+    target: NDArray[np.int64], probability: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return all distinct thresholds, falling, with the precision and the recall of each.
+
+    Args:
+        target: (rows,) classes, 0 and 1, of both kinds.
+        probability: (rows,) scores of the positive class.
+    """
+    scores, called_positive, true_positives = _counts(target, probability)
+    return scores, true_positives / called_positive, true_positives / true_positives[-1]
+
+
+def _counts(
+    target: NDArray[np.int64], probability: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct scores, falling, and how many rows at or above each there are, and how many are positive."""
     order = np.argsort(-probability, kind="stable")
     scores = probability[order]
-    true_positives = np.cumsum(target[order])
-    called_positive = np.arange(1, len(scores) + 1)
-    f1 = 2.0 * true_positives / (called_positive + true_positives[-1])
     # A threshold cannot part rows of the same score: only the last row of each score is a candidate.
     last = np.append(scores[1:] != scores[:-1], True)
-    return float(scores[last][np.argmax(f1[last])])
+    return scores[last], np.flatnonzero(last) + 1, np.cumsum(target[order])[last]
 
 
 def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], threshold: float) -> dict[str, float]:
@@ -73,3 +94,18 @@ def judge(
         "roc_auc": float(roc_auc_score(target, probability)),
         "log_loss": float(log_loss(target, probability)),
     }
+
+
+def sampled_curve(target: NDArray[np.int64], probability: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the PR curve as its precision at ``LEVELS`` levels of recall from 0 to 1.
+
+    Each is the precision of the first point that reaches the level. So few numbers can travel between processes and be
+    kept with a run, however many rows there are.
+
+    Args:
+        target: (rows,) classes, 0 and 1, of both kinds.
+        probability: (rows,) scores of the positive class.
+    """
+    _, precision, recall = by_threshold(target, probability)
+    places = np.searchsorted(recall, np.linspace(0, 1, LEVELS) - 1e-12)
+    return tuple(np.round(precision[places], 4).tolist())

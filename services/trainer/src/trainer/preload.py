@@ -4,6 +4,12 @@ What libraries look up at their first use and then remember is looked up here as
 do it anew, in its fresh process.
 """
 
+import ctypes
+import gc
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
 import lightgbm
 import matplotlib.backends.backend_agg
 import matplotlib.figure
@@ -15,6 +21,7 @@ import narwhals.stable.v2
 import numpy
 import pandas
 import PIL.Image
+import PIL.PngImagePlugin
 import sklearn.compose
 import sklearn.frozen
 import sklearn.metrics
@@ -25,11 +32,22 @@ from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatch
 
 import trainer.fit
 import trainer.model
+import trainer.plots
 import trainer.run
 
-__all__ = ["lightgbm", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "sklearn", "skops", "trainer"]
+__all__ = ["PIL", "lightgbm", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "sklearn", "skops", "trainer"]
+
+_M_ARENA_MAX = -8  # malloc.h
 
 # Which package brings which module: 0.7 s, from the file lists of all installed packages.
 warn_dependency_requirement_mismatches(trainer.model.requirements())
-# The picture formats that matplotlib's PNG writer looks through.
+# The picture formats that Pillow looks through, the fonts and what else the first drawing loads.
 PIL.Image.preinit()
+with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+    trainer.plots.rehearse(Path(folder))
+# One heap for all threads: each would otherwise get one of its own, whose free memory the others cannot use.
+with suppress(AttributeError):  # not glibc
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+# The garbage collector need not look through all this again in each process, which would also copy the shared memory.
+gc.collect()
+gc.freeze()

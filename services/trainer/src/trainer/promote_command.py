@@ -72,7 +72,7 @@ def _without(*names: str) -> Callable[[cli.Function], cli.Function]:
     help="What to test on: the same folder or table as in training, split in the same way. An empty folder stands for"
     " the made-up sessions. Without data, the figures that the runs have logged are compared.",
 )
-@_without("data", "register", "validation_size", "experiment", "ui_url")
+@_without("data", "register", "validation_size", "threshold", "folds", "experiment", "ui_url")
 @cli.data_options
 @cli.registry_options(register=False)
 @cli.tracking_options

@@ -69,9 +69,11 @@ def _runs(prefix: str, wanted: set[str], plan: Plan) -> Mapping[str, Any]:
 
 def _result(variant: Variant, run: Any, plan: Plan) -> Result:
     from trainer import model
-    from trainer.run import Result
+    from trainer.run import CURVE_TAG, FOLD, Result
 
-    run_id, metrics = run.info.run_id, run.data.metrics
+    run_id = run.info.run_id
+    metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(FOLD)}
+    curve = run.data.tags.get(CURVE_TAG, "")
     return Result(
         name=variant.name,
         overrides=variant.overrides,
@@ -81,4 +83,5 @@ def _result(variant: Variant, run: Any, plan: Plan) -> Result:
         metrics=metrics,
         iterations=int(metrics["iterations"]) if "iterations" in metrics else None,
         reused=True,
+        curve=tuple(float(precision) for precision in curve.split(",")) if curve else (),
     )

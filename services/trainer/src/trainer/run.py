@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from trainer import fit, identity, model, plots
 from trainer.data import Dataset, Table, stratified_split
 from trainer.errors import PrunedError, TrainerError
+from trainer.metrics import NAMES
 from trainer.params import Variant
+from trainer.thresholds import Policy
 from trainer.tracking import ActiveRun, Target, failure, figures, history
 
 if TYPE_CHECKING:
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 HISTORY = "validation_log_loss"
 #: What variants are compared by: taken from the validation rows, so that the test rows decide nothing.
 SELECTION = "validation_average_precision"
+#: The validation rows' PR curve: a sweep draws it also for a variant that it does not train again.
+CURVE_TAG = "trainer.validation_pr_curve"
+#: The figures of each fold of a cross-validation, as a metric's history.
+FOLD = "fold_"
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,21 @@ class Plan:
     target: Target
     seed: int = 42
     validation_size: float = 0.2
+    policy: Policy = field(default_factory=Policy)
+    #: How many folds to cross-validate with; 0 for the one hold-out.
+    folds: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
+
+    @property
+    def judged_on(self) -> str:
+        """What variants are compared by, in words."""
+        return f"training rows in {self.folds} folds" if self.folds else "validation rows"
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings as the parameters of a run."""
+        validation = {"cv_folds": self.folds} if self.folds else {"validation_size": self.validation_size}
+        return {"seed": self.seed, **validation, "threshold_rule": str(self.policy)}
 
 
 @dataclass(frozen=True)
@@ -55,6 +76,8 @@ class Result:
     error: str | None = None
     reused: bool = False
     pruned: int | None = None
+    #: The PR curve on the validation rows, as ``metrics.sampled_curve`` returns it.
+    curve: tuple[float, ...] = ()
 
     @property
     def score(self) -> float:
@@ -97,6 +120,8 @@ def train(
                     dataset,
                     seed=plan.seed,
                     validation_size=plan.validation_size,
+                    policy=plan.policy,
+                    folds=plan.folds,
                     callbacks=list(callbacks),
                 )
             except PrunedError as pruned:
@@ -104,11 +129,16 @@ def train(
                 run.log(history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
                 raise
             clock.lap("fit")
-            run.log(history(HISTORY, fitted.loss))
-            clock.lap("history")
-            with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-                _log_files(run, Path(folder), variant, dataset, fitted, clock)
+            with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
+                # Drawn while the server is busy with the rest. All requests stay in this thread.
+                drawn = artist.submit(_write_files, Path(folder) / "files", variant, dataset, fitted)
+                run.log(history(HISTORY, fitted.loss))
+                clock.lap("history")
                 metrics = _log_model(run, Path(folder), dataset, fitted, clock)
+                drawn.result()
+                clock.lap("pictures")
+                run.log_files(Path(folder) / "files")
+                clock.lap("upload")
             run_id = run.run_id
         clock.lap("end")
     except MlflowException as error:
@@ -124,27 +154,31 @@ def train(
         metrics=metrics,
         iterations=fitted.iterations,
         seconds=clock.laps,
+        curve=fitted.curve,
     )
 
 
 def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
     """Return everything that determines the result, as the run's parameters."""
-    fitting, validation = stratified_split(dataset.train.target, plan.validation_size, plan.seed)
     return {
         **fit.estimator(variant.params, plan.seed).get_params(),
-        "seed": plan.seed,
-        "validation_size": plan.validation_size,
+        **plan.parameters(),
         **({} if dataset.test_size is None else {"test_size": dataset.test_size}),
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,
         "features": len(dataset.kinds),
         "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
-        "rows_fit": len(fitting),
-        "rows_validation": len(validation),
-        "rows_test": dataset.test.rows,
-        "threshold_rule": "highest F1 on the validation rows",
+        **_rows(dataset, plan),
     }
+
+
+def _rows(dataset: Dataset, plan: Plan) -> dict[str, int]:
+    rows, held_out = dataset.train.rows, dataset.train.rows
+    if not plan.folds:
+        held_out = len(stratified_split(dataset.train.target, plan.validation_size, plan.seed)[1])
+        rows -= held_out
+    return {"rows_fit": rows, "rows_validation": held_out, "rows_test": dataset.test.rows}
 
 
 def inputs(dataset: Dataset) -> list[DatasetInput]:
@@ -191,23 +225,10 @@ class Clock:
         self._last = now
 
 
-def _log_files(
-    run: ActiveRun, folder: Path, variant: Variant, dataset: Dataset, fitted: fit.Fitted, clock: Clock
-) -> None:
-    files = folder / "files"
-    plots.pr_curve(
-        files / "plots" / "pr_curve.png",
-        dataset.test.target,
-        fitted.probability,
-        fitted.threshold,
-        fitted.test,
-        variant.name,
-        f"{dataset.name}, {dataset.test.rows:,} test rows",
-    )
-    (files / "lightgbm_parameters.json").write_text(json.dumps(fitted.effective, indent=2) + "\n", encoding="utf-8")
-    clock.lap("picture")
-    run.log_files(files)
-    clock.lap("upload")
+def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: fit.Fitted) -> None:
+    plots.write_run(folder / "plots", variant.name, dataset, fitted)
+    effective = json.dumps(fitted.effective, indent=2) + "\n"
+    (folder / "lightgbm_parameters.json").write_text(effective, encoding="utf-8")
 
 
 def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitted, clock: Clock) -> dict[str, float]:
@@ -224,12 +245,21 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitte
         logged.upload(folder / "model")
         test = {**fitted.test, "threshold": fitted.threshold, "iterations": float(fitted.iterations)}
         validation = {f"validation_{name}": value for name, value in fitted.validation.items() if name != "log_loss"}
+        if fitted.folds:
+            validation |= {f"validation_{name}_std": value for name, value in deviations(fitted.folds).items()}
         links = {"run_id": run.run_id, "model_id": logged.model_id, "dataset_name": dataset.name}
         run.log(
             [
                 *figures(test, **links, dataset_digest=dataset.test_digest),
                 *figures(validation, **links, dataset_digest=dataset.digest),
-            ]
+                *(one for name in NAMES for one in history(f"{FOLD}{name}", [fold[name] for fold in fitted.folds])),
+            ],
+            tags={CURVE_TAG: ",".join(f"{precision:g}" for precision in fitted.curve)},
         )
     clock.lap("model upload")
     return {**test, **validation, HISTORY: fitted.validation["log_loss"]}
+
+
+def deviations(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the standard deviation of each figure over the folds, as a sample of all that could have been."""
+    return {name: statistics.stdev(fold[name] for fold in folds) for name in NAMES}

@@ -21,7 +21,7 @@ from trainer.run import Result, inputs
 from trainer.signals import uninterrupted
 from trainer.space import Space
 from trainer.study import OWNER, PARENT
-from trainer.sweep import SweepResult, write_table
+from trainer.sweep import SweepResult, write_pictures, write_table
 from trainer.tracking import ActiveRun, Tracking, failure, figures
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def run(
                 raise
             results = tuple(results_of(opened.study, space, plan))
             done = SearchResult(parent.run_id, plan.target.run_url(parent.run_id), results, name)
-            _log_comparison(parent, done)
+            _log_comparison(parent, done, f"{dataset.name}, {plan.judged_on}")
         # Asked after this process has signed off: of processes that end together, at least one is the last.
         done = replace(done, shared=member.others())
     except MlflowException as error:
@@ -204,6 +204,7 @@ class _Search:
         else:
             trial.set_user_attr("metrics", dict(result.metrics))
             trial.set_user_attr("iterations", result.iterations)
+            trial.set_user_attr("curve", result.curve)
             self._study.tell(number, result.score)
 
     def abandon(self) -> list[str]:
@@ -231,6 +232,7 @@ def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[Result]:
             iterations=attributes.get("iterations"),
             error=attributes.get("error"),
             pruned=attributes.get("pruned"),
+            curve=tuple(attributes.get("curve", ())),
         )
 
 
@@ -279,15 +281,14 @@ def _parent_params(space: Space, base: Mapping[str, Value], dataset: Dataset, pl
         **space.fixed,
         **described,
         "study": name,
-        "seed": plan.seed,
-        "validation_size": plan.validation_size,
+        **plan.parameters(),
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,
     }
 
 
-def _log_comparison(parent: ActiveRun, done: SearchResult) -> None:
+def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str) -> None:
     tags = {"trainer.trials": str(len(done.results)), "trainer.trials_pruned": str(len(done.pruned))}
     best = done.best
     if best is not None:
@@ -298,4 +299,6 @@ def _log_comparison(parent: ActiveRun, done: SearchResult) -> None:
     parent.log(figures(best.metrics) if best is not None else (), tags=tags)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         write_table(Path(folder) / TABLE, done.results)
+        pairs = [(result.overrides, result) for result in done.results]
+        write_pictures(Path(folder) / "plots", pairs, subtitle, "trials")
         parent.log_files(Path(folder))

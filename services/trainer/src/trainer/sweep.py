@@ -116,7 +116,7 @@ def run(
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
                 )
-                _log_comparison(parent, done)
+                _log_comparison(parent, done, variants, f"{dataset.name}, {plan.judged_on}")
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 with uninterrupted():
@@ -149,22 +149,51 @@ def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) ->
     return {
         **common,
         "variants": len(variants),
-        "seed": plan.seed,
-        "validation_size": plan.validation_size,
+        **plan.parameters(),
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,
     }
 
 
-def _log_comparison(parent: ActiveRun, done: SweepResult) -> None:
+def _log_comparison(parent: ActiveRun, done: SweepResult, variants: Sequence[Variant], subtitle: str) -> None:
     best = done.best
     if best is not None:
         tags = {"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name}
         parent.log(figures(best.metrics), tags=tags)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         write_table(Path(folder) / TABLE, done.results)
+        write_pictures(
+            Path(folder) / "plots",
+            [(variant.params, result) for variant, result in zip(variants, done.results, strict=True)],
+            subtitle,
+        )
         parent.log_files(Path(folder))
+
+
+def write_pictures(
+    folder: Path, variants: Sequence[tuple[Mapping[str, Any], Result]], subtitle: str, noun: str = "variants"
+) -> None:
+    """Write the PR curves of the finished variants on one sheet, and their parameters against their scores.
+
+    Args:
+        folder: Where the files go; created where it does not exist.
+        variants: Each variant's parameters, and what came of it.
+        subtitle: What data the curves are of.
+        noun: What the variants are called.
+    """
+    from trainer import plots
+
+    finished = [(params, result) for params, result in variants if result.curve]
+    if not finished:
+        return
+    heading = plots.Heading(f"{len(finished)} {noun}", subtitle)
+    curves = [plots.Curve(result.name, result.score, result.curve) for _, result in finished]
+    plots.save(plots.sweep_curves(curves, heading), folder / "pr_curves.png")
+    scores = [result.score for _, result in finished]
+    figure = plots.sweep_parameters([params for params, _ in finished], scores, heading)
+    if figure is not None:
+        plots.save(figure, folder / "parameters.png")
 
 
 def write_table(path: Path, results: Sequence[Result]) -> None:

@@ -1,0 +1,32 @@
+"""Draws the pictures of runs and sweeps: one module a picture, with its look in ``style``.
+
+Each picture's function returns matplotlib's figure, for tests and other programs to look into; ``save`` writes it.
+Only matplotlib's objects are used: pyplot would cost import time, memory and global state.
+"""
+
+from trainer.plots.confusion import confusion_matrix
+from trainer.plots.importance import feature_importance
+from trainer.plots.learning import learning_curve
+from trainer.plots.precision_recall import pr_curve
+from trainer.plots.reliability import calibration
+from trainer.plots.roc import roc_curve
+from trainer.plots.style import Heading, save
+from trainer.plots.sweep_curves import Curve, sweep_curves
+from trainer.plots.sweep_parameters import sweep_parameters
+from trainer.plots.whole_run import rehearse, write_run
+
+__all__ = [
+    "Curve",
+    "Heading",
+    "calibration",
+    "confusion_matrix",
+    "feature_importance",
+    "learning_curve",
+    "pr_curve",
+    "rehearse",
+    "roc_curve",
+    "save",
+    "sweep_curves",
+    "sweep_parameters",
+    "write_run",
+]

@@ -1,0 +1,59 @@
+"""Feature importance from both sides: what the trees gained by a feature, and what it moves in the scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from trainer.importance import Importance
+
+SHOWN = 12
+
+
+def feature_importance(importance: Importance, heading: style.Heading) -> Figure:
+    """Return the features that move the scores most, with both measures side by side.
+
+    Args:
+        importance: The measures of all features.
+        heading: The picture's heading.
+    """
+    order = np.lexsort((-importance.gain, -importance.contribution))[:SHOWN]
+    gain = importance.gain / (importance.gain.sum() or 1.0)
+    total = len(importance.names)
+    merit = f"{len(order)} of {total:,}" if total > len(order) else f"{total}"
+    figure = style.canvas(heading, merit, "features, by contribution" if total > 1 else "feature")
+    names = [style.shortened(importance.names[index], 28) for index in order]
+    # Letters are about 0.62 of their size wide; names get what they need, and the bars the rest.
+    size = 12.0
+    left = min(0.05 + max(map(len, names)) * size * 0.62 / 72 / style.WIDTH, 0.4)
+    middle = left + (style.RIGHT - left) * 0.53
+    panels = (
+        (left, middle - 0.045, importance.contribution[order], style.BLUE, "{:.3g}",
+         f"Contribution to the score\nmean |SHAP|, {importance.rows:,} test rows"),
+        (middle, style.RIGHT - 0.045, gain[order], style.GREY, "{:.1%}", "Gain in training\nshare of the total"),
+    )  # fmt: skip
+    heights = np.arange(len(order))
+    for start, end, values, colour, form, label in panels:
+        axes = style.axes_in(figure, left=start, right=end, top=0.84, grid="none")
+        axes.barh(heights, values, height=0.62, color=colour, alpha=0.85, linewidth=0)
+        reach = float(values.max()) or 1.0
+        for height, value in enumerate(values):
+            axes.text(value + reach * 0.02, height, form.format(value), fontsize=size - 1, color=style.INK,
+                      va="center")  # fmt: skip
+        axes.set_xlim(0, reach * 1.1)
+        axes.set_ylim(max(len(order), 4) - 0.4, -0.6)
+        axes.set_xticks([])
+        if start == left:
+            axes.set_yticks(heights, names, parse_math=False)
+        else:
+            axes.set_yticks([])
+        axes.tick_params(axis="y", labelsize=size)
+        axes.spines["bottom"].set_visible(False)
+        axes.set_xlabel(label, labelpad=8, loc="left", fontsize=12)
+    return figure

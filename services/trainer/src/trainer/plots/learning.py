@@ -1,0 +1,61 @@
+"""The learning curve: the loss after each iteration, and where it was lowest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def learning_curve(
+    validation: Sequence[float], used: int, heading: style.Heading, folds: Sequence[Sequence[float]] = ()
+) -> Figure:
+    """Return the validation loss by iteration, with the lowest marked.
+
+    The training loss is not drawn: measuring it makes a fit of 1,000 iterations about 30 % longer.
+
+    Args:
+        validation: The log loss (nats) on the validation rows after each iteration.
+        used: How many iterations the model keeps.
+        heading: The picture's heading.
+        folds: The losses in each fold of a cross-validation, of which ``validation`` is the mean; drawn thinly.
+    """
+    losses = np.asarray(validation)
+    best = int(np.argmin(losses)) + 1
+    figure = style.canvas(heading, f"{losses[best - 1]:.4f}", "lowest validation log loss")
+    axes = style.axes_in(figure)
+    steps = np.arange(1, len(losses) + 1)
+    # A lone point would be an invisible line.
+    marker = "o" if len(losses) == 1 else None
+    for fold in folds:
+        axes.plot(np.arange(1, len(fold) + 1), fold, color=style.SKY, linewidth=1, alpha=0.8, zorder=3)
+    axes.plot(steps, losses, color=style.BLUE, linewidth=2.4, marker=marker, zorder=4)
+    shown = [losses, *map(np.asarray, folds)]
+    low, high = min(float(some.min()) for some in shown), max(float(some.max()) for some in shown)
+    reach = (high - low) or max(abs(high), 1e-6)
+    low, high = low - 0.07 * reach, high + 0.05 * reach
+    last = max(map(len, shown))
+    axes.set_ylim(low, high)
+    axes.set_xlim((0, last) if last > 1 else (0, 2))
+    text = f"Lowest after {best:,}: {losses[best - 1]:.4f}"
+    if folds:
+        text += f"\nMean of {len(folds)} folds\nThe model on all rows: {used:,}"
+    else:
+        text += (
+            f"\nStopped early: {used:,} of {last:,} kept" if used < last else f"\nAfter all {last:,}: {losses[-1]:.4f}"
+        )
+    axes.axvline(best, color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
+    place = {"xytext": (0.97, 0.95), "textcoords": "axes fraction", "ha": "right", "va": "top"}
+    style.note(axes, text, (best, float(losses[best - 1])), place)
+    axes.set_xlabel("Boosting iterations", labelpad=8)
+    axes.set_ylabel("Log loss on the validation rows", labelpad=8)
+    axes.locator_params(axis="x", integer=True, nbins=6)
+    axes.locator_params(axis="y", nbins=6)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    return figure

@@ -1,0 +1,73 @@
+"""The precision-recall curve with the chosen threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+def pr_curve(
+    target: NDArray[np.int64],
+    probability: NDArray[np.float64],
+    threshold: float,
+    figures: Mapping[str, float],
+    heading: style.Heading,
+) -> Figure:
+    """Return a precision-recall curve.
+
+    Args:
+        target: (rows,) classes, 0 and 1.
+        probability: (rows,) scores of the positive class.
+        threshold: The chosen threshold; its point is marked.
+        figures: The figures at that threshold, of ``metrics.evaluate``.
+        heading: The picture's heading.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(target, probability)
+    recall, precision = style.thinned(recall, precision)
+    share = float(np.mean(target))
+    figure = style.canvas(heading, f"{figures['average_precision']:.1%}", "average precision")
+    axes = style.axes_in(figure)
+    # Precision at a recall holds until the next row is reached: steps, as average precision sums them.
+    axes.fill_between(recall, precision, step="post", color=style.BLUE, alpha=0.09, linewidth=0)
+    axes.step(recall, precision, where="post", color=style.BLUE, linewidth=2.4, solid_joinstyle="round", zorder=3)
+    axes.axhline(share, color=style.GREY, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
+    axes.text(
+        0.012,
+        share + (0.014 if share < 0.9 else -0.018),
+        f"No skill: {share:.1%} of the rows are positive",
+        fontsize=11.5,
+        color=style.INK,
+        va="bottom" if share < 0.9 else "top",
+        zorder=4,
+    )
+    x, y = figures["recall"], figures["precision"]
+    axes.plot([x, x, 0], [0, y, y], color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
+    text = f"Threshold {threshold:.3g}\nPrecision {y:.1%}\nRecall {x:.1%}\nF1 {figures['f1']:.1%}"
+    style.note(axes, text, (x, y), _place(x, y))
+    axes.set_xlabel("Recall: share of the positives that are found", labelpad=8)
+    axes.set_ylabel("Precision: share of the finds that are right", labelpad=8)
+    style.percent_axes(axes)
+    return figure
+
+
+def _place(x: float, y: float) -> dict[str, Any]:
+    """Return where the note at a point goes.
+
+    A curve falls: it is never above and to the right of its point. Where the picture ends there, the note goes under
+    the curve; and where that is too low as well, into the corner that a poor curve leaves empty.
+    """
+    if x < 0.68 and y < 0.75:
+        return {"xytext": (18, 16), "textcoords": "offset points", "ha": "left", "va": "bottom"}
+    if y > 0.4 and x > 0.3:
+        return {"xytext": (-18, -16), "textcoords": "offset points", "ha": "right", "va": "top"}
+    return {"xytext": (0.97, 0.95), "textcoords": "axes fraction", "ha": "right", "va": "top"}
