@@ -188,6 +188,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "minio-data",
             "minio-secret",
             "bucket-secret",
+            "mlflow-tmp",
             "trainer-studies",
         }
         created.compose("down", "--volumes")
