@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import zipfile
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,7 @@ from minio.error import S3Error
 from minio.signer import sign_v4_s3
 
 POLICY = "mlflow-server"
+DESTINATION = Path("/run/artifact-store/destination")
 
 
 def policy(bucket: str) -> dict[str, object]:
@@ -67,12 +69,17 @@ def create_bucket(client: Minio, bucket: str) -> None:
         client.make_bucket(bucket_name=bucket)
 
 
-def identity_archive(bucket: str, access_key: str, secret_key: str) -> bytes:
-    """Returns the policy, the user and their connection as the archive that MinIO's identity import takes."""
+def identity_archive(bucket: str, identities: dict[str, str]) -> bytes:
+    """Returns the policy, the users and their connection as the archive that MinIO's identity import takes.
+
+    Args:
+        bucket: The bucket's name.
+        identities: Each access key and its secret key.
+    """
     assets = {
         "policies": {POLICY: policy(bucket)},
-        "users": {access_key: {"secretKey": secret_key, "status": "enabled"}},
-        "user_mappings": {access_key: {"version": 1, "policy": POLICY}},
+        "users": {access: {"secretKey": secret, "status": "enabled"} for access, secret in identities.items()},
+        "user_mappings": {access: {"version": 1, "policy": POLICY} for access in identities},
     }
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
@@ -117,8 +124,10 @@ def create_identity(http: urllib3.PoolManager, endpoint: str, root: Credentials,
         raise RuntimeError(f"the identity was refused: {failed}")
 
 
-def remove_former_identities(http: urllib3.PoolManager, endpoint: str, root: Credentials, access_key: str) -> None:
-    """Removes the users that an earlier access key has left: a key that was replaced opens nothing.
+def remove_former_identities(
+    http: urllib3.PoolManager, endpoint: str, root: Credentials, access_keys: Iterable[str]
+) -> None:
+    """Removes the users that earlier access keys have left: a key that was replaced opens nothing.
 
     Raises:
         RuntimeError: MinIO refused it; the message is MinIO's.
@@ -127,37 +136,51 @@ def remove_former_identities(http: urllib3.PoolManager, endpoint: str, root: Cre
     with zipfile.ZipFile(export) as file:
         mappings = json.loads(file.read("iam-assets/user_mappings.json"))
     for user, mapping in mappings.items():
-        if mapping["policy"] == POLICY and user != access_key:
+        if mapping["policy"] == POLICY and user not in access_keys:
             ask_admin(http, endpoint, root, "DELETE", f"remove-user?{urlencode({'accessKey': user})}")
 
 
-def write_destination(folder: Path, bucket: str) -> None:
+def write_destination(bucket: str) -> None:
     """Tells the MLflow server where its artifacts go: a file in a volume that it reads when it starts."""
-    new = folder / "destination.new"
+    new = DESTINATION.with_suffix(".new")
     new.unlink(missing_ok=True)
     new.write_text(f"s3://{bucket}/\n")
     new.chmod(0o444)
-    new.replace(folder / "destination")
+    new.replace(DESTINATION)
 
 
-def main() -> None:
-    """Reads the secrets from their files; exits with status 1 and one line when something is refused."""
-    bucket, endpoint = os.environ["BUCKET"], os.environ["MINIO_ENDPOINT"]
+def read_identity(file: Path) -> tuple[str, str]:
+    """Returns the key pair in a file of the AWS tools' format; exits with status 1 and one line when there is none."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(file.read_text())
+        return parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"]
+    except (OSError, UnicodeDecodeError, KeyError, configparser.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a [default] key pair in the AWS tools' format"
+        sys.exit(f"bucket: error: {file}: {reason}")
+
+
+def prepare(bucket: str, endpoint: str) -> None:
+    """Reads the secrets from their files and sets bucket and identity up.
+
+    Exits with status 1 and one line when something is refused.
+    """
     root_user = Path(os.environ["MINIO_ROOT_USER_FILE"]).read_text().strip()
     root_password = Path(os.environ["MINIO_ROOT_PASSWORD_FILE"]).read_text().strip()
-    credentials = configparser.ConfigParser(interpolation=None)
-    credentials.read(os.environ["AWS_SHARED_CREDENTIALS_FILE"])
-    server = credentials["default"]
+    access_key, secret_key = read_identity(Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]))
+    identities = {access_key: secret_key}
+    # Of clients that write to the bucket themselves (compose.direct.yaml).
+    if clients := os.environ.get("CLIENT_CREDENTIALS_FILE"):
+        identities |= [read_identity(Path(clients))]
     # No retries inside the client: wait_until_ready polls, with a bound.
     http = urllib3.PoolManager(retries=False, timeout=10)
     client = Minio(endpoint=endpoint, access_key=root_user, secret_key=root_password, secure=False, http_client=http)
     root = Credentials(root_user, root_password)
-    access_key, secret_key = server["aws_access_key_id"], server["aws_secret_access_key"]
     try:
         wait_until_ready(client)
         create_bucket(client, bucket)
-        create_identity(http, endpoint, root, identity_archive(bucket, access_key, secret_key))
-        remove_former_identities(http, endpoint, root, access_key)
+        create_identity(http, endpoint, root, identity_archive(bucket, identities))
+        remove_former_identities(http, endpoint, root, identities)
         # As the server will: an identity that does not work should stop the start here, not the first upload.
         as_server = Minio(
             endpoint=endpoint, access_key=access_key, secret_key=secret_key, secure=False, http_client=http
@@ -165,7 +188,21 @@ def main() -> None:
         next(iter(as_server.list_objects(bucket_name=bucket)), None)
     except (urllib3.exceptions.HTTPError, S3Error, RuntimeError, ValueError) as error:
         sys.exit(f"bucket: error: {endpoint}: {error}")
-    write_destination(Path("/run/artifact-store"), bucket)
+
+
+def main() -> None:
+    """Prepares the storage, and lets the server start.
+
+    Compose starts the server even when this fails, because it is one of two services of which only one is in a profile.
+    So a failure takes away the address that an earlier success has left: without it, the server refuses to start.
+    """
+    bucket = os.environ["BUCKET"]
+    try:
+        prepare(bucket, os.environ["MINIO_ENDPOINT"])
+    except BaseException:
+        DESTINATION.unlink(missing_ok=True)
+        raise
+    write_destination(bucket)
     print(f"bucket: {bucket} is there; the server's identity may create, read and list objects in it")
 
 
