@@ -8,6 +8,7 @@ best round. The stack is one of its own, and removed afterwards.
 
 import argparse
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -99,7 +100,8 @@ def measure(stack: Stack, folder: Path) -> None:
 
 
 def main() -> None:
-    """Brings a stack up, measures, and removes it."""
+    """Brings a stack up, measures, and removes it, also when it is told to end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="artifact-") as name:
         folder = Path(name)
         stack = Stack(folder)
