@@ -1,9 +1,9 @@
-"""Creates the bucket, and the two identities that may use it: the MLflow server's, and garbage collection's.
+"""Creates the bucket, and the identities that may use it: the MLflow server's, garbage collection's, perhaps clients'.
 
 The server's can create, read and list objects in this bucket and nothing else: what Google's roles Storage Object
-Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Garbage collection's can list
-and delete. Everything here can be repeated at each start: a changed secret is a changed password, a changed access key
-leaves no user behind.
+Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Clients that write to the bucket
+themselves (compose.direct.yaml) get the same. Garbage collection's can list and delete. Everything here can be repeated
+at each start: a changed secret is a changed password, a changed access key leaves no user behind.
 """
 
 import configparser
@@ -25,13 +25,16 @@ from minio.error import S3Error
 from minio.signer import sign_v4_s3
 
 # Each identity's policy: what it may do with objects, and with the bucket, where listing needs it.
+WRITER = (
+    ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+    ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
+)
 ACTIONS = {
-    "mlflow-server": (
-        ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-        ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
-    ),
+    "mlflow-server": WRITER,
+    "mlflow-client": WRITER,
     "mlflow-gc": (["s3:DeleteObject"], ["s3:ListBucket", "s3:GetBucketLocation"]),
 }
+DESTINATION = Path("/run/artifact-store/destination")
 
 
 def policy(bucket: str, name: str) -> dict[str, object]:
@@ -66,13 +69,6 @@ def create_bucket(client: Minio, bucket: str) -> None:
     """Creates the bucket unless it is there."""
     if not client.bucket_exists(bucket_name=bucket):
         client.make_bucket(bucket_name=bucket)
-
-
-def read_credentials(file: str) -> Credentials:
-    """Returns the key pair in a file of the AWS tools' format."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(file)
-    return Credentials(parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"])
 
 
 def identity_archive(bucket: str, identities: dict[str, Credentials]) -> bytes:
@@ -137,28 +133,42 @@ def remove_former_identities(
     with zipfile.ZipFile(export) as file:
         mappings = json.loads(file.read("iam-assets/user_mappings.json"))
     for user, mapping in mappings.items():
-        if mapping["policy"] in identities and user != identities[mapping["policy"]].access_key:
+        of_now = identities.get(mapping["policy"])
+        if mapping["policy"] in ACTIONS and (of_now is None or user != of_now.access_key):
             ask_admin(http, endpoint, root, "DELETE", f"remove-user?{urlencode({'accessKey': user})}")
 
 
-def write_destination(folder: Path, bucket: str) -> None:
+def write_destination(bucket: str) -> None:
     """Tells the MLflow server where its artifacts go: a file in a volume that it reads when it starts."""
-    new = folder / "destination.new"
+    new = DESTINATION.with_suffix(".new")
     new.unlink(missing_ok=True)
     new.write_text(f"s3://{bucket}/\n")
     new.chmod(0o444)
-    new.replace(folder / "destination")
+    new.replace(DESTINATION)
 
 
-def main() -> None:
-    """Reads the secrets from their files; exits with status 1 and one line when something is refused."""
-    bucket, endpoint = os.environ["BUCKET"], os.environ["MINIO_ENDPOINT"]
+def read_credentials(file: Path) -> Credentials:
+    """Returns the key pair in a file of the AWS tools' format; exits with status 1 and one line when there is none."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(file.read_text())
+        return Credentials(parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"])
+    except (OSError, UnicodeDecodeError, KeyError, configparser.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a [default] key pair in the AWS tools' format"
+        sys.exit(f"bucket: error: {file}: {reason}")
+
+
+def prepare(bucket: str, endpoint: str) -> None:
+    """Reads the secrets from their files and sets bucket and identity up.
+
+    Exits with status 1 and one line when something is refused.
+    """
     root_user = Path(os.environ["MINIO_ROOT_USER_FILE"]).read_text().strip()
     root_password = Path(os.environ["MINIO_ROOT_PASSWORD_FILE"]).read_text().strip()
-    identities = {
-        "mlflow-server": read_credentials(os.environ["AWS_SHARED_CREDENTIALS_FILE"]),
-        "mlflow-gc": read_credentials(os.environ["GC_CREDENTIALS_FILE"]),
-    }
+    files = {"mlflow-server": "AWS_SHARED_CREDENTIALS_FILE", "mlflow-gc": "GC_CREDENTIALS_FILE"}
+    if os.environ.get("CLIENT_CREDENTIALS_FILE"):
+        files["mlflow-client"] = "CLIENT_CREDENTIALS_FILE"
+    identities = {name: read_credentials(Path(os.environ[variable])) for name, variable in files.items()}
     # No retries inside the client: wait_until_ready polls, with a bound.
     http = urllib3.PoolManager(retries=False, timeout=10)
     client = Minio(endpoint=endpoint, access_key=root_user, secret_key=root_password, secure=False, http_client=http)
@@ -180,7 +190,21 @@ def main() -> None:
         next(iter(as_server.list_objects(bucket_name=bucket)), None)
     except (urllib3.exceptions.HTTPError, S3Error, RuntimeError, ValueError) as error:
         sys.exit(f"bucket: error: {endpoint}: {error}")
-    write_destination(Path("/run/artifact-store"), bucket)
+
+
+def main() -> None:
+    """Prepares the storage, and lets the server start.
+
+    Compose starts the server even when this fails, because it is one of two services of which only one is in a profile.
+    So a failure takes away the address that an earlier success has left: without it, the server refuses to start.
+    """
+    bucket = os.environ["BUCKET"]
+    try:
+        prepare(bucket, os.environ["MINIO_ENDPOINT"])
+    except BaseException:
+        DESTINATION.unlink(missing_ok=True)
+        raise
+    write_destination(bucket)
     print(f"bucket: {bucket} is there; the server's identity may create, read and list objects in it")
 
 

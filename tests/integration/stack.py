@@ -93,10 +93,15 @@ class Stack:
         folder: An empty folder for its data, its provided secrets and its override file.
         settings: Settings of the compose file that differ from the defaults.
         override: A compose file's content to merge in.
+        files: Further compose files of the repository.
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, str] | None = None, override: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        override: Mapping[str, Any] | None = None,
+        files: tuple[str, ...] = (),
     ) -> None:
         self.project = f"replica-test-{secrets.token_hex(4)}"
         self.docker = docker.from_env()
@@ -105,6 +110,7 @@ class Stack:
             path.mkdir()
             path.chmod(0o755)
         self.files = [COMPOSE_FILE] if STORAGE == "minio" else [COMPOSE_FILE, EMULATOR_FILE]
+        self.files += [ROOT / name for name in files]
         if override:
             file = folder / "override.json"
             file.write_text(json.dumps(override))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
+from .conftest import NewStack
 from .stack import ONE_SHOTS, SERVERS, Stack, wait_until
 
 if TYPE_CHECKING:
@@ -142,3 +144,20 @@ def test_one_shots_can_be_repeated(crash_stack: Stack) -> None:
     crash_stack.compose("restart", "mlflow")
     crash_stack.wait_healthy("mlflow")
     assert_stored()
+
+
+@pytest.mark.minio  # The same for the gcs profile is in gcs/test_preflight.py.
+def test_failed_bucket_keeps_the_server_from_starting_on_what_an_earlier_one_has_prepared(new_stack: NewStack) -> None:
+    with new_stack() as broken:
+        broken.up()
+        broken.compose("down")
+        # A name that no bucket can have: refused as a wrong password or a full disk would be.
+        refused = {"BUCKET": "No_Bucket"}
+        assert broken.compose("up", "--detach", "--wait", check=False, settings=refused).returncode != 0
+        assert re.search(r"bucket: error: minio:9000: .*No_Bucket", broken.logs("bucket"))
+        assert "Traceback" not in broken.logs("bucket")
+        assert "error: no storage has been prepared" in broken.logs("mlflow")
+        assert broken.health("mlflow") != "healthy"
+        # The mistake is taken back: nothing else is needed.
+        broken.up()
+        assert broken.health("mlflow") == "healthy"

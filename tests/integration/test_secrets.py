@@ -191,6 +191,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "minio-secret",
             "bucket-secret",
             "gc-secret",
+            "mlflow-tmp",
             "trainer-studies",
         }
         created.compose("down", "--volumes")

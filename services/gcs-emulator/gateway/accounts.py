@@ -14,6 +14,7 @@ PROJECT = "mlflow-replica"
 # The name before the @, and the roles that it holds. The last three are there to rehearse a set-up that went wrong.
 ACCOUNTS: dict[str, tuple[str, ...]] = {
     "mlflow-server": ("roles/storage.objectCreator", "roles/storage.objectViewer"),
+    "mlflow-client": ("roles/storage.objectCreator", "roles/storage.objectViewer"),
     "mlflow-gc": ("roles/storage.objectUser",),
     "mlflow-admin": ("roles/storage.admin",),
     "only-creator": ("roles/storage.objectCreator",),

@@ -11,6 +11,7 @@ from yarl import URL
 from gateway import errors, operations, roles, uploads
 from gateway.access import Access
 from gateway.faults import Fault
+from gateway.resumable import Upload
 from gateway.state import Gateway
 
 CHUNK = 256 * 1024
@@ -121,9 +122,21 @@ class Proxy:
             await access.require_write(wanted.name)
         data = None if request.method in ("GET", "HEAD") else _joined(head, _paced(body, fault))
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_PASSED_ON}
+        url = URL(self._gateway.settings.store + request.raw_path, encoded=True)
+        if upload_id and data is not None and request.method == "PUT":
+            upload = self._gateway.uploads[upload_id]
+            taken = await upload.take(self._gateway.store, url, headers, data)
+            if taken is None:
+                has_come = {"Range": f"bytes=0-{upload.received - 1}"} if upload.received else {}
+                return web.Response(status=308, headers=has_come)
+            del self._gateway.uploads[upload_id]
+            async with taken as answer:
+                return await self._pass_back(request, answer, access, wanted, fault)
+        if upload_id and request.method == "DELETE":
+            self._gateway.uploads.pop(upload_id).cancel()
         async with self._gateway.store.request(
             request.method,
-            URL(self._gateway.settings.store + request.raw_path, encoded=True),
+            url,
             headers=headers,
             data=data,
             allow_redirects=False,
@@ -133,7 +146,8 @@ class Proxy:
     def _check_upload(self, access: Access, wanted: operations.Wanted, upload_id: str) -> None:
         """Lets the parts of a resumable upload pass only for who began it, and only into that object."""
         begun = self._gateway.uploads.get(upload_id)
-        if begun is None or begun[:2] != (access.account.email, wanted.bucket) or wanted.name not in ("", begun[2]):
+        known = begun is not None and (begun.account, begun.bucket) == (access.account.email, wanted.bucket)
+        if begun is None or not known or wanted.name not in ("", begun.name):
             raise errors.StorageError(404, "No such upload.", "notFound")
 
     async def _pass_back(
@@ -174,4 +188,4 @@ class Proxy:
 
     def _begin_upload(self, location: str, access: Access, wanted: operations.Wanted) -> None:
         for upload_id in parse_qs(urlsplit(location).query).get("upload_id", []):
-            self._gateway.uploads[upload_id] = (access.account.email, wanted.bucket, wanted.name)
+            self._gateway.uploads[upload_id] = Upload(access.account.email, wanted.bucket, wanted.name)

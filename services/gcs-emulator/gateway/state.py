@@ -7,6 +7,7 @@ from aiohttp import ClientSession
 from gateway.accounts import Account
 from gateway.audit import Audit
 from gateway.faults import Faults
+from gateway.resumable import Upload
 from gateway.settings import Settings
 from gateway.tokens import Tokens
 
@@ -21,6 +22,5 @@ class Gateway:
     store: ClientSession
     audit: Audit = field(default_factory=Audit)
     faults: Faults = field(default_factory=Faults)
-    # Open resumable uploads: who began them, and for which object.
-    uploads: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    uploads: dict[str, Upload] = field(default_factory=dict)
     buckets: set[str] = field(default_factory=set)

@@ -6,12 +6,26 @@ those variables are MLflow's own constants: a version that renames one fails her
 """
 
 import os
+import sys
 from urllib.parse import urlsplit
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
 
-from app import artifacts, database, google_account
+from app import artifacts, database, google_account, temporary
+
+
+def artifact_root(destination: str) -> str:
+    """Returns what new experiments get as their artifacts' address: the server's (proxied), or the storage's (direct).
+
+    Exits with status 1 and one line when ARTIFACT_MODE is neither.
+    """
+    mode = os.environ.get("ARTIFACT_MODE") or "proxied"
+    if mode == "direct":
+        return destination.rstrip("/")
+    if mode != "proxied":
+        sys.exit(f"error: ARTIFACT_MODE is {mode}: it can be proxied or direct")
+    return os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
 
 
 def server_environment(destination: str) -> dict[str, str]:
@@ -20,7 +34,7 @@ def server_environment(destination: str) -> dict[str, str]:
 
     return {
         constants.BACKEND_STORE_URI_ENV_VAR: database.URI,
-        constants.ARTIFACT_ROOT_ENV_VAR: os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"],
+        constants.ARTIFACT_ROOT_ENV_VAR: artifact_root(destination),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
         constants.ARTIFACTS_DESTINATION_ENV_VAR: destination,
     }
@@ -62,7 +76,9 @@ def main() -> None:
     destination = artifacts.read_destination()
     if destination.startswith("gs://"):
         google_account.use_attached_account_without_key()
+    artifact_root(destination)
     database.prepare()
+    temporary.prepare()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
     database.connect().close()
     os.environ.update(server_environment(destination))
@@ -70,17 +86,20 @@ def main() -> None:
     from mlflow.server.fastapi_app import app
 
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
-    handlers.initialize_backend_stores(database.URI, database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])
+    handlers.initialize_backend_stores(database.URI, database.URI, artifact_root(destination))
     keep_transfers_proxied()
-    if destination.startswith("gs://"):
-        from app import write_once
+    from app import missing, s3, streamed, write_once
 
-        write_once.register()
-    from app import missing
-
-    missing.register(urlsplit(destination).scheme)
+    scheme = urlsplit(destination).scheme
+    {"s3": s3, "gs": write_once}[scheme].register()
+    missing.register(scheme)
+    # Before MLflow's route for the same paths.
+    app.router.routes[:0] = streamed.router.routes
+    streamed.bound_other_answers()
     artifacts.end_when_changed(destination)
-    print(f"mlflow: artifacts are in {destination}", flush=True)
+    print(
+        f"mlflow: artifacts are in {destination}; new experiments keep them in {artifact_root(destination)}", flush=True
+    )
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
     uvicorn.run(app, host="0.0.0.0", port=5000, access_log=os.environ.get("MLFLOW_ACCESS_LOG") == "true")  # noqa: S104 - in a container
 

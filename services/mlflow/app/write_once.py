@@ -7,56 +7,64 @@ the client gets an answer that says so, and not the status 500 at which it would
 """
 
 import base64
+import mimetypes
 import posixpath
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
+from app.streamed import StreamedRepository
+from app.transfer import Incoming
+
 OVERWRITE = "storage.objects.delete"
 
 
-def checksum(file: Path) -> str:
-    """Returns a file's CRC32C as Cloud Storage writes it."""
-    import google_crc32c
+class WriteOnceRepository(StreamedRepository, GCSArtifactRepository):
+    """MLflow's repository for gs:// addresses, which passes artifacts through, with this answer to a refused upload."""
 
-    digest = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
-    with file.open("rb") as content:
-        while chunk := content.read(2**20):
-            digest.update(chunk)  # type: ignore[no-untyped-call]
-    return base64.b64encode(digest.digest()).decode()  # type: ignore[no-untyped-call]
+    def _blob(self, path: str, chunk_size: int | None = None) -> Any:
+        bucket, folder = self.parse_gcs_uri(self.artifact_uri)  # type: ignore[no-untyped-call]
+        return self._get_bucket(bucket).blob(posixpath.join(folder, path), chunk_size=chunk_size)  # type: ignore[no-untyped-call]
 
-
-def holds(blob: Any, file: Path) -> bool:
-    """Tells whether an object holds a file's bytes."""
-    return blob is not None and blob.size == file.stat().st_size and blob.crc32c == checksum(file)
-
-
-class WriteOnceRepository(GCSArtifactRepository):
-    """MLflow's repository for gs:// addresses, with this answer to a refused upload."""
-
-    def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
-        """Uploads a file, unless it is there already."""
+    def store(self, path: str, incoming: Incoming) -> None:
+        """Stores a request's body, unless the object is there already."""
         from google.api_core.exceptions import Forbidden
 
         try:
-            super().log_artifact(local_file, artifact_path)  # type: ignore[no-untyped-call]
+            super().store(path, incoming)
         except Forbidden as error:
-            bucket, folder = self.parse_gcs_uri(self.artifact_uri)  # type: ignore[no-untyped-call]
-            name = posixpath.join(folder, artifact_path or "", Path(local_file).name)
+            blob = self._blob(path)
             if OVERWRITE not in str(error):
                 raise MlflowException(
-                    f"The server's account may not write to gs://{bucket}", error_code=PERMISSION_DENIED
+                    f"The server's account may not write to gs://{blob.bucket.name}", error_code=PERMISSION_DENIED
                 ) from error
-            existing = self._get_bucket(bucket).get_blob(name)  # type: ignore[no-untyped-call]
-            if not holds(existing, Path(local_file)):
+            incoming.drain()
+            existing = blob.bucket.get_blob(blob.name)
+            checksum = base64.b64encode(incoming.checksum.digest()).decode()  # type: ignore[no-untyped-call]
+            if existing is None or (existing.size, existing.crc32c) != (incoming.received, checksum):
                 raise MlflowException(
-                    f"The artifact gs://{bucket}/{name} exists with other content, and cannot be overwritten",
+                    f"The artifact gs://{blob.bucket.name}/{blob.name} exists with other content, "
+                    "and cannot be overwritten",
                     error_code=RESOURCE_ALREADY_EXISTS,
                 ) from error
+
+    def write_object(self, source: Any, size: int | None, path: str) -> None:
+        """Stores what `source` holds."""
+        blob = self._blob(path, self._GCS_UPLOAD_CHUNK_SIZE)
+        kind = mimetypes.guess_type(path)[0]
+        blob.upload_from_file(source, size=size, content_type=kind, timeout=self._GCS_DEFAULT_TIMEOUT)
+
+    def read_object(self, path: str, target: IO[bytes]) -> None:
+        """Writes an object's content to `target`, by one request that goes on where it broke off."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            self._blob(path).download_to_file(target, timeout=self._GCS_DEFAULT_TIMEOUT)
+        except NotFound as error:
+            raise FileNotFoundError(path) from error
 
 
 def register() -> None:

@@ -29,7 +29,15 @@ class Emulator:
         """Removes all faults, and gives each account its own roles and tokens of an hour."""
         self._call("DELETE", "/faults")
         self._call("PUT", "/token-seconds", 3600)
-        for name in ("mlflow-server", "mlflow-gc", "mlflow-admin", "only-creator", "only-viewer", "no-roles"):
+        for name in (
+            "mlflow-server",
+            "mlflow-client",
+            "mlflow-gc",
+            "mlflow-admin",
+            "only-creator",
+            "only-viewer",
+            "no-roles",
+        ):
             self._call("DELETE", f"/accounts/{name}")
 
     def fault(self, kind: str, **details: object) -> None:

@@ -2,6 +2,7 @@
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from app import database, schema, serve
@@ -71,6 +72,27 @@ def test_server_environment_proxies_artifacts(monkeypatch: pytest.MonkeyPatch) -
     environment = serve.server_environment("s3://somewhere/")
     assert environment[constants.SERVE_ARTIFACTS_ENV_VAR] == "true"
     assert environment[constants.ARTIFACTS_DESTINATION_ENV_VAR] == "s3://somewhere/"
+
+
+def test_artifact_mode_decides_what_new_experiments_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "mlflow-artifacts:/")
+    for mode, root in (("", "mlflow-artifacts:/"), ("proxied", "mlflow-artifacts:/"), ("direct", "gs://bucket/mlflow")):
+        monkeypatch.setenv("ARTIFACT_MODE", mode)
+        assert serve.artifact_root("gs://bucket/mlflow/") == root
+    monkeypatch.setenv("ARTIFACT_MODE", "dierct")
+    with pytest.raises(SystemExit, match="ARTIFACT_MODE is dierct: it can be proxied or direct"):
+        serve.artifact_root("gs://bucket/mlflow/")
+
+
+def test_own_download_route_comes_before_mlflows() -> None:
+    # Its path and parameters are MLflow's: a version that names them otherwise would take downloads back.
+    from app import streamed
+    from mlflow.server.artifact_router import artifact_router
+
+    def downloads(router: Any) -> set[str]:
+        return {route.path for route in router.routes if "GET" in route.methods}
+
+    assert downloads(streamed.router) == downloads(artifact_router)
 
 
 def test_clients_are_not_sent_to_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,141 @@
+"""services/mlflow/app/transfer.py: bodies that pass between the event loop and a thread."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import IO
+
+import google_crc32c
+import pytest
+from app import transfer
+from mlflow.exceptions import MlflowException
+
+BODY = bytes(range(256)) * (5 * transfer.BLOCK // 256) + b"rest"
+
+
+async def chunks(content: bytes, size: int = 65_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+def test_incoming_body_is_read_as_a_file_while_it_arrives() -> None:
+    parts: list[bytes] = []
+
+    def store(body: transfer.Incoming) -> None:
+        head = body.read(1000)
+        body.unread(head)
+        assert body.tell() == 0
+        while part := body.read(700_000):
+            parts.append(part)
+            assert body.tell() == sum(map(len, parts))
+        assert body.received == len(BODY)
+        assert body.checksum.digest() == google_crc32c.Checksum(BODY).digest()  # type: ignore[no-untyped-call]
+
+    asyncio.run(transfer.receive(chunks(BODY), store))
+    assert b"".join(parts) == BODY
+    assert {len(part) for part in parts[:-1]} == {700_000}
+
+
+def test_incoming_body_waits_for_the_storage() -> None:
+    sent = 0
+
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 1
+            yield bytes(transfer.BLOCK)
+
+    def store(body: transfer.Incoming) -> None:
+        body.read(1)
+        time.sleep(0.2)
+        assert sent <= transfer.AHEAD + 3
+
+    asyncio.run(transfer.receive(counted(), store))
+    assert sent == 100, "the rest was not taken in: the client would see a broken connection"
+
+
+def test_refusal_is_raised_after_the_whole_body_was_taken_in() -> None:
+    def store(body: transfer.Incoming) -> None:
+        raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        asyncio.run(transfer.receive(chunks(BODY), store))
+
+
+def test_body_that_breaks_off_is_an_error_to_the_storage_and_not_its_end() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield BODY
+        raise ConnectionResetError
+
+    seen: list[BaseException] = []
+
+    def store(body: transfer.Incoming) -> None:
+        try:
+            body.read()
+        except MlflowException as error:
+            seen.append(error)
+            raise
+
+    with pytest.raises(MlflowException, match="broke off"):
+        asyncio.run(transfer.receive(broken(), store))
+    assert len(seen) == 1
+
+
+def test_outgoing_body_is_what_was_written() -> None:
+    def fetch(target: IO[bytes]) -> None:
+        for start in range(0, len(BODY), 8192):
+            target.write(BODY[start : start + 8192])
+
+    async def collect() -> bytes:
+        return b"".join([block async for block in await transfer.send(fetch)])
+
+    assert asyncio.run(collect()) == BODY
+
+
+def test_error_before_the_first_byte_is_raised_at_once_and_a_later_one_breaks_off() -> None:
+    def nothing(_: IO[bytes]) -> None:
+        raise FileNotFoundError("gone")
+
+    def half(target: IO[bytes]) -> None:
+        target.write(bytes(2 * transfer.BLOCK))
+        raise ConnectionResetError("half")
+
+    async def collect() -> None:
+        with pytest.raises(FileNotFoundError, match="gone"):
+            await transfer.send(nothing)
+        body = await transfer.send(half)
+        with pytest.raises(ConnectionResetError, match="half"):
+            async for _ in body:
+                pass
+
+    asyncio.run(collect())
+
+
+def test_empty_body_is_sent() -> None:
+    async def collect() -> list[bytes]:
+        return [block async for block in await transfer.send(lambda _: None)]
+
+    assert asyncio.run(collect()) == []
+
+
+def test_thread_ends_when_the_client_is_gone() -> None:
+    ended: list[BaseException] = []
+
+    def fetch(target: IO[bytes]) -> None:
+        try:
+            while True:
+                target.write(bytes(transfer.BLOCK))
+        except transfer.Abandoned as error:
+            ended.append(error)
+            raise
+
+    async def give_up() -> None:
+        body = await transfer.send(fetch)
+        await anext(body)
+        await body.aclose()  # type: ignore[attr-defined]
+        deadline = time.monotonic() + 10
+        while not ended and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(give_up())
+    assert ended
