@@ -1,4 +1,4 @@
-"""The options of the integration tests: their stacks' storage, an engine that loses its power, the screenshots' folder."""
+"""The options of the integration tests: storage, an engine that loses its power, the folder of screenshots."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Creates the bucket, and the identities that may use it: the MLflow server's, garbage collection's, perhaps clients'.
 
 The server's can create, read and list objects in this bucket and nothing else: what Google's roles Storage Object
-Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Clients that write to the bucket
-themselves (compose.direct.yaml) get the same. Garbage collection's can list and delete. Everything here can be repeated
-at each start: a changed secret is a changed password, a changed access key leaves no user behind.
+Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Clients that write to the
+bucket themselves (compose.direct.yaml) get the same. Garbage collection's can list and delete. Everything here can be
+repeated at each start: a changed secret is a changed password, a changed access key leaves no user behind.
 """
 
 import configparser
