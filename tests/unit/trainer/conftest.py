@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,6 +40,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(("TRAINER_", "MLFLOW_")):
             monkeypatch.delenv(name)
     tracking.configure()
+    # MLflow's own notion of the server outlives a test: loading a model by its URI sets it.
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    mlflow.set_registry_uri(None)  # type: ignore[arg-type]
     yield
     for name in set(os.environ) - set(before):
         del os.environ[name]

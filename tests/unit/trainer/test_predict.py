@@ -415,7 +415,8 @@ def test_a_chunks_own_values_never_change_how_a_text_is_read(values: list[str], 
 
 def test_memory_does_not_grow_with_the_rows(saved: Saved, tmp_path: Path) -> None:
     table = sessions.generate(20_000, seed=2)[list(saved.kinds)]
-    for times in (2, 20):
+    # The fewer are enough to fill all buffers.
+    for times in (10, 40):
         path = tmp_path / f"{times}.csv"
         table.to_csv(path, index=False)
         head, _, body = path.read_bytes().partition(b"\n")
@@ -423,13 +424,14 @@ def test_memory_does_not_grow_with_the_rows(saved: Saved, tmp_path: Path) -> Non
         # One row group: reading it whole would show.
         pd.concat([table] * times).to_parquet(path.with_suffix(".parquet"), index=False, row_group_size=10**9)
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom trainer import predict\n"
+        "import re, sys\nfrom pathlib import Path\nfrom trainer import predict\n"
         "for name in sys.argv[2:]:\n"
         "    out = Path('out' + Path(name).suffix)\n"
         "    predict.run(predict.Request(sys.argv[1], Path(name), out, keep=True, jobs=2))\n"
-        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        # Not getrusage: a process starts with the peak of the one that started it.
+        "    print(int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024)"
     )
-    names = ["2.csv", "2.parquet", "20.csv", "20.parquet"]
+    names = ["10.csv", "10.parquet", "40.csv", "40.parquet"]
     done = subprocess.run(
         [sys.executable, "-c", code, str(saved.folder), *names],
         cwd=tmp_path,
@@ -438,9 +440,9 @@ def test_memory_does_not_grow_with_the_rows(saved: Saved, tmp_path: Path) -> Non
         check=True,
     )
     _, small, csv, parquet = map(int, done.stdout.split())
-    # 360,000 rows more, which are 32 MiB of text and 46 MiB of numbers.
-    assert csv - small < 24, done.stdout
-    assert parquet - csv < 24, done.stdout
+    # 600,000 rows more, which are 54 MiB of text and 77 MiB of numbers. Threads and the allocator make it uneven.
+    assert csv - small < 64, done.stdout
+    assert parquet - csv < 64, done.stdout
     assert parquet < 600, done.stdout
 
 
