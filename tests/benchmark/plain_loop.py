@@ -4,6 +4,7 @@ Prints the F1 of each variant as JSON. Data and split are the trainer's, so that
 """
 
 import json
+from typing import Any
 
 import matplotlib as mpl
 
@@ -31,7 +32,7 @@ def main() -> None:
     train, test = rows.features.astype(categories), dataset.test.features.astype(categories)
     mlflow.set_experiment("plain_loop")
     for overrides in VARIANTS:
-        chosen = {
+        chosen: dict[str, Any] = {
             name: params.variant(overrides).params[name]
             for name in ("num_leaves", "min_child_samples", "max_depth", "n_estimators", "learning_rate")
         }
