@@ -6,10 +6,11 @@ from typing import Any
 
 import nbformat
 import pytest
+import requests
 from mlflow import MlflowClient
 from nbclient import NotebookClient
 
-from .stack import ROOT, Stack
+from .stack import ROOT, Stack, wait_until
 
 FILE = ROOT / "examples" / "purchase_predict.ipynb"
 NAME = "purchase_notebook"
@@ -25,11 +26,29 @@ def executed(stack: Stack, client: MlflowClient, tmp_path_factory: pytest.TempPa
     """The notebook with its outputs, after a run in an empty folder that knows the server's address only."""
     folder = tmp_path_factory.mktemp("notebook")
     notebook = read()
+    settings = {"SERVING_MODEL": f"models:/{NAME}@champion", "SERVING_INTERVAL": "1"}
+    serving = stack.start("serving", options=["--service-ports"], settings=settings)
+    serving.reload()
+    url = f"http://127.0.0.1:{serving.attrs['NetworkSettings']['Ports']['5001/tcp'][0]['HostPort']}"
+
+    def served() -> bool:
+        try:
+            return requests.get(f"{url}/ping", timeout=10).ok
+        except requests.ConnectionError:
+            return False
+
+    def wait_for_champion(cell: Any, **_: Any) -> None:
+        if "SERVING_URL" in cell.source:
+            wait_until(served, "the champion is served")
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", stack.url)
+        patch.setenv("SERVING_URL", url)
         patch.setenv("TMPDIR", str(folder))
         patch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+        resources = {"metadata": {"path": str(folder)}}
+        NotebookClient(notebook, timeout=120, resources=resources, on_cell_execute=wait_for_champion).execute()
+    serving.remove(force=True)
     assert not list(folder.glob("mlruns")), "it tracks beside the places that it names"
     return notebook
 
@@ -47,6 +66,9 @@ def test_notebook_tracks_locally_and_shows_figures(executed: Any) -> None:
     text = "".join(output.get("text", "") for output in outputs)
     assert "predicted to end in a purchase" in text
     assert "Traceback" not in text
+    answers = [output["data"]["text/plain"] for output in outputs if "predictions" in str(output.get("data", {}))]
+    assert len(answers) == 1
+    assert "'models:/purchase_notebook/1'" in answers[0]
 
 
 def test_notebook_leaves_runs_with_history_and_curve(executed: Any, stack: Stack, client: MlflowClient) -> None:

@@ -176,6 +176,22 @@ def test_artifact_of_20_mib_goes_through_the_server_byte_for_byte(
     client.set_terminated(run.info.run_id)
 
 
+def test_search_resumes_in_another_container(stack: Stack, client: MlflowClient, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("{num_leaves: {low: 8, high: 16}, n_estimators: 5}")
+    tmp_path.chmod(0o755)
+    runs = {
+        stack.train("search", "--space", "/data/space.yaml", "--trials", str(trials), data=tmp_path)["run_id"]
+        for trials in (1, 2)
+    }
+    (parent,) = runs
+    assert (
+        len(client.search_runs([client.get_run(parent).info.experiment_id], f"tags.mlflow.parentRunId = '{parent}'"))
+        == 2
+    )
+    # Nothing is written over: the storage may refuse that.
+    assert {file.path for file in client.list_artifacts(parent)} == {"after_1_trials", "after_2_trials"}
+
+
 def test_missing_artifact_is_not_found_and_no_reason_to_retry(
     stack: Stack, client: MlflowClient, baseline: dict[str, Any]
 ) -> None:

@@ -63,7 +63,10 @@ def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: data.D
     assert parent.data.metrics["f1"] == rest.best.metrics["f1"]
     assert parent.data.tags["trainer.best_run_id"] == rest.best.run_id
     assert parent.data.params["space.learning_rate"] == "0.05 to 0.5, log"
-    with Path(client.download_artifacts(rest.run_id, search.TABLE)).open(newline="") as stream:
+    # One comparison after another: none is written over.
+    assert {file.path for file in client.list_artifacts(rest.run_id)} == {"after_2_trials", "after_4_trials"}
+    table = client.download_artifacts(rest.run_id, f"{search.comparison_folder(rest)}/{search.TABLE}")
+    with Path(table).open(newline="") as stream:
         assert [row["run_id"] for row in csv.DictReader(stream)] == [r.run_id for r in rest.results]
     # Nothing left to do: no more trials, and the same result.
     assert search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4)).results == rest.results

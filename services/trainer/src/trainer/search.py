@@ -288,6 +288,11 @@ def _parent_params(space: Space, base: Mapping[str, Value], dataset: Dataset, pl
     }
 
 
+def comparison_folder(done: SearchResult) -> str:
+    """Return the folder among the parent run's artifacts that compares the trials made so far."""
+    return f"after_{len(done.results)}_trials"
+
+
 def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str) -> None:
     tags = {"trainer.trials": str(len(done.results)), "trainer.trials_pruned": str(len(done.pruned))}
     best = done.best
@@ -298,7 +303,10 @@ def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str) -> Non
         }
     parent.log(figures(best.metrics) if best is not None else (), tags=tags)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-        write_table(Path(folder) / TABLE, done.results)
+        # A storage may take each name once: whoever resumes a search adds to what is there.
+        files = Path(folder) / comparison_folder(done)
+        files.mkdir()
+        write_table(files / TABLE, done.results)
         pairs = [(result.overrides, result) for result in done.results]
-        write_pictures(Path(folder) / "plots", pairs, subtitle, "trials")
+        write_pictures(files / "plots", pairs, subtitle, "trials")
         parent.log_files(Path(folder))
