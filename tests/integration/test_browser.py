@@ -150,7 +150,7 @@ def test_run_shows_the_curve_out_of_the_bucket(ui: Visit, best: dict[str, Any], 
     expect(picture).to_be_visible()
     ui.page.wait_for_function("image => image.complete", arg=picture.element_handle())
     # As many pixels as the file has: it is drawn, not a broken image.
-    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [1200, 900]
+    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [960, 720]
     ui.screenshot(pictures / "mlflow_ui.png")
 
 

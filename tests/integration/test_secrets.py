@@ -142,9 +142,9 @@ def test_secret_volumes_are_mounted_where_needed_and_nowhere_else(stack: Stack) 
     assert mounted == MOUNTED
 
 
-def test_trainer_mounts_nothing_but_its_data_and_its_searches(idle_trainer: Container) -> None:
+def test_trainer_mounts_nothing_but_its_data_its_results_and_its_searches(idle_trainer: Container) -> None:
     mounts = [(mount["Type"], mount["Destination"], mount["RW"]) for mount in idle_trainer.attrs["Mounts"]]
-    assert sorted(mounts) == [("bind", "/data", False), ("volume", "/studies", True)]
+    assert sorted(mounts) == [("bind", "/data", False), ("bind", "/out", True), ("volume", "/studies", True)]
 
 
 def test_trainer_holds_no_secret(stack: Stack, values: list[str], idle_trainer: Container) -> None:
