@@ -8,6 +8,7 @@ from mlflow.store.artifact.artifact_repository_registry import _artifact_reposit
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
 from app.streamed import SMALL, StreamedRepository
+from app.transfer import BLOCK
 
 # A large artifact's parts that are sent at a time, and their size; as many again may wait in memory.
 PARTS, PART = 2, 8 * 2**20
@@ -39,7 +40,7 @@ class StreamedS3Repository(StreamedRepository, S3ArtifactRepository):
         client.upload_fileobj(source, **self._place(path), ExtraArgs=extra, Config=upload_settings())
 
     def read_object(self, path: str, target: IO[bytes]) -> None:
-        """Writes an object's content to `target`, one range after the other."""
+        """Writes an object's content to `target`, by one request that goes on where it broke off."""
         from boto3.s3.transfer import TransferConfig
         from botocore.exceptions import ClientError
 
@@ -49,7 +50,8 @@ class StreamedS3Repository(StreamedRepository, S3ArtifactRepository):
                 **self._place(path),
                 Fileobj=target,
                 ExtraArgs=self._bucket_owner_params,
-                Config=TransferConfig(use_threads=False),
+                # In this thread, whatever the object's size: ranges side by side would have to wait for their turn.
+                Config=TransferConfig(use_threads=False, multipart_threshold=2**50, io_chunksize=BLOCK),
             )
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
