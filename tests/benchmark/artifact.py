@@ -106,6 +106,7 @@ def main() -> None:
         folder = Path(name)
         stack = Stack(folder)
         try:
+            stack.compose("--profile", OPTIONS.storage, "build", timeout=1800)
             stack.up()
             measure(stack, folder)
         finally:

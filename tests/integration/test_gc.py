@@ -22,7 +22,7 @@ def client(collected: Stack) -> Iterator[MlflowClient]:
     """A client of this file's own stack."""
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(collected.url)
-    yield MlflowClient(collected.url)
+    yield MlflowClient(collected.url, collected.url)
     mlflow.set_tracking_uri(before)
 
 

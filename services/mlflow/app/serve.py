@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
+from uvicorn.protocols.http import httptools_impl
 
 from app import artifacts, database, google_account, temporary
 
@@ -96,10 +97,13 @@ def main() -> None:
     # Before MLflow's route for the same paths.
     app.router.routes[:0] = streamed.router.routes
     streamed.bound_other_answers()
+    streamed.shorten_the_way(app)
     artifacts.end_when_changed(destination)
     print(
         f"mlflow: artifacts are in {destination}; new experiments keep them in {artifact_root(destination)}", flush=True
     )
+    # How much of a request's body waits for the application: fewer and larger pieces pass through MLflow's middleware.
+    httptools_impl.HIGH_WATER_LIMIT = 2**18
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
     uvicorn.run(app, host="0.0.0.0", port=5000, access_log=os.environ.get("MLFLOW_ACCESS_LOG") == "true")  # noqa: S104 - in a container
 

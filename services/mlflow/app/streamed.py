@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.store.artifact.artifact_repo import StreamUploadMixin
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from app import transfer
 
@@ -92,6 +93,14 @@ def bound_other_answers() -> None:
             self.stream_send, self.stream_receive = anyio.create_memory_object_stream(transfer.AHEAD)
 
     fastapi_app._EfficientWSGIResponder = Responder  # type: ignore[misc]
+
+
+def shorten_the_way(app: FastAPI) -> None:
+    """Takes two layers out of the application that this stack has no use for, workspaces and the LLM gateway's clock.
+
+    Each hands every piece of every body through a task of its own, which costs an upload a quarter of its time.
+    """
+    app.user_middleware = [layer for layer in app.user_middleware if layer.cls is not BaseHTTPMiddleware]
 
 
 @router.get("/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}")

@@ -143,6 +143,9 @@ class Outgoing:
         """Sends bytes; raises Abandoned when nobody wants them any more."""
         if self._abandoned:
             raise Abandoned
+        if not self._block and len(content) >= BLOCK:
+            self._put(content)
+            return len(content)
         self._block += content
         if len(self._block) >= BLOCK:
             self.flush()
