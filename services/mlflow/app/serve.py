@@ -103,7 +103,7 @@ def main() -> None:
         f"mlflow: artifacts are in {destination}; new experiments keep them in {artifact_root(destination)}", flush=True
     )
     # How much of a request's body waits for the application: fewer and larger pieces pass through MLflow's middleware.
-    httptools_impl.HIGH_WATER_LIMIT = 2**18
+    httptools_impl.HIGH_WATER_LIMIT = 2**18  # type: ignore[attr-defined]
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
     uvicorn.run(app, host="0.0.0.0", port=5000, access_log=os.environ.get("MLFLOW_ACCESS_LOG") == "true")  # noqa: S104 - in a container
 

@@ -99,14 +99,14 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Return a function that serves a URI, on a port that the system chooses."""
     with contextlib.ExitStack() as running:
 
-        def start(uri: str = f"models:/{NAME}@champion") -> Server:
+        def start(uri: str = f"models:/{NAME}@champion", bounds: Bounds = BOUNDS) -> Server:
             notes: list[str] = []
             champion = Champion(uri, f"sqlite:///{Path.cwd()}/mlflow.db", notes.append)
             if not champion.followed:
                 champion.require()
             port = free_port()
             config = uvicorn.Config(
-                Serving(champion, 0.05, BOUNDS), host="127.0.0.1", port=port, log_level="error", lifespan="on"
+                Serving(champion, 0.05, bounds), host="127.0.0.1", port=port, log_level="error", lifespan="on"
             )
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run, daemon=True)
@@ -172,8 +172,8 @@ def test_missing_boolean_is_a_gap(served: Server, saved: Path, rows: list[dict[s
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
-        ("page_value", "much", "column page_value"),
-        ("page_value", [1], "column page_value"),
+        ("page_value", "much", "column 'page_value' holds 'much'; the model takes numbers"),
+        ("page_value", [1], "column 'page_value' holds [1]"),
         ("weekend", "perhaps", "column 'weekend' holds 'perhaps'; the model takes true or false"),
         ("month", ..., "Model is missing inputs ['month']"),
     ],
@@ -216,6 +216,16 @@ def test_large_request_without_a_length_is_refused(served: Server) -> None:
     with contextlib.closing(connection):
         connection.request("POST", "/invocations", iter([b" " * 30_000] * 2), JSON, encode_chunked=True)
         assert connection.getresponse().status == 413
+
+
+def test_request_that_takes_too_long_is_ended(
+    serve: Callable[..., Server], saved: Path, rows: list[dict[str, Any]]
+) -> None:
+    server = serve(str(saved), Bounds(seconds=0.0001))
+    server.wait_for(lambda: server.ask(path="/ping")[0] == 200)
+    status, content, _ = server.ask(json.dumps({"dataframe_records": rows}), JSON)
+    assert status == 504
+    assert "no answer within 0.0001 s" in content["message"]
 
 
 def test_other_addresses_are_named(served: Server) -> None:

@@ -138,7 +138,7 @@ def test_text_in_a_column_of_numbers_is_refused_and_named(loaded: PyFuncModel, r
         loaded.predict(wrong)
     status, text = ask(url, as_json(wrong))
     assert status == 400
-    assert "Failed to convert column region" in text
+    assert "column 'region' holds 'north'; the model takes numbers" in text
 
 
 def test_another_models_signature_stays(folder: Path) -> None:

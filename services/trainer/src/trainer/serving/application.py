@@ -32,10 +32,11 @@ HEADER = b"x-model-uri"
 
 @dataclass(frozen=True)
 class Bounds:
-    """How large a request may be, in bytes, and how many are worked on at a time; the others wait."""
+    """How large a request may be, in bytes, how many are worked on at a time, and how long, in seconds; others wait."""
 
     body: int = 4 * 1024**2
     concurrency: int = 4
+    seconds: float = 60.0
 
 
 class Serving:
@@ -74,7 +75,12 @@ class Serving:
                 message = f"the request is larger than {self._bounds.body:,} bytes; send the rows in several requests"
                 await _refuse(send, 413, "BAD_REQUEST", message)
                 return
-            await application(scope, _replayed(body, receive), _shaped(send, loaded.uri))
+            try:
+                async with asyncio.timeout(self._bounds.seconds):
+                    await application(scope, _replayed(body, receive), _shaped(send, loaded.uri))
+            except TimeoutError:
+                message = f"no answer within {self._bounds.seconds:g} s; send the rows in several requests"
+                await _refuse(send, 504, "DEADLINE_EXCEEDED", message, loaded.uri)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -99,7 +105,10 @@ class Serving:
         if loaded is not None and (self._current is None or self._current[0] is not loaded):
             from mlflow.pyfunc import scoring_server
 
-            self._current = (loaded, scoring_server.init(typed(loaded.model)))
+            application = scoring_server.init(typed(loaded.model))
+            # Its only layer bounds the time of a request, which happens above at a fraction of the cost.
+            application.user_middleware.clear()
+            self._current = (loaded, application)
             # What is loaded stays: without it, each of the collector's full rounds would hold up a request.
             gc.collect()
             gc.freeze()

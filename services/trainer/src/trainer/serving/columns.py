@@ -2,20 +2,25 @@
 
 MLflow's reading of requests makes "perhaps" and a missing value true where a boolean is expected, and its check of
 numbers refuses an integer in the place of a decimal, which is why the signature of the trainer's models leaves their
-type open. Here numbers are read as decimals, and booleans as true, false, or missing; anything else is refused, and its
-column named.
+type open; of such a signature it reads no CSV. Here numbers are numbers, and booleans true, false, or missing; anything
+else is refused, and its column named.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow.pyfunc import PyFuncModel
-    from mlflow.types import Schema
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.types import ColSpec, DataType, Schema
 
-_TRUTH_WORDS = {"true": True, "false": False, "1": True, "0": False}
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
 def typed(model: PyFuncModel) -> Any:
@@ -30,23 +35,26 @@ class _Typed:
         self.metadata = _Metadata(model.metadata, self._kinds)
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
-        import pandas as pd
-
         if self._kinds and isinstance(data, dict):
             data = pd.DataFrame(data)
         if isinstance(data, pd.DataFrame):
-            for name, kind in self._kinds.items():
-                if kind == "boolean" and name in data.columns and data[name].dtype != bool:
-                    data[name] = _booleans(data[name])
+            for name, dtype in zip(data.columns, data.dtypes, strict=True):
+                kind = self._kinds.get(name)
+                # Most requests come as they should, and cost no more than this look.
+                if kind == "number" and dtype.kind not in "iuf":
+                    data[name] = _converted(data[name], float, "numbers", np.nan)
+                elif kind == "boolean" and dtype.kind != "b":
+                    data[name] = _converted(data[name], _truth, "true or false", None)
         return self._model.predict(data, params=params)
 
 
 class _Metadata:
     """A model's metadata, with the schema that requests are read by; the model's own check comes after it."""
 
-    def __init__(self, metadata: Any, kinds: dict[str, str]) -> None:
+    def __init__(self, metadata: Any, kinds: Mapping[str, str]) -> None:
         self._metadata = metadata
-        self._schema = _schema(metadata.get_input_schema(), kinds)
+        own = metadata.get_input_schema()
+        self._schema = _Schema(own, kinds) if kinds and own is not None and own.has_input_names() else own
 
     def get_input_schema(self) -> Schema | None:
         return self._schema
@@ -55,37 +63,40 @@ class _Metadata:
         return getattr(self._metadata, name)
 
 
-def _schema(schema: Schema | None, kinds: dict[str, str]) -> Schema | None:
-    from mlflow.types import ColSpec, DataType, Schema
+class _Schema(Schema):
+    """A schema by which JSON is left as it is, and CSV read by the kinds of its columns."""
 
-    if schema is None or not schema.has_input_names():
-        return schema
-    # A boolean read as text stays what it is: true, "true", or nothing.
-    types: dict[str, Any] = {"number": DataType.double, "boolean": DataType.string}
-    return Schema(
-        [
-            ColSpec(types.get(kinds.get(str(column.name), ""), column.type), column.name, required=column.required)
-            for column in schema.inputs
+    def __init__(self, own: Schema, kinds: Mapping[str, str]) -> None:
+        # As text a boolean stays what it is: true, "true", or nothing.
+        booleans: Any = {name: DataType.string for name, kind in kinds.items() if kind == "boolean"}
+        columns: list[Any] = [
+            ColSpec(booleans.get(column.name, column.type), column.name, required=column.required)
+            for column in own.inputs
         ]
-    )
+        super().__init__(columns)
+        self._csv = [np.dtype(float) if kinds.get(column.name) == "number" else np.dtype(object) for column in columns]
+
+    def pandas_types(self) -> list[Any]:
+        """Return what pandas reads the columns of a CSV file as."""
+        return self._csv
 
 
-def _booleans(column: pd.Series) -> pd.Series:
-    """Return a column as booleans; as objects with gaps where some are missing.
+def _truth(value: object) -> bool:
+    return _TRUTH[str(value).strip().lower()]
+
+
+def _converted(column: pd.Series, convert: Callable[[Any], Any], words: str, missing: object) -> pd.Series:
+    """Return a column with each value converted, and the missing ones as ``missing``.
 
     Raises:
-        MlflowException: A value is neither true nor false; MLflow's server answers with 400.
+        MlflowException: A value cannot be converted; MLflow's server answers with 400.
     """
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-
-    missing = column.isna()
-    words = column.astype(object).map(lambda value: _TRUTH_WORDS.get(str(value).strip().lower()))
-    wrong = words.isna() & ~missing
-    if wrong.any():
-        value = column[wrong].iloc[0]
-        raise MlflowException(
-            f"column {column.name!r} holds {value!r}; the model takes true or false",
-            error_code=INVALID_PARAMETER_VALUE,
-        )
-    return words.where(~missing, None) if missing.any() else words.astype(bool)
+    values = []
+    for value, gap in zip(column.tolist(), column.isna(), strict=True):
+        try:
+            values.append(missing if gap else convert(value))
+        except (ValueError, TypeError, KeyError):
+            raise MlflowException(
+                f"column {column.name!r} holds {value!r}; the model takes {words}", error_code=INVALID_PARAMETER_VALUE
+            ) from None
+    return pd.Series(values, index=column.index)
