@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from trainer import tracking
 from trainer.errors import InputError, TrackingError, one_line
 from trainer.signals import uninterrupted
-from trainer.tracking import KEY_TAG, PARENT_TAG, ActiveRun, Target, Tracking, without_credentials
+from trainer.tracking import KEY_TAG, PARENT_TAG, ActiveRun, Target, Tracking, as_default, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -346,7 +346,6 @@ class _Push:
         return None
 
     def _register(self, run_id: str, model_id: str) -> ModelVersion:
-        import mlflow
         from mlflow.exceptions import MlflowException
 
         version = self.source.version
@@ -356,19 +355,19 @@ class _Push:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        # A store without a server looks the model up by MLflow's global state.
-        mlflow.set_tracking_uri(self.target.target.uri)
-        return self.target.create_once(
-            lambda: self.client.create_model_version(
-                version.name,
-                f"models:/{model_id}",
-                run_id=run_id,
-                model_id=model_id,
-                tags={**_copied(version.tags), **self._ids()},
-                description=version.description,
-            ),
-            self._find_version,
-        )
+        # A store without a server looks the model up by the default.
+        with as_default(self.target.target.uri):
+            return self.target.create_once(
+                lambda: self.client.create_model_version(
+                    version.name,
+                    f"models:/{model_id}",
+                    run_id=run_id,
+                    model_id=model_id,
+                    tags={**_copied(version.tags), **self._ids()},
+                    description=version.description,
+                ),
+                self._find_version,
+            )
 
     def _ids(self) -> dict[str, str]:
         return {**self.source.tags, MODEL_TAG: self.source.model_id, VERSION_TAG: self.source.name}

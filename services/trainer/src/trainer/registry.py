@@ -8,10 +8,9 @@ away half-way leaves the alias where it was, and an alias that has moved always 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import tracking
 from trainer.errors import InputError, RefusedError, TrackingError, one_line
-from trainer.tracking import Target, Tracking
+from trainer.tracking import Target, Tracking, as_default
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -147,7 +146,7 @@ class Registry:
             return Registration(self.name, str(known.version), False)
         model_id = self._model_id(run_id)
         self._create_model()
-        with _as_default(self.uri):
+        with as_default(self.uri):
             created = self._tracking.create_once(
                 lambda: self.client.create_model_version(
                     self.name,
@@ -221,7 +220,7 @@ class Registry:
 
         uri = f"models:/{self.name}/{version.version}"
         try:
-            with _as_default(self.uri):
+            with as_default(self.uri):
                 download = mlflow.artifacts.download_artifacts
                 found = Path(self.call(download, artifact_uri=uri, dst_path=str(folder)))
         except (MlflowException, OSError) as error:
@@ -404,27 +403,6 @@ class Registry:
             if absent or (error.error_code == "INVALID_PARAMETER_VALUE" and "not found" in str(error).lower()):
                 return None
             raise
-
-
-@contextmanager
-def _as_default(uri: str) -> Iterator[None]:
-    """Make ``uri`` MLflow's own default for a while: inside a SQLite registry, it knows no other way to a model."""
-    import mlflow
-
-    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-    before = {name: os.environ.get(name) for name in names}
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri("")
-        mlflow.set_registry_uri("")
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _shown(version: str | None) -> str:

@@ -156,6 +156,34 @@ def look_up(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 
     return absolute, _wait_for(lambda: ask(client), without_credentials(absolute), wait)
 
 
+@contextmanager
+def as_default(uri: str | None) -> Iterator[None]:
+    """Make ``uri`` MLflow's own default for a while: some of its functions know no other way to a model.
+
+    Args:
+        uri: The tracking URI; None leaves the default as it is.
+    """
+    import mlflow
+
+    if uri is None:
+        yield
+        return
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri("")
+        mlflow.set_registry_uri("")
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def without_credentials(uri: str) -> str:
     """Return a URI without the user and password it may hold, fit to be shown."""
     parts = urlsplit(uri)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -78,21 +77,12 @@ def _download(model: str, folder: Path, uri: str | None) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    # The registry is found through MLflow's global state alone; this process scores with one model and ends.
-    before = os.environ.get("MLFLOW_TRACKING_URI")
     try:
-        if uri is not None:
-            mlflow.set_tracking_uri(uri)
-            mlflow.set_registry_uri(uri)
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=str(folder)))
+        with tracking.as_default(uri):
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=str(folder)))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise InputError(f"{model}: {one_line(error.message, 200)} (--model)") from error
         raise TrackingError(f"{model} cannot be downloaded: {one_line(error, 300)}") from error
     except OSError as error:
         raise InputError(f"{model}: has no files that can be downloaded: {one_line(error, 200)} (--model)") from error
-    finally:
-        mlflow.set_tracking_uri("")
-        mlflow.set_registry_uri("")
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before

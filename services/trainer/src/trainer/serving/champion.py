@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import InputError, TrainerError, one_line
+from trainer.tracking import as_default
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -47,11 +48,10 @@ def load(uri: str, tracking_uri: str | None = None) -> Loaded:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    if tracking_uri is not None:
-        mlflow.set_tracking_uri(tracking_uri)
     folder = Path(tempfile.mkdtemp(prefix="trainer-model-"))
     try:
-        model = mlflow.pyfunc.load_model(uri, dst_path=str(folder))
+        with as_default(tracking_uri):
+            model = mlflow.pyfunc.load_model(uri, dst_path=str(folder))
         example = model.input_example
         if example is not None:
             model.predict(example)
