@@ -12,7 +12,7 @@ from trainer.errors import InputError
 if TYPE_CHECKING:
     from trainer.serving.application import Serving
 
-CHAMPION = f"models:/{cli.EXPERIMENT}@champion"
+CHAMPION = f"models:/{cli.MODEL}@champion"
 
 
 @click.command("serve", cls=cli.GroupedCommand, context_settings=cli._WIDTH)
