@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from trainer.errors import TrainerError
-from trainer.signals import interrupt, uninterrupted
+from trainer.signals import interrupt, send_again, uninterrupted
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -154,6 +155,7 @@ def available_cpus() -> int:
 def _prepare() -> None:
     """Set up a task's process: the parent alone answers to Ctrl-C, and passes it on as a termination signal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.unraisablehook = send_again
 
 
 @cache

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+#: After how many seconds a signal is sent again whose exception was lost.
+_AGAIN = 0.05
 
 
 def interrupt(number: int, _frame: object) -> None:
@@ -14,11 +22,30 @@ def interrupt(number: int, _frame: object) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
+def send_again(lost: UnraisableHookArgs) -> None:
+    """Send a signal once more whose KeyboardInterrupt was lost: what ``sys.unraisablehook`` may be set to.
+
+    Python drops what is raised while it runs a weak reference's callback or an object's ``__del__``, and a signal may
+    well arrive there.
+    """
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        number = signal.Signals.__members__.get(str(lost.exc_value), signal.SIGINT)
+        timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+        timer.daemon = True
+        timer.start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let a termination signal end what happens inside the way Ctrl-C does, so that runs are marked KILLED."""
-    with _handling({signal.SIGTERM: interrupt, signal.SIGINT: interrupt}):
-        yield
+    hook, sys.unraisablehook = sys.unraisablehook, send_again
+    try:
+        with _handling({signal.SIGTERM: interrupt, signal.SIGINT: interrupt}):
+            yield
+    finally:
+        sys.unraisablehook = hook
 
 
 @contextmanager
