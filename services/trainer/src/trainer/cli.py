@@ -566,6 +566,8 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: The arguments; those of the process by default.
     """
+    import trainer.collector  # noqa: F401 - imported for its effect
+
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments or os.environ.get("TRAINER_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:

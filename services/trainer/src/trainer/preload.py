@@ -6,9 +6,7 @@ do it anew, in its fresh process.
 
 import ctypes
 import gc
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 
 import lightgbm
 import matplotlib.backends.backend_agg
@@ -43,11 +41,9 @@ _M_ARENA_MAX = -8  # malloc.h
 warn_dependency_requirement_mismatches(trainer.model.requirements())
 # The picture formats that Pillow looks through, the fonts and what else the first drawing loads.
 PIL.Image.preinit()
-with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-    trainer.plots.rehearse(Path(folder))
+trainer.plots.rehearse()
 # One heap for all threads: each would otherwise get one of its own, whose free memory the others cannot use.
 with suppress(AttributeError):  # not glibc
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 # The garbage collector need not look through all this again in each process, which would also copy the shared memory.
-gc.collect()
 gc.freeze()

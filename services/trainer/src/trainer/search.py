@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
-from trainer import identity, params, search_worker, study, worker
+from trainer import identity, params, plots, search_worker, study, worker
 from trainer.errors import SweepError, one_line
 from trainer.params import Value
 from trainer.run import Result, inputs
@@ -127,6 +127,8 @@ def run(
                 name,
                 settings.pruner,
             )
+            # While the processes still import, this one need not wait: it will draw, too.
+            plots.rehearse()
             try:
                 with closing(engine.map(search_worker.train, search.draw(), shared)) as outcomes:
                     for outcome in outcomes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.tracking import ActiveRun
 
 #: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
-PRELOAD = ("trainer.preload",)
+PRELOAD = ("trainer.collector", "trainer.preload")
 PRELOAD_EMBEDDED = ("trainer.preload_embedded",)
 TABLE = "variants.csv"
 
@@ -78,7 +78,7 @@ def run(
     """
     from mlflow.exceptions import MlflowException
 
-    from trainer import worker
+    from trainer import plots, worker
     from trainer.run import Result, inputs
 
     tracking = plan.target.open()
@@ -99,6 +99,8 @@ def run(
                 items = [item for item in items if item.index not in results]
                 # The longest first: it would otherwise run alone at the end.
                 items.sort(key=lambda item: -int(item.variant.params["n_estimators"] or 0))
+                # While the processes still import, this one need not wait: it will draw, too.
+                plots.rehearse()
                 # Closing ends the processes, wherever in here an interrupt arrives.
                 with closing(engine.map(worker.train, items, shared)) as outcomes:
                     for outcome in outcomes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -39,14 +40,16 @@ def write_run(folder: Path, name: str, dataset: Dataset, fitted: Fitted) -> None
         style.save(draw(), folder / file)
 
 
-def rehearse(folder: Path) -> None:
-    """Write pictures of made-up scores: the first drawing of a process loads fonts and more, 0.3 s in all."""
+def rehearse() -> None:
+    """Write pictures of made-up scores, and forget them: a process's first drawing takes 0.3 s more."""
     target = np.array([0, 1, 0, 1])
     scores = np.array([0.1, 0.4, 0.6, 0.9])
     heading = style.Heading("rehearsal")
     point = (target, scores, 0.4, metrics.evaluate(target, scores, 0.4))
-    for file, draw in _pictures(point, heading, Importance(["a"], np.ones(1), np.ones(1), 1), [1.0, 0.5], 2, heading):
-        style.save(draw(), folder / file)
+    pictures = _pictures(point, heading, Importance(["a"], np.ones(1), np.ones(1), 1), [1.0, 0.5], 2, heading)
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        for file, draw in pictures:
+            style.save(draw(), Path(folder) / file)
 
 
 def _pictures(
