@@ -1,9 +1,13 @@
 """What most people write: one variant after the other, tracked by MLflow's calls with their defaults. For comparison.
 
-Prints the F1 of each variant as JSON. Data and split are the trainer's, so that the figures can be compared.
+    plain_loop.py [NAME=VALUE,VALUE,…]…
+
+Trains the standard variants, or each combination of the values that are given. Prints the F1 of each as JSON. Data and
+split are the trainer's, so that the figures can be compared.
 """
 
 import json
+import sys
 from typing import Any
 
 import matplotlib as mpl
@@ -16,9 +20,8 @@ import pandas as pd
 from lightgbm import LGBMClassifier
 from sklearn.metrics import PrecisionRecallDisplay, f1_score
 from trainer import data, fit, params
+from trainer.variants import combine
 
-#: The baseline, and the standard variants.
-VARIANTS = ({}, *params.STANDARD_VARIANTS)
 #: MLflow's default format stores no LightGBM model without these.
 TRUSTED = ["collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier"]
 
@@ -31,9 +34,10 @@ def main() -> None:
     categories = {name: pd.CategoricalDtype(sorted(rows.features[name].dropna().unique())) for name in texts}
     train, test = rows.features.astype(categories), dataset.test.features.astype(categories)
     mlflow.set_experiment("plain_loop")
-    for overrides in VARIANTS:
+    standard = [params.variant(overrides) for overrides in ({}, *params.STANDARD_VARIANTS)]
+    for variant in combine(sys.argv[1:], (), {}).variants if sys.argv[1:] else standard:
         chosen: dict[str, Any] = {
-            name: params.variant(overrides).params[name]
+            name: variant.params[name]
             for name in ("num_leaves", "min_child_samples", "max_depth", "n_estimators", "learning_rate")
         }
         with mlflow.start_run():
