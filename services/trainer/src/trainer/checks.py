@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from trainer import tracking
 from trainer.errors import TrackingError, TrainerError, one_line
 from trainer.tracking import without_credentials
 
@@ -302,12 +303,9 @@ def _model(stack: Stack) -> str:
     import numpy as np
     from sklearn.linear_model import LinearRegression
 
-    # These look for the server in MLflow's global state.
-    mlflow.set_tracking_uri(stack.uri)
-    mlflow.set_registry_uri(stack.uri)
     features = np.arange(12.0).reshape(6, 2) ** 2
     fitted = LinearRegression().fit(features, np.arange(6.0))
-    with mlflow.start_run(run_id=stack.run_id):
+    with tracking.as_default(stack.uri), mlflow.start_run(run_id=stack.run_id):
         requirements = [f"{name}=={metadata.version(name)}" for name in ("mlflow", "scikit-learn")]
         info = mlflow.sklearn.log_model(fitted, name="model", pip_requirements=requirements)
     stack.model_id = str(info.model_id)
@@ -341,7 +339,7 @@ def _registry(stack: Stack) -> str:
 def _predict(stack: Stack, uri: str, features: Any) -> Any:
     import mlflow.pyfunc
 
-    with tempfile.TemporaryDirectory(dir=stack.folder) as folder:
+    with tracking.as_default(stack.uri), tempfile.TemporaryDirectory(dir=stack.folder) as folder:
         return mlflow.pyfunc.load_model(uri, dst_path=folder).predict(features)
 
 
