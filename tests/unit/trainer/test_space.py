@@ -59,6 +59,8 @@ def test_standard_space_leaves_out_what_is_given() -> None:
         ("num_leaves: [4, 4]", ["num_leaves", "twice"]),
         ("num_leaves: {low: 1, high: 5}", ["num_leaves: low", "from 2 to 131072"]),
         ("num_leaves: {low: 3}", ["num_leaves: high is missing"]),
+        ("max_depth: 5\nnum_leaves: {low: 3}", ["line 2: num_leaves"]),
+        ("max_depth: 5\nmax_depth: [6, 7]", ["line 2", "max_depth is given twice"]),
         ("num_leaves: {low: 5, high: 5}", ["low must be below high", "num_leaves: 5"]),
         ("num_leaves: {low: 5, hihg: 9}", ["'hihg'", "low, high, step, log"]),
         ("num_leaves: {low: 5, high: 9, step: 0}", ["step must be an integer above 0"]),

@@ -47,6 +47,8 @@ def test_variants_are_read_from_a_file(tmp_path: Path) -> None:
         ("[]", ["lists no variants"]),
         ("n_estimators: 5", ["a mapping", "starting with '- '"]),
         ("- 5", ["item 1", "a number"]),
+        ("- num_leaves: 5\n  num_leaves: 6", ["line 2, column 3", "num_leaves is given twice", "first in line 1"]),
+        ("- num_leaves: 5\n\n- learning_rate: 0.1\n  num_leafs: 5", ["line 3", "item 2", "num_leafs"]),
         ("- {n_estimators: 5}\n- [1]", ["item 2", "a list"]),
         ("- {n_estimators: 5}\n- {num_leafs: 5}", ["item 2", "num_leafs", "did you mean 'num_leaves'"]),
         ("- {num_leaves: 1}", ["item 1", "num_leaves", "from 2 to 131072"]),

@@ -79,6 +79,7 @@ def load(path: Path | None = None) -> Policy:
 
     content: dict[str, Any] = yaml.safe_load(DEFAULT)
     place = str(path) if path is not None else "the default policy"
+    own: Any = None
     if path is not None:
         own = yamlfile.read(path, "--policy", "a YAML mapping of constraints")
         if not isinstance(own, dict):
@@ -88,12 +89,14 @@ def load(path: Path | None = None) -> Policy:
             )
         for key in own:
             if key not in _KEYS:
-                raise InputError(f"{place}: there is no constraint {str(key)!r}{_nearest(key, _KEYS)}")
+                where = yamlfile.place(place, own, key)
+                raise InputError(f"{where}: there is no constraint {str(key)!r}{_nearest(key, _KEYS)}")
         content |= own
+    wheres = {key: f"{yamlfile.place(place, own, key)}: {key}" for key in content}
     checked: dict[str, Any] = {
-        **{key: _figures(key, content[key], f"{place}: {key}") for key in _FIGURE_KEYS},
-        **{key: _number(content[key], f"{place}: {key}", *bounds) for key, bounds in _NUMBERS.items()},
-        "signature": _truth(content["signature"], f"{place}: signature"),
+        **{key: _figures(key, content[key], wheres[key]) for key in _FIGURE_KEYS},
+        **{key: _number(content[key], wheres[key], *bounds) for key, bounds in _NUMBERS.items()},
+        "signature": _truth(content["signature"], wheres["signature"]),
     }
     return Policy(**checked)
 

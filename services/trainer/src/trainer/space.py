@@ -93,14 +93,15 @@ def load(path: Path | None, base: Mapping[str, Value]) -> Space:
         content: Any = {name: item for name, item in DEFAULT.items() if name not in base}
     else:
         content = yamlfile.read(path, "--space", "a YAML mapping from parameter to its values")
-    place = str(path) if path is not None else "the standard space"
+    source = str(path) if path is not None else "the standard space"
     if not isinstance(content, dict):
         raise InputError(
-            f"{place}: holds {yamlfile.what(content)}; write a mapping such as 'num_leaves: {{low: 10, high: 100}}'"
+            f"{source}: holds {yamlfile.what(content)}; write a mapping such as 'num_leaves: {{low: 10, high: 100}}'"
         )
     dimensions: list[Dimension] = []
     fixed: dict[str, Value] = {}
     for name, item in content.items():
+        place = yamlfile.place(source, content, name)
         where = f"{place}: {name}"
         try:
             if str(name) not in BY_NAME:
@@ -114,9 +115,9 @@ def load(path: Path | None, base: Mapping[str, Value]) -> Space:
         except InputError as error:
             raise InputError(str(error) if str(error).startswith(place) else f"{place}: {error}") from None
     if not dimensions:
-        raise InputError(f"{place}: varies nothing; add a parameter such as 'num_leaves: {{low: 10, high: 100}}'")
+        raise InputError(f"{source}: varies nothing; add a parameter such as 'num_leaves: {{low: 10, high: 100}}'")
     space = Space(tuple(dimensions), fixed)
-    _check_combinations(space, base, place)
+    _check_combinations(space, base, source)
     return space
 
 

@@ -68,7 +68,7 @@ def load(path: Path, base: Mapping[str, Value]) -> list[Variant]:
     variants: list[Variant] = []
     seen: dict[tuple[tuple[str, Value], ...], int] = {}
     for number, item in enumerate(content, start=1):
-        where = f"{path}: item {number}"
+        where = f"{yamlfile.place(path, item)}: item {number}"
         if not isinstance(item, dict):
             raise InputError(
                 f"{where} is {yamlfile.what(item)}; write a mapping such as {{n_estimators: 500, learning_rate: 0.025}}"
