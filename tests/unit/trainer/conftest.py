@@ -133,8 +133,8 @@ def trainer(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     return run
 
 
-def start_trainer(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    """Start the command line in a process of its own."""
+def start_trainer(*args: object, cwd: Path, own_group: bool = False, **environment: str) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own, and in a group of its own as a terminal does."""
     dropped = ("TRAINER_", "MLFLOW_", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return subprocess.Popen(
@@ -144,6 +144,7 @@ def start_trainer(*args: object, cwd: Path, **environment: str) -> subprocess.Po
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=own_group,
     )
 
 
@@ -152,8 +153,8 @@ def start(workdir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that starts the command line in a process of its own, in the working directory."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(*args: object, **environment: str) -> subprocess.Popen[str]:
-        started.append(start_trainer(*args, cwd=workdir, **environment))
+    def run(*args: object, own_group: bool = False, **environment: str) -> subprocess.Popen[str]:
+        started.append(start_trainer(*args, cwd=workdir, own_group=own_group, **environment))
         return started[-1]
 
     yield run

@@ -283,3 +283,28 @@ def test_interrupted_sweep_kills_children_and_parent(start: Start, workdir: Path
     assert process.returncode == 128 + number
     assert "Traceback" not in err, err
     assert [run.info.status for run in runs(workdir)] == ["KILLED"] * 3
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
+def test_ctrl_c_in_a_terminal_reaches_all_processes_and_prints_one_line(
+    start: Start, workdir: Path, seconds: float
+) -> None:
+    process = start("sweep", "--n-estimators", 99_999, "--jobs", 2, "--experiment", "other", own_group=True)
+    # Whatever it is doing by then: mostly imports.
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "trainer: error: interrupted"
+    assert "Traceback" not in err, err
+    assert all(run.info.status == "KILLED" for run in runs(workdir, "other"))
+
+
+def test_processes_that_start_at_once_make_the_database_once(start: Start, workdir: Path) -> None:
+    (workdir / "mlflow.db").unlink()
+    processes = [start("train", *SMALL) for _ in range(3)]
+    for process in processes:
+        _, err = process.communicate(timeout=90)
+        assert process.returncode == 0, err
+    assert [run.info.status for run in runs(workdir)] == ["FINISHED"] * 3

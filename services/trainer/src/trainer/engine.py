@@ -78,6 +78,7 @@ class Engine:
             KeyboardInterrupt: After Ctrl-C or a termination signal, when all tasks have ended.
         """
         context = self._processes()
+        strangers = set(multiprocessing.active_children())
         with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
             path = Path(folder) / "shared.pickle"
             path.write_bytes(pickle.dumps(shared, protocol=pickle.HIGHEST_PROTOCOL))
@@ -111,23 +112,30 @@ class Engine:
                     pool.shutdown()
                 if running:
                     with uninterrupted():
-                        self._end(running)
+                        self._end(running, strangers)
 
     def _processes(self) -> BaseContext:
         if self._context is None:
             methods = multiprocessing.get_all_start_methods()
             self._context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
             if "forkserver" in methods:
-                from multiprocessing import forkserver
+                from multiprocessing import forkserver, resource_tracker
 
                 self._context.set_forkserver_preload(self._preload)
-                forkserver.ensure_running()
+                # The server inherits a blocked Ctrl-C, which reaches all processes of a terminal: during its imports it
+                # would end it with a traceback. The tracker, which it starts otherwise, would unblock the signal.
+                resource_tracker.ensure_running()
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                try:
+                    forkserver.ensure_running()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self._context
 
     @staticmethod
-    def _end(running: dict[Future[Any], tuple[int, Any, ProcessPoolExecutor]]) -> None:
-        """Ask the tasks' processes to end, give them time to tidy up, then insist."""
-        children = multiprocessing.active_children()
+    def _end(running: dict[Future[Any], tuple[int, Any, ProcessPoolExecutor]], strangers: set[Any]) -> None:
+        """Ask the tasks' processes to end, give them time to tidy up, then insist; ``strangers`` are not theirs."""
+        children = [child for child in multiprocessing.active_children() if child not in strangers]
         for child in children:
             child.terminate()
         for child in children:

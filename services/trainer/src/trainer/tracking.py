@@ -14,7 +14,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -147,9 +147,9 @@ def look_up(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 
         InputError: There is no such SQLite file.
         TrackingError: The server stays out of reach, or refuses.
     """
-    prefix, absolute = "sqlite:///", _absolute(uri or EMBEDDED_URI)
-    path = Path(unquote(absolute.removeprefix(prefix).partition("?")[0]))
-    if absolute.startswith(prefix) and ":memory:" not in absolute and not path.exists():
+    absolute = _absolute(uri or EMBEDDED_URI)
+    path = _sqlite_file(absolute)
+    if path is not None and not path.exists():
         # To look something up would create the file, empty.
         raise InputError(f"{path}: no such file; name the MLflow server or file with --tracking-uri")
     client = _new_client(absolute)
@@ -548,7 +548,8 @@ def _new_client(uri: str) -> MlflowClient:
 
     shown = without_credentials(uri)
     try:
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        with _alone(uri):
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, OSError, ImportError, ValueError) as error:
         if "maintenance mode" in str(error):
             raise TrackingError(
@@ -659,12 +660,35 @@ def _absolute(uri: str) -> str:
     return f"{prefix}{Path(path).absolute()}{mark}{query}"
 
 
-def _artifact_location(uri: str, experiment: str) -> str | None:
-    """Return where a new experiment's artifacts go: beside a SQLite file; elsewhere the server knows."""
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Let one process at a time open a SQLite file: MLflow makes its tables, and two that do so at once fail."""
+    file = _sqlite_file(uri)
+    with ExitStack() as held:
+        # Where there is no such lock (Windows, some network file systems) things are as without it.
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            if file is not None:
+                # The folder's own lock: no file is left behind.
+                folder = os.open(file.parent, os.O_RDONLY)
+                held.callback(os.close, folder)
+                fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+
+
+def _sqlite_file(uri: str) -> Path | None:
     prefix = "sqlite:///"
     if not uri.startswith(prefix) or ":memory:" in uri:
         return None
-    file = Path(unquote(uri.removeprefix(prefix).partition("?")[0]))
+    return Path(unquote(uri.removeprefix(prefix).partition("?")[0]))
+
+
+def _artifact_location(uri: str, experiment: str) -> str | None:
+    """Return where a new experiment's artifacts go: beside a SQLite file; elsewhere the server knows."""
+    file = _sqlite_file(uri)
+    if file is None:
+        return None
     return (file.parent / ARTIFACT_FOLDER / quote(experiment, safe=" ")).absolute().as_uri()
 
 
