@@ -96,6 +96,7 @@ def test_every_way_to_name_a_run(trainer: Trainer, runs: list[str]) -> None:
 def test_an_experiment_comes_best_first(trainer: Trainer, runs: list[str]) -> None:
     answer = trainer("compare", "--experiment", "shop", "--json")
     assert [run["run_id"] for run in answer.json["runs"]] == [runs[1], runs[0], runs[2]]
+    assert trainer("compare", "--experiment", "shop").out.splitlines()[-1] == "ordered by f1"
 
 
 def test_report_is_one_file_with_pictures_and_without_scripts(trainer: Trainer, runs: list[str], workdir: Path) -> None:

@@ -152,3 +152,10 @@ def test_command_line_refuses_a_wrong_number_of_folds(text: str, trainer: Callab
     answer = trainer("--cv", text)
     assert answer.code == 2
     assert "--cv" in answer.error
+
+
+def test_a_validation_share_beside_folds_is_said_to_have_no_effect(trainer: Callable[..., Any], workdir: Path) -> None:
+    small = ("--n-estimators", 3, "--num-leaves", 4)
+    remark = "--validation-size has no effect beside --cv"
+    assert remark in trainer("--cv", 2, "--validation-size", 0.3, *small).err
+    assert remark not in trainer("--validation-size", 0.3, *small).err

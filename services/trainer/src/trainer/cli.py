@@ -474,7 +474,7 @@ def sweep_command(
 
     def on_result(result: run.Result, done: int) -> None:
         if result.error is None:
-            outcome = f"AP {result.metrics['average_precision']:.4f}, F1 {result.metrics['f1']:.4f}"
+            outcome = f"validation AP {result.score:.4f}, test AP {result.metrics['average_precision']:.4f}"
         else:
             outcome = f"failed: {result.error}"
         report.note(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
@@ -518,6 +518,8 @@ def _prepare(options: dict[str, Any], *all_params: Any) -> tuple[Dataset, Target
     dataset = data.load(path, target=options["target"], test_size=test_size, seed=seed)
     folds = options["folds"] or 0
     fit.check_folds(dataset, folds)
+    if folds and options["validation_size"] != Plan.validation_size:
+        report.note("--validation-size has no effect beside --cv: each training row is held out in one of the folds")
     for remark in dataset.notes:
         report.note(remark)
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"

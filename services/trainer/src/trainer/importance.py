@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-MOST_ROWS, FEWEST_ROWS = 200, 16
+MOST_ROWS, FEWEST_ROWS = 2_000, 16
 #: Leaves times rows that contributions are computed for, about 0.06 s: their time grows with both.
 EFFORT = 400_000
 

@@ -27,6 +27,10 @@ _HEADS = {
 }
 
 
+#: What variants are chosen by.
+_CHOICE = "val. AP"
+
+
 def note(text: str) -> None:
     """Print a remark or a step of progress."""
     print(f"trainer: {text}", file=sys.stderr, flush=True)
@@ -94,13 +98,15 @@ def show_run(result: Result, ui_command: str | None) -> None:
 def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     """Print the variants as a table, the best one first in mind, and where to look at them."""
     rows = [_row(result, result is sweep.best) for result in sweep.results]
-    heads = ("", "variant", *(_HEADS[name] for name in _SHOWN), "run")
+    heads = ("", "variant", _CHOICE, *(_HEADS[name] for name in _SHOWN), "run")
     if sys.stdout.isatty():
-        _rich_table(heads, rows, right=tuple(_HEADS.values()))
+        _rich_table(heads, rows, right=(_CHOICE, *_HEADS.values()))
     else:
         _plain_table(heads, rows)
     if sweep.best is not None:
-        print(f"best   {sweep.best.name} (run {sweep.best.run_id}), by average precision on the validation rows")
+        chosen = f"{sweep.best.name} (run {sweep.best.run_id})"
+        print(f"best   {chosen}, by {_CHOICE}: average precision on the validation rows")
+    print("       the other figures are of the test rows, and decide nothing")
     print(f"sweep  {sweep.run_id}")
     _show_where(sweep.url, ui_command)
 
@@ -183,8 +189,9 @@ def brief(overrides: Mapping[str, Any]) -> str:
 
 def _row(result: Result, best: bool) -> tuple[str, ...]:
     if result.error is not None:
-        return ("!", result.name, *("-" for _ in _SHOWN), "failed")
-    return ("*" if best else "", result.name, *(f"{result.metrics[name]:.4f}" for name in _SHOWN), str(result.run_id))
+        return ("!", result.name, "-", *("-" for _ in _SHOWN), "failed")
+    figures = (f"{result.metrics[name]:.4f}" for name in _SHOWN)
+    return ("*" if best else "", result.name, f"{result.score:.4f}", *figures, str(result.run_id))
 
 
 def _plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -53,6 +53,8 @@ class Comparison:
     runs: tuple[Compared, ...]
     uri: str
     parent: Compared | None = None
+    #: The metric by which the runs are ordered; None where they stand as they were named.
+    ordered_by: str | None = None
 
     @property
     def differing(self) -> list[str]:
@@ -102,11 +104,13 @@ def collect(selection: Selection, *, uri: str | None, wait: float, ui_url: str |
     """
     absolute, (title, parent, found) = tracking.look_up(uri, partial(_find, selection), wait=wait)
     runs = [_compared(run, absolute, ui_url) for run in found]
+    metric = None
     if not selection.names:
         metric = next((name for name in ORDER if any(name in run.metrics for run in runs)), None)
         if metric is not None:
             runs.sort(key=lambda run: -run.metrics.get(metric, float("-inf")))
-    return Comparison(title, tuple(runs), absolute, _compared(parent, absolute, ui_url) if parent else None)
+    shown_parent = _compared(parent, absolute, ui_url) if parent else None
+    return Comparison(title, tuple(runs), absolute, shown_parent, metric)
 
 
 def _find(selection: Selection, client: MlflowClient) -> tuple[str, Any, list[Any]]:

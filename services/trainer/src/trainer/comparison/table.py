@@ -11,7 +11,7 @@ from trainer.comparison.collect import Comparison, number
 from trainer.errors import one_line
 
 #: Where runs stand one below the other, there is room for these only; all are in the JSON and in the report.
-_NARROW = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
+_NARROW = ("validation_average_precision", "f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
 _PLAIN_WIDTH = 160
 
 #: A cell's text, and whether it is the best of its metric.
@@ -55,6 +55,8 @@ def show(comparison: Comparison) -> None:
         print("no parameter differs")
     if any(comparison.best(name) for name in comparison.metrics):
         print("* best of its metric")
+    if comparison.ordered_by is not None:
+        print(f"ordered by {comparison.ordered_by}")
 
 
 def _rows(comparison: Comparison, metrics: Sequence[str]) -> list[list[Cell]]:

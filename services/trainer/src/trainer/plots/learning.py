@@ -46,10 +46,12 @@ def learning_curve(
     text = f"Lowest after {best:,}: {losses[best - 1]:.4f}"
     if folds:
         text += f"\nMean of {len(folds)} folds\nThe model on all rows: {used:,}"
+    elif used < last:
+        text += f"\nStopped early: {used:,} of {last:,} kept"
+    elif best < last:
+        text += f"\nAfter all {last:,}: {losses[-1]:.4f}"
     else:
-        text += (
-            f"\nStopped early: {used:,} of {last:,} kept" if used < last else f"\nAfter all {last:,}: {losses[-1]:.4f}"
-        )
+        text = f"Lowest after all {last:,}: {losses[-1]:.4f}"
     axes.axvline(best, color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
     place = {"xytext": (0.97, 0.95), "textcoords": "axes fraction", "ha": "right", "va": "top"}
     style.note(axes, text, (best, float(losses[best - 1])), place)
