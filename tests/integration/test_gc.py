@@ -188,6 +188,22 @@ def test_server_account_is_not_used_when_no_key_is_given(collected: Stack) -> No
     assert "gc: error: no key: GC_KEY_FILE names the key" in done.stderr
 
 
+@pytest.mark.gcs  # the same
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("/nowhere", "cannot be read: No such file or directory; it must be a file that user 1001 may read"),
+        ("/etc/shadow", "cannot be read: Permission denied; it must be a file that user 1001 may read"),
+        ("/etc/passwd", "is not a service account's JSON key"),
+    ],
+)
+def test_key_that_is_none_is_one_line(collected: Stack, key: str, message: str) -> None:
+    done = collected.compose("run", "--rm", "-T", "--env", f"GOOGLE_APPLICATION_CREDENTIALS={key}", "gc", check=False)
+    assert done.returncode == 1
+    assert f"gc: error: the key file (GC_KEY_FILE) {message}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_servers_do_not_hold_the_deleting_identity(collected: Stack) -> None:
     for container in collected.containers():
         service = container.labels["com.docker.compose.service"]

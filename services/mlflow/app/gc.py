@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 DAY = 24 * 3600 * 1000  # ms
 PAGE = 1000
+KEY = "GC_KEY_FILE"
 
 
 class RefusedError(Exception):
@@ -41,12 +41,19 @@ def days(text: str) -> float:
 
 
 def check_identity(destination: str) -> None:
-    """Exits with status 1 and one line when no key of an identity that may delete has been given."""
-    if destination.startswith("gs://"):
-        key = Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+    """Exits with status 1 and one line when no key has been given of an identity that may delete, or none works."""
+    if not destination.startswith("gs://"):
+        return
+    from app import google_account, write_once
+
+    try:
         # The account attached to the machine is the server's, which may not delete.
-        if not key.read_text().strip():
-            sys.exit("gc: error: no key: GC_KEY_FILE names the key of the account that may delete (docs/production.md)")
+        if not google_account.read_key(KEY):
+            sys.exit(f"gc: error: no key: {KEY} names the key of the account that may delete (docs/production.md)")
+        google_account.find(KEY)
+    except google_account.AccountError as error:
+        sys.exit(f"gc: error: {error}")
+    write_once.register()
 
 
 def location(uri: str, destination: str) -> str:

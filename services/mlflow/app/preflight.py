@@ -13,17 +13,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from app import artifacts, google_account
+from app import artifacts, google_account, refusal
+from app.refusal import one_line
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
 CREATOR = "roles/storage.objectCreator"
 VIEWER = "roles/storage.objectViewer"
+OVERWRITE = "storage.objects.delete"
 RESERVED = ".preflight"
 # What an account of the two roles cannot do, and what would be worst in wrong hands.
 EXCESS = (
-    "storage.objects.delete",
+    OVERWRITE,
     "storage.objects.update",
     "storage.objects.setIamPolicy",
     "storage.buckets.update",
@@ -69,7 +71,6 @@ class BucketCheck:
         self._email = email
         # A new name each time: this account can delete nothing and overwrite nothing, so a name works once.
         self._name = f"{folder}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
-        self._folder = folder
         self._content = b"Written by the preflight check; safe to delete.\n"
         self.failures: list[str] = []
 
@@ -77,7 +78,7 @@ class BucketCheck:
         """Tries all three, so that two missing roles are two lines and not two starts."""
         created = self._attempt("storage.objects.create", CREATOR, self._create)
         self._attempt("storage.objects.get", VIEWER, self._read if created else self._read_absent)
-        self._attempt("storage.objects.list", VIEWER, self._list)
+        self._attempt("storage.objects.list", VIEWER, self._list if created else self._list_absent)
 
     def excess(self) -> list[str]:
         """Returns the permissions that the account holds and the server does not need."""
@@ -95,13 +96,13 @@ class BucketCheck:
             if permission in str(error):
                 failure = f"{self._email} lacks {permission} on {address}: grant it {role} on this bucket"
             else:
-                failure = f"{permission} on {address} is refused: {one_line(error)}"
+                failure = f"{permission} on {address} is refused: {refusal.reason(error)}"
         except NotFound as error:
             missing = "bucket does not exist" in str(error)
-            failure = f"there is no bucket {address}" if missing else f"{address}: {one_line(error)}"
+            failure = f"there is no bucket {address}" if missing else f"{address}: {one_line(str(error))}"
         except (GoogleAPIError, GoogleAuthError, RequestException) as error:
             # Not an answer about permissions: the next one would be the same, and as late.
-            raise CheckError(f"{permission} on {address} failed: {one_line(error)}") from error
+            raise CheckError(f"{permission} on {address} failed: {one_line(str(error))}") from error
         else:
             return True
         if failure not in self.failures:
@@ -109,11 +110,18 @@ class BucketCheck:
         return False
 
     def _create(self) -> None:
+        from google.api_core.exceptions import Forbidden
         from google.cloud.storage.retry import DEFAULT_RETRY
 
-        self._bucket.blob(self._name).upload_from_string(
-            self._content, content_type="text/plain", timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS)
-        )
+        try:
+            self._bucket.blob(self._name).upload_from_string(
+                self._content, content_type="text/plain", timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS)
+            )
+        except Forbidden as error:
+            # The answer to the first attempt was lost: the second would overwrite what is there. Whether it is what was
+            # written is seen when it is read.
+            if OVERWRITE not in str(error):
+                raise
 
     def _read(self) -> None:
         from google.cloud.storage.retry import DEFAULT_RETRY
@@ -133,18 +141,20 @@ class BucketCheck:
             if "bucket does not exist" in str(error):
                 raise
 
-    def _list(self) -> None:
+    def _names(self) -> list[str]:
         from google.cloud.storage.retry import DEFAULT_RETRY
 
         blobs = self._bucket.list_blobs(
-            prefix=self._folder, max_results=1, timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS)
+            prefix=self._name, max_results=1, timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS)
         )
-        next(iter(blobs), None)
+        return [blob.name for blob in blobs]
 
+    def _list(self) -> None:
+        if self._names() != [self._name]:
+            self.failures.append(f"gs://{self._bucket.name}/{self._name} was written, and the list does not show it")
 
-def one_line(error: Exception, limit: int = 300) -> str:
-    """Returns an exception's message as one line."""
-    return " ".join(str(error).split())[:limit]
+    def _list_absent(self) -> None:
+        self._names()
 
 
 def check() -> str:
@@ -154,13 +164,8 @@ def check() -> str:
     account = google_account.find()
     print(f"preflight: {account.email} ({account.source})", flush=True)
     from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud import storage
 
-    try:
-        client = storage.Client(project=account.project or "none", credentials=account.credentials)
-    except GoogleAuthError as error:
-        raise CheckError(f"{account.email} cannot be used: {one_line(error)}") from error
+    client = account.client()
     bucket_name, _, prefix = address.removeprefix("gs://").partition("/")
     checks = BucketCheck(client.bucket(bucket_name), f"{prefix}{RESERVED}/", account.email)
     checks.run()
@@ -177,7 +182,7 @@ def check() -> str:
                 flush=True,
             )
     except GoogleAPIError as error:
-        print(f"preflight: warning: cannot tell what else the account may do: {one_line(error)}", file=sys.stderr)
+        print(f"preflight: warning: cannot tell what else the account may do: {one_line(str(error))}", file=sys.stderr)
     return address
 
 

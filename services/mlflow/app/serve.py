@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from uvicorn.protocols.http import httptools_impl
 
-from app import artifacts, database, google_account, temporary
+from app import artifacts, database, temporary
 
 
 def artifact_root(destination: str) -> str:
@@ -75,8 +75,6 @@ def allowed_hosts() -> str:
 def main() -> None:
     """Waits for the database, opens the store, serves until SIGTERM."""
     destination = artifacts.read_destination()
-    if destination.startswith("gs://"):
-        google_account.use_attached_account_without_key()
     artifact_root(destination)
     database.prepare()
     temporary.prepare()

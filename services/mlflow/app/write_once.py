@@ -4,31 +4,74 @@ Without storage.objects.delete an existing object cannot be overwritten. That pr
 refuses a second attempt whose first one arrived and whose answer was lost, of the client library or of MLflow's own
 client. So a refusal is looked into: when the object holds the very same bytes, the upload is done. When it does not,
 the client gets an answer that says so, and not the status 500 at which it would try again for minutes.
+
+The client of Cloud Storage is never the anonymous one to which MLflow would fall back, and keep.
 """
 
 import base64
 import mimetypes
 import posixpath
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
+from mlflow.entities import FileInfo
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS, TEMPORARILY_UNAVAILABLE
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
+from app import google_account, refusal
 from app.streamed import StreamedRepository
 from app.transfer import Incoming
 
 OVERWRITE = "storage.objects.delete"
 
 
+def _answer(error: google_account.AccountError) -> MlflowException:
+    # MLflow's client tries again at a 503, and does not show its message: so it is logged too.
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    passing = isinstance(error, google_account.NotYetError)
+    return MlflowException(
+        f"The server cannot use its Google account: {error}",
+        error_code=TEMPORARILY_UNAVAILABLE if passing else PERMISSION_DENIED,
+    )
+
+
+@contextmanager
+def account_needed() -> Iterator[None]:
+    """Answers a request for which the server has no account, or gets no token, in one line that says so."""
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except google_account.AccountError as error:
+        raise _answer(error) from error
+    except GoogleAuthError as error:
+        raise _answer(google_account.explained(error, "the account")) from error
+
+
 class WriteOnceRepository(StreamedRepository, GCSArtifactRepository):
     """MLflow's repository for gs:// addresses, which passes artifacts through, with this answer to a refused upload."""
 
+    def __init__(self, artifact_uri: str, client: Any = None, **others: Any) -> None:
+        super().__init__(artifact_uri, client or google_account.LateClient(), **others)
+
+    @account_needed()
+    def _get_bucket(self, bucket: str) -> Any:
+        return super()._get_bucket(bucket)  # type: ignore[no-untyped-call]
+
     def _blob(self, path: str, chunk_size: int | None = None) -> Any:
         bucket, folder = self.parse_gcs_uri(self.artifact_uri)  # type: ignore[no-untyped-call]
-        return self._get_bucket(bucket).blob(posixpath.join(folder, path), chunk_size=chunk_size)  # type: ignore[no-untyped-call]
+        return self._get_bucket(bucket).blob(posixpath.join(folder, path), chunk_size=chunk_size)
 
+    @account_needed()
+    def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
+        """Lists what is in a folder."""
+        return list(super().list_artifacts(path))  # type: ignore[no-untyped-call]
+
+    @account_needed()
     def store(self, path: str, incoming: Incoming) -> None:
         """Stores a request's body, unless the object is there already."""
         from google.api_core.exceptions import Forbidden
@@ -39,7 +82,8 @@ class WriteOnceRepository(StreamedRepository, GCSArtifactRepository):
             blob = self._blob(path)
             if OVERWRITE not in str(error):
                 raise MlflowException(
-                    f"The server's account may not write to gs://{blob.bucket.name}", error_code=PERMISSION_DENIED
+                    f"The server's account may not write to gs://{blob.bucket.name}: {refusal.reason(error)}",
+                    error_code=PERMISSION_DENIED,
                 ) from error
             incoming.drain()
             existing = blob.bucket.get_blob(blob.name)
@@ -57,6 +101,7 @@ class WriteOnceRepository(StreamedRepository, GCSArtifactRepository):
         kind = mimetypes.guess_type(path)[0]
         blob.upload_from_file(source, size=size, content_type=kind, timeout=self._GCS_DEFAULT_TIMEOUT)
 
+    @account_needed()
     def read_object(self, path: str, target: IO[bytes]) -> None:
         """Writes an object's content to `target`, by one request that goes on where it broke off."""
         from google.api_core.exceptions import NotFound

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import requests
 from mlflow import MlflowClient
 
 from .emulator import SERVER, Emulator
@@ -30,3 +31,17 @@ def test_attached_account_is_used_and_named(new_stack: Any, tmp_path: Path) -> N
         assert Path(client.download_artifacts(run_id, "note.txt", str(tmp_path))).read_text() == "text"
         issued = Emulator(stack).audit("token")
         assert {(entry["account"], entry["how"]) for entry in issued} == {(SERVER, "metadata")}
+
+        # As after a power loss: the engine starts the server without the preflight, and the metadata service is late.
+        stack.compose("stop", "gcs")
+        stack.container("mlflow").restart()
+        stack.wait_healthy("mlflow")
+        note = f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/note.txt"
+        late = requests.get(stack.url + note, timeout=60)
+        assert (late.status_code, late.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        assert "The server cannot use its Google account: no credentials: give a key file" in late.json()["message"]
+        assert "error: no credentials: give a key file" in stack.logs("mlflow")
+        stack.compose("start", "gcs")
+        stack.wait_healthy("gcs")
+        assert requests.get(stack.url + note, timeout=60).text == "text"
+        assert {entry["account"] for entry in Emulator(stack).audit()} == {SERVER}

@@ -1,11 +1,13 @@
 """services/mlflow/app: what is checked before the server may use a bucket, as far as no network is needed."""
 
 import json
-import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from app import artifacts, google_account, preflight
+from google.api_core.exceptions import Forbidden
 
 
 @pytest.mark.parametrize(
@@ -67,13 +69,47 @@ def test_missing_key_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         google_account.find()
 
 
-def test_empty_key_file_leaves_the_library_to_look_for_the_attached_account(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "key").touch()
-    monkeypatch.setenv(google_account.KEY_VARIABLE, str(tmp_path / "key"))
-    google_account.use_attached_account_without_key()
-    assert google_account.KEY_VARIABLE not in os.environ
+class Bucket:
+    """A bucket in memory, as far as the check uses it; `lost` makes the answer to the first upload one to a second."""
+
+    name = "bucket"
+
+    def __init__(self, lost: bool = False, changed: bool = False, listed: bool = True) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.lost, self.changed, self.listed = lost, changed, listed
+
+    def blob(self, name: str) -> Any:
+        """Returns an object, there or not."""
+
+        def upload(content: bytes, **_: Any) -> None:
+            self.objects[name] = b"other" if self.changed else content
+            if self.lost:
+                raise Forbidden(f"server@x does not have {preflight.OVERWRITE} access")  # type: ignore[no-untyped-call]
+
+        return SimpleNamespace(upload_from_string=upload, download_as_bytes=lambda **_: self.objects[name])
+
+    def list_blobs(self, prefix: str, **_: Any) -> list[Any]:
+        """Lists, unless it does not."""
+        return [SimpleNamespace(name=name) for name in self.objects if self.listed and name.startswith(prefix)]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "failures"),
+    [
+        (Bucket(), []),
+        (Bucket(lost=True), []),
+        (Bucket(lost=True, changed=True), ["holds other bytes than were written"]),
+        (Bucket(changed=True), ["holds other bytes than were written"]),
+        (Bucket(listed=False), ["was written, and the list does not show it"]),
+    ],
+    ids=["right", "lost answer", "lost answer, other content", "other content", "not listed"],
+)
+def test_what_was_written_is_read_back_and_listed(bucket: Any, failures: list[str]) -> None:
+    # An older one, which would be enough for a list that is only not empty.
+    bucket.objects["p/20200101T000000Z-00000000"] = b""
+    check = preflight.BucketCheck(bucket, "p/", "server@x")
+    check.run()
+    assert [failure.split(" ", 1)[1] for failure in check.failures] == failures
 
 
 def test_destination_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
