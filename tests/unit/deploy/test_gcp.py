@@ -192,8 +192,13 @@ def test_accounts_hold_their_roles_on_the_bucket_and_nothing_else(run: Run, worl
 
 def test_bucket_is_closed_and_gives_deleted_artifacts_back(run: Run, world: Path) -> None:
     run(*PROVISION)
-    (update,) = [call for call in recorded(world) if call[:3] == ["storage", "buckets", "update"]]
-    assert {"--uniform-bucket-level-access", "--public-access-prevention", "--versioning"} <= set(update)
+    calls = recorded(world)
+    (create,) = [call for call in calls if call[:3] == ["storage", "buckets", "create"]]
+    (update,) = [call for call in calls if call[:3] == ["storage", "buckets", "update"]]
+    protection = {"--uniform-bucket-level-access", "--public-access-prevention", "--soft-delete-duration=7d"}
+    # From its first moment on, and again at each run.
+    assert protection <= set(create)
+    assert protection | {"--versioning", f"--lifecycle-file={GCP / 'lifecycle.json'}"} <= set(update)
     rules = json.loads((GCP / "lifecycle.json").read_text())["rule"]
     assert {rule["action"]["type"] for rule in rules} == {"Delete"}
     conditions = [rule["condition"] for rule in rules]
@@ -253,7 +258,9 @@ def test_refusal_ends_it_with_gclouds_own_message(run: Run, world: Path, monkeyp
     done = run(*PROVISION)
     assert done.returncode != 0
     assert "ERROR: Service account does not exist" in done.stderr
-    assert "instances" not in verbs(recorded(world))
+    calls = recorded(world)
+    assert any("add-iam-policy-binding" in call for call in calls)
+    assert not [call for call in calls if call[0] == "compute"]
 
 
 # What is removed ------------------------------------------------------------------------------------------------------
