@@ -26,6 +26,14 @@ debian_sources() {
     python3 "$(dirname "${BASH_SOURCE[0]}")/debian_sources.py" "$1"
 }
 
+# use_service_settings: where deploy/systemd/install has made this folder a service, its settings hold for a script as well, since
+# sudo drops those of the shell. (What the environment does set counts more.)
+use_service_settings() {
+    local unit=${DESTDIR:-}/etc/systemd/system/mlflow-replica.service settings=${DESTDIR:-}/etc/default/mlflow-replica
+    ! grep --quiet --no-messages --line-regexp --fixed-strings "WorkingDirectory=$PWD" "$unit" ||
+        export COMPOSE_ENV_FILES="${COMPOSE_ENV_FILES:-.env,$settings}"
+}
+
 postgres_runs() { [ -n "$(docker compose ps --status running --quiet postgres 2>/dev/null)" ]; }
 
 # in_postgres COMMAND: runs a command in PostgreSQL's container, as the stack's user on the stack's database.

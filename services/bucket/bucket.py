@@ -4,8 +4,12 @@ The server's can create, read and list objects in this bucket and nothing else: 
 Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Clients that write to the
 bucket themselves (compose.direct.yaml) get the same. Garbage collection's can list and delete. Everything here can be
 repeated at each start: a changed secret is a changed password, a changed access key leaves no user behind.
+
+A stack whose artifacts are in Google Cloud Storage is left there, unless --replace is given: this profile is the
+default, so a command that merely names no profile would otherwise move the stack.
 """
 
+import argparse
 import configparser
 import io
 import json
@@ -35,6 +39,8 @@ ACTIONS = {
     "mlflow-gc": (["s3:DeleteObject"], ["s3:ListBucket", "s3:GetBucketLocation"]),
 }
 DESTINATION = Path("/run/artifact-store/destination")
+# An address that worked once and that the gcs profile's last check has refused.
+REFUSED = DESTINATION.with_suffix(".refused")
 
 
 def policy(bucket: str, name: str) -> dict[str, object]:
@@ -145,6 +151,13 @@ def write_destination(bucket: str) -> None:
     new.write_text(f"s3://{bucket}/\n")
     new.chmod(0o444)
     new.replace(DESTINATION)
+    REFUSED.unlink(missing_ok=True)
+
+
+def cloud_destination() -> str:
+    """Returns the address in Google Cloud Storage that the stack's artifacts have; empty when they have none."""
+    addresses = [file.read_text().strip() for file in (DESTINATION, REFUSED) if file.exists()]
+    return next((address for address in addresses if address.startswith("gs://")), "")
 
 
 def read_credentials(file: Path) -> Credentials:
@@ -198,6 +211,14 @@ def main() -> None:
     Compose starts the server even when this fails, because it is one of two services of which only one is in a profile.
     So a failure takes away the address that an earlier success has left: without it, the server refuses to start.
     """
+    parser = argparse.ArgumentParser(prog="bucket", description="Prepares MinIO for the artifacts.")
+    parser.add_argument("--replace", action="store_true", help="also when the artifacts are in Google Cloud Storage")
+    replace = parser.parse_args().replace
+    if (address := cloud_destination()) and not replace:
+        sys.exit(
+            f"bucket: error: this stack's artifacts are in {address}: nothing was changed. Choose that profile"
+            " (export COMPOSE_PROFILES=gcs), or change to MinIO: docker compose run --rm bucket --replace"
+        )
     bucket = os.environ["BUCKET"]
     try:
         prepare(bucket, os.environ["MINIO_ENDPOINT"])

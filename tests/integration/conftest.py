@@ -68,7 +68,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
     except DockerException as error:
         pytest.fail(f"no Docker engine answers (scripts/ensure-engine; without one: pytest tests/unit): {error}")
     stack = Stack(tmp_path_factory.mktemp("images"))
-    profiles = ("--profile", STORAGE, "--profile", "trainer")
+    # MinIO's in any case: a stack that is in the emulated Cloud Storage can be changed to it.
+    profiles = ("--profile", STORAGE, "--profile", "minio", "--profile", "trainer")
     try:
         for name in stack.compose(*profiles, "config", "--images").stdout.split():
             client.images.get(name)

@@ -14,11 +14,13 @@ from .stack import ROOT, Stack
 from .test_lifecycle import store_something
 
 
-def run(script: str, stack: Stack, *args: Path | str) -> subprocess.CompletedProcess[str]:
-    """Runs a script on this stack."""
+def run(
+    script: str, stack: Stack, *args: Path | str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a script on this stack, by default with the stack's settings in the environment."""
     return subprocess.run(
         [str(ROOT / "scripts" / script), *map(str, args)],
-        env={**os.environ, **stack.settings},
+        env=environment or {**os.environ, **stack.settings},
         capture_output=True,
         text=True,
         timeout=240,
@@ -61,6 +63,23 @@ def test_backup_is_restored_into_a_new_database(crash_stack: Stack, backup: Path
     assert done.returncode == 0, done.stderr
     assert run_names(crash_stack) == {"to be replaced"}
     store_something(crash_stack, "after the restoration")()
+
+
+def test_scripts_find_the_settings_of_the_service_when_the_shell_has_none(
+    crash_stack: Stack, backup: Path, tmp_path: Path
+) -> None:
+    # As sudo runs them: it passes on no setting of the shell.
+    bare = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST") if name in os.environ}
+    bare["DESTDIR"] = str(tmp_path)
+    done = run("backup", crash_stack, backup, environment=bare)
+    assert done.returncode == 1
+    settings = [f"{name}={value}" for name, value in crash_stack.settings.items()]
+    subprocess.run([str(ROOT / "deploy" / "systemd" / "install"), *settings], env=bare, check=True)
+    assert_stored = store_something(crash_stack, "before the backup of the service")
+    for script in ("backup", "restore"):
+        done = run(script, crash_stack, backup, environment=bare)
+        assert done.returncode == 0, done.stderr
+    assert_stored()
 
 
 def test_broken_backup_is_refused_and_changes_nothing(crash_stack: Stack, backup: Path) -> None:

@@ -1,6 +1,7 @@
 """Where the server keeps its artifacts: whatever prepared the storage has written it to a small volume.
 
-So the server is the same whatever the storage is, and it cannot start on a storage that nothing has prepared.
+So the server is the same whatever the storage is, and it cannot start on a storage that nothing has prepared. MinIO's
+preparation (services/bucket) leaves an address in Google Cloud Storage alone: see there.
 """
 
 import os
@@ -8,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 FOLDER = Path("/run/artifact-store")
@@ -32,11 +34,21 @@ def write_destination(destination: str) -> None:
     new.write_text(f"{destination}\n")
     new.chmod(0o444)
     new.replace(FILE)
+    refused_file().unlink(missing_ok=True)
 
 
-def remove_destination() -> None:
-    """Removes the address: no server starts until a storage has been prepared again. One that runs goes on."""
-    FILE.unlink(missing_ok=True)
+def refused_file() -> Path:
+    """Returns the file with an address that worked once and that the last check has refused."""
+    return FILE.with_suffix(".refused")
+
+
+def refuse_destination() -> None:
+    """Takes the address away: no server starts until a storage has been prepared again. One that runs goes on.
+
+    It is kept beside: a check that fails for a while must not let MinIO take the bucket's place.
+    """
+    with suppress(FileNotFoundError):
+        FILE.replace(refused_file())
 
 
 def end_when_changed(destination: str, interval: float = 1.0) -> None:

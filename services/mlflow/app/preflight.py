@@ -51,7 +51,10 @@ def destination(bucket: str, prefix: str) -> str:
         raise CheckError(f"GCS_BUCKET is not the name of a bucket: {bucket} (only the name, without gs:// or a folder)")
     prefix = prefix.strip("/")
     if not re.fullmatch(r"[\w.-]*(/[\w.-]+)*", prefix):
-        raise CheckError(f"GCS_PREFIX may have letters, digits, dots, dashes, underscores and slashes: {prefix}")
+        raise CheckError(f"GCS_PREFIX may have letters, digits, dots, dashes, underscores and single slashes: {prefix}")
+    # Google takes them for names like any other; most tools, and MLflow's own check of paths, take them for folders.
+    if {".", ".."} & set(prefix.split("/")):
+        raise CheckError(f"GCS_PREFIX may not have . or .. as a folder's name: {prefix}")
     return f"gs://{bucket}/{prefix}".rstrip("/") + "/"
 
 
@@ -195,7 +198,7 @@ def main() -> None:
     try:
         address = check()
     except BaseException as error:
-        artifacts.remove_destination()
+        artifacts.refuse_destination()
         if isinstance(error, CheckError | google_account.AccountError):
             sys.exit(f"preflight: error: {error}")
         raise

@@ -17,6 +17,7 @@ from google.api_core.exceptions import Forbidden
         ("my-bucket", "/team/mlflow/", "gs://my-bucket/team/mlflow/"),
         ("my-bucket", "", "gs://my-bucket/"),
         ("my.bucket_1", "", "gs://my.bucket_1/"),
+        ("my-bucket", "v1..2/.hidden", "gs://my-bucket/v1..2/.hidden/"),
     ],
 )
 def test_destination(bucket: str, prefix: str, address: str) -> None:
@@ -31,7 +32,11 @@ def test_destination(bucket: str, prefix: str, address: str) -> None:
         ("my-bucket/folder", "", "without gs://"),
         ("My-Bucket", "", "not the name of a bucket"),
         ("my-bucket", "a b", "GCS_PREFIX may have"),
-        ("my-bucket", "a//b", "GCS_PREFIX may have"),
+        ("my-bucket", "a//b", "GCS_PREFIX may have .* single slashes: a//b"),
+        ("my-bucket", "..", "GCS_PREFIX may not have"),
+        ("my-bucket", "team/../mlflow", "GCS_PREFIX may not have"),
+        ("my-bucket", "./mlflow", "GCS_PREFIX may not have"),
+        ("my-bucket", "mlflow/.", "GCS_PREFIX may not have"),
     ],
 )
 def test_destination_that_cannot_be_is_refused(bucket: str, prefix: str, message: str) -> None:
@@ -119,3 +124,20 @@ def test_destination_is_written_and_read_back(tmp_path: Path, monkeypatch: pytes
     for address in ("s3://mlflow/", "gs://bucket/mlflow/"):
         artifacts.write_destination(address)
         assert artifacts.read_destination() == address
+
+
+def test_refused_destination_is_kept_beside_until_the_next_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "FILE", tmp_path / "destination")
+    artifacts.refuse_destination()
+    assert list(tmp_path.iterdir()) == []
+    artifacts.write_destination("gs://bucket/mlflow/")
+    # A second failure has nothing left to take away, and must not lose what the first has kept.
+    for _ in range(2):
+        artifacts.refuse_destination()
+        with pytest.raises(SystemExit, match="no storage has been prepared"):
+            artifacts.read_destination()
+        assert artifacts.refused_file().read_text() == "gs://bucket/mlflow/\n"
+    artifacts.write_destination("gs://other/mlflow/")
+    assert [file.name for file in tmp_path.iterdir()] == ["destination"]
