@@ -22,9 +22,9 @@ def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("preflight: ")]
 
 
-def preflight(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
+def preflight(stack: Stack, *options: str, settings: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs the preflight alone."""
-    return stack.compose("run", "--rm", "--no-deps", "-T", *options, "preflight", check=False)
+    return stack.compose("run", "--rm", "--no-deps", "-T", *options, "preflight", check=False, settings=settings)
 
 
 @pytest.fixture
@@ -108,27 +108,43 @@ def test_one_permission_too_many_is_warned_about(stack: Stack, emulator: Emulato
 
 
 @pytest.mark.parametrize(
-    ("environment", "message"),
+    ("name", "value", "message"),
     [
-        ("STORAGE_EMULATOR_HOST=http://gcs:4443", "STORAGE_EMULATOR_HOST is set: it makes Google's client anonymous"),
-        ("GCS_BUCKET=", "GCS_BUCKET is not set: name the bucket for the artifacts"),
-        ("GCS_BUCKET=gs://bucket", "GCS_BUCKET is not the name of a bucket: gs://bucket"),
-        ("GCS_BUCKET=absent", "there is no bucket gs://absent"),
-        ("GOOGLE_APPLICATION_CREDENTIALS=/nowhere", "the key file (GCS_KEY_FILE) cannot be read: No such file"),
         (
-            "GOOGLE_APPLICATION_CREDENTIALS=/etc/passwd",
-            "the key file (GCS_KEY_FILE) is not a service account's JSON key",
+            "STORAGE_EMULATOR_HOST",
+            "http://gcs:4443",
+            "STORAGE_EMULATOR_HOST is set: it makes Google's client anonymous",
         ),
-        # The secret of a stack without GCS_KEY_FILE, on a machine that is no Google VM.
-        ("GOOGLE_APPLICATION_CREDENTIALS=/run/secrets/gcs-key", "no credentials: give a key file (GCS_KEY_FILE), or"),
+        ("GCS_BUCKET", "", "GCS_BUCKET is not set: name the bucket for the artifacts"),
+        ("GCS_BUCKET", "gs://bucket", "GCS_BUCKET is not the name of a bucket: gs://bucket"),
+        ("GCS_BUCKET", "absent", "there is no bucket gs://absent"),
+        ("GCS_PREFIX", "team/../mlflow", "GCS_PREFIX may not have . or .. as a folder's name: team/../mlflow"),
     ],
 )
-def test_mistake_is_one_line(stack: Stack, environment: str, message: str) -> None:
-    done = preflight(stack, "--env", environment)
+def test_wrong_setting_is_one_line(stack: Stack, name: str, value: str, message: str) -> None:
+    # By the user's way: the compose file has to pass each on.
+    assert_one_line(preflight(stack, settings={name: value}), message)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], message: str) -> None:
+    """Asserts that a preflight has failed, and said so in one line that starts with the message."""
     assert done.returncode == 1
     (error,) = [line for line in lines(done) if "error" in line]
     assert error.startswith(f"preflight: error: {message}")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("/nowhere", "the key file (GCS_KEY_FILE) cannot be read: No such file"),
+        ("/etc/passwd", "the key file (GCS_KEY_FILE) is not a service account's JSON key"),
+        # The secret of a stack without GCS_KEY_FILE, on a machine that is no Google VM.
+        ("/run/secrets/gcs-key", "no credentials: give a key file (GCS_KEY_FILE), or"),
+    ],
+)
+def test_wrong_key_is_one_line(stack: Stack, key: str, message: str) -> None:
+    assert_one_line(preflight(stack, "--env", f"GOOGLE_APPLICATION_CREDENTIALS={key}"), message)
 
 
 def test_deleted_key_is_one_line(stack: Stack, tmp_path: Path) -> None:
