@@ -50,6 +50,8 @@ class Engine:
             "exec-root": self.folder / "run",
             "pidfile": self.folder / "run" / "docker.pid",
             "host": self.address,
+            # Whatever runs the machine: systemd's driver would want a slice's name.
+            "exec-opt": "native.cgroupdriver=cgroupfs",
             "cgroup-parent": f"/{self.folder.name}",
         }
         line = " ".join(f"--{name}={value}" for name, value in options.items())
