@@ -140,10 +140,11 @@ class Stack:
     @property
     def settings(self) -> dict[str, str]:
         """The variables with which a bare `docker compose` in the repository's folder speaks of this stack."""
-        own = {name: value for name, value in self.environment.items() if os.environ.get(name) != value}
+        known = settings_of_compose_file() | {"COMPOSE_PROFILES"}
+        own = {name: value for name, value in self.environment.items() if name in known}
         files = os.pathsep.join(map(str, self.files))
         named = {"COMPOSE_PROJECT_NAME": self.project, "COMPOSE_FILE": files}
-        return own | named | {"IMAGE_TAG": self.environment["IMAGE_TAG"]}
+        return own | named
 
     def compose(
         self, *args: str, check: bool = True, timeout: float = 180.0, settings: Mapping[str, str] | None = None
