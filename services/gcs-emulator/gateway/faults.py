@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, fields
 
-KINDS = ("status", "delay", "slow", "cut-request", "cut-response")
+KINDS = ("status", "delay", "slow", "cut-request", "cut-response", "short")
 
 
 @dataclass
@@ -12,20 +12,24 @@ class Fault:
 
     Attributes:
         kind: `status` answers with an error; `delay` waits first; `slow` limits the transfer's rate in both directions;
-            `cut-request` closes the connection before the storage sees the request; `cut-response` when the storage has
-            done its work and `after_bytes` of the answer's body have passed (0: before the status line).
+            `cut-request` closes the connection when `after_bytes` of the request's body have been passed on (0: before
+            the storage sees the request); `cut-response` when the storage has done its work and `after_bytes` of the
+            answer's body have passed (0, and for a resumable upload's piece: before the status line); `short` keeps
+            `after_bytes` of a resumable upload's piece and says so, as Google may at any time.
         count: How many requests it hits.
+        skip: How many matching requests pass before.
         method: A regular expression for the whole method.
         path: A regular expression for a part of the path and query.
         status: For `status`.
         retry_after: For `status`: seconds in the Retry-After header.
         seconds: For `delay`.
         bytes_per_second: For `slow`.
-        after_bytes: For `cut-response`.
+        after_bytes: For `cut-request`, `cut-response` and `short`.
     """
 
     kind: str
     count: int = 1
+    skip: int = 0
     method: str = ".*"
     path: str = ""
     status: int = 503
@@ -66,6 +70,9 @@ class Faults:
         """Returns the fault that hits this request, and counts it."""
         for fault in self._faults:
             if fault.matches(method, path):
+                if fault.skip:
+                    fault.skip -= 1
+                    continue
                 fault.count -= 1
                 return fault
         return None

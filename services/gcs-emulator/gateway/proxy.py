@@ -5,16 +5,18 @@ import dataclasses
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlsplit
 
-from aiohttp import ClientResponse, web
+from aiohttp import ClientConnectionError, ClientResponse, web
 from yarl import URL
 
 from gateway import errors, operations, roles, uploads
 from gateway.access import Access
 from gateway.faults import Fault
-from gateway.resumable import Upload
+from gateway.resumable import Finished, Upload
 from gateway.state import Gateway
 
 CHUNK = 256 * 1024
+# How many resumable uploads are remembered, finished ones included. (Google forgets them after a week.)
+UPLOADS = 10_000
 # Headers that belong to one connection, and those that the gateway answers for itself. The override would let a request
 # be another one than the one that was checked.
 _NOT_PASSED_ON = {
@@ -22,6 +24,7 @@ _NOT_PASSED_ON = {
     "x-http-method-override",
 }
 _NOT_PASSED_BACK = {"connection", "keep-alive", "transfer-encoding", "date", "server"}
+_NOT_KEPT = _NOT_PASSED_BACK | {"content-length"}
 
 
 class Cut(Exception):  # noqa: N818 - not an error: the connection is to end here
@@ -53,6 +56,20 @@ async def _paced(chunks: AsyncIterator[bytes], fault: Fault | None) -> AsyncIter
         yield chunk
 
 
+async def _cut(chunks: AsyncIterator[bytes], fault: Fault | None) -> AsyncIterator[bytes]:
+    """Passes a request's body on up to where a fault ends it: the connection, or what is kept of a piece."""
+    left = fault.after_bytes if fault and fault.kind in ("cut-request", "short") else None
+    async for chunk in chunks:
+        if left is None:
+            yield chunk
+            continue
+        if left:
+            yield chunk[:left]
+        left -= min(left, len(chunk))
+        if not left and fault and fault.kind == "cut-request":
+            raise Cut
+
+
 async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     if head:
         yield head
@@ -81,7 +98,10 @@ class Proxy:
         except errors.StorageError as error:
             await _drain(request)
             return error_response(error, media=wanted is not None and wanted.media)
-        except Cut:
+        except (Cut, ClientConnectionError) as error:
+            # The client of the storage wraps what its request's body raises.
+            if not isinstance(error, Cut) and not (fault and fault.kind == "cut-request"):
+                raise
             if request.transport:
                 request.transport.abort()
             return web.Response()
@@ -93,7 +113,7 @@ class Proxy:
             raise errors.injected(fault.status, fault.retry_after)
         if fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
-        if fault.kind == "cut-request":
+        if fault.kind == "cut-request" and not fault.after_bytes:
             await request.content.readany()
             raise Cut
 
@@ -120,18 +140,11 @@ class Proxy:
             if not wanted.name:
                 raise errors.invalid("Required object name is missing.")
             await access.require_write(wanted.name)
-        data = None if request.method in ("GET", "HEAD") else _joined(head, _paced(body, fault))
+        data = None if request.method in ("GET", "HEAD") else _cut(_joined(head, _paced(body, fault)), fault)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_PASSED_ON}
         url = URL(self._gateway.settings.store + request.raw_path, encoded=True)
         if upload_id and data is not None and request.method == "PUT":
-            upload = self._gateway.uploads[upload_id]
-            taken = await upload.take(self._gateway.store, url, headers, data)
-            if taken is None:
-                has_come = {"Range": f"bytes=0-{upload.received - 1}"} if upload.received else {}
-                return web.Response(status=308, headers=has_come)
-            del self._gateway.uploads[upload_id]
-            async with taken as answer:
-                return await self._pass_back(request, answer, access, wanted, fault)
+            return await self._take_piece(request, self._gateway.uploads[upload_id], url, headers, data, fault)
         if upload_id and request.method == "DELETE":
             self._gateway.uploads.pop(upload_id).cancel()
         async with self._gateway.store.request(
@@ -142,6 +155,31 @@ class Proxy:
             allow_redirects=False,
         ) as answer:
             return await self._pass_back(request, answer, access, wanted, fault)
+
+    async def _take_piece(
+        self,
+        request: web.Request,
+        upload: Upload,
+        url: URL,
+        headers: dict[str, str],
+        data: AsyncIterator[bytes],
+        fault: Fault | None,
+    ) -> web.StreamResponse:
+        """Answers a piece of a resumable upload, or a question about it."""
+        if upload.finished is None:
+            taken = await upload.take(self._gateway.store, url, headers, data)
+            if taken is not None:
+                async with taken as answer:
+                    headers = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_KEPT}
+                    upload.finished = Finished(answer.status, headers, await answer.read())
+        await _drain(request)
+        if fault and fault.kind == "cut-response":
+            raise Cut
+        if upload.finished is None:
+            has_come = {"Range": f"bytes=0-{upload.received - 1}"} if upload.received else {}
+            return web.Response(status=308, headers=has_come)
+        finished = upload.finished
+        return web.Response(status=finished.status, headers=finished.headers, body=finished.body)
 
     def _check_upload(self, access: Access, wanted: operations.Wanted, upload_id: str) -> None:
         """Lets the parts of a resumable upload pass only for who began it, and only into that object."""
@@ -188,4 +226,7 @@ class Proxy:
 
     def _begin_upload(self, location: str, access: Access, wanted: operations.Wanted) -> None:
         for upload_id in parse_qs(urlsplit(location).query).get("upload_id", []):
-            self._gateway.uploads[upload_id] = Upload(access.account.email, wanted.bucket, wanted.name)
+            uploads = self._gateway.uploads
+            uploads[upload_id] = Upload(access.account.email, wanted.bucket, wanted.name)
+            if len(uploads) > UPLOADS:
+                uploads.pop(next(iter(uploads))).cancel()

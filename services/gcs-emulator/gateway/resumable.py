@@ -14,6 +14,10 @@ from yarl import URL
 
 from gateway.errors import invalid
 
+# Google keeps whole units of this size, and the rest only with an object's end: of a piece that breaks off, or that is
+# no multiple, the remainder has to be sent again.
+UNIT = 256 * 1024
+
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
 
@@ -29,14 +33,24 @@ def content_range(header: str) -> tuple[int | None, int | None]:
     return (None if match[1] is None else int(match[1])), (None if match[2] == "*" else int(match[2]))
 
 
+@dataclass(frozen=True)
+class Finished:
+    """The storage's answer to the last piece: whoever asks again gets the object's description again."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 @dataclass
 class Upload:
-    """One upload: who began it, for which object, and how many bytes of it have come."""
+    """One upload: who began it, for which object, how many bytes of it are kept, and how it ended."""
 
     account: str
     bucket: str
     name: str
     received: int = 0
+    finished: Finished | None = None
     # A few chunks: the client waits for the storage.
     _chunks: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(4))
     _answer: asyncio.Task[ClientResponse] | None = None
@@ -58,8 +72,8 @@ class Upload:
     ) -> ClientResponse | None:
         """Passes a piece on; returns the storage's answer after the last one, else None.
 
-        A piece that breaks off counts as far as it came. One that does not begin where the last ended is left out: the
-        client learns from `received` where to go on.
+        Of a piece that was sent before, the bytes that are kept already are ignored and the rest is taken. One that
+        leaves a gap is ignored as a whole. Either way the client learns from `received` where to go on.
 
         Raises:
             StorageError: The piece's Content-Range is not one.
@@ -73,17 +87,29 @@ class Upload:
                 if name.lower() not in ("content-range", "content-length")
             }
             self._answer = asyncio.ensure_future(store.put(url, headers=passed_on, data=self._content()))
+        position = self.received if start is None else start
+        # What has come and makes no unit yet: gone if the piece breaks off.
+        pending = bytearray()
         async for chunk in piece:
-            if start == self.received or start is None:
-                await self._put(chunk)
-                self.received += len(chunk)
-                start = self.received
+            expected = self.received + len(pending)
+            if position <= expected:
+                pending += chunk[expected - position :]
+            position += len(chunk)
+            if units := len(pending) // UNIT * UNIT:
+                await self._keep(bytes(pending[:units]))
+                del pending[:units]
             if self._answer.done():
                 break
-        complete = whole is None or total == self.received
+        complete = whole is None or total == self.received + len(pending)
         if complete:
+            if pending:
+                await self._keep(bytes(pending))
             await self._put(None)
         return await self._answer if complete or self._answer.done() else None
+
+    async def _keep(self, content: bytes) -> None:
+        await self._put(content)
+        self.received += len(content)
 
     def cancel(self) -> None:
         """Gives the upload up."""

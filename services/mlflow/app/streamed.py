@@ -51,7 +51,7 @@ class StreamedRepository(StreamUploadMixin):
         if len(head) <= SMALL:
             self.write_object(io.BytesIO(head), len(head), path)
             return
-        incoming.unread(head)
+        incoming.seek(0)
         del head
         with LARGE_AT_A_TIME:
             self.write_object(incoming, None, path)

@@ -6,6 +6,7 @@ an artifact of any size passes through a server of little memory, and arrives wh
 
 import asyncio
 import io
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,7 +31,9 @@ class Incoming:
 
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
-        self._block = memoryview(b"")
+        # What has come and is to be read next, and what the last `read` returned: as far back as one can go.
+        self._blocks: deque[memoryview] = deque()
+        self._last = b""
         self._position = 0
         self._over = False
         self._broken = False
@@ -75,22 +78,41 @@ class Incoming:
 
     def read(self, size: int = -1) -> bytes:
         """Returns the next bytes, fewer only at the end of the body; raises MlflowException when it breaks off."""
+        self._last = b""
         content = io.BytesIO()
         while size < 0 or content.tell() < size:
-            if not self._block:
-                self._block = self._next()
-                if not self._block:
-                    break
-            part = self._block if size < 0 else self._block[: size - content.tell()]
-            content.write(part)
-            self._block = self._block[len(part) :]
+            block = self._blocks.popleft() if self._blocks else self._next()
+            if not block:
+                break
+            taken = len(block) if size < 0 else min(len(block), size - content.tell())
+            content.write(block[:taken])
+            if taken < len(block):
+                self._blocks.appendleft(block[taken:])
         self._position += content.tell()
-        return content.getvalue()
+        self._last = content.getvalue()
+        return self._last
 
-    def unread(self, content: bytes) -> None:
-        """Gives back what was just read."""
-        self._block = memoryview(content + bytes(self._block))
-        self._position -= len(content)
+    def seekable(self) -> bool:
+        """Tells a storage's client that it cannot go where it likes."""
+        return False
+
+    def seek(self, position: int) -> int:
+        """Goes back, once, to a place in what the last `read` returned, no copy of which is made; returns the place.
+
+        Args:
+            position: Counted from the body's beginning, in bytes.
+
+        Raises:
+            MlflowException: The place is not there any more, or has not come yet.
+        """
+        back = self._position - position
+        if not 0 <= back <= len(self._last):
+            raise MlflowException(f"The upload cannot go on at byte {position} of {self._position}")
+        if back:
+            self._blocks.appendleft(memoryview(self._last)[-back:])
+            self._last = b""
+        self._position = position
+        return position
 
     def tell(self) -> int:
         """Returns how many bytes have been read."""
@@ -98,7 +120,8 @@ class Incoming:
 
     def drain(self) -> None:
         """Reads the rest: a client that is still sending would see a broken connection instead of an answer."""
-        self._block = memoryview(b"")
+        self._blocks.clear()
+        self._last = b""
         while self._next():
             pass
 

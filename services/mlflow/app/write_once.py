@@ -22,7 +22,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXI
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
-from app import google_account, refusal
+from app import google_account, refusal, resumable
 from app.streamed import StreamedRepository
 from app.transfer import Incoming
 
@@ -99,7 +99,10 @@ class WriteOnceRepository(StreamedRepository, GCSArtifactRepository):
         """Stores what `source` holds."""
         blob = self._blob(path, self._GCS_UPLOAD_CHUNK_SIZE)
         kind = mimetypes.guess_type(path)[0]
-        blob.upload_from_file(source, size=size, content_type=kind, timeout=self._GCS_DEFAULT_TIMEOUT)
+        if size is None:
+            resumable.upload(blob, source, kind, self._GCS_DEFAULT_TIMEOUT)
+        else:
+            blob.upload_from_file(source, size=size, content_type=kind, timeout=self._GCS_DEFAULT_TIMEOUT)
 
     @account_needed()
     def read_object(self, path: str, target: IO[bytes]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -16,6 +17,7 @@ from ..stack import Stack
 from .emulator import SERVER, Emulator
 
 LARGE = 20 * 2**20
+CREATE = "storage.objects.create"
 
 
 def round_trip(client: MlflowClient, run_id: str, folder: Path, size: int = 1000) -> None:
@@ -71,6 +73,60 @@ def test_upload_of_20_mib_is_resumable_and_survives_a_failing_chunk(
     # It is begun once; the failing chunk never came to the point where it is logged.
     assert methods.count("POST") == 1
     assert methods.count("PUT") >= 2
+
+
+PUTS = {"method": "PUT", "path": "upload_id="}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"kind": "cut-request", "after_bytes": 5_000_000}, id="the first piece breaks off"),
+        pytest.param({"kind": "cut-request", "after_bytes": 1_000_000, "skip": 1}, id="the last piece breaks off"),
+        pytest.param({"kind": "short", "after_bytes": 5_000_000}, id="a part of the first piece is kept"),
+        pytest.param({"kind": "short", "after_bytes": 1_000_000, "skip": 1}, id="a part of the last piece is kept"),
+        pytest.param({"kind": "short", "after_bytes": 100_000}, id="nothing of the first piece is kept"),
+        pytest.param({"kind": "cut-response"}, id="the answer to the first piece is lost"),
+        pytest.param({"kind": "cut-response", "skip": 1}, id="the answer to the last piece is lost"),
+    ],
+)
+def test_upload_of_20_mib_goes_on_where_the_storage_has_come_to(
+    client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path, fault: dict[str, object]
+) -> None:
+    emulator.fault(**PUTS, **fault)  # type: ignore[arg-type]
+    round_trip(client, run_id, tmp_path, LARGE)
+    assert emulator.waiting_faults() == []
+    # Not even the server's own client had to begin again.
+    begun = [entry for entry in emulator.audit() if (entry.get("permission"), entry["method"]) == (CREATE, "POST")]
+    assert len(begun) == 1
+
+
+UPLOAD = """
+import hashlib, mlflow, random, sys
+content = random.Random(0).randbytes(20 * 2**20)
+open("/tmp/large.bin", "wb").write(content)
+mlflow.MlflowClient().log_artifact(sys.argv[1], "/tmp/large.bin")
+print(hashlib.sha256(content).hexdigest())
+"""
+
+
+def test_client_in_another_container_sees_nothing_of_a_piece_that_breaks_off(
+    stack: Stack, emulator: Emulator, idle_trainer: Any, run_id: str
+) -> None:
+    emulator.fault("cut-request", **PUTS, after_bytes=7_000_000)
+    said = stack.exec(idle_trainer, "python3", "-c", UPLOAD, run_id).split()
+    stored = stack.object_content(f"0/{run_id}/artifacts/large.bin")
+    assert said == [hashlib.sha256(stored).hexdigest()]
+    assert emulator.waiting_faults() == []
+
+
+def test_storage_that_keeps_nothing_is_an_error_that_says_so(
+    stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
+) -> None:
+    emulator.fault("short", **PUTS, skip=1, count=10)
+    with pytest.raises((MlflowException, requests.RequestException), match=r"keeps nothing|503"):
+        round_trip(client, run_id, tmp_path, LARGE)
+    assert stack.object_names(f"0/{run_id}/") == set()
 
 
 def test_storage_that_stays_broken_is_an_error_and_no_object(

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import ClientSession, web
 from gateway.errors import StorageError
-from gateway.resumable import Upload, content_range
+from gateway.resumable import UNIT, Upload, content_range
 from yarl import URL
+
+# Larger than a unit, and no multiple of one.
+BODY = bytes(range(251)) * 4000
 
 
 @pytest.mark.parametrize(
@@ -30,8 +33,8 @@ def test_content_range_that_is_none(header: str) -> None:
 
 
 async def content(text: bytes, *, broken: bool = False) -> AsyncIterator[bytes]:
-    for start in range(0, len(text), 3):
-        yield text[start : start + 3]
+    for start in range(0, len(text), 99_991):
+        yield text[start : start + 99_991]
     if broken:
         raise ConnectionResetError
 
@@ -45,7 +48,7 @@ def with_store(test: Callable[[Upload, Callable[..., Awaitable[bytes | None]]], 
         return web.Response(text=f"{len(bodies[-1])} bytes")
 
     async def run() -> None:
-        application = web.Application()
+        application = web.Application(client_max_size=2**21)
         application.add_routes([web.put("/upload", put)])
         runner = web.AppRunner(application)
         await runner.setup()
@@ -70,20 +73,20 @@ def with_store(test: Callable[[Upload, Callable[..., Awaitable[bytes | None]]], 
 
 def test_pieces_become_one_request() -> None:
     async def test(upload: Upload, take: Callable[..., Awaitable[bytes | None]]) -> None:
-        assert await take(b"0123456789", "bytes 0-9/*") is None
-        assert upload.received == 10
-        assert await take(b"abcdefghij", "bytes 10-19/*") is None
-        assert await take(b"end", "bytes 20-22/23") == b"23 bytes"
+        assert await take(BODY[:UNIT], f"bytes 0-{UNIT - 1}/*") is None
+        assert upload.received == UNIT
+        assert await take(BODY[UNIT : 3 * UNIT], f"bytes {UNIT}-{3 * UNIT - 1}/*") is None
+        assert await take(BODY[3 * UNIT :], f"bytes {3 * UNIT}-{len(BODY) - 1}/{len(BODY)}") == b"1004000 bytes"
 
-    assert with_store(test) == [b"0123456789abcdefghijend"]
+    assert with_store(test) == [BODY]
 
 
 def test_end_can_be_told_by_an_empty_piece() -> None:
     async def test(upload: Upload, take: Callable[..., Awaitable[bytes | None]]) -> None:
-        assert await take(b"0123456789", "bytes 0-9/*") is None
-        assert await take(b"", "bytes */10") == b"10 bytes"
+        assert await take(BODY[:UNIT], f"bytes 0-{UNIT - 1}/*") is None
+        assert await take(b"", f"bytes */{UNIT}") == b"262144 bytes"
 
-    assert with_store(test) == [b"0123456789"]
+    assert with_store(test) == [BODY[:UNIT]]
 
 
 def test_whole_object_needs_no_range() -> None:
@@ -96,12 +99,43 @@ def test_whole_object_needs_no_range() -> None:
 def test_upload_goes_on_where_a_piece_broke_off() -> None:
     async def test(upload: Upload, take: Callable[..., Awaitable[bytes | None]]) -> None:
         with pytest.raises(ConnectionResetError):
-            await take(b"012345", "bytes 0-9/20", broken=True)
+            await take(BODY[:600_000], f"bytes 0-999999/{len(BODY)}", broken=True)
         # The client asks how far it came.
-        assert await take(b"", "bytes */20") is None
-        assert upload.received == 6
-        assert await take(b"0123456789", "bytes 0-9/20") is None
-        assert upload.received == 6, "the same bytes again count once"
-        assert await take(b"6789abcdefghij", "bytes 6-19/20") == b"20 bytes"
+        assert await take(b"", f"bytes */{len(BODY)}") is None
+        assert upload.received == 2 * UNIT, "only whole units are kept"
+        answer = await take(BODY[2 * UNIT :], f"bytes {2 * UNIT}-{len(BODY) - 1}/{len(BODY)}")
+        assert answer == b"1004000 bytes"
 
-    assert with_store(test) == [b"0123456789abcdefghij"]
+    assert with_store(test) == [BODY]
+
+
+def test_piece_that_is_sent_again_counts_from_where_the_first_broke_off() -> None:
+    async def test(upload: Upload, take: Callable[..., Awaitable[bytes | None]]) -> None:
+        with pytest.raises(ConnectionResetError):
+            await take(BODY[:600_000], f"bytes 0-{3 * UNIT - 1}/*", broken=True)
+        assert await take(BODY[: 3 * UNIT], f"bytes 0-{3 * UNIT - 1}/*") is None
+        assert upload.received == 3 * UNIT
+        # Its answer was lost, and the whole is sent again.
+        assert await take(BODY[: 3 * UNIT], f"bytes 0-{3 * UNIT - 1}/*") is None
+        assert upload.received == 3 * UNIT, "the same bytes again count once"
+        assert await take(BODY[UNIT:], f"bytes {UNIT}-{len(BODY) - 1}/{len(BODY)}") == b"1004000 bytes"
+
+    assert with_store(test) == [BODY]
+
+
+def test_piece_that_leaves_a_gap_is_ignored() -> None:
+    async def test(upload: Upload, take: Callable[..., Awaitable[bytes | None]]) -> None:
+        assert await take(BODY[UNIT:], f"bytes {UNIT}-{len(BODY) - 1}/{len(BODY)}") is None
+        assert upload.received == 0
+        assert await take(BODY, None) == b"1004000 bytes"
+
+    assert with_store(test) == [BODY]
+
+
+def test_remainder_of_a_piece_that_is_no_multiple_has_to_be_sent_again() -> None:
+    async def test(upload: Upload, take: Callable[..., Awaitable[bytes | None]]) -> None:
+        assert await take(BODY[: UNIT + 1], f"bytes 0-{UNIT}/*") is None
+        assert upload.received == UNIT
+        assert await take(BODY[UNIT:], f"bytes {UNIT}-{len(BODY) - 1}/{len(BODY)}") == b"1004000 bytes"
+
+    assert with_store(test) == [BODY]

@@ -23,8 +23,8 @@ def test_incoming_body_is_read_as_a_file_while_it_arrives() -> None:
 
     def store(body: transfer.Incoming) -> None:
         head = body.read(1000)
-        body.unread(head)
-        assert body.tell() == 0
+        assert len(head) == 1000
+        assert body.seek(0) == body.tell() == 0
         while part := body.read(700_000):
             parts.append(part)
             assert body.tell() == sum(map(len, parts))
@@ -34,6 +34,40 @@ def test_incoming_body_is_read_as_a_file_while_it_arrives() -> None:
     asyncio.run(transfer.receive(chunks(BODY), store))
     assert b"".join(parts) == BODY
     assert {len(part) for part in parts[:-1]} == {700_000}
+
+
+def test_incoming_body_can_be_read_again_from_within_what_was_read_last() -> None:
+    read = bytearray()
+    pieces = 0
+
+    def store(body: transfer.Incoming) -> None:
+        assert not body.seekable(), "the storage's clients would go where they like"
+        nonlocal pieces
+        while part := body.read(700_000):
+            # As a storage that keeps the first half only, every other time.
+            pieces += 1
+            kept = len(part) // 2 if pieces % 2 else len(part)
+            read.extend(part[:kept])
+            body.seek(len(read))
+            assert body.tell() == len(read)
+        with pytest.raises(MlflowException, match=r"cannot go on at byte 0 of \d+"):
+            body.seek(0)
+        assert body.received == len(BODY)
+        assert body.checksum.digest() == google_crc32c.Checksum(BODY).digest()  # type: ignore[no-untyped-call]
+
+    asyncio.run(transfer.receive(chunks(BODY), store))
+    assert bytes(read) == BODY
+
+
+@pytest.mark.parametrize("position", [0, 999, 2001])
+def test_incoming_body_goes_back_no_further_and_never_ahead(position: int) -> None:
+    def store(body: transfer.Incoming) -> None:
+        body.read(1000)
+        body.read(1000)
+        with pytest.raises(MlflowException, match="cannot go on"):
+            body.seek(position)
+
+    asyncio.run(transfer.receive(chunks(BODY), store))
 
 
 def test_incoming_body_waits_for_the_storage() -> None:
