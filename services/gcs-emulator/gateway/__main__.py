@@ -6,13 +6,14 @@ import signal
 import time
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp.typedefs import Handler
 
 from gateway import accounts, errors, settings
 from gateway.access import Access
 from gateway.admin import Admin
 from gateway.metadata import Metadata
 from gateway.operations import Wanted
-from gateway.proxy import Proxy, error_response
+from gateway.proxy import Cut, Proxy, error_response, hang_up, hit
 from gateway.roles import ALL_PERMISSIONS
 from gateway.state import Gateway
 from gateway.tokens import Tokens
@@ -25,17 +26,36 @@ class Api:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._proxy = Proxy(gateway)
 
     def application(self) -> web.Application:
         """Returns the application."""
         # No limit on a body's size: it is passed on as it comes.
-        application = web.Application(client_max_size=0)
+        application = web.Application(client_max_size=0, middlewares=[self.faults])
         application.add_routes([web.post("/token", self.token)])
         application.add_routes([web.get("/storage/v1/b/{bucket}/iam/testPermissions", self.test_permissions)])
         if self._gateway.settings.attached_account:
             application.add_routes(Metadata(self._gateway).routes())
-        application.add_routes([web.route("*", "/{path:.*}", Proxy(self._gateway).handle)])
+        application.add_routes([web.route("*", "/{path:.*}", self._proxy.handle)])
         return application
+
+    @web.middleware
+    async def faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Lets a fault hit the requests that are not passed on; the proxy sees to its own."""
+        if request.match_info.handler == self._proxy.handle:
+            return await handler(request)
+        fault = self._gateway.faults.take(request.method, request.raw_path)
+        try:
+            await hit(self._gateway, request, fault)
+            response = await handler(request)
+        except errors.StorageError as error:
+            if request.path != "/token":
+                return error_response(error, media=False)
+            refusal = errors.TokenError("internal_failure", error.message)
+            return web.json_response(refusal.body(), status=error.status, headers=error.headers())
+        except Cut:
+            return hang_up(request)
+        return hang_up(request) if fault and fault.kind == "cut-response" else response
 
     async def token(self, request: web.Request) -> web.Response:
         """Exchanges a signed assertion for a token."""
@@ -58,7 +78,7 @@ class Api:
                 raise errors.invalid(f"Invalid permission: {unknown[0]}")
         except errors.StorageError as error:
             return error_response(error, media=False)
-        held = [permission for permission in asked if permission in access.account.permissions]
+        held = [permission for permission in asked if access.holds(permission)]
         answer: dict[str, object] = {"kind": "storage#testIamPermissionsResponse"}
         return web.json_response(answer | ({"permissions": held} if held else {}))
 
@@ -81,7 +101,7 @@ async def create_bucket(gateway: Gateway, wait: float = 60.0) -> None:
 async def serve() -> None:
     """Serves until SIGTERM."""
     config = settings.from_environment()
-    known = accounts.load(config.public_keys)
+    known = accounts.load(config.public_keys, config.bucket)
     # As content comes and goes: no time limit on a whole transfer, and nothing unpacked on the way.
     session = ClientSession(
         config.store, timeout=ClientTimeout(total=None), auto_decompress=False, connector=TCPConnector(limit=0)

@@ -50,12 +50,16 @@ class Access:
         access._token = self._token
         return access
 
+    def holds(self, permission: str) -> bool:
+        """Tells whether the account's roles on this bucket hold a permission."""
+        return permission in self.account.permissions_on(self._wanted.bucket)
+
     def require(self, permission: str) -> None:
         """Lets the request go on only with this permission."""
         if self._token is None or permission not in roles.of_scopes(self._token.scopes):
             self._log(permission, allowed=False, reason="scope")
             raise errors.insufficient_scope()
-        if permission not in self.account.permissions:
+        if not self.holds(permission):
             self._log(permission, allowed=False, reason="role")
             raise errors.forbidden(self.account.email, permission)
         self._log(permission, allowed=True)

@@ -3,8 +3,10 @@
 POST   /faults           add a fault (JSON: gateway.faults.Fault)     GET lists, DELETE removes all
 POST   /expire-tokens    every issued token is invalid from now on
 PUT    /token-seconds    the lifetime of tokens issued from now on (JSON number)
-PUT    /accounts/NAME    give the account exactly these {"roles": […], "permissions": […]}
-DELETE /accounts/NAME    give it its own roles again
+PUT    /accounts/NAME    give the account exactly these {"roles": […], "permissions": […]} on the bucket; with
+                         "project": true in the whole project
+DELETE /accounts/NAME    give it its own roles, and its key, again
+DELETE /accounts/NAME/key   revoke its key: no new tokens
 GET    /audit            the audit log as JSON lines                  DELETE empties it
 GET    /health           healthy when the storage behind answers
 """
@@ -33,6 +35,7 @@ class Admin:
             web.put("/token-seconds", self.set_token_seconds),
             web.put("/accounts/{name}", self.set_account),
             web.delete("/accounts/{name}", self.reset_account),
+            web.delete("/accounts/{name}/key", self.revoke_key),
             web.get("/audit", self.audit),
             web.delete("/audit", self.clear_audit),
             web.get("/health", self.health),
@@ -74,7 +77,13 @@ class Admin:
             raise web.HTTPBadRequest(text=f"unknown role {error}") from error
         if not permissions <= roles.ALL_PERMISSIONS:
             raise web.HTTPBadRequest(text=f"unknown permissions {sorted(permissions - roles.ALL_PERMISSIONS)}")
-        self._account(request).permissions = wanted
+        account = self._account(request)
+        account.permissions, account.project = wanted, bool(document.get("project"))
+        return web.Response(status=204)
+
+    async def revoke_key(self, request: web.Request) -> web.Response:
+        """Refuses assertions that the account's key has signed."""
+        self._account(request).revoked = True
         return web.Response(status=204)
 
     async def reset_account(self, request: web.Request) -> web.Response:

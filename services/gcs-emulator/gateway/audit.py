@@ -1,4 +1,8 @@
-"""The audit log: one JSON line for each decision. Who asked for what, of which object, and whether it was allowed."""
+"""The audit log: one JSON line for each decision. Who asked for what, of which object, and whether it was allowed.
+
+`allowed` is what roles and scopes say. The storage may still answer otherwise, that there is no such object for one. A
+fault that was injected is an entry too, without it: nothing was decided.
+"""
 
 import json
 from collections import deque
@@ -13,14 +17,14 @@ class Audit:
     def __init__(self) -> None:
         self._entries: deque[str] = deque(maxlen=KEPT)
 
-    def add(self, event: str, account: str | None, *, allowed: bool, **details: object) -> None:
+    def add(self, event: str, account: str | None, *, allowed: bool | None, **details: object) -> None:
         """Adds an entry; details that are empty are left out."""
-        entry = {
+        entry: dict[str, object] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "event": event,
             "account": account or "anonymous",
-            "allowed": allowed,
         }
+        entry |= {} if allowed is None else {"allowed": allowed}
         entry |= {name: value for name, value in details.items() if value}
         line = json.dumps(entry)
         self._entries.append(line)

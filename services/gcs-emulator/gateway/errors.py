@@ -51,14 +51,17 @@ class TokenError(Exception):
 
 def _lacks(caller: str, permission: str, resource: str) -> str:
     return (
-        f"{caller} does not have {permission} access to the Google Cloud Storage {resource}. "
+        f"{caller} does not have {permission} access to the Google Cloud {resource}. "
         f"Permission '{permission}' denied on resource (or it may not exist)."
     )
 
 
 def _resource(permission: str) -> str:
+    if permission in ("storage.buckets.create", "storage.buckets.list"):
+        return "project"
     # Listing is asked of the bucket, though its permission is one on objects.
-    return "bucket" if permission.startswith("storage.buckets.") or permission == "storage.objects.list" else "object"
+    bucket = permission.startswith("storage.buckets.") or permission == "storage.objects.list"
+    return "Storage bucket" if bucket else "Storage object"
 
 
 def forbidden(account: str, permission: str) -> StorageError:

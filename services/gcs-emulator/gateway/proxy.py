@@ -77,6 +77,27 @@ async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield chunk
 
 
+async def hit(gateway: Gateway, request: web.Request, fault: Fault | None) -> None:
+    """Does what a fault does before its request is looked at; raises StorageError or Cut."""
+    if fault is None:
+        return
+    gateway.audit.add("fault", None, allowed=None, kind=fault.kind, method=request.method, path=request.raw_path)
+    if fault.kind == "status":
+        raise errors.injected(fault.status, fault.retry_after)
+    if fault.kind == "delay":
+        await asyncio.sleep(fault.seconds)
+    if fault.kind == "cut-request" and not fault.after_bytes:
+        await request.content.readany()
+        raise Cut
+
+
+def hang_up(request: web.Request) -> web.Response:
+    """Ends the connection without an answer."""
+    if request.transport:
+        request.transport.abort()
+    return web.Response()
+
+
 class Proxy:
     """The storage API's handler."""
 
@@ -90,9 +111,11 @@ class Proxy:
         query = {name: values[-1] for name, values in parse_qs(query_string, keep_blank_values=True).items()}
         wanted = operations.wanted(request.method, path, query)
         try:
-            await self._hit(request, fault)
+            await hit(self._gateway, request, fault)
             if wanted is None:
-                self._gateway.audit.add("access", None, allowed=False, method=request.method, path=path)
+                token = self._gateway.tokens.find(request.headers.get("Authorization", ""))
+                caller = token.account.email if token else None
+                self._gateway.audit.add("access", caller, allowed=False, method=request.method, path=path)
                 raise errors.unknown_request(request.method, path)
             return await self._pass(request, wanted, query, fault)
         except errors.StorageError as error:
@@ -102,20 +125,7 @@ class Proxy:
             # The client of the storage wraps what its request's body raises.
             if not isinstance(error, Cut) and not (fault and fault.kind == "cut-request"):
                 raise
-            if request.transport:
-                request.transport.abort()
-            return web.Response()
-
-    async def _hit(self, request: web.Request, fault: Fault | None) -> None:
-        if fault is None:
-            return
-        if fault.kind == "status":
-            raise errors.injected(fault.status, fault.retry_after)
-        if fault.kind == "delay":
-            await asyncio.sleep(fault.seconds)
-        if fault.kind == "cut-request" and not fault.after_bytes:
-            await request.content.readany()
-            raise Cut
+            return hang_up(request)
 
     async def _pass(
         self, request: web.Request, wanted: operations.Wanted, query: dict[str, str], fault: Fault | None
@@ -135,7 +145,8 @@ class Proxy:
             access = access.for_object(wanted)
         access.require(wanted.permission)
         if wanted.source_bucket:
-            access.require(roles.GET)
+            source = operations.Wanted(roles.GET, wanted.source_bucket, wanted.source_name)
+            access.for_object(source).require(roles.GET)
         if wanted.writes and not upload_id:
             if not wanted.name:
                 raise errors.invalid("Required object name is missing.")
@@ -201,7 +212,7 @@ class Proxy:
             raise Cut
         if answer.status == 404 and wanted.name and not wanted.upload:
             # Whether an object exists is told only to those who may list.
-            if roles.LIST not in access.account.permissions:
+            if not access.holds(roles.LIST):
                 raise errors.forbidden(access.account.email, roles.LIST)
             raise errors.no_such_object(wanted.bucket, wanted.name)
         headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_PASSED_BACK]

@@ -1,7 +1,8 @@
 """What each role allows: the storage permissions of Google's predefined roles that this project names.
 
 Only the permissions which some request to this gateway can need are listed; the real roles also hold ones for folders,
-projects and multipart uploads over the XML API, none of which exist here.
+projects and multipart uploads over the XML API, none of which exist here. Those that change policies can only be asked
+for (`testPermissions`), as the preflight does.
 """
 
 from collections.abc import Iterable
@@ -16,20 +17,18 @@ BUCKET_DELETE = "storage.buckets.delete"
 BUCKET_GET = "storage.buckets.get"
 BUCKET_LIST = "storage.buckets.list"
 BUCKET_UPDATE = "storage.buckets.update"
-BUCKET_GET_POLICY = "storage.buckets.getIamPolicy"
 BUCKET_SET_POLICY = "storage.buckets.setIamPolicy"
-OBJECT_GET_POLICY = "storage.objects.getIamPolicy"
 OBJECT_SET_POLICY = "storage.objects.setIamPolicy"
 
 ROLES: dict[str, frozenset[str]] = {
     "roles/storage.objectCreator": frozenset({CREATE}),
     "roles/storage.objectViewer": frozenset({GET, LIST}),
     "roles/storage.objectUser": frozenset({CREATE, DELETE, GET, LIST, UPDATE}),
-    "roles/storage.objectAdmin": frozenset({CREATE, DELETE, GET, LIST, UPDATE, OBJECT_GET_POLICY, OBJECT_SET_POLICY}),
+    "roles/storage.objectAdmin": frozenset({CREATE, DELETE, GET, LIST, UPDATE, OBJECT_SET_POLICY}),
     "roles/storage.legacyBucketReader": frozenset({BUCKET_GET, LIST}),
     "roles/storage.admin": frozenset(
-        {CREATE, DELETE, GET, LIST, UPDATE, OBJECT_GET_POLICY, OBJECT_SET_POLICY}
-        | {BUCKET_CREATE, BUCKET_DELETE, BUCKET_GET, BUCKET_LIST, BUCKET_UPDATE, BUCKET_GET_POLICY, BUCKET_SET_POLICY}
+        {CREATE, DELETE, GET, LIST, UPDATE, OBJECT_SET_POLICY}
+        | {BUCKET_CREATE, BUCKET_DELETE, BUCKET_GET, BUCKET_LIST, BUCKET_UPDATE, BUCKET_SET_POLICY}
     ),
 }
 ALL_PERMISSIONS = frozenset().union(*ROLES.values())

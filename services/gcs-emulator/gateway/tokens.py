@@ -62,6 +62,8 @@ def check_assertion(assertion: str, accounts: Mapping[str, Account], now: float)
     account = accounts.get(str(claims.get("iss")))
     if account is None:
         raise TokenError("invalid_grant", "Invalid grant: account not found")
+    if account.revoked:
+        raise TokenError("invalid_grant", "Invalid JWT Signature.")
     # The algorithm is ours to choose, never the sender's: an assertion that names another one, or none, is not signed.
     if header.get("alg") != "RS256" or header.get("kid", account.key_id) != account.key_id:
         raise TokenError("invalid_grant", "Invalid JWT Signature.")

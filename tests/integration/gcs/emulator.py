@@ -49,9 +49,13 @@ class Emulator:
         faults: list[dict[str, Any]] = self._call("GET", "/faults").json()
         return faults
 
-    def allow(self, name: str, *permissions: str) -> None:
-        """Gives an account exactly these permissions."""
-        self._call("PUT", f"/accounts/{name}", {"permissions": permissions})
+    def allow(self, name: str, *permissions: str, roles: tuple[str, ...] = (), project: bool = False) -> None:
+        """Gives an account exactly these permissions and roles, on the bucket or in the whole project."""
+        self._call("PUT", f"/accounts/{name}", {"permissions": permissions, "roles": roles, "project": project})
+
+    def revoke_key(self, name: str) -> None:
+        """Deletes an account's key: it gets no new tokens."""
+        self._call("DELETE", f"/accounts/{name}/key")
 
     def expire_tokens(self) -> int:
         """Ends all tokens; returns how many there were."""

@@ -168,3 +168,28 @@ def test_short_lived_tokens_are_renewed_in_time(
         time.sleep(1.1)
     issued = [entry for entry in emulator.audit("token") if entry["account"] == SERVER]
     assert len(issued) >= 3
+
+
+def test_token_that_ends_during_a_transfer_is_renewed(
+    client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
+) -> None:
+    # The next token lives for two seconds, and the upload takes longer: each of its pieces needs a valid one.
+    emulator.token_seconds(2)
+    emulator.expire_tokens()
+    emulator.fault("slow", **PUTS, bytes_per_second=5_000_000)
+    round_trip(client, run_id, tmp_path, LARGE)
+    assert emulator.waiting_faults() == []
+    pieces = [entry for entry in emulator.audit() if entry["account"] == SERVER and entry["method"] == "PUT"]
+    assert len(pieces) >= 2
+    assert len([entry for entry in emulator.audit("token") if entry["account"] == SERVER]) >= 2
+
+
+def test_token_endpoint_that_is_busy_for_a_while_is_ridden_out(
+    client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
+) -> None:
+    emulator.expire_tokens()
+    emulator.fault("status", path="^/token", status=503, count=2)
+    round_trip(client, run_id, tmp_path)
+    assert emulator.waiting_faults() == []
+    hit = [entry for entry in emulator.audit("fault") if entry["path"] == "/token"]
+    assert len(hit) == 2

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from gateway import roles
 from google.api_core.exceptions import Forbidden
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -19,10 +20,14 @@ from .emulator import DOMAIN, SERVER, Emulator
 CREATE, DELETE, GET = "storage.objects.create", "storage.objects.delete", "storage.objects.get"
 LIST, UPDATE = "storage.objects.list", "storage.objects.update"
 BUCKET_GET, BUCKET_UPDATE, BUCKET_DELETE = "storage.buckets.get", "storage.buckets.update", "storage.buckets.delete"
-EVERY = {
-    *(CREATE, DELETE, GET, LIST, UPDATE, BUCKET_GET, BUCKET_UPDATE, BUCKET_DELETE),
-    *("storage.buckets.list", "storage.buckets.create"),
-}
+BUCKET_LIST, BUCKET_CREATE = "storage.buckets.list", "storage.buckets.create"
+EVERY = {*(CREATE, DELETE, GET, LIST, UPDATE), *(BUCKET_GET, BUCKET_UPDATE, BUCKET_DELETE, BUCKET_LIST, BUCKET_CREATE)}
+# Nothing here changes a policy: whether an account may can be asked for, and that is all.
+ONLY_ASKED_FOR = {"storage.objects.setIamPolicy", "storage.buckets.setIamPolicy"}
+# What only a role on the project opens, or is done to another bucket than the server's.
+OF_THE_PROJECT = {BUCKET_LIST, BUCKET_CREATE, BUCKET_DELETE}
+# The bucket that is there to be deleted.
+SPARE = "spare"
 
 
 def new_name() -> str:
@@ -63,6 +68,9 @@ OPERATIONS: dict[str, tuple[Callable[[Any, str], Any], set[str]]] = {
     ),
     "read the bucket's metadata": (lambda bucket, _: bucket.reload(), {BUCKET_GET}),
     "change the bucket's metadata": (update_bucket, {BUCKET_UPDATE}),
+    "list buckets": (lambda bucket, _: list(bucket.client.list_buckets()), {BUCKET_LIST}),
+    "create a bucket": (lambda bucket, _: bucket.client.create_bucket(f"new-{uuid.uuid4().hex}"), {BUCKET_CREATE}),
+    "delete a bucket": (lambda bucket, _: bucket.client.bucket(SPARE).delete(), {BUCKET_DELETE}),
 }
 
 
@@ -74,11 +82,65 @@ def existing(stack: Stack) -> str:
     return name
 
 
+@pytest.fixture(autouse=True)
+def spare(stack: Stack) -> None:
+    """A second bucket, empty, which only a role on the project opens."""
+    client = stack.gcs("mlflow-admin")
+    if client.lookup_bucket(SPARE) is None:
+        client.create_bucket(SPARE)
+
+
+def succeeds(operation: Callable[[Any, str], Any], bucket: Any, name: str) -> bool:
+    """Tells whether an operation is allowed."""
+    try:
+        operation(bucket, name)
+    except Forbidden:
+        return False
+    return True
+
+
+def test_each_permission_of_the_role_table_has_an_operation() -> None:
+    used = set().union(*(needs for _, needs in OPERATIONS.values()))
+    assert used == EVERY
+    assert used | ONLY_ASKED_FOR == roles.ALL_PERMISSIONS
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_role_opens_what_the_table_says_and_no_more(stack: Stack, emulator: Emulator, role: str) -> None:
+    emulator.allow("no-roles", roles=(role,), project=True)
+    bucket, held = stack.gcs("no-roles").bucket(BUCKET), roles.ROLES[role]
+    writer = stack.gcs("mlflow-gc").bucket(BUCKET)
+    opened = set()
+    for name, (operation, _) in OPERATIONS.items():
+        existing = new_name()
+        writer.blob(existing).upload_from_string("content")
+        if succeeds(operation, bucket, existing):
+            opened.add(name)
+    assert opened == {name for name, (_, needs) in OPERATIONS.items() if needs <= held}
+    assert set(bucket.test_iam_permissions(sorted(roles.ALL_PERMISSIONS))) == held
+
+
+def test_server_may_do_nothing_with_another_bucket(stack: Stack, existing: str) -> None:
+    name = f"other-{uuid.uuid4().hex}"
+    other = stack.gcs("mlflow-admin").create_bucket(name)
+    other.blob(existing).upload_from_string("of somebody else")
+    client = stack.gcs("mlflow-server")
+    asked_for = [CREATE, GET, LIST]
+    assert client.bucket(BUCKET).test_iam_permissions(asked_for) == asked_for
+    assert client.bucket(name).test_iam_permissions(asked_for) == []
+    opened = {what for what, (operation, _) in OPERATIONS.items() if succeeds(operation, client.bucket(name), existing)}
+    assert opened == set()
+    # Nor by way of the bucket that is its own.
+    with pytest.raises(Forbidden, match=f"does not have {GET} access"):
+        client.bucket(name).copy_blob(client.bucket(name).blob(existing), client.bucket(BUCKET), new_name())
+    assert other.blob(existing).download_as_bytes() == b"of somebody else"
+
+
 @pytest.mark.parametrize(("operation", "needs"), OPERATIONS.values(), ids=OPERATIONS.keys())
 def test_permissions_of_an_operation_are_enough(
     stack: Stack, emulator: Emulator, existing: str, operation: Callable[[Any, str], Any], needs: set[str]
 ) -> None:
-    emulator.allow("no-roles", *needs)
+    emulator.allow("no-roles", *needs, project=bool(needs & OF_THE_PROJECT))
     operation(stack.gcs("no-roles").bucket(BUCKET), existing)
 
 
@@ -93,7 +155,7 @@ def test_permissions_of_an_operation_are_enough(
 def test_no_other_permission_stands_in(
     stack: Stack, emulator: Emulator, existing: str, operation: Callable[[Any, str], Any], missing: str
 ) -> None:
-    emulator.allow("no-roles", *(EVERY - {missing}))
+    emulator.allow("no-roles", *(EVERY - {missing}), project=missing in OF_THE_PROJECT)
     with pytest.raises(Forbidden) as denied:
         operation(stack.gcs("no-roles").bucket(BUCKET), existing)
     assert f"no-roles@{DOMAIN} does not have {missing} access" in str(denied.value)
@@ -154,6 +216,17 @@ def test_overwriting_through_the_server_is_refused_and_changes_nothing(
     assert stack.object_content(f"0/{run_id}/artifacts/note.txt") == b"first"
     denied = [entry["account"] for entry in emulator.audit() if not entry["allowed"] and entry["permission"] == DELETE]
     assert denied == [SERVER, SERVER]
+
+
+def test_large_overwrite_is_refused_when_it_begins(stack: Stack, emulator: Emulator, existing: str) -> None:
+    emulator.clear_audit()
+    blob = stack.gcs("mlflow-server").bucket(BUCKET).blob(existing, chunk_size=2**18)
+    with pytest.raises(Forbidden, match=f"does not have {DELETE} access"):
+        blob.upload_from_string(b"x" * 9 * 2**20)
+    asked = [(entry["permission"], entry["method"]) for entry in emulator.audit() if entry["account"] == SERVER]
+    assert (DELETE, "POST") in asked
+    assert "PUT" not in {method for _, method in asked}, "nothing of it was sent"
+    assert stack.gcs("mlflow-gc").bucket(BUCKET).blob(existing).download_as_bytes() == b"content"
 
 
 def test_garbage_collections_account_deletes(stack: Stack, existing: str) -> None:

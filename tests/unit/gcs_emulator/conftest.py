@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "services" / "gcs-emulator"))
-
 from gateway.accounts import Account, email
 
 NOW = 1_800_000_000.0
@@ -27,7 +22,7 @@ def key() -> RSAPrivateKey:
 
 @pytest.fixture
 def accounts(key: RSAPrivateKey) -> dict[str, Account]:
-    account = Account("mlflow-server", "key-1", key.public_key())
+    account = Account("mlflow-server", "key-1", key.public_key(), "bucket")
     account.reset()
     return {account.email: account}
 

@@ -16,6 +16,17 @@ def test_a_fault_hits_as_often_as_it_says() -> None:
     assert faults.listed() == []
 
 
+def test_a_fault_lets_some_requests_pass_before() -> None:
+    faults = Faults()
+    faults.add(parse({"kind": "status", "method": "PUT", "skip": 1}))
+    assert [faults.take(method, "/") is not None for method in ("PUT", "GET", "PUT", "PUT")] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
 def test_clearing_removes_all() -> None:
     faults = Faults()
     faults.add(parse({"kind": "delay"}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gateway import roles
-from gateway.accounts import ACCOUNTS
+from gateway.accounts import ACCOUNTS, Account
 
 
 def test_the_servers_two_roles_create_read_and_list_and_no_more() -> None:
@@ -21,6 +21,14 @@ def test_garbage_collection_deletes_objects_and_cannot_touch_the_bucket() -> Non
     held = roles.of_roles(ACCOUNTS["mlflow-gc"])
     assert {roles.DELETE, roles.GET, roles.LIST} <= held
     assert not any(permission.startswith("storage.buckets.") for permission in held)
+
+
+def test_roles_are_held_on_one_bucket_or_in_the_project(accounts: dict[str, Account]) -> None:
+    (server,) = accounts.values()
+    assert server.permissions_on("bucket") == {roles.CREATE, roles.GET, roles.LIST}
+    assert server.permissions_on("another") == server.permissions_on("") == frozenset()
+    server.project = True
+    assert server.permissions_on("another") == server.permissions_on("") == server.permissions
 
 
 def test_an_unknown_role_is_an_error() -> None:

@@ -49,6 +49,14 @@ def test_a_key_that_is_not_the_accounts_is_refused(sign: Sign, accounts: dict[st
     assert refusal(sign(header={"kid": "deleted"}), accounts).description == "Invalid JWT Signature."
 
 
+def test_a_revoked_key_is_refused_until_it_is_given_back(sign: Sign, accounts: dict[str, Account]) -> None:
+    (account,) = accounts.values()
+    account.revoked = True
+    assert refusal(sign(), accounts).description == "Invalid JWT Signature."
+    account.reset()
+    assert tokens.check_assertion(sign(), accounts, NOW)[0] is account
+
+
 def test_an_unknown_account_is_refused(sign: Sign, accounts: dict[str, Account]) -> None:
     assert refusal(sign(iss=email("nobody")), accounts).description == "Invalid grant: account not found"
 
