@@ -193,3 +193,28 @@ def test_token_endpoint_that_is_busy_for_a_while_is_ridden_out(
     assert emulator.waiting_faults() == []
     hit = [entry for entry in emulator.audit("fault") if entry["path"] == "/token"]
     assert len(hit) == 2
+
+
+def errors_in(logs: str) -> list[str]:
+    """Returns the lines of a server's log that speak of an error, tracebacks included."""
+    return [line for line in logs.splitlines() if "error" in line.lower() or "Traceback" in line]
+
+
+@pytest.mark.parametrize("reason", ["busy", "revoked"])
+def test_server_without_a_token_says_so_in_a_line_and_recovers_by_itself(
+    stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path, reason: str
+) -> None:
+    client.log_text(run_id, "text", "before.txt")
+    before = len(errors_in(stack.logs("mlflow")))
+    emulator.expire_tokens()
+    if reason == "busy":
+        emulator.fault("status", path="^/token", status=503, count=1000)
+    else:
+        emulator.revoke_key("mlflow-server")
+    with pytest.raises((MlflowException, requests.RequestException)):
+        client.log_text(run_id, "text", "note.txt")
+    (said,) = errors_in(stack.logs("mlflow"))[before:]
+    assert {"busy": "gets no token at present", "revoked": "Invalid JWT Signature"}[reason] in said
+    emulator.reset()
+    assert stack.object_names(f"0/{run_id}/") == {f"0/{run_id}/artifacts/before.txt"}
+    round_trip(client, run_id, tmp_path)
