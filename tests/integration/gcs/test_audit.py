@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import requests
 from mlflow import MlflowClient
 
-from ..stack import PREFIX, Stack
-from .emulator import SERVER, Emulator
+from ..stack import BUCKET, PREFIX, Stack
+from .emulator import DOMAIN, SERVER, Emulator
 
 USED = {"storage.objects.create", "storage.objects.get", "storage.objects.list"}
 
@@ -39,3 +40,27 @@ def test_each_object_is_written_once(stack: Stack, emulator: Emulator) -> None:
     ]
     assert written
     assert len(written) == len(set(written))
+
+
+def test_entry_names_who_asked_and_what_was_read(stack: Stack, emulator: Emulator) -> None:
+    client = stack.gcs("mlflow-admin")
+    bucket = client.bucket(BUCKET)
+    bucket.blob("audit/source").upload_from_string("content")
+    emulator.clear_audit()
+    bucket.copy_blob(bucket.blob("audit/source"), bucket, "audit/copy")
+    emulator.fault("status", path="audit%2Fcopy")
+    headers = {"Authorization": f"Bearer {client._credentials.token}"}
+    for path in (f"/storage/v1/b/{BUCKET}/o/audit%2Fcopy", "/batch"):
+        requests.get(emulator.url + path, headers=headers, timeout=30)
+    seen = [(entry.get("permission"), entry.get("object"), entry["account"]) for entry in emulator.audit()]
+    admin = f"mlflow-admin@{DOMAIN}"
+    assert ("storage.objects.get", "audit/source", admin) in seen
+    assert ("storage.objects.create", "audit/copy", admin) in seen
+    assert ("storage.objects.get", "audit/copy", admin) not in seen
+    assert (None, None, admin) in seen, "an unknown request is somebody's too"
+    (fault,) = emulator.audit("fault")
+    assert (fault["kind"], fault["method"], fault["path"]) == (
+        "status",
+        "GET",
+        f"/storage/v1/b/{BUCKET}/o/audit%2Fcopy",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import time
 from pathlib import Path
@@ -13,7 +14,9 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from ..memory import watched
 from ..stack import Stack
+from ..test_large_artifacts import ALLOWED
 from .emulator import SERVER, Emulator
 
 LARGE = 20 * 2**20
@@ -118,6 +121,21 @@ def test_client_in_another_container_sees_nothing_of_a_piece_that_breaks_off(
     stored = stack.object_content(f"0/{run_id}/artifacts/large.bin")
     assert said == [hashlib.sha256(stored).hexdigest()]
     assert emulator.waiting_faults() == []
+
+
+def test_pieces_that_are_kept_in_part_leave_the_servers_memory_as_it_is(
+    stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
+) -> None:
+    round_trip(client, client.create_run("0").info.run_id, tmp_path, LARGE)
+    file = tmp_path / "larger.bin"
+    file.write_bytes(os.urandom(5 * LARGE))
+    emulator.fault("short", **PUTS, after_bytes=9_000_000, count=10)
+    with watched(stack.container("mlflow")) as upload:
+        client.log_artifact(run_id, str(file))
+    assert emulator.waiting_faults() == []
+    stored = stack.object_content(f"0/{run_id}/artifacts/larger.bin")
+    assert hashlib.sha256(stored).digest() == hashlib.sha256(file.read_bytes()).digest()
+    assert upload.growth < ALLOWED
 
 
 def test_storage_that_keeps_nothing_is_an_error_that_says_so(
