@@ -41,7 +41,8 @@ def _answer(error: google_account.AccountError) -> MlflowException:
 
 @contextmanager
 def account_needed() -> Iterator[None]:
-    """Answers a request for which the server has no account, or gets no token, in one line that says so."""
+    """Answers a request for which the server has no account, no token or no storage that answers, in one line."""
+    from google.api_core.exceptions import RetryError
     from google.auth.exceptions import GoogleAuthError
 
     try:
@@ -50,6 +51,10 @@ def account_needed() -> Iterator[None]:
         raise _answer(error) from error
     except GoogleAuthError as error:
         raise _answer(google_account.explained(error, "the account")) from error
+    except RetryError as error:
+        said = f"Cloud Storage does not answer: {refusal.one_line(str(error.cause or error))}"
+        print(f"error: {said}", file=sys.stderr, flush=True)
+        raise MlflowException(said, error_code=TEMPORARILY_UNAVAILABLE) from error
 
 
 class WriteOnceRepository(StreamedRepository, GCSArtifactRepository):

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 import requests
 from app import artifacts, database, gc, google_account, refusal, write_once
-from google.api_core.exceptions import Forbidden, from_http_response
+from google.api_core.exceptions import Forbidden, RetryError, from_http_response
 from google.auth.compute_engine import _metadata
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import RefreshError, TransportError
@@ -194,3 +194,17 @@ def test_refusal_is_told_in_googles_words_with_its_remedy(
 
 def test_refusal_without_an_answer_is_told_in_the_errors_words() -> None:
     assert refusal.reason(Forbidden("not\n here")) == "not here"  # type: ignore[no-untyped-call]
+
+
+def test_a_storage_that_does_not_answer_for_long_is_one_line_and_503(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wait_in_vain(*_: object) -> None:
+        raise RetryError("Timeout of 120.0s exceeded", requests.ConnectionError("Connection\nrefused"))  # type: ignore[no-untyped-call]
+
+    repository = write_once.WriteOnceRepository("gs://bucket/x", client=Mock())
+    monkeypatch.setattr(repository, "_blob", wait_in_vain)
+    with pytest.raises(MlflowException, match="Cloud Storage does not answer: Connection refused") as refused:
+        repository.read_object("file", io.BytesIO())
+    assert refused.value.get_http_status_code() == 503  # type: ignore[no-untyped-call]
+    assert capsys.readouterr().err == "error: Cloud Storage does not answer: Connection refused\n"
