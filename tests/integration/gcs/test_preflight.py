@@ -27,6 +27,13 @@ def preflight(stack: Stack, *options: str, settings: dict[str, str] | None = Non
     return stack.compose("run", "--rm", "--no-deps", "-T", *options, "preflight", check=False, settings=settings)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def address(stack: Stack) -> Iterator[None]:
+    """Leaves the stack with the artifacts' address, without which no server starts: a preflight that fails takes it."""
+    yield
+    assert preflight(stack).returncode == 0
+
+
 @pytest.fixture
 def keys(stack: Stack) -> Iterator[None]:
     """Gives the server its own key back."""
