@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from app import artifacts, google_account, refusal
-from app.refusal import one_line
+from app.refusal import OVERWRITE, one_line
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
 CREATOR = "roles/storage.objectCreator"
 VIEWER = "roles/storage.objectViewer"
-OVERWRITE = "storage.objects.delete"
 RESERVED = ".preflight"
 # What an account of the two roles cannot do, and what would be worst in wrong hands.
 EXCESS = (

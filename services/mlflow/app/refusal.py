@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from google.api_core.exceptions import GoogleAPICallError
 
 LENGTH = 300
+# What an upload lacks where there is an object of that name already.
+OVERWRITE = "storage.objects.delete"
 # What Google's words are known by.
 REMEDIES = {
     r"\bbilling\b": "enable billing for the bucket's project",

@@ -26,8 +26,6 @@ from app import google_account, refusal, resumable
 from app.streamed import StreamedRepository
 from app.transfer import Incoming
 
-OVERWRITE = "storage.objects.delete"
-
 
 def _answer(error: google_account.AccountError) -> MlflowException:
     # MLflow's client tries again at a 503, and does not show its message: so it is logged too.
@@ -85,7 +83,7 @@ class WriteOnceRepository(StreamedRepository, GCSArtifactRepository):
             super().store(path, incoming)
         except Forbidden as error:
             blob = self._blob(path)
-            if OVERWRITE not in str(error):
+            if refusal.OVERWRITE not in str(error):
                 raise MlflowException(
                     f"The server's account may not write to gs://{blob.bucket.name}: {refusal.reason(error)}",
                     error_code=PERMISSION_DENIED,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from app import artifacts, google_account, preflight
+from app import artifacts, google_account, preflight, refusal
 from google.api_core.exceptions import Forbidden
 
 
@@ -89,7 +89,7 @@ class Bucket:
         def upload(content: bytes, **_: Any) -> None:
             self.objects[name] = b"other" if self.changed else content
             if self.lost:
-                raise Forbidden(f"server@x does not have {preflight.OVERWRITE} access")  # type: ignore[no-untyped-call]
+                raise Forbidden(f"server@x does not have {refusal.OVERWRITE} access")  # type: ignore[no-untyped-call]
 
         return SimpleNamespace(upload_from_string=upload, download_as_bytes=lambda **_: self.objects[name])
 

@@ -678,6 +678,7 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def _sqlite_file(uri: str) -> Path | None:
+    """Return the file that a SQLite URI names; None for any other URI."""
     prefix = "sqlite:///"
     if not uri.startswith(prefix) or ":memory:" in uri:
         return None
