@@ -34,7 +34,6 @@ def texts(figure: Any) -> str:
     found = [text.get_text() for text in figure.texts]
     for axes in figure.axes:
         found += [text.get_text() for text in axes.texts]
-        found += [label.get_text() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
     return "\n".join(found)
 
 
@@ -121,7 +120,8 @@ def test_scores_that_are_shares_have_a_small_gap() -> None:
 def test_importance_shows_the_features_that_move_the_scores_most() -> None:
     figure: Any = plots.feature_importance(made(300), HEADING)
     left, right = figure.axes
-    assert [label.get_text() for label in left.get_yticklabels()] == [f"f{n}" for n in range(12)]
+    labels = [text.get_text() for text in left.texts]
+    assert [label for label in labels if label.startswith("f")] == [f"f{n}" for n in range(12)]
     assert [bar.get_width() for bar in left.patches] == list(range(300, 288, -1))
     assert right.patches[0].get_width() == pytest.approx(1 / (300 * 301 / 2))
     assert "12 of 300" in texts(figure)
@@ -129,8 +129,8 @@ def test_importance_shows_the_features_that_move_the_scores_most() -> None:
 
 def test_long_feature_names_keep_both_ends_and_leave_room_for_the_bars() -> None:
     figure = plots.feature_importance(made(2, ["a" * 100 + "_1", "a" * 100 + "_2"]), HEADING)
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels[0] != labels[1]
+    labels = [text.get_text() for text in figure.axes[0].texts if text.get_text().startswith("aaa")]
+    assert len(set(labels)) == 2
     assert max(map(len, labels)) <= 28
     assert figure.axes[0].get_position().width > 0.2
 

@@ -36,7 +36,7 @@ def confusion_matrix(
     cells = counts(target, probability, threshold)
     rows, total = cells.sum(axis=1), int(cells.sum())
     figure = style.canvas(heading, f"{figures['f1']:.1%}", f"F1 at threshold {threshold:.3g}")
-    axes = style.axes_in(figure, left=0.2, right=0.83, bottom=0.16, top=0.755, grid="none")
+    axes = style.axes_in(figure, left=0.2, right=0.83, bottom=0.16, top=0.755)
     white = np.ones(3)
     # A colour's strength is the share of the actual class.
     corners, colours = [], []
@@ -60,12 +60,10 @@ def confusion_matrix(
     axes.add_collection(PolyCollection(corners, facecolors=colours, linewidths=0))
     axes.set_xlim(-0.5, 1.5)
     axes.set_ylim(1.5, -0.5)
-    axes.spines["bottom"].set_visible(False)
     columns = cells.sum(axis=0)
-    axes.set_xticks([0, 1], [f"Called negative\n{columns[0]:,} rows", f"Called positive\n{columns[1]:,} rows"])
-    axes.set_yticks([0, 1], [f"Negative\n{rows[0]:,} rows", f"Positive\n{rows[1]:,} rows"])
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=12.5)
+    called_as = [f"Called negative\n{columns[0]:,} rows", f"Called positive\n{columns[1]:,} rows"]
+    style.scale(axes, "top", [0, 1], called_as, size=12.5)
+    style.scale(axes, "left", [0, 1], [f"Negative\n{rows[0]:,} rows", f"Positive\n{rows[1]:,} rows"], size=12.5)
     for place, name, value in (
         ((1, 1.72), "Precision", figures["precision"]),
         ((1.62, 1), "Recall", figures["recall"]),

@@ -38,9 +38,9 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
          f"Contribution to the score\nmean |SHAP|, {importance.rows:,} test rows"),
         (middle, style.RIGHT - 0.045, gain[order], style.GREY, "{:.1%}", "Gain in training\nshare of the total"),
     )  # fmt: skip
-    heights = np.arange(len(order))
+    heights = range(len(order))
     for start, end, values, colour, form, label in panels:
-        axes = style.axes_in(figure, left=start, right=end, top=0.84, grid="none")
+        axes = style.axes_in(figure, left=start, right=end, top=0.84)
         axes.barh(heights, values, height=0.62, color=colour, alpha=0.85, linewidth=0)
         reach = float(values.max()) or 1.0
         for height, value in enumerate(values):
@@ -48,12 +48,7 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
                       va="center")  # fmt: skip
         axes.set_xlim(0, reach * 1.1)
         axes.set_ylim(max(len(order), 4) - 0.4, -0.6)
-        axes.set_xticks([])
         if start == left:
-            axes.set_yticks(heights, names, parse_math=False)
-        else:
-            axes.set_yticks([])
-        axes.tick_params(axis="y", labelsize=size)
-        axes.spines["bottom"].set_visible(False)
-        axes.set_xlabel(label, labelpad=8, loc="left", fontsize=12)
+            style.scale(axes, "left", heights, names, size=size)
+        axes.text(0, -0.02, label, transform=axes.transAxes, fontsize=12, color=style.INK, va="top")
     return figure

@@ -55,9 +55,7 @@ def learning_curve(
     axes.axvline(best, color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
     place = {"xytext": (0.97, 0.95), "textcoords": "axes fraction", "ha": "right", "va": "top"}
     style.note(axes, text, (best, float(losses[best - 1])), place)
-    axes.set_xlabel("Boosting iterations", labelpad=8)
-    axes.set_ylabel("Log loss on the validation rows", labelpad=8)
-    axes.locator_params(axis="x", integer=True, nbins=6)
-    axes.locator_params(axis="y", nbins=6)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    style.round_scale(axes, "bottom", *axes.get_xlim(), "Boosting iterations", integer=True)
+    style.round_scale(axes, "left", low, high, "Log loss on the validation rows")
+    style.baseline(axes)
     return figure

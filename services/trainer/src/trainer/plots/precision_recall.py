@@ -54,9 +54,9 @@ def pr_curve(
     axes.plot([x, x, 0], [0, y, y], color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
     text = f"Threshold {threshold:.3g}\nPrecision {y:.1%}\nRecall {x:.1%}\nF1 {figures['f1']:.1%}"
     style.note(axes, text, (x, y), _place(x, y))
-    axes.set_xlabel("Recall: share of the positives that are found", labelpad=8)
-    axes.set_ylabel("Precision: share of the finds that are right", labelpad=8)
-    style.percent_axes(axes)
+    style.percent_scales(
+        axes, "Recall: share of the positives that are found", "Precision: share of the finds that are right"
+    )
     return figure
 
 

@@ -66,10 +66,8 @@ def calibration(target: NDArray[np.int64], probability: NDArray[np.float64], hea
               markeredgecolor="white", markeredgewidth=1.5, zorder=4, clip_on=False)  # fmt: skip
     legend = "- -  Perfect: scores are shares\nBand: 95% confidence"
     axes.text(0.012, 0.985, legend, fontsize=11.5, color=style.INK, va="top", linespacing=1.5, zorder=4)
-    style.percent_axes(axes)
-    axes.set_xticklabels([])
-    axes.set_ylabel("Positive in fact", labelpad=8)
-    strip = style.axes_in(figure, top=0.285, grid="none")
+    style.percent_scales(axes, "", "Positive in fact")
+    strip = style.axes_in(figure, top=0.285)
     middles = (np.arange(BINS) + 0.5) / BINS
     strip.bar(middles, found.counts, width=0.86 / BINS, color=style.BLUE, alpha=0.45, linewidth=0)
     highest = int(found.counts.max())
@@ -78,8 +76,8 @@ def calibration(target: NDArray[np.int64], probability: NDArray[np.float64], hea
         strip.text(x, count + highest * 0.04, f"{count:,}", fontsize=size, color=style.INK, ha="center")
     strip.set_xlim(0, 1)
     strip.set_ylim(0, highest * 1.3)
-    strip.set_yticks([])
-    strip.set_xticks(np.linspace(0, 1, 6), [f"{share}%" for share in range(0, 101, 20)])
-    strip.set_xlabel("Score: probability that the model gives", labelpad=8)
-    strip.set_ylabel("Rows", labelpad=8)
+    shares = [f"{place:.0%}" for place in style.PERCENT]
+    style.scale(strip, "bottom", style.PERCENT, shares, "Score: probability that the model gives")
+    style.scale(strip, "left", [], [], "Rows")
+    style.baseline(strip)
     return figure

@@ -39,7 +39,9 @@ def roc_curve(
     # A curve rises: there is room below and to the right of its point, or else to the left of the right edge.
     place = {"xytext": (min(x + 0.05, 0.72), max(y - 0.08, 0.25)), "textcoords": "data", "ha": "left", "va": "top"}
     style.note(axes, text, (x, y), place)
-    axes.set_xlabel("False alarms: share of the negatives that are called positive", labelpad=8)
-    axes.set_ylabel("Recall: share of the positives that are found", labelpad=8)
-    style.percent_axes(axes)
+    style.percent_scales(
+        axes,
+        "False alarms: share of the negatives that are called positive",
+        "Recall: share of the positives that are found",
+    )
     return figure

@@ -70,7 +70,5 @@ def sweep_curves(curves: Sequence[Curve], heading: style.Heading) -> Figure:
         axes.text(
             1.03, 0.97 - COLOURED * 0.115, text, transform=axes.transAxes, fontsize=9.5, color=style.GREY, va="top"
         )
-    style.percent_axes(axes)
-    axes.set_xlabel("Recall on the validation rows", labelpad=8)
-    axes.set_ylabel("Precision on the validation rows", labelpad=8)
+    style.percent_scales(axes, "Recall on the validation rows", "Precision on the validation rows")
     return figure

@@ -60,7 +60,7 @@ def _heat_map(
     table = np.full((len(rows), len(columns)), np.nan)
     for some, score in zip(params, scores, strict=True):
         table[rows.index(some.get(down)), columns.index(some.get(across))] = score
-    axes = style.axes_in(figure, left=0.17, grid="none")
+    axes = style.axes_in(figure, left=0.17)
     axes.imshow(table, aspect="auto", cmap="cividis", interpolation="nearest", origin="lower")
     low, high = float(np.nanmin(table)), float(np.nanmax(table))
     for (y, x), score in np.ndenumerate(table):
@@ -70,10 +70,8 @@ def _heat_map(
             weight = "bold" if score == high else "normal"
             axes.text(x, y, f"{score:.2%}", ha="center", va="center", fontsize=12 if len(columns) <= 8 else 9,
                       fontweight=weight, color=style.INK if light else "white")  # fmt: skip
-    axes.set_xticks(range(len(columns)), [_shown(value) for value in columns])
-    axes.set_yticks(range(len(rows)), [_shown(value) for value in rows])
-    axes.set_xlabel(across, labelpad=8)
-    axes.set_ylabel(down, labelpad=8)
+    style.scale(axes, "bottom", range(len(columns)), [_shown(value) for value in columns], across)
+    style.scale(axes, "left", range(len(rows)), [_shown(value) for value in rows], down)
 
 
 def _parallel(
@@ -91,7 +89,7 @@ def _parallel(
         heights = [place[some.get(name)] for name, place in zip(names, places, strict=True)]
         heights.append((score - low) / (high - low) if high > low else 0.5)
         lines.append(list(enumerate(heights)))
-    axes = style.axes_in(figure, left=0.08, right=0.9, grid="none")
+    axes = style.axes_in(figure, left=0.08, right=0.9)
     # The best last, so that it lies on top.
     order = sorted(range(len(lines)), key=lambda index: scores[index])
     best = order[-1]
@@ -109,17 +107,14 @@ def _parallel(
         score = low + height * (high - low) if high > low else low
         axes.text(len(names) + 0.03, height, f"{score:.2%}", fontsize=10.5, color=style.INK, va="center", zorder=5)
     omitted = len(values) - len(names)
-    if omitted:
-        axes.set_xlabel(f"{omitted} more parameters vary", labelpad=8)
     labels = [style.shortened(name, 18) for name in names]
     size = 12 if len(names) <= 4 else 10
     # Neighbours stand at different heights where they would touch.
     labels = [("\n" if len(names) > 4 and x % 2 else "") + label for x, label in enumerate(labels)]
-    axes.set_xticks(range(len(names) + 1), [*labels, "average\nprecision"], fontsize=size)
-    axes.set_yticks([])
+    title = f"{omitted} more parameters vary" if omitted else ""
+    style.scale(axes, "bottom", range(len(names) + 1), [*labels, "average\nprecision"], title, size=size)
     axes.set_xlim(-0.1, len(names) + 0.1)
     axes.set_ylim(-0.05, 1.05)
-    axes.spines["bottom"].set_visible(False)
 
 
 def _places(values: Sequence[Any]) -> dict[Any, float]:

@@ -1,0 +1,44 @@
+"""The canvas that remembers letters draws what matplotlib's own draws, and nothing of the picture before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from trainer.plots import canvas
+
+
+def drawn(kind: type[FigureCanvasAgg], text: str, **style: Any) -> Any:
+    figure = Figure(figsize=(4, 2), dpi=120)
+    kind(figure)
+    figure.text(0.503, 0.507, text, ha="center", va="center", **style)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba()).astype(np.float64)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 33])
+@pytest.mark.parametrize("text", ["Recall: share of the positives", "größer ≥ 5\nsecond line", r"$\frac{1}{2}$", ""])
+def test_letters_are_where_matplotlib_puts_them(text: str, rotation: int) -> None:
+    own, plain = (drawn(kind, text, rotation=rotation, fontsize=13) for kind in (canvas.Canvas, FigureCanvasAgg))
+    # A quarter of a pixel to either side changes the edges' shades.
+    assert np.abs(own - plain).max() < 160
+    assert np.abs(own - plain).mean() < 1.5
+    assert own.sum() == pytest.approx(plain.sum(), rel=2e-3)
+
+
+def test_same_text_is_drawn_the_same_again_from_memory() -> None:
+    first = drawn(canvas.Canvas, "again and again")
+    before = canvas._letter.cache_info()
+    np.testing.assert_array_equal(drawn(canvas.Canvas, "again and again"), first)
+    after = canvas._letter.cache_info()
+    assert (after.misses, after.hits) == (before.misses, before.hits + len("again and again"))
+
+
+def test_nothing_is_left_of_the_picture_before() -> None:
+    blank = drawn(canvas.Canvas, "")
+    drawn(canvas.Canvas, "something")
+    np.testing.assert_array_equal(drawn(canvas.Canvas, ""), blank)
+    assert np.unique(blank).tolist() == [255]
