@@ -26,7 +26,6 @@ import sklearn.metrics
 import sklearn.model_selection
 import sklearn.pipeline
 import skops.io
-from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
 import trainer.fit
 import trainer.model
@@ -37,8 +36,6 @@ __all__ = ["PIL", "lightgbm", "matplotlib", "mlflow", "narwhals", "numpy", "pand
 
 _M_ARENA_MAX = -8  # malloc.h
 
-# Which package brings which module: 0.7 s, from the file lists of all installed packages.
-warn_dependency_requirement_mismatches(trainer.model.requirements())
 # The picture formats that Pillow looks through, the fonts and what else the first drawing loads.
 PIL.Image.preinit()
 trainer.plots.rehearse()
