@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer import metrics
 from trainer.importance import Importance, measure
 from trainer.plots import confusion, importance, learning, precision_recall, reliability, roc, style
 
@@ -38,16 +36,6 @@ def write_run(folder: Path, name: str, dataset: Dataset, fitted: Fitted) -> None
     point = (target, scores, fitted.threshold, fitted.test)
     for file, draw in _pictures(point, tested, measured, fitted.loss, fitted.iterations, trained, fitted.fold_losses):
         style.save(draw(), folder / file)
-
-
-def rehearse() -> None:
-    """Write a picture of made-up scores, and forget it: a process's first one takes 0.1 s more."""
-    target = np.array([0, 1, 0, 1])
-    scores = np.array([0.1, 0.4, 0.6, 0.9])
-    figures = metrics.evaluate(target, scores, 0.4)
-    figure = precision_recall.pr_curve(target, scores, 0.4, figures, style.Heading("rehearsal"))
-    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-        style.save(figure, Path(folder) / "pr_curve.png")
 
 
 def _pictures(
