@@ -1,14 +1,14 @@
-"""matplotlib's canvas, with a memory for letters: drawing the same ones again takes a third of a picture's time."""
+"""matplotlib's canvas, with a memory for texts: drawing the same ones again takes a third of a picture's time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg, get_hinting_flag
+from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import RenderMode
 from numpy.typing import NDArray
 
@@ -25,20 +25,27 @@ class _Letter(NamedTuple):
 
 
 class _Renderer(RendererAgg):
-    """Draws as its base does, but looks letters up. Should a later matplotlib not call this, it is slower, no more."""
+    """Draws as its base does, but remembers each text and each letter."""
 
-    def _draw_text_glyphs_and_boxes(
-        self, gc: Any, x: float, y: float, angle: float, glyphs: Iterable[Any], boxes: Any
+    def draw_text(
+        self,
+        gc: Any,
+        x: float,
+        y: float,
+        s: str,
+        prop: FontProperties,
+        angle: float,
+        ismath: Any = False,
+        mtext: Any = None,
     ) -> None:
-        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        for font, size, index, slant, extend, dx, dy in glyphs:
-            # The letters' y is upwards, the picture's downwards.
-            right, right_part = _stepped(x + dx * cos - dy * sin)
-            down, down_part = _stepped(y - dx * sin - dy * cos)
-            letter = _letter(font, size, self.dpi, index, angle, slant, extend, right_part, down_part)
+        """Draw a text; mathematics and special features of fonts are left to the base."""
+        if ismath or (mtext is not None and (mtext.get_fontfeatures() or mtext.get_language())):
+            super().draw_text(gc, x, y, s, prop, angle, ismath, mtext)  # type: ignore[no-untyped-call]
+            return
+        right, right_part = _stepped(x)
+        down, down_part = _stepped(y)
+        for letter in _letters(self, s, prop.copy(), angle, right_part, down_part):
             self._renderer.draw_text_image(letter.coverage, right + letter.left, down + letter.bottom, 0, gc)
-        if boxes:  # fractions' and roots' lines
-            super()._draw_text_glyphs_and_boxes(gc, x, y, angle, (), boxes)  # type: ignore[no-untyped-call]
 
 
 class Canvas(FigureCanvasAgg):
@@ -54,7 +61,7 @@ class Canvas(FigureCanvasAgg):
         return surface
 
 
-@lru_cache(8)
+@lru_cache(4)
 def _surface(width: int, height: int, dpi: float) -> _Renderer:
     return _Renderer(width, height, dpi)  # type: ignore[no-untyped-call]
 
@@ -65,15 +72,30 @@ def _stepped(value: float) -> tuple[int, float]:
     return steps // _STEPS, steps % _STEPS / _STEPS
 
 
-@lru_cache(8_192)
-def _letter(
-    font: Any, size: float, dpi: float, index: int, angle: float, slant: float, extend: float, right: float, down: float
-) -> _Letter:
+@lru_cache(2_048)
+def _letters(
+    surface: _Renderer, text: str, prop: FontProperties, angle: float, right: float, down: float
+) -> list[_Letter]:
+    """Return a text's letters, with their places from the pixel in which it starts."""
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    turned = np.array([[cos, -sin], [sin, cos]]) @ np.array([[extend, extend * slant], [0, 1]])
+    size = prop.get_size_in_points()
+    letters = []
+    for item in surface._prepare_font(prop)._layout(text, flags=get_hinting_flag()):  # type: ignore[no-untyped-call]
+        # The letters' y is upwards, the picture's downwards.
+        across, across_part = _stepped(right + item.x * cos - item.y * sin)
+        along, along_part = _stepped(down - item.x * sin - item.y * cos)
+        letter = _letter(item.ft_object, size, surface.dpi, item.glyph_index, angle, across_part, along_part)
+        letters.append(letter._replace(left=across + letter.left, bottom=along + letter.bottom))
+    return letters
+
+
+@lru_cache(8_192)
+def _letter(font: Any, size: float, dpi: float, index: int, angle: float, right: float, down: float) -> _Letter:
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     font.set_size(size, dpi)
     # FreeType's units: 1/65,536 in the matrix, 1/64 pixel in the shift.
-    font._set_transform((0x10000 * turned).round().astype(int), [round(64 * right), round(-64 * down)])
+    turned = (0x10000 * np.array([[cos, -sin], [sin, cos]])).round().astype(int)
+    font._set_transform(turned, [round(64 * right), round(-64 * down)])
     bitmap = font._render_glyph(index, get_hinting_flag(), RenderMode.NORMAL)  # type: ignore[no-untyped-call]
     coverage = np.array(bitmap.buffer)
     return _Letter(coverage, bitmap.left, coverage.shape[0] - bitmap.top)
