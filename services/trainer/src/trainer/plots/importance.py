@@ -41,7 +41,7 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
     heights = range(len(order))
     for start, end, values, colour, form, label in panels:
         axes = style.axes_in(figure, left=start, right=end, top=0.84)
-        axes.barh(heights, values, height=0.62, color=colour, alpha=0.85, linewidth=0)
+        style.bars(axes, heights, values, 0.62, colour, alpha=0.85, flat=True)
         reach = float(values.max()) or 1.0
         for height, value in enumerate(values):
             axes.text(value + reach * 0.02, height, form.format(value), fontsize=size - 1, color=style.INK,

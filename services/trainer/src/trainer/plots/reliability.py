@@ -69,7 +69,7 @@ def calibration(target: NDArray[np.int64], probability: NDArray[np.float64], hea
     style.percent_scales(axes, "", "Positive in fact")
     strip = style.axes_in(figure, top=0.285)
     middles = (np.arange(BINS) + 0.5) / BINS
-    strip.bar(middles, found.counts, width=0.86 / BINS, color=style.BLUE, alpha=0.45, linewidth=0)
+    style.bars(strip, middles, found.counts, 0.86 / BINS, style.BLUE, alpha=0.45)
     highest = int(found.counts.max())
     size = 11.5 if highest < 100_000 else 8.5
     for x, count in zip(middles, found.counts, strict=True):

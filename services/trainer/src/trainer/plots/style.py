@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -134,6 +134,37 @@ def grid(axes: Axes, side: Side, places: Sequence[float]) -> None:
     across = axes.get_yaxis_transform() if upright else axes.get_xaxis_transform()
     lines = [[(0.0, place), (1.0, place)] if upright else [(place, 0.0), (place, 1.0)] for place in places]
     axes.add_collection(LineCollection(lines, transform=across, colors=PALE, linewidths=1, zorder=0.5), autolim=False)
+
+
+def bars(
+    axes: Axes,
+    places: Iterable[float],
+    lengths: Iterable[float],
+    width: float,
+    colour: str,
+    *,
+    alpha: float,
+    flat: bool = False,
+) -> None:
+    """Draw bars as one object, which takes a tenth of the time of matplotlib's one object a bar.
+
+    Args:
+        axes: Where to draw; its limits have to be set.
+        places: The middles of the bars, in the axes' data.
+        lengths: How far each reaches from zero.
+        width: Their width, in the axes' data.
+        colour: What they are filled with.
+        alpha: How much of what lies behind is covered.
+        flat: Whether they reach to the right; upwards otherwise.
+    """
+    from matplotlib.collections import PolyCollection
+
+    corners = []
+    for place, length in zip(places, lengths, strict=True):
+        low, high = place - width / 2, place + width / 2
+        bar = [(0.0, low), (length, low), (length, high), (0.0, high)]
+        corners.append(bar if flat else [(across, along) for along, across in bar])
+    axes.add_collection(PolyCollection(corners, facecolors=colour, alpha=alpha, linewidths=0), autolim=False)
 
 
 def baseline(axes: Axes) -> None:
