@@ -228,6 +228,19 @@ def test_request_that_takes_too_long_is_ended(
     assert "no answer within 0.0001 s" in content["message"]
 
 
+def test_client_that_stops_half_way_keeps_no_other_waiting(serve: Callable[..., Server], saved: Path) -> None:
+    server = serve(str(saved), Bounds(concurrency=1, seconds=0.5))
+    server.wait_for(lambda: server.ask(path="/ping")[0] == 200)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.putrequest("POST", "/invocations")
+        for name, value in {**JSON, "Content-Length": "100"}.items():
+            connection.putheader(name, value)
+        connection.endheaders(b"half")
+        assert connection.getresponse().status == 504
+        assert server.ask(b"{}", JSON)[0] == 400
+
+
 def test_other_addresses_are_named(served: Server) -> None:
     status, content, _ = served.ask(path="/predict")
     assert status == 404
@@ -274,6 +287,19 @@ def test_promotion_under_load_loses_no_request(
     assert {uri for _, uri in answers} == {f"models:/{NAME}/1", f"models:/{NAME}/2"}
 
 
+def test_model_that_was_replaced_leaves_nothing_behind(
+    registry: MlflowClient, serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its files lie on the disk for as long as it is in memory.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    promote(registry, 1)
+    server = serve()
+    for version in (1, 2, 1):
+        promote(registry, version)
+        server.wait_for(lambda version=version: server.serves(version))  # type: ignore[misc]
+    server.wait_for(lambda: len(list(tmp_path.glob("trainer-model-*"))) == 1)
+
+
 def test_model_that_fails_to_load_replaces_none(registry: MlflowClient, serve: Callable[..., Server]) -> None:
     promote(registry, 1)
     server = serve()
@@ -303,6 +329,22 @@ def test_model_that_fails_to_load_is_tried_again_after_a_while(registry: MlflowC
             now = moment
             champion.check()
     assert len(tries) == 2
+
+
+def test_no_room_for_a_new_model_leaves_the_old_one(
+    registry: MlflowClient, serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(registry, 1)
+    server = serve()
+    server.wait_for(lambda: server.serves(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+        promote(registry, 2)
+        server.wait_for(lambda: f"models:/{NAME}/1 stays" in server.notes[-1])
+    # And it goes on looking.
+    promote(registry, 3)
+    server.wait_for(lambda: f"models:/{NAME}/3 cannot be loaded" in server.notes[-1])
+    assert server.serves(1)
 
 
 def test_registry_that_does_not_answer_leaves_the_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import weakref
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,13 +71,14 @@ class Serving:
             await _refuse(send, 415, "BAD_REQUEST", message)
             return
         async with self._slots:
-            body = await _read(receive, headers, self._bounds.body)
-            if body is None:
-                message = f"the request is larger than {self._bounds.body:,} bytes; send the rows in several requests"
-                await _refuse(send, 413, "BAD_REQUEST", message)
-                return
             try:
                 async with asyncio.timeout(self._bounds.seconds):
+                    body = await _read(receive, headers, self._bounds.body)
+                    if body is None:
+                        most = f"{self._bounds.body:,} bytes"
+                        message = f"the request is larger than {most}; send the rows in several requests"
+                        await _refuse(send, 413, "BAD_REQUEST", message)
+                        return
                     await application(scope, _replayed(body, receive), _shaped(send, loaded.uri))
             except TimeoutError:
                 message = f"no answer within {self._bounds.seconds:g} s; send the rows in several requests"
@@ -105,7 +107,8 @@ class Serving:
         if loaded is not None and (self._current is None or self._current[0] is not loaded):
             from mlflow.pyfunc import scoring_server
 
-            application = scoring_server.init(typed(loaded.model))
+            # Held by `loaded` alone: FastAPI's caches keep an application's functions, and with them a model, for good.
+            application = scoring_server.init(typed(weakref.proxy(loaded.model)))
             # Its only layer bounds the time of a request, which happens above at a fraction of the cost.
             application.user_middleware.clear()
             self._current = (loaded, application)

@@ -113,7 +113,7 @@ class Champion:
                 return
             self._refused = (uri, self._clock() + RETRY)
             self.loaded = load(uri, self._tracking_uri)
-        except ModelError as error:
+        except (ModelError, OSError) as error:  # the latter: no room for its files
             self._say(f"{error}; {self.loaded.uri} stays" if self.loaded is not None else str(error))
             return
         self._say(f"serving {uri}")
