@@ -16,15 +16,17 @@ FOLDER = Path("/run/artifact-store")
 FILE = FOLDER / "destination"
 
 
+def _destination() -> str:
+    with suppress(FileNotFoundError):
+        return FILE.read_text().strip()
+    return ""
+
+
 def read_destination() -> str:
     """Returns the address; exits with status 1 and one line when there is none."""
-    try:
-        destination = FILE.read_text().strip()
-    except FileNotFoundError:
-        destination = ""
-    if not destination:
-        sys.exit("error: no storage has been prepared: start the stack with the profile minio or gcs")
-    return destination
+    if destination := _destination():
+        return destination
+    sys.exit("error: no storage has been prepared: start the stack with the profile minio or gcs")
 
 
 def write_destination(destination: str) -> None:
@@ -58,7 +60,7 @@ def end_when_changed(destination: str, interval: float = 1.0) -> None:
     """
 
     def watch() -> None:
-        while not FILE.exists() or FILE.read_text().strip() == destination:
+        while _destination() in ("", destination):
             time.sleep(interval)
         print("the artifacts' storage has changed: starting again", flush=True)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from app import artifacts, database
+from app.refusal import one_line
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -83,7 +84,7 @@ def remove_files(uri: str, owner: str, destination: str) -> bool:
         repository.delete_artifacts()  # type: ignore[no-untyped-call]
         left = repository.list_artifacts()
     except Exception as error:  # each storage has errors of its own, and none may pass for success
-        raise RefusedError(f"{place}: {str(error).splitlines()[0]}") from error
+        raise RefusedError(f"{place}: {one_line(str(error)) or type(error).__name__}") from error
     # S3 answers a list of keys with a list of refusals, which MLflow does not read.
     if left:
         raise RefusedError(f"{place}: the storage keeps the files: this identity may not delete them")

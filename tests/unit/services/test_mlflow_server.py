@@ -1,11 +1,13 @@
 """services/mlflow/app: what the server's container decides before MLflow is there."""
 
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from app import database, schema, serve
+from app import artifacts, database, gc, schema, serve
+from fastapi import FastAPI
 from mlflow.server import constants
 from mlflow.server.security_utils import is_allowed_host_header
 
@@ -95,6 +97,27 @@ def test_own_download_route_comes_before_mlflows() -> None:
     assert downloads(streamed.router) == downloads(artifact_router)
 
 
+def test_way_of_a_body_is_shortened_by_the_two_layers_and_no_other() -> None:
+    from app import streamed
+    from mlflow.server.fastapi_app import app
+
+    application = FastAPI()
+    application.user_middleware = before = list(app.user_middleware)
+    streamed.shorten_the_way(application)
+    taken = [layer for layer in before if layer not in application.user_middleware]
+    assert {layer.kwargs["dispatch"].__name__ for layer in taken} == set(streamed.UNUSED)
+    assert len(taken) == len(streamed.UNUSED)
+
+
+def test_what_is_set_in_uvicorn_and_mlflow_is_what_they_use() -> None:
+    from mlflow.server import fastapi_app
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    assert "HIGH_WATER_LIMIT" in HttpToolsProtocol.on_body.__code__.co_names
+    responder = fastapi_app._EfficientWSGIResponder({}, {})  # type: ignore[arg-type,no-untyped-call]
+    assert {"stream_send", "stream_receive"} <= vars(responder).keys()
+
+
 def test_clients_are_not_sent_to_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.server import handlers
     from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
@@ -111,3 +134,26 @@ def test_wanted_revision_is_the_newest_of_mlflows_migrations() -> None:
     from mlflow.store.db.utils import _get_latest_schema_revision
 
     assert schema.wanted_revision() == _get_latest_schema_revision()  # type: ignore[no-untyped-call]
+
+
+def test_storage_whose_error_says_nothing_is_named_by_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_place: str) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("mlflow.store.artifact.s3_artifact_repo.S3ArtifactRepository.delete_artifacts", refuse)
+    with pytest.raises(gc.RefusedError, match="s3://bucket/1/run/artifacts: TimeoutError"):
+        gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
+
+
+def test_server_ends_for_another_storage_and_not_while_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, ended = tmp_path / "destination", threading.Event()
+    monkeypatch.setattr(artifacts, "FILE", file)
+    monkeypatch.setattr("os.kill", lambda *_: ended.set())
+    artifacts.write_destination("s3://bucket/")
+    artifacts.end_when_changed("s3://bucket/", interval=0.01)
+    artifacts.refuse_destination()
+    assert not ended.wait(0.1)
+    artifacts.write_destination("gs://bucket/")
+    assert ended.wait(10)
