@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +123,24 @@ def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -
         assert member.others()
         member.release_abandoned()
         assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_storage_that_is_busy_for_a_moment_ends_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = optuna.create_study()
+    write, beats, goes_on = opened.set_user_attr, itertools.count(), threading.Event()
+
+    def busy_once(name: str, value: float) -> None:
+        beat = next(beats)
+        if beat == 1:
+            raise OSError("the storage is busy")
+        write(name, value)
+        if beat > 1:
+            goes_on.set()
+
+    monkeypatch.setattr(study, "_BEAT", 0.01)
+    monkeypatch.setattr(opened, "set_user_attr", busy_once)
+    with study.Membership(opened):
+        assert goes_on.wait(10)
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,10 @@ class Engine:
                             pool.shutdown()
                         yield _outcome(index, item, future)
             finally:
-                for pool in idle:
-                    pool.shutdown()
-                if running:
-                    with uninterrupted():
+                with uninterrupted():
+                    for pool in idle:
+                        pool.shutdown()
+                    if running:
                         self._end(running, strangers)
 
     def _processes(self) -> BaseContext:

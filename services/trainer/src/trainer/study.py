@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,6 @@ from trainer.errors import InputError, PrunedError, TrainerError, one_line
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
-
-SAMPLERS = ("tpe", "random")
-PRUNERS = ("median", "hyperband", "none")
 
 #: A trial reports its loss at so many points, at equal shares of its own iterations: a slow learner with many trees is
 #: compared with others at the same share of the way, and a report costs a write to the storage.
@@ -189,7 +187,9 @@ class Membership:
 
     def _beat(self) -> None:
         while not self._gone.wait(_BEAT):
-            self._study.set_user_attr(_ALIVE + self.token, time.time())
+            # A storage that is busy gets the next one: only a silence of several beats means anything.
+            with suppress(Exception):
+                self._study.set_user_attr(_ALIVE + self.token, time.time())
 
 
 class Pruning:
