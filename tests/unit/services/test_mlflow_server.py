@@ -114,7 +114,7 @@ def test_what_is_set_in_uvicorn_and_mlflow_is_what_they_use() -> None:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     assert "HIGH_WATER_LIMIT" in HttpToolsProtocol.on_body.__code__.co_names
-    responder = fastapi_app._EfficientWSGIResponder({}, {})  # type: ignore[arg-type,no-untyped-call]
+    responder = fastapi_app._EfficientWSGIResponder({}, {})  # type: ignore[arg-type]
     assert {"stream_send", "stream_receive"} <= vars(responder).keys()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from trainer import cli, data, metrics, promote, registry, run, sweep, tracking
+from trainer import data, metrics, promote, registry, run, sweep, tracking
 from trainer.errors import RefusedError, TrackingError
 from trainer.params import variant
 from trainer.probe import Outcome
@@ -427,7 +427,3 @@ def test_promote_help_needs_no_heavy_import(monkeypatch: pytest.MonkeyPatch) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_names_agree() -> None:
-    assert cli.MODEL == registry.MODEL

@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -37,7 +37,7 @@ EXPECTED = (
 )
 #: Both classes need a row each in the training, validation and test part.
 FEWEST_PER_CLASS = 3
-#: A text column with more distinct values than this, most of them rare, is most likely an identifier.
+#: A text column with more distinct values than this is most likely an identifier.
 MANY_CATEGORIES = 1_000
 
 _TRUTH = {"1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "yes": 1, "no": 0, "t": 1, "f": 0, "y": 1, "n": 0}
@@ -431,7 +431,7 @@ def csv_header(path: Path) -> list[str]:
         InputError: The first line does not name columns, each once, separated by commas.
     """
     with readable(path):
-        with _opener(path)() as stream:
+        with _open_text(path) as stream:
             head = stream.readline()
             first = stream.readline()
         if not head.strip():
@@ -494,15 +494,12 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return table
 
 
-def _opener(path: Path) -> Callable[[], io.TextIOBase]:
-    def open_text() -> io.TextIOBase:
-        if path.name.lower().endswith(".gz"):
-            import gzip
+def _open_text(path: Path) -> io.TextIOBase:
+    if path.name.lower().endswith(".gz"):
+        import gzip
 
-            return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
-        return path.open(encoding="utf-8-sig", newline="")
-
-    return open_text
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from trainer.data import Dataset
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
-    from mlflow.models.model import ModelInfo  # noqa: F401
 
 NAME = "model"
 #: What is needed to load and use a model, no more: MLflow would otherwise spend seconds on finding out.

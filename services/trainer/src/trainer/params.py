@@ -389,7 +389,7 @@ def _check_together(params: Mapping[str, Value]) -> None:
 
 
 def _plain(bound: float | None) -> str | None:
-    return None if bound is None else f"{bound:,.0f}".replace(",", "") if bound == int(bound) else repr(bound)
+    return None if bound is None else f"{bound:.0f}" if bound == int(bound) else repr(bound)
 
 
 def _shown(value: object, quote: bool = True) -> str:

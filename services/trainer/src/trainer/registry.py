@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from trainer.data import Dataset
     from trainer.run import Result
 
-MODEL = "purchase_predict"
 ALIAS = "champion"
 #: Tags of the registered model, one for each move of the alias, in the order of time.
 TRAIL = "trainer.champion."

@@ -45,7 +45,7 @@ def run_content(result: Result) -> dict[str, Any]:
     """Return a variant's result as plain values."""
     return {
         "name": result.name,
-        "status": "FAILED" if result.error is not None else "PRUNED" if result.pruned is not None else "FINISHED",
+        "status": result.status,
         "run_id": result.run_id,
         "url": result.url,
         "model_uri": result.model_uri,
@@ -113,7 +113,7 @@ def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
 
 def show_search(search: SearchResult, ui_command: str | None) -> None:
     """Print the best trials, the best one's parameters, and where to look at all of them."""
-    finished = [result for result in search.results if result.error is None and result.pruned is None]
+    finished = [result for result in search.results if result.status == "FINISHED"]
     best = sorted(finished, key=lambda result: -result.score)[:10]
     for result in best:
         print(f"{result.name:<10} validation AP {result.score:.4f}  F1 {result.metrics['f1']:.4f}  run {result.run_id}")

@@ -80,6 +80,11 @@ class Result:
     curve: tuple[float, ...] = ()
 
     @property
+    def status(self) -> str:
+        """What became of it: FINISHED, PRUNED or FAILED."""
+        return "FAILED" if self.error is not None else "PRUNED" if self.pruned is not None else "FINISHED"
+
+    @property
     def score(self) -> float:
         """The figure by which variants are compared; higher is better."""
         return self.metrics.get(SELECTION, float("-inf"))

@@ -40,7 +40,7 @@ class SweepResult:
     @property
     def best(self) -> Result | None:
         """The variant with the highest score, the earliest of equals; None where all failed."""
-        finished = [result for result in self.results if result.error is None and result.pruned is None]
+        finished = [result for result in self.results if result.status == "FINISHED"]
         return max(finished, key=lambda result: result.score) if finished else None
 
     @property
@@ -209,12 +209,11 @@ def write_table(path: Path, results: Sequence[Result]) -> None:
         writer = csv.writer(stream)
         writer.writerow(["variant", "run_id", "status", "reused", *overrides, *figures, "error"])
         for result in results:
-            status = "FAILED" if result.error is not None else "PRUNED" if result.pruned is not None else "FINISHED"
             writer.writerow(
                 [
                     result.name,
                     result.run_id or "",
-                    status,
+                    result.status,
                     "yes" if result.reused else "no",
                     *(result.overrides.get(name, "") for name in overrides),
                     *(result.metrics.get(name, "") for name in figures),

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
+from trainer.data import TABLE_SUFFIXES
 from trainer.errors import InputError
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq")
 #: Rows of a Parquet file's row group: many small ones read slowly, large ones stay in memory until they are written.
 _GROUP = 1 << 17
 
@@ -39,8 +39,8 @@ class Sink(ABC):
 
 def check_name(path: Path) -> None:
     """Refuse a file's name that does not say what to write."""
-    if not path.name.lower().endswith(SUFFIXES):
-        raise InputError(f"{path}: unknown kind of file; end its name in one of {', '.join(SUFFIXES)} (--out)")
+    if not path.name.lower().endswith(TABLE_SUFFIXES):
+        raise InputError(f"{path}: unknown kind of file; end its name in one of {', '.join(TABLE_SUFFIXES)} (--out)")
 
 
 def open_sink(path: Path, stream: BinaryIO, schema: pa.Schema) -> Sink:
