@@ -85,11 +85,18 @@ def test_wrong_setting_is_one_line_and_writes_nothing(environment: dict[str, str
     assert not (tmp_path / "etc").exists()
 
 
-def test_folder_that_systemd_would_misread_is_refused(environment: dict[str, str], tmp_path: Path) -> None:
-    copy = tmp_path / "with a blank"
+@pytest.mark.parametrize(("name", "code"), [("with a blank", 1), ("a&b|c", 0)])
+def test_folder_is_written_as_it_is_or_refused(
+    environment: dict[str, str], tmp_path: Path, name: str, code: int
+) -> None:
+    copy = tmp_path / name
     for folder in ("deploy", "scripts"):
         shutil.copytree(ROOT / folder, copy / folder)
     done = install(environment, root=copy)
-    assert done.returncode == 1
-    assert "move the folder" in done.stderr
-    assert not (tmp_path / "etc").exists()
+    assert done.returncode == code
+    if code:
+        assert "move the folder" in done.stderr
+        assert not (tmp_path / "etc").exists()
+    else:
+        unit = tmp_path / "etc/systemd/system/mlflow-replica.service"
+        assert f"WorkingDirectory={copy}\n" in unit.read_text()
