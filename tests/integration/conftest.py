@@ -132,7 +132,7 @@ def sweep(stack: Stack) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def idle_trainer(stack: Stack) -> Any:
     """The trainer's container with nothing but a sleep in it, to look around from."""
-    return stack.start_trainer("900", entrypoint="sleep")
+    return stack.start_trainer("infinity", entrypoint="sleep")
 
 
 @pytest.fixture(scope="session")

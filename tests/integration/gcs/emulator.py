@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import requests
+from gateway.accounts import ACCOUNTS
 
 from ..stack import Stack
 
@@ -29,15 +30,7 @@ class Emulator:
         """Removes all faults, and gives each account its own roles and tokens of an hour."""
         self._call("DELETE", "/faults")
         self._call("PUT", "/token-seconds", 3600)
-        for name in (
-            "mlflow-server",
-            "mlflow-client",
-            "mlflow-gc",
-            "mlflow-admin",
-            "only-creator",
-            "only-viewer",
-            "no-roles",
-        ):
+        for name in ACCOUNTS:
             self._call("DELETE", f"/accounts/{name}")
 
     def fault(self, kind: str, **details: object) -> None:

@@ -170,6 +170,7 @@ def test_deleted_key_is_one_line(stack: Stack, tmp_path: Path) -> None:
 def test_busy_storage_is_waited_for(stack: Stack, emulator: Emulator) -> None:
     emulator.fault("status", path=r"^/upload/.*", status=503, count=2)
     assert preflight(stack).returncode == 0
+    assert emulator.waiting_faults() == []
 
 
 def test_lost_answer_is_no_failure(stack: Stack, emulator: Emulator) -> None:

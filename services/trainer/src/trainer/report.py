@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from trainer.search import SearchResult
     from trainer.sweep import SweepResult
 
-_SHOWN = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
 _HEADS = {
     "f1": "F1",
     "precision": "precision",
@@ -25,8 +24,6 @@ _HEADS = {
     "roc_auc": "ROC AUC",
     "log_loss": "log loss",
 }
-
-
 #: What variants are chosen by.
 _CHOICE = "val. AP"
 
@@ -87,7 +84,7 @@ def show_run(result: Result, ui_command: str | None) -> None:
     """Print a variant's figures, its run, and where to look at it."""
     metrics = result.metrics
     print(f"{result.name}")
-    for name in _SHOWN:
+    for name in _HEADS:
         print(f"  {_HEADS[name]:<10} {metrics[name]:.4f}")
     print(f"  {'threshold':<10} {metrics['threshold']:.4f}")
     print(f"run    {result.run_id}")
@@ -98,7 +95,7 @@ def show_run(result: Result, ui_command: str | None) -> None:
 def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     """Print the variants as a table, the best one first in mind, and where to look at them."""
     rows = [_row(result, result is sweep.best) for result in sweep.results]
-    heads = ("", "variant", _CHOICE, *(_HEADS[name] for name in _SHOWN), "run")
+    heads = ("", "variant", _CHOICE, *(_HEADS[name] for name in _HEADS), "run")
     if sys.stdout.isatty():
         _rich_table(heads, rows, right=(_CHOICE, *_HEADS.values()))
     else:
@@ -189,8 +186,8 @@ def brief(overrides: Mapping[str, Any]) -> str:
 
 def _row(result: Result, best: bool) -> tuple[str, ...]:
     if result.error is not None:
-        return ("!", result.name, "-", *("-" for _ in _SHOWN), "failed")
-    figures = (f"{result.metrics[name]:.4f}" for name in _SHOWN)
+        return ("!", result.name, "-", *("-" for _ in _HEADS), "failed")
+    figures = (f"{result.metrics[name]:.4f}" for name in _HEADS)
     return ("*" if best else "", result.name, f"{result.score:.4f}", *figures, str(result.run_id))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Comparison:
         """Return the ids of the runs that are best by a metric; none where nothing is better than anything else."""
         sign = direction(metric)
         values = {run.run_id: run.metrics[metric] for run in self.runs if metric in run.metrics}
-        numbers = [value for value in values.values() if value == value]
+        numbers = [value for value in values.values() if not math.isnan(value)]
         if sign is None or len(values) < 2 or len(set(numbers)) < 2:
             return set()
         top = max(numbers, key=lambda value: sign * value)
@@ -210,7 +211,7 @@ def _compared(run: Any, uri: str, ui_url: str | None) -> Compared:
 
 def number(value: float) -> str:
     """Return a metric as people read it: whole numbers as such, others to four digits."""
-    if value != value:
+    if math.isnan(value):
         return "nan"
     if abs(value) < 1e15 and value == int(value) and abs(value) >= 2:
         return f"{int(value)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -98,8 +99,8 @@ def _share(comparison: Comparison, metric: str, value: float) -> float | None:
     """Return where between the runs' worst (0) and best (1) a value lies; None where that means nothing."""
     sign = direction(metric)
     values = [run.metrics[metric] for run in comparison.runs if metric in run.metrics]
-    finite = [number for number in values if number - number == 0]
-    if sign is None or value - value != 0 or len(set(finite)) < 2:
+    finite = [number for number in values if math.isfinite(number)]
+    if sign is None or not math.isfinite(value) or len(set(finite)) < 2:
         return None
     low, high = min(finite), max(finite)
     share = (value - low) / (high - low)

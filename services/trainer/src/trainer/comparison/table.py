@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -31,8 +32,8 @@ def content(comparison: Comparison) -> dict[str, Any]:
                 "status": run.status,
                 "url": run.url,
                 "params": dict(run.params),
-                # JSON has no NaN.
-                "metrics": {name: value if value - value == 0 else None for name, value in run.metrics.items()},
+                # JSON has neither NaN nor infinity.
+                "metrics": {name: value if math.isfinite(value) else None for name, value in run.metrics.items()},
             }
             for run in comparison.runs
         ],
