@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from trainer import plots
 from trainer.plots import canvas
 
 
@@ -45,3 +48,15 @@ def test_nothing_is_left_of_the_picture_before() -> None:
     drawn(canvas.Canvas, "something")
     np.testing.assert_array_equal(drawn(canvas.Canvas, ""), blank)
     assert np.unique(blank).tolist() == [255]
+
+
+def test_pictures_that_are_saved_side_by_side_are_each_its_own(tmp_path: Path) -> None:
+    def save(name: str) -> bytes:
+        file = tmp_path / f"{name}.png"
+        plots.save(plots.learning_curve([0.7, 0.4 + len(name) / 100], 2, plots.Heading(name)), file)
+        return file.read_bytes()
+
+    names = ["x" * count for count in range(1, 13)]
+    expected = [save(name) for name in names]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(save, names)) == expected

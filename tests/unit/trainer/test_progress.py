@@ -40,6 +40,19 @@ def test_lightgbm_reports_while_it_fits(dataset: data.Dataset, monkeypatch: pyte
     assert not Path(address).exists()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_display_that_fails_keeps_no_command_from_ending() -> None:
+    def show(_step: progress.Step) -> None:
+        raise RuntimeError("the terminal is gone")
+
+    with progress.listening(show) as address:
+        assert address is not None
+        reporter = progress.Reporter(address, 0, "x")
+        # More than the socket holds.
+        for done in range(1_000):
+            reporter.send(progress.Step(0, "x", done, 1_000, None))
+
+
 def test_reports_are_rare_and_nobody_needs_to_listen(tmp_path: Path) -> None:
     class Counting(progress.Reporter):
         sent = 0

@@ -1,4 +1,4 @@
-"""Where the trainer reaches into a library to save time, what comes out is what the library itself makes."""
+"""Where a model's saving takes a short cut through a library, the model is what the library itself would have made."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import json
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from skops.io._utils import SaveContext, _get_state
-from trainer import data, fit, model, params, plots
-from trainer.plots import style
+from trainer import data, fit, model, params
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +37,3 @@ def test_requirements_are_not_checked_against_what_they_were_read_from(
     monkeypatch.setattr("mlflow.utils.requirements_utils._check_requirement_satisfied", checked.append)
     model.save(fitted.model, dataset, tmp_path / "m", run_id="0" * 32, model_id="m-0", location=str(tmp_path))
     assert not checked
-
-
-def test_texts_are_drawn_as_matplotlib_draws_them() -> None:
-    target = np.array([0, 1, 0, 1, 1] * 20)
-    figure = plots.calibration(target, np.linspace(0, 1, 100), plots.Heading("größer ≥ 5, $x$", "100 rows"))
-    style.note(figure.axes[0], "two\nlines", (0.5, 0.5), {"xytext": (0.8, 0.3)})
-    pictures = []
-    for canvas in (figure.canvas, FigureCanvasAgg(figure)):
-        canvas.draw()
-        surface: Any = canvas
-        pictures.append(np.array(surface.buffer_rgba(), dtype=np.int16)[..., :3])
-    # A quarter of a pixel is a shade; a letter that is missing, another one, or elsewhere is black on white.
-    assert np.abs(pictures[0] - pictures[1]).max() < 100

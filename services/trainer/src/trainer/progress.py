@@ -100,7 +100,9 @@ def listening(show: Callable[[Step], None]) -> Iterator[str | None]:
         try:
             yield address
         finally:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            # Bounded: where the display has failed, nobody reads any more.
+            with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+                last.settimeout(0.5)
                 last.sendto(b"", address)
             thread.join(2)
 
