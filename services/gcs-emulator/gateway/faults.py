@@ -49,7 +49,13 @@ def parse(document: object) -> Fault:
         raise ValueError(f"a fault has the fields {', '.join(field.name for field in fields(Fault))}")
     if document.get("kind") not in KINDS:
         raise ValueError(f"kind is one of {', '.join(KINDS)}")
-    return Fault(**document)
+    fault = Fault(**document)
+    try:
+        for pattern in (fault.method, fault.path):
+            re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"method and path are regular expressions: {error}") from error
+    return fault
 
 
 class Faults:

@@ -34,7 +34,9 @@ def test_clearing_removes_all() -> None:
     assert faults.take("GET", "/") is None
 
 
-@pytest.mark.parametrize("document", [[], {}, {"kind": "explode"}, {"kind": "slow", "speed": 1}])
+@pytest.mark.parametrize(
+    "document", [[], {}, {"kind": "explode"}, {"kind": "slow", "speed": 1}, {"kind": "delay", "path": "["}]
+)
 def test_what_is_no_fault_is_refused(document: object) -> None:
-    with pytest.raises(ValueError, match=r"fault has the fields|kind is one of"):
+    with pytest.raises(ValueError, match=r"fault has the fields|kind is one of|are regular expressions"):
         parse(document)

@@ -150,6 +150,29 @@ def _option(*names: str, group: str, env: str | None, **kwargs: Any) -> Callable
     return click.option(*names, cls=GroupedOption, group=group, envvar=env, show_envvar=env is not None, **kwargs)
 
 
+tracking_uri_option = _option(
+    "--tracking-uri",
+    group="Tracking",
+    env="MLFLOW_TRACKING_URI",
+    help="The MLflow server. Without one, mlflow.db in the working directory.",
+)
+wait_option = _option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    group="Tracking",
+    env="TRAINER_WAIT",
+    help="Seconds to wait for the server.",
+)
+json_option = _option(
+    "--json", "as_json", is_flag=True, group="Output", env="TRAINER_JSON", help="Print the result as JSON."
+)
+debug_option = _option(
+    "--debug", is_flag=True, group="Output", env="TRAINER_DEBUG", help="Show tracebacks and MLflow's own log."
+)
+
+
 def data_options(function: Function) -> Function:
     """Add the options that choose and split the data."""
     for decorate in reversed(
@@ -218,37 +241,7 @@ def data_options(function: Function) -> Function:
 
 def server_options(function: Function) -> Function:
     """Add the options that say where the server is, and how to report."""
-    for decorate in reversed(
-        [
-            _option(
-                "--tracking-uri",
-                group="Tracking",
-                env="MLFLOW_TRACKING_URI",
-                help="The MLflow server. Without one, mlflow.db in the working directory.",
-            ),
-            _option(
-                "--wait",
-                type=click.FloatRange(0, 3600),
-                default=30.0,
-                show_default=True,
-                group="Tracking",
-                env="TRAINER_WAIT",
-                help="Seconds to wait for the server.",
-            ),
-            _option(
-                "--json", "as_json", is_flag=True, group="Output", env="TRAINER_JSON", help="Print the result as JSON."
-            ),
-            _option(
-                "--debug",
-                is_flag=True,
-                group="Output",
-                env="TRAINER_DEBUG",
-                help="Show tracebacks and MLflow's own log.",
-            ),
-        ]
-    ):
-        function = decorate(function)
-    return function
+    return tracking_uri_option(wait_option(json_option(debug_option(function))))
 
 
 def registry_options(register: bool) -> Callable[[Function], Function]:

@@ -20,17 +20,9 @@ from trainer import cli
     help="The server to copy from. Without one, mlflow.db in the working directory.",
 )
 @cli._option("--alias", group="Tracking", env=None, help="An alias that is to lead to the copy, such as champion.")
-@cli._option(
-    "--wait",
-    type=click.FloatRange(0, 3600),
-    default=30.0,
-    show_default=True,
-    group="Tracking",
-    env="TRAINER_WAIT",
-    help="Seconds to wait for each server.",
-)
-@cli._option("--json", "as_json", is_flag=True, group="Output", env="TRAINER_JSON", help="Print the result as JSON.")
-@cli._option("--debug", is_flag=True, group="Output", env="TRAINER_DEBUG", help="Show tracebacks and MLflow's own log.")
+@cli.wait_option
+@cli.json_option
+@cli.debug_option
 def push_command(
     model_uri: str, to_uri: str, from_uri: str | None, alias: str | None, wait: float, as_json: bool, debug: bool
 ) -> None:

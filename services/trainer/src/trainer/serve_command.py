@@ -63,13 +63,8 @@ CHAMPION = f"models:/{cli.MODEL}@champion"
     env="TRAINER_CONCURRENCY",
     help="Requests that are worked on at a time; others wait.",
 )
-@cli._option(
-    "--tracking-uri",
-    group="Tracking",
-    env="MLFLOW_TRACKING_URI",
-    help="The MLflow server. Without one, mlflow.db in the working directory.",
-)
-@cli._option("--debug", is_flag=True, group="Output", env="TRAINER_DEBUG", help="Show tracebacks and MLflow's own log.")
+@cli.tracking_uri_option
+@cli.debug_option
 def serve_command(
     model: str,
     interval: float,

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     env="TRAINER_WAIT",
     help="Seconds to wait for the server.",
 )
-@cli._option("--json", "as_json", is_flag=True, group="Output", env="TRAINER_JSON", help="Print the result as JSON.")
-@cli._option("--debug", is_flag=True, group="Output", env="TRAINER_DEBUG", help="Show tracebacks and MLflow's own log.")
+@cli.json_option
+@cli.debug_option
 def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool, debug: bool) -> None:
     """Check that a running MLflow stack, production included, does what this replica does.
 
