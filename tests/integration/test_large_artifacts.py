@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,19 @@ def test_artifact_of_200_mib_leaves_the_servers_memory_as_it_is(
     growth = {"upload": upload.growth, "download": download.growth, "from the UI": from_ui.growth}
     assert {way: size // MIB for way, size in growth.items() if size >= ALLOWED} == {}
     wait_until(lambda: temporary_files(stack) == [], "no temporary file is left")
+
+
+def test_many_large_uploads_at_once_all_arrive(stack: Stack, client: MlflowClient) -> None:
+    run = client.create_run("0").info
+    place = f"{run.experiment_id}/{run.run_id}/artifacts/"
+    names = {f"{place}{number}.bin" for number in range(60)}
+    url, content = f"{stack.url}/api/2.0/mlflow-artifacts/artifacts", os.urandom(9 * MIB)
+    restarts = stack.container("mlflow").attrs["RestartCount"]
+    with ThreadPoolExecutor(len(names)) as clients:
+        answers = list(clients.map(lambda name: requests.put(f"{url}/{name}", content, timeout=300).status_code, names))
+    assert answers == [200] * len(names)
+    assert stack.object_names(place) == names
+    assert stack.container("mlflow").attrs["RestartCount"] == restarts
 
 
 @pytest.mark.parametrize("sent", [1 * MIB, 20 * MIB])

@@ -13,6 +13,7 @@ import tempfile
 import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -27,7 +28,7 @@ from app import transfer
 
 # Up to this size an artifact is one request to the storage; a larger one goes in pieces.
 SMALL = 8 * 2**20
-# How many larger ones are sent to the storage at a time: each holds a piece or two in memory.
+# How many of more than a block are taken in and sent to the storage at a time: each holds a piece or two in memory.
 LARGE_AT_A_TIME = threading.Semaphore(4)
 # MLflow's functions around each request that this stack has no use for.
 UNUSED = ("workspace_context_middleware", "gateway_timing_middleware")
@@ -48,13 +49,17 @@ class StreamedRepository(StreamUploadMixin):
 
     def store(self, path: str, incoming: transfer.Incoming) -> None:
         """Stores a request's body."""
-        head = incoming.read(SMALL + 1)
-        if len(head) <= SMALL:
-            self.write_object(io.BytesIO(head), len(head), path)
-            return
-        incoming.seek(0)
-        del head
-        with LARGE_AT_A_TIME:
+        head = incoming.read(transfer.BLOCK)
+        more = len(head) == transfer.BLOCK
+        with LARGE_AT_A_TIME if more else nullcontext():
+            if more:
+                incoming.seek(0)
+                head = incoming.read(SMALL + 1)
+            if len(head) <= SMALL:
+                self.write_object(io.BytesIO(head), len(head), path)
+                return
+            incoming.seek(0)
+            del head
             self.write_object(incoming, None, path)
 
     async def log_artifact_from_async_stream(

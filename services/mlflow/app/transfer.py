@@ -19,6 +19,9 @@ BLOCK = 2**20
 AHEAD = 4
 # Not the event loop's own pool, which is small: a slow client holds its thread for as long as it takes.
 THREADS = ThreadPoolExecutor(32, "transfer")
+# How many uploads are under way at a time, each with a few blocks in memory; others wait with nothing read. Fewer than
+# there are threads: slow ones keep no download waiting.
+UPLOADS = asyncio.Semaphore(16)
 # Seconds without a byte after which the other side is taken to be gone.
 PATIENCE = 300.0
 
@@ -128,6 +131,11 @@ class Incoming:
 
 async def receive(chunks: AsyncIterable[bytes], store: Callable[[Incoming], None]) -> None:
     """Lets `store` read a request's body in a thread while it arrives; raises what it raises."""
+    async with UPLOADS:
+        await _receive(chunks, store)
+
+
+async def _receive(chunks: AsyncIterable[bytes], store: Callable[[Incoming], None]) -> None:
     incoming = Incoming()
 
     def work() -> None:
