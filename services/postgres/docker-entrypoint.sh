@@ -14,17 +14,20 @@ quoted() { printf '%s' "${1//$2/$2$2}"; }
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     # In a folder beside, moved at the end: a start that was interrupted leaves nothing that looks like a cluster.
-    new=$PGDATA/.new
-    rm -rf "$new"
-    initdb --pgdata="$new" --username="$user" --pwfile="$POSTGRES_PASSWORD_FILE" --encoding=UTF8 --locale=C.UTF-8 \
-        --auth-local=scram-sha-256 --auth-host=scram-sha-256 >/dev/null
-    echo 'host all all all scram-sha-256' >>"$new/pg_hba.conf"
-    if [ "$database" != postgres ]; then
-        single_user "$new" "CREATE DATABASE \"$(quoted "$database" '"')\";"
+    new=$PGDATA/.new whole=$PGDATA/.whole
+    if [ ! -d "$whole" ]; then
+        rm -rf "$new"
+        initdb --pgdata="$new" --username="$user" --pwfile="$POSTGRES_PASSWORD_FILE" --encoding=UTF8 --locale=C.UTF-8 \
+            --auth-local=scram-sha-256 --auth-host=scram-sha-256 >/dev/null
+        echo 'host all all all scram-sha-256' >>"$new/pg_hba.conf"
+        if [ "$database" != postgres ]; then
+            single_user "$new" "CREATE DATABASE \"$(quoted "$database" '"')\";"
+        fi
+        mv "$new" "$whole"
     fi
-    # PG_VERSION last: it is what the next start looks for.
-    find "$new" -mindepth 1 -maxdepth 1 ! -name PG_VERSION -exec mv --target-directory="$PGDATA" {} +
-    mv "$new/PG_VERSION" "$PGDATA/" && rmdir "$new"
+    # A move that was interrupted goes on here. PG_VERSION last: it is what the next start looks for.
+    find "$whole" -mindepth 1 -maxdepth 1 ! -name PG_VERSION -exec mv --target-directory="$PGDATA" {} +
+    mv "$whole/PG_VERSION" "$PGDATA/" && rmdir "$whole"
     echo "postgres: created the database $database" >&2
 else
     # The password file rules: a changed file is a changed password, and a restored volume opens with today's file.

@@ -138,6 +138,18 @@ def test_everything_killed_at_once_comes_back(crash_stack: Stack) -> None:
     assert_stored()
 
 
+def test_first_start_that_was_interrupted_half_way_goes_on(crash_stack: Stack) -> None:
+    crash_stack.wait_healthy()
+    assert_stored = store_something(crash_stack, "before the interruption")
+    crash_stack.compose("stop")
+    # As a loss of power leaves it that comes while the new cluster is moved to its place.
+    half = "cd $PGDATA && mkdir .whole && mv PG_VERSION base global pg_wal .whole/"
+    crash_stack.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "bash", "postgres", "-euc", half)
+    crash_stack.up()
+    assert_stored()
+    crash_stack.compose("exec", "-T", "postgres", "bash", "-c", "test ! -e $PGDATA/.whole")
+
+
 def test_one_shots_can_be_repeated(crash_stack: Stack) -> None:
     crash_stack.wait_healthy()
     assert_stored = store_something(crash_stack, "before the repetition")
