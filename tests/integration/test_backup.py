@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,7 @@ def test_backup_is_restored_into_a_new_database(crash_stack: Stack, backup: Path
     store_something(crash_stack, "to be replaced")
     done = run("restore", crash_stack, backup)
     assert done.returncode == 0, done.stderr
+    assert "drop cascades" not in done.stderr
     assert_stored()
     names = run_names(crash_stack)
     assert "before the backup" in names
@@ -93,6 +96,66 @@ def test_broken_backup_is_refused_and_changes_nothing(crash_stack: Stack, backup
         assert re.fullmatch(r"restore: error: .* is no whole backup: nothing was changed\n", done.stderr)
         assert [file.name for file in backup.parent.iterdir()] == [backup.name]
     assert_stored()
+
+
+@pytest.fixture
+def docker_that(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """Makes an environment in which `docker` first runs some lines of Bash, which see its arguments."""
+
+    def environment(lines: str) -> dict[str, str]:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        program = folder / "docker"
+        program.write_text(f'#!/bin/bash\nreal={shutil.which("docker")}\n{lines}\nexec "$real" "$@"\n')
+        program.chmod(0o755)
+        return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+    return environment
+
+
+def test_restoration_that_breaks_off_changes_nothing(
+    crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
+) -> None:
+    assert_stored = store_something(crash_stack, "kept while a restoration breaks off")
+    assert run("backup", crash_stack, backup).returncode == 0
+    # Whole when it is checked; then the file's disk, the connection or the client fails half-way.
+    half = backup.stat().st_size // 2
+    cut = docker_that(f'case $* in *"DROP SCHEMA"*) head -c {half} | "$real" "$@"; exit;; esac')
+    done = run("restore", crash_stack, backup, environment={**os.environ, **crash_stack.settings, **cut})
+    assert done.returncode == 1
+    assert done.stderr.endswith("restore: error: the restoration failed: the database is what it was\n")
+    assert_stored()
+
+
+def test_restore_stops_the_server_before_it_backs_up_and_starts_it_when_that_fails(
+    crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
+) -> None:
+    assert_stored = store_something(crash_stack, "kept while a backup fails")
+    assert run("backup", crash_stack, backup).returncode == 0
+    seen = backup.with_name("seen")
+    server = crash_stack.container("mlflow").id
+    lines = f'"$real" inspect --format {{{{.State.Status}}}} {server} >{seen}; echo "no space" >&2; exit 1'
+    full = docker_that(f"case $* in *pg_dump*) {lines};; esac")
+    done = run("restore", crash_stack, backup, environment={**os.environ, **crash_stack.settings, **full})
+    assert done.returncode == 1
+    assert "backup: error: pg_dump failed: nothing was written" in done.stderr
+    assert seen.read_text() == "exited\n"
+    crash_stack.wait_healthy()
+    assert_stored()
+
+
+@pytest.mark.parametrize(
+    ("script", "args"), [("backup", ["--help"]), ("backup", ["a", "b"]), ("restore", []), ("restore", ["--help"])]
+)
+def test_wrong_arguments_are_one_line_and_write_nothing(
+    crash_stack: Stack, tmp_path: Path, script: str, args: list[str]
+) -> None:
+    environment = {**os.environ, **crash_stack.settings}
+    command = [str(ROOT / "scripts" / script), *args]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"{script}: error: .*\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_backup_overwrites_nothing(crash_stack: Stack, backup: Path) -> None:
