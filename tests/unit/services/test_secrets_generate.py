@@ -75,3 +75,23 @@ def test_empty_provided_file_is_refused_in_one_line(out: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["secrets: error: minio-root-password is empty"]
     assert not (out / "minio/root-password").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("root-password", "1234567\n"), ("root-user", "ab"), ("root-user", "\n")]
+)
+def test_provided_file_that_minio_would_refuse_changes_nothing(out: Path, name: str, content: str) -> None:
+    generate(out)
+    before = contents(out)
+    (out.parent / "provided" / f"minio-{name}").write_text(content)
+    done = generate(out)
+    assert done.returncode == 1
+    shortest = {"root-user": 3, "root-password": 8}[name]
+    assert done.stderr.splitlines() == [f"secrets: error: minio-{name} is shorter than {shortest} characters"]
+    assert contents(out) == before
+
+
+def test_shortest_provided_password_is_taken(out: Path) -> None:
+    (out.parent / "provided" / "minio-root-password").write_text("12345678\n")
+    assert generate(out).returncode == 0
+    assert (out / "minio/root-password").read_text() == "12345678\n"
