@@ -63,8 +63,8 @@ next
   train a variant     docker compose run --rm trainer --n-estimators 500 --learning-rate 0.025
   on your own data    DATA_DIR=/your/folder docker compose run --rm trainer --data /data/your.csv --target Revenue
   the sweep again     docker compose run --rm trainer sweep --again
-  stop, keep data     docker compose down
-  remove everything   docker compose down --volumes"""
+  stop, keep data     docker compose --profile '*' down
+  remove everything   docker compose --profile '*' down --volumes"""
     )
 
 

@@ -1,8 +1,11 @@
 """services/secrets/generate: the stack's secrets on the first start."""
 
 import configparser
+import os
+import shutil
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,29 @@ def test_shortest_provided_password_is_taken(out: Path) -> None:
     (out.parent / "provided" / "minio-root-password").write_text("12345678\n")
     assert generate(out).returncode == 0
     assert (out / "minio/root-password").read_text() == "12345678\n"
+
+
+def test_provided_folder_that_cannot_be_read_is_warned_about() -> None:
+    # Root reads everything, so as another user then, in a folder that such a one can enter.
+    folder = Path(tempfile.mkdtemp())
+    try:
+        for name in ("out/postgres", "out/minio", "out/bucket", "out/gc", "provided"):
+            (folder / name).mkdir(parents=True)
+        (folder / "provided/postgres-password").write_text("mine")
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(0o777)
+        (folder / "provided").chmod(0)
+        done = subprocess.run(
+            ["bash", "-s", folder / "out", folder / "provided"],
+            input=GENERATE.read_text(),
+            user=65534 if os.geteuid() == 0 else None,
+            capture_output=True,
+            text=True,
+        )
+        (folder / "provided").chmod(0o700)
+    finally:
+        shutil.rmtree(folder)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "secrets: warning: the folder of your secrets cannot be read, so none of yours is used: open it (chmod a+rx)"
+    ]
