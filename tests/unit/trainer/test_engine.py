@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -64,6 +65,24 @@ def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: 
         list(warm_engine(2).map(tasks.wait_and_tidy_up, [1, 2, 3], tmp_path))
     assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-1", "tidied-2"]
     assert not (tmp_path / "started-3").exists()
+
+
+def test_interrupt_leaves_other_children_of_the_process_alone(tmp_path: Path, tasks: Any) -> None:
+    # As a program has that runs a sweep by itself: children that it made the same way.
+    other = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
+    other.start()
+    try:
+        outcomes = warm_engine(2).map(tasks.wait_and_tidy_up, [0, 1], tmp_path)
+        assert next(outcomes).item == 0
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "started-1").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        outcomes.close()
+        assert (tmp_path / "tidied-1").exists()
+        assert other.is_alive()
+    finally:
+        other.kill()
+        other.join()
 
 
 def test_closing_early_ends_the_tasks(tmp_path: Path, tasks: Any) -> None:

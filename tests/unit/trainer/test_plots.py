@@ -149,6 +149,12 @@ def test_learning_curve_marks_the_lowest_validation_loss() -> None:
     assert "Stopped early: 3 of 5 kept" in texts(plots.learning_curve(losses, 3, HEADING))
 
 
+def test_learning_curve_that_falls_to_the_end_says_its_last_loss_once() -> None:
+    found = texts(plots.learning_curve([0.7, 0.5, 0.4], 3, HEADING)).splitlines()
+    assert "Lowest after all 3: 0.4000" in found
+    assert not any(line.startswith(("After all", "Lowest after 3")) for line in found)
+
+
 # Importance -----------------------------------------------------------------------------------------------------------
 
 

@@ -131,6 +131,23 @@ def test_unknown_host_is_one_line(trainer: Trainer, workdir: Path) -> None:
     assert "no-such-host.invalid" in answer.error
 
 
+def test_composed_server_that_is_not_there_brings_the_command_that_starts_it(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the container's /etc/hosts or its network would answer; here neither knows the name.
+    asked = f"cannot reach {tracking.COMPOSED_URI} after 0 s (--wait): "
+    with pytest.raises(TrackingError) as found:
+        tracking.connect(tracking.COMPOSED_URI, "unit", wait=0)
+    assert str(found.value) in (
+        f"{asked}the host name is not known; is the stack up? (docker compose up --detach --wait)",
+        f"{asked}connection refused; is the stack up? (docker compose up --detach --wait)",
+    )
+    # A server that is there but slow is no stack that is down, nor is any other server.
+    monkeypatch.setattr(tracking, "_reason", lambda _error: "it does not answer in time")
+    with pytest.raises(TrackingError, match=r"it does not answer in time$"):
+        tracking.connect(tracking.COMPOSED_URI, "unit", wait=0)
+
+
 @pytest.mark.parametrize("uri", ["http://", "nonsense://x", "http://127.0.0.1:99999", "sqlite:////proc/none/x.db"])
 def test_impossible_uri_is_one_line(trainer: Trainer, workdir: Path, uri: str) -> None:
     answer = trainer("--tracking-uri", uri, "--wait", "0")

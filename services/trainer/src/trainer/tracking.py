@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EMBEDDED_URI = "sqlite:///mlflow.db"
+#: The server's name in the composed stack's network, which nobody but that stack's containers knows.
+COMPOSED_URI = "http://mlflow:5000"
 ARTIFACT_FOLDER = "mlartifacts"
 
 #: Identifies a run (or model) before the server has given it an id: looked for when the reply to its creation is lost.
@@ -41,6 +43,8 @@ _CREATE_ATTEMPTS = 5
 #: Files that are uploaded side by side.
 _UPLOADS = 4
 _LOCKED_ATTEMPTS = 8
+
+_REFUSED, _UNKNOWN_HOST = "connection refused", "the host name is not known"
 
 #: MLflow's own settings, unless the user has set them: retries end after about half a minute, long enough for a server
 #: to restart and short enough to wait for; nothing is sent to anyone else; output is the trainer's own.
@@ -535,7 +539,11 @@ def _wait_for(ask: Callable[[], T], shown: str, wait: float) -> T:
             if not _transient(error):
                 raise TrackingError(f"{shown}: {_reason(error)}") from error
             if left <= 0:
-                raise TrackingError(f"cannot reach {shown} after {wait:g} s (--wait): {_reason(error)}") from error
+                reason = _reason(error)
+                # Any other reason means that something is there.
+                absent = shown.rstrip("/") == COMPOSED_URI and reason in (_REFUSED, _UNKNOWN_HOST)
+                hint = "; is the stack up? (docker compose up --detach --wait)" if absent else ""
+                raise TrackingError(f"cannot reach {shown} after {wait:g} s (--wait): {reason}{hint}") from error
             time.sleep(min(pause, left))
             pause = min(2 * pause, 2.0)
         except (OSError, ValueError, TypeError) as error:
@@ -616,10 +624,10 @@ def _reason(error: Exception) -> str:
 
     text = one_line(error, 2_000)
     for pattern, words in (
-        (r"Connection refused", "connection refused"),
+        (r"Connection refused", _REFUSED),
         (
             r"Name or service not known|nodename nor servname|Temporary failure in name resolution|NameResolutionError",
-            "the host name is not known",
+            _UNKNOWN_HOST,
         ),
         (r"No route to host|Network is unreachable", "the network does not reach it"),
         (r"timed? ?out", "it does not answer in time"),
