@@ -161,6 +161,73 @@ def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path)
     assert set(read.train.features["code"]) == {"7", "8", "x"}
 
 
+def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: Path) -> None:
+    for part, values in (("train", ["007", "1.50", "x"]), ("test", ["007", "1.50", ""])):
+        features = pd.read_csv(four_files / f"X_{part}.csv")
+        features["code"] = [values[row % 3] for row in range(len(features))]
+        features.to_csv(four_files / f"X_{part}.csv", index=False)
+    read = data.load(four_files)
+    assert set(read.test.features["code"].dropna()) == {"007", "1.50"}
+    assert read.test.features["code"].isna().any()
+    assert set(read.train.features["code"]) == {"007", "1.50", "x"}
+    assert read.notes == ()
+
+
+def notes_on(path: Path, *values: str, rows: int = 60) -> str:
+    """Return the notes on a column of texts: the numbers from 1 on as ``values`` write them, in turns."""
+    lines = [f"{values[row % len(values)].format(row + 1)},{row % 2}" for row in range(rows)]
+    write(path / "shop.csv", "\n".join(["v,y", *lines]))
+    return "; ".join(data.load(path / "shop.csv", target="y").notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "example"),
+    [
+        (["{}.5"] * 29 + [" "], "' '"),
+        (['"{},5"'], "'1,5'"),
+        (['"{},000.5"'], "'1,000.5'"),
+        (["{}"] * 59 + ["?"], "'?'"),
+    ],
+    ids=["blank", "decimal comma", "thousands", "question mark"],
+)
+def test_numbers_that_are_taken_as_text_are_noted(tmp_path: Path, values: list[str], example: str) -> None:
+    noted = notes_on(tmp_path, *values)
+    assert f"column 'v' is taken as text, each value a category, because of values such as {example}" in noted
+
+
+@pytest.mark.parametrize("value", ["2026-01-{:02}", "{:02}.01.2026", "2026-01-{:02} 10:00:00"])
+def test_dates_that_are_taken_as_text_are_noted(tmp_path: Path, value: str) -> None:
+    assert notes_on(tmp_path, value) == (
+        "column 'v' is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
+    )
+
+
+@pytest.mark.parametrize("values", [["0", "1", "2", "3+"], ["a{}"], ["v1.{}"], ["{}"]])
+def test_texts_and_numbers_that_are_what_they_look_like_are_not_noted(tmp_path: Path, values: list[str]) -> None:
+    assert notes_on(tmp_path, *values) == ""
+
+
+def test_empty_column_without_a_name_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "shop.csv", "x,y,\n" + "1,0,\n2,1,\n" * 10)
+    read = data.load(tmp_path / "shop.csv", target="y")
+    assert list(read.kinds) == ["x"]
+    assert read.notes == ("shop.csv: its column 3 has no name and no values, and is left out",)
+
+
+def test_column_without_a_name_is_refused(tmp_path: Path) -> None:
+    # Its invented name would be in the model, and in no file that is scored.
+    write(tmp_path / "shop.csv", "x,,y\n" + "1,5,0\n2,6,1\n" * 10)
+    with pytest.raises(InputError, match="column 2 has no name; name it, or remove it"):
+        data.load(tmp_path / "shop.csv", target="y")
+
+
+def test_index_that_pandas_wrote_into_parquet_is_noted(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": np.arange(20.0), "y": [0, 1] * 10, "customer": range(20)}).set_index("customer")
+    table.to_parquet(tmp_path / "shop.parquet")
+    read = data.load(tmp_path / "shop.parquet", target="y")
+    assert read.notes == ("shop.parquet: its pandas index customer is left out",)
+
+
 # The target -----------------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,11 @@ FEWEST_PER_CLASS = 3
 MANY_CATEGORIES = 1_000
 
 _TRUTH = {"1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "yes": 1, "no": 0, "t": 1, "f": 0, "y": 1, "n": 0}
+#: A text column with no more numbers or dates than this most likely holds codes.
+_CODES = 10
+_PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_COMMA_NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+)"
+_DATE = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?:[ T]|$)"
 _IGNORED = {"readme.md", "readme", "readme.txt", "lost+found"}
 
 
@@ -239,7 +244,10 @@ def _from_folder(path: Path, names: Sequence[str], target: str | None, test_size
 
 def _from_four(path: Path, target: str | None) -> Dataset:
     notes: list[str] = []
-    x_train, x_test = (_read(path / f"{part}.csv", notes) for part in ("X_train", "X_test"))
+    files = [path / "X_train.csv", path / "X_test.csv"]
+    x_train, x_test = (_read(file, notes) for file in files)
+    if codes := _codes(x_train, x_test):
+        x_train, x_test = (_read(file, [], codes) for file in files)
     y_train, y_test = (_one_column(path / f"{part}.csv", notes) for part in ("y_train", "y_test"))
     name = str(y_train.name)
     if y_test.name != y_train.name:
@@ -255,6 +263,12 @@ def _from_four(path: Path, target: str | None) -> Dataset:
     test = Table(x_test, binary_target(y_test, f"{path / 'y_test.csv'}: {name}"))
     _check_sizes(train.target, f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
     return _uniform(train, test, name=path.resolve().name, source=str(path.resolve()), target=name, notes=notes)
+
+
+def _codes(train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+    """Return the columns that are text in one table and all digits in the other: as a number, 007 would become 7."""
+    pairs = ((name, {train[name].dtype.kind, test[name].dtype.kind}) for name in train.columns if name in test.columns)
+    return [name for name, kinds in pairs if len(kinds) > 1 and kinds & {"i", "u", "f"} and not kinds & {"b"}]
 
 
 def _from_table(path: Path, target: str | None, test_size: float, seed: int) -> Dataset:
@@ -327,8 +341,8 @@ def _uniform(train: Table, test: Table, *, source: str, notes: list[str], **rest
         kinds[name] = kind
         for part, table in zip(converted, (train, test), strict=True):
             part[name] = _convert(table.features[name], kind)
-        if kind == "text" and (count := int(converted[0][name].nunique())) > MANY_CATEGORIES:
-            notes.append(f"column {name!r} has {count:,} distinct texts: if it identifies rows, leave it out")
+        if kind == "text" and (remark := _remark([part[name] for part in converted])) is not None:
+            notes.append(f"column {name!r} {remark}")
     if not any(column.notna().any() for column in converted[0].values()):
         raise InputError(f"{source}: every feature value is missing")
     x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
@@ -403,6 +417,32 @@ def _convert(column: pd.Series, kind: Kind) -> pd.Series:
     )
 
 
+def _remark(columns: Sequence[pd.Series]) -> str | None:
+    """Return a remark on a text column that may have been meant as something else, or None."""
+    texts = pd.Series(pd.concat(columns).dropna().unique(), dtype="str")
+    stripped = texts.str.strip()
+    plain = stripped.str.fullmatch(_PLAIN_NUMBER)
+    numbers = plain | stripped.str.fullmatch(_COMMA_NUMBER)
+    # Where all are plain, the file itself says that they are text.
+    if _most(numbers) and not plain.all():
+        example = one_line(repr(str(texts[~plain].iloc[0])), 40)
+        return (
+            f"is taken as text, each value a category, because of values such as {example};"
+            f" {int(numbers.sum()):,} of its {len(texts):,} distinct values look like numbers"
+            " (write decimals with a point, and a gap as nothing)"
+        )
+    if _most(stripped.str.match(_DATE)):
+        return "is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
+    if len(texts) > MANY_CATEGORIES:
+        return f"has {len(texts):,} distinct texts: if it identifies rows, leave it out"
+    return None
+
+
+def _most(found: pd.Series) -> bool:
+    """Tell whether most values are of a kind; a few may well be codes, such as 0, 1, 2 and 3+."""
+    return bool(found.sum() > max(_CODES, len(found) / 2))
+
+
 def category_text(value: object) -> str:
     """Return a category as text; a whole number reads the same whether or not its column has missing values."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -458,13 +498,13 @@ def _one_column(path: Path, notes: list[str]) -> pd.Series:
     return table.iloc[:, 0]
 
 
-def _read(path: Path, notes: list[str]) -> pd.DataFrame:
-    """Return a file's table, without the unnamed index column that pandas may have written."""
+def _read(path: Path, notes: list[str], texts: Iterable[str] = ()) -> pd.DataFrame:
+    """Return a file's table, without the index that pandas may have written; columns in ``texts`` as they are."""
     name = path.name.lower()
     if not name.endswith(TABLE_SUFFIXES):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)}")
     with readable(path):
-        table = _read_parquet(path) if name.endswith((".parquet", ".pq")) else _read_csv(path)
+        table = _read_parquet(path, notes) if name.endswith((".parquet", ".pq")) else _read_csv(path, texts)
     if table.columns.empty:
         raise InputError(f"{path}: has no columns")
     if table.empty:
@@ -472,24 +512,39 @@ def _read(path: Path, notes: list[str]) -> pd.DataFrame:
     if len(table.columns) > 1 and str(table.columns[0]) in ("", "Unnamed: 0"):
         notes.append(f"{path.name}: its unnamed first column is taken for an index and left out")
         table = table.iloc[:, 1:]
+    return _without_unnamed(table, path, notes)
+
+
+def _without_unnamed(table: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+    """Return a table without the empty columns that a comma at each line's end makes."""
+    for place, name in enumerate(table.columns, start=1):
+        if name in ("", f"Unnamed: {place - 1}"):
+            if table[name].notna().any():
+                raise InputError(f"{path}: column {place} has no name; name it, or remove it")
+            notes.append(f"{path.name}: its column {place} has no name and no values, and is left out")
+            table = table.drop(columns=name)
     return table
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, texts: Iterable[str]) -> pd.DataFrame:
     csv_header(path)
     with warnings.catch_warnings():
         # A line with more fields than the header is a mistake to report, not data to drop.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(path, index_col=False, low_memory=False, encoding="utf-8-sig")
+        types = dict.fromkeys(texts, "str")
+        return pd.read_csv(path, index_col=False, low_memory=False, encoding="utf-8-sig", dtype=types)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, notes: list[str]) -> pd.DataFrame:
     import pyarrow.parquet
 
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty")
     check_unique(path, pyarrow.parquet.read_schema(path).names)
-    table = pd.read_parquet(path).reset_index(drop=True)
+    table = pd.read_parquet(path)
+    if index := [str(name) for name in table.index.names if name is not None]:
+        notes.append(f"{path.name}: its pandas index {listed(index)} is left out")
+    table = table.reset_index(drop=True)
     table.columns = pd.Index([str(name) for name in table.columns])
     return table
 
