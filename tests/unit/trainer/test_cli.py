@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from mlflow import MlflowClient
-from trainer import params, sessions
+from trainer import cli, params, sessions
+from trainer.tracking import Target
 
 Trainer = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -121,6 +122,12 @@ def test_bad_data_is_one_line_and_no_run(trainer: Trainer, workdir: Path) -> Non
 
 
 # Training -------------------------------------------------------------------------------------------------------------
+
+
+def test_command_that_opens_the_ui_can_be_pasted() -> None:
+    target = Target("sqlite:////srv/my shop/mlflow.db", "1", "unit")
+    command = cli._ui_command(target)
+    assert command == "mlflow ui --backend-store-uri 'sqlite:////srv/my shop/mlflow.db'"
 
 
 def test_trainer_without_a_command_trains(trainer: Trainer, workdir: Path) -> None:

@@ -6,6 +6,8 @@ import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -65,6 +67,37 @@ def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: 
         list(warm_engine(2).map(tasks.wait_and_tidy_up, [1, 2, 3], tmp_path))
     assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-1", "tidied-2"]
     assert not (tmp_path / "started-3").exists()
+
+
+def test_interrupt_while_the_first_process_starts_leaves_none_behind(tmp_path: Path) -> None:
+    (tmp_path / "slow_import.py").write_text("import time; time.sleep(1)")
+    (tmp_path / "program.py").write_text(
+        """
+import gc, multiprocessing, os, signal, threading, time
+import engine_tasks
+from trainer.engine import Engine
+from trainer.signals import interruptible
+
+if __name__ == "__main__":
+    engine = Engine(1, ["slow_import"])
+    engine.warm_up()
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        with interruptible():
+            list(engine.map(engine_tasks.double, [1], 2))
+    except KeyboardInterrupt:
+        print("interrupted", multiprocessing.active_children())
+    gc.collect()
+    # What was asked for is made once the imports are done.
+    time.sleep(1.5)
+"""
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted []\n", "")
 
 
 def test_interrupt_leaves_other_children_of_the_process_alone(tmp_path: Path, tasks: Any) -> None:

@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from trainer.signals import interruptible, uninterrupted
+from trainer.signals import held_back, interruptible, uninterrupted
 
 
 class SignalledInItsDestructor:
@@ -36,4 +36,25 @@ def test_a_signal_that_arrives_where_python_drops_exceptions_still_interrupts(
 def test_a_signal_during_the_tidying_up_is_ignored() -> None:
     with interruptible(), uninterrupted():
         os.kill(os.getpid(), signal.SIGTERM)
+        assert not threading.Event().wait(0.01)
+
+
+def test_a_signal_that_is_held_back_takes_effect_afterwards() -> None:
+    done = []
+
+    def work() -> None:
+        with held_back():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not threading.Event().wait(0.01)
+            done.append("all of it")
+        done.append("more")
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), interruptible():
+        work()
+    assert done == ["all of it"]
+
+
+def test_a_signal_that_is_held_back_while_tidying_up_is_ignored() -> None:
+    with interruptible(), uninterrupted(), held_back():
+        os.kill(os.getpid(), signal.SIGINT)
         assert not threading.Event().wait(0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from trainer import data, params, run, sweep, tracking
 from trainer.errors import TrackingError
+from trainer.signals import interruptible
 
 from .conftest import Proxy, free_port, warm_engine
 
@@ -113,6 +116,20 @@ def test_deleted_experiment_is_reported(server: str, experiment: str) -> None:
     MlflowClient(server).delete_experiment(target.experiment_id)
     with pytest.raises(TrackingError, match="is deleted; restore it"):
         tracking.connect(server, experiment)
+
+
+def test_signal_while_a_run_is_finished_is_not_lost(target: tracking.Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = target.open()
+    finish = opened.client.set_terminated
+
+    def interrupted(*args: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        finish(*args)
+
+    monkeypatch.setattr(opened.client, "set_terminated", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), interruptible(), opened.run("unit", {}) as run:
+        pass
+    assert opened.client.get_run(run.run_id).info.status == "FINISHED"
 
 
 # A server that is not there, or refuses -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -552,7 +553,7 @@ def _ui_command(target: Target) -> str | None:
     path = Path(target.uri.removeprefix(prefix))
     with contextlib.suppress(ValueError):
         path = path.relative_to(Path.cwd())
-    return f"mlflow ui --backend-store-uri {prefix}{path}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(f'{prefix}{path}')}"
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from trainer.errors import TrainerError
-from trainer.signals import interrupt, send_again, uninterrupted
+from trainer.signals import held_back, interrupt, send_again, uninterrupted
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -94,9 +94,11 @@ class Engine:
                             more = False
                             break
                         index, item = drawn
-                        # Pools of one: a process that dies takes no other task with it.
-                        pool = idle.pop() if idle else ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
-                        running[pool.submit(_call, task, item, path)] = (index, item, pool)
+                        # One that is half started could not be ended: nobody would know of it yet.
+                        with held_back():
+                            # Pools of one: a process that dies takes no other task with it.
+                            pool = idle.pop() if idle else ProcessPoolExecutor(1, context, _prepare)
+                            running[pool.submit(_call, task, item, path)] = (index, item, pool)
                     if not running:
                         return
                     done, _ = wait(running, return_when=FIRST_COMPLETED)

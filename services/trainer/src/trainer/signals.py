@@ -56,6 +56,21 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
+def held_back() -> Iterator[None]:
+    """Let both signals take effect only after what happens inside: it is not cut short, and no signal is lost.
+
+    Blocking them would not do: any other thread of the process may receive them, and the main thread then acts on it.
+    """
+    came: list[int] = []
+    try:
+        with _handling(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda number, _frame: came.append(number))):
+            yield
+    finally:
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextmanager
 def _handling(handlers: dict[signal.Signals, Callable[[int, Any], Any] | signal.Handlers]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may set handlers, and only it receives signals.

@@ -14,14 +14,14 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from trainer.errors import InputError, PrunedError, TrackingError, one_line
-from trainer.signals import uninterrupted
+from trainer.signals import held_back, uninterrupted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -272,7 +272,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            with uninterrupted(), _limits(retries=1, timeout=5):
+            with _ending(status), _limits(retries=1, timeout=5):
                 found = self._find_run(key)
         except MlflowException:
             return False
@@ -434,7 +434,7 @@ class ActiveRun:
         """
         from mlflow.exceptions import MlflowException
 
-        with uninterrupted(), _limits(**({} if patient else {"retries": 2, "timeout": 5})):
+        with _ending(status), _limits(**({} if patient else {"retries": 2, "timeout": 5})):
             try:
                 if self.pending_model is not None:
                     with suppress(MlflowException):
@@ -638,6 +638,11 @@ def _reason(error: Exception) -> str:
         if re.search(pattern, text, re.IGNORECASE):
             return words
     return one_line(text, 300)
+
+
+def _ending(status: str) -> AbstractContextManager[None]:
+    """Keep signals from what ends a run; the first of them takes effect afterwards, others are ignored."""
+    return uninterrupted() if status == "KILLED" else held_back()
 
 
 @contextmanager
