@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+from mlflow.exceptions import MlflowException
 from trainer.errors import InputError, TrackingError, TrainerError, one_line
+from trainer.tracking import failure
+
+from .conftest import Answer
 
 
 def test_message_is_one_printable_line_of_limited_length() -> None:
@@ -23,3 +32,31 @@ def test_exit_codes_tell_input_from_the_rest() -> None:
 def test_error_travels_between_processes() -> None:
     copy = pickle.loads(pickle.dumps(InputError("why")))  # noqa: S301 - made here
     assert (type(copy), str(copy)) == (InputError, "why")
+
+
+def chained(cause: OSError) -> Exception:
+    try:
+        try:
+            raise cause
+        except OSError as error:
+            raise MlflowException("The model could not be serialized; try another format") from error
+    except MlflowException as error:
+        return error
+
+
+def test_full_disk_is_named_whatever_a_library_takes_it_for() -> None:
+    full = chained(OSError(errno.ENOSPC, "No space left on device"))
+    assert str(failure(full)).startswith(f"no space left on the disk (temporary files go to {tempfile.gettempdir()};")
+    other = chained(OSError(errno.EIO, "Input/output error"))
+    assert str(failure(other)) == "tracking failed: The model could not be serialized; try another format"
+
+
+def test_full_disk_of_temporary_files_is_one_line(
+    trainer: Callable[..., Answer], workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    answer = trainer("--n-estimators", 2)
+    assert (answer.code, answer.error.partition(" (")[0]) == (1, "no space left on the disk")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from trainer import params
-from trainer.errors import InputError, TrainerError, one_line
+from trainer.errors import InputError, TrainerError, disk_full, one_line
 from trainer.params import PARAMETERS, Parameter, Value
 from trainer.signals import interruptible
 
@@ -586,8 +586,8 @@ def main(args: Sequence[str] | None = None) -> None:
     except TrainerError as error:
         code = _fail(one_line(error), error.exit_code, debug)
     except Exception as error:  # noqa: BLE001 - the last resort: one line here too
-        kind = type(error).__name__
-        code = _fail(f"unexpected {kind}: {one_line(error)} (--debug shows where)", 1, debug)
+        what = disk_full(error) or f"unexpected {type(error).__name__}: {one_line(error)} (--debug shows where)"
+        code = _fail(what, 1, debug)
     sys.exit(code)
 
 

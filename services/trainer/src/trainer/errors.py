@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import tempfile
 
 
 class TrainerError(Exception):
@@ -41,6 +43,17 @@ class PrunedError(TrainerError):
         self.loss = loss
         self.run_id: str | None = None
         super().__init__(f"pruned after {len(loss)} iterations")
+
+
+def disk_full(error: BaseException) -> str | None:
+    """Return the message for a full disk if that is what an exception comes from: libraries guess at other reasons."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno == errno.ENOSPC:
+            folder = tempfile.gettempdir()
+            return f"no space left on the disk (temporary files go to {folder}; TMPDIR names another folder)"
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def one_line(error: BaseException | str, limit: int = 500) -> str:

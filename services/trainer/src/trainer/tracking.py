@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from trainer.errors import InputError, PrunedError, TrackingError, one_line
+from trainer.errors import InputError, PrunedError, TrackingError, disk_full, one_line
 from trainer.signals import held_back, uninterrupted
 
 if TYPE_CHECKING:
@@ -514,6 +514,8 @@ def failure(error: Exception) -> TrackingError:
     """Return an exception that MLflow raised as the trainer's own, with a message of one line."""
     if isinstance(error, TrackingError):
         return error
+    if (full := disk_full(error)) is not None:
+        return TrackingError(full)
     if (refusal := _refusal(error)) is not None:
         return TrackingError(f"the tracking server refuses: {refusal}")
     return TrackingError(f"tracking failed: {_reason(error)}")
