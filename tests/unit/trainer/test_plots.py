@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +202,27 @@ def test_same_figure_gives_the_same_file(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         plots.save(plots.pr_curve(*point(*scores())), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def touching(figure: Any) -> list[tuple[str, str]]:
+    figure.canvas.draw()
+    found = [
+        text for text in [*figure.texts, *(text for axes in figure.axes for text in axes.texts)] if text.get_text()
+    ]
+    places = [(text.get_text(), text.get_window_extent(figure.canvas.get_renderer())) for text in found]
+    return [(one, other) for (one, its), (other, place) in itertools.combinations(places, 2) if its.overlaps(place)]
+
+
+@pytest.mark.parametrize("losses", [[0.01371], [0.013712, 0.013711, 0.013705], [0.7, 0.5, 0.4]])
+def test_scale_of_a_learning_curve_stays_clear_of_its_title(losses: list[float]) -> None:
+    assert touching(plots.learning_curve(losses, len(losses), HEADING)) == []
+
+
+@pytest.mark.parametrize("name", ["f", "a column with a very long name, number "])
+def test_texts_of_the_importance_stay_clear_of_each_other(name: str) -> None:
+    heading = plots.Heading("n_estimators=30 early_stopping_round=3", "some data, 400 test rows")
+    many = made(21, [f"{name}{number}" for number in range(21)])
+    assert touching(plots.feature_importance(dataclasses.replace(many, rows=2_000), heading)) == []
 
 
 # Edges ----------------------------------------------------------------------------------------------------------------

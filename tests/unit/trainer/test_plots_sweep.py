@@ -107,5 +107,7 @@ def test_equal_scores_and_many_parameters_can_be_drawn(tmp_path: Path) -> None:
     figure: Any = plots.sweep_parameters(chosen, [0.5, 0.5], HEADING)
     shown = texts(figure)
     assert shown[-1] == "8 more parameters vary"
+    fewer = [{name: some[name] for name in names[: MOST_AXES + 1]} for some in chosen]
+    assert texts(plots.sweep_parameters(fewer, [0.5, 0.5], HEADING))[-1] == "1 more parameter varies"
     assert sum(text.strip() in [style.shortened(name, 18) for name in names] for text in shown) == MOST_AXES
     plots.save(figure, tmp_path / "x.png")

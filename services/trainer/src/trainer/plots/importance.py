@@ -38,6 +38,9 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
          f"Contribution to the score\nmean |SHAP|, {importance.rows:,} test rows"),
         (middle, style.RIGHT - 0.045, gain[order], style.GREY, "{:.1%}", "Gain in training\nshare of the total"),
     )  # fmt: skip
+    # Nor does what stands below the first panel reach below the second.
+    longest = max(len(line) for *_, label in panels for line in label.splitlines())
+    below = min(12.0, (middle - left - 0.015) * style.WIDTH * 72 / (longest * 0.55))
     heights = range(len(order))
     for start, end, values, colour, form, label in panels:
         axes = style.axes_in(figure, left=start, right=end, top=0.84)
@@ -50,5 +53,5 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
         axes.set_ylim(max(len(order), 4) - 0.4, -0.6)
         if start == left:
             style.scale(axes, "left", heights, names, size=size)
-        axes.text(0, -0.02, label, transform=axes.transAxes, fontsize=12, color=style.INK, va="top")
+        axes.text(0, -0.02, label, transform=axes.transAxes, fontsize=below, color=style.INK, va="top")
     return figure

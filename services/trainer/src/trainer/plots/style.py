@@ -57,7 +57,8 @@ def canvas(heading: Heading, merit: str, its_name: str) -> Figure:
     Canvas(figure)
     # A long heading gets smaller, to stay clear of the figure at its right.
     title = shortened(heading.title, 80)
-    size = min(17.0, 17.0 * 36 / max(len(title), 1))
+    room = 36 - 1.2 * max(len(merit) - 6, 0)
+    size = min(17.0, 17.0 * room / max(len(title), 1))
     subtitle = shortened(heading.subtitle, 90)
     lines: tuple[tuple[str, float, float, str, dict[str, Any]], ...] = (
         (title, LEFT, 0.944, "left", {"fontsize": size, "fontweight": "bold", "color": INK}),
@@ -202,7 +203,10 @@ def round_scale(axes: Axes, side: Side, low: float, high: float, title: str, *, 
     # As many digits as tell the steps apart.
     digits = next((count for count in range(7) if abs(round(step, count) - step) < 1e-3 * step), None)
     labels = [f"{place:.3g}" if digits is None else f"{place:,.{digits}f}" for place in places]
-    scale(axes, side, places, labels, title)
+    # At the left the title keeps its place: longer labels get smaller, to stay clear of it.
+    longest = max(map(len, labels), default=0)
+    size = 12.0 * min(1.0, 4.8 / longest) if side == "left" and longest else 12.0
+    scale(axes, side, places, labels, title, size=size)
     grid(axes, side, places)
 
 

@@ -111,7 +111,7 @@ def _parallel(
     size = 12 if len(names) <= 4 else 10
     # Neighbours stand at different heights where they would touch.
     labels = [("\n" if len(names) > 4 and x % 2 else "") + label for x, label in enumerate(labels)]
-    title = f"{omitted} more parameters vary" if omitted else ""
+    title = f"{omitted} more parameter{'s vary' if omitted > 1 else ' varies'}" if omitted else ""
     style.scale(axes, "bottom", range(len(names) + 1), [*labels, "average\nprecision"], title, size=size)
     axes.set_xlim(-0.1, len(names) + 0.1)
     axes.set_ylim(-0.05, 1.05)
