@@ -191,6 +191,10 @@ def _row(result: Result, best: bool) -> tuple[str, ...]:
     return ("*" if best else "", result.name, f"{result.score:.4f}", *figures, str(result.run_id))
 
 
+#: The narrowest column of names (characters): one parameter and its value.
+_NAME = 20
+
+
 def _plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     for row in (heads, *rows):
@@ -202,14 +206,28 @@ def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequ
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    console = Console(highlight=False)
+    padding = 1
+    if "run" in heads and _wide(heads, rows, 2 * padding + 1) > console.width:
+        # Figures and half an id would be cut. The best one's run stands below, all are in the sweep.
+        heads, rows, padding = heads[:-1], [row[:-1] for row in rows], 0
+        if _wide(heads, rows, 1) > console.width:
+            _plain_table(heads, rows)
+            return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, padding))
     for head in heads:
         numeric = head in right
         # A run's id is there to be copied: the name gives way first.
         table.add_column(head, justify="right" if numeric else "left", no_wrap=head == "run" or numeric)
     for row in rows:
         table.add_row(*row, style={"*": "bold green", "!": "red"}.get(row[0]))
-    Console(highlight=False).print(table)
+    console.print(table)
+
+
+def _wide(heads: Sequence[str], rows: Sequence[Sequence[str]], gap: int) -> int:
+    """Return how many columns of a terminal a table needs at least: names, its second column, may be broken."""
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    return sum(widths) - widths[1] + min(widths[1], _NAME) + gap * (len(heads) - 1)
 
 
 def _show_where(url: str | None, ui_command: str | None) -> None:
