@@ -8,8 +8,9 @@ database=${POSTGRES_DB:-$user}
 [ -s "$POSTGRES_PASSWORD_FILE" ] || { echo "postgres: error: $POSTGRES_PASSWORD_FILE is missing or empty" >&2; exit 1; }
 
 # Runs SQL without a server, hence without a password. A quote in a value is doubled, as SQL wants it.
-# (A here-string, not a pipe: after a crash the lock file names this shell's process, and only its own child sees that it is stale.)
-single_user() { postgres --single -j -D "$1" postgres <<<"$2" >/dev/null; }
+# (By a here-string and a file, without a subshell: after a crash the lock file names this shell's process, and only its own child
+# sees that it is stale.)
+single_user() { postgres --single -j -D "$1" postgres <<<"$2" >/tmp/answer; }
 quoted() { printf '%s' "${1//$2/$2$2}"; }
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
@@ -31,7 +32,15 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     echo "postgres: created the database $database" >&2
 else
     # The password file rules: a changed file is a changed password, and a restored volume opens with today's file.
-    single_user "$PGDATA" "ALTER ROLE \"$(quoted "$user" '"')\" PASSWORD '$(quoted "$(<"$POSTGRES_PASSWORD_FILE")" "'")';"
+    single_user "$PGDATA" "SELECT 'found' || ' both' FROM pg_roles, pg_database
+        WHERE rolname = '$(quoted "$user" "'")' AND datname = '$(quoted "$database" "'")';
+
+ALTER ROLE \"$(quoted "$user" '"')\" PASSWORD '$(quoted "$(<"$POSTGRES_PASSWORD_FILE")" "'")';"
+    if ! grep --quiet 'found both' /tmp/answer; then
+        echo "postgres: error: there is no user $user or no database $database in what is stored here: the first start fixed" \
+            "both, so put POSTGRES_USER and POSTGRES_DB back to what they were" >&2
+        exit 1
+    fi
 fi
 
 exec "$@"

@@ -150,6 +150,21 @@ def test_first_start_that_was_interrupted_half_way_goes_on(crash_stack: Stack) -
     crash_stack.compose("exec", "-T", "postgres", "bash", "-c", "test ! -e $PGDATA/.whole")
 
 
+@pytest.mark.parametrize("setting", ["POSTGRES_DB", "POSTGRES_USER"])
+def test_name_that_the_first_start_fixed_cannot_be_changed_and_nothing_is_lost(
+    crash_stack: Stack, setting: str
+) -> None:
+    crash_stack.wait_healthy()
+    assert_stored = store_something(crash_stack, f"before a change of {setting}")
+    changed = {setting: "it's another"}
+    assert crash_stack.compose("up", "--detach", "--wait", check=False, settings=changed).returncode != 0
+    assert re.search(
+        r"postgres: error: there is no .*it's another.* back to what they were", crash_stack.logs("postgres")
+    )
+    crash_stack.up()
+    assert_stored()
+
+
 def test_one_shots_can_be_repeated(crash_stack: Stack) -> None:
     crash_stack.wait_healthy()
     assert_stored = store_something(crash_stack, "before the repetition")
