@@ -74,7 +74,7 @@ def main() -> None:
     tracking.configure()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train = [sys.executable, "-m", "trainer.cli", "--json"]
+        train = [sys.executable, "-m", "trainer", "--json"]
         done = subprocess.run(train, cwd=folder, capture_output=True, text=True, check=True)
         os.chdir(folder)
         data, out = folder / "data.csv", folder / "out.csv"

@@ -45,7 +45,7 @@ def serving(name: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], 
     """Starts a server, waits until it answers, and ends it with its children."""
     port = str(free_port())
     commands = {
-        "trainer serve": ["-m", "trainer.cli", "serve", "--model", str(folder), "--port", port],
+        "trainer serve": ["-m", "trainer", "serve", "--model", str(folder), "--port", port],
         "mlflow models serve": [
             "-m",
             "mlflow",

@@ -23,7 +23,7 @@ SHARE, SECONDS = 1.15, 6.0
 def sweep(folder: str, *more: str) -> tuple[float, dict[str, object]]:
     """Runs the sweep as a user does; returns its wall time in seconds, and its result."""
     grid = [word for values in GRID for word in ("--grid", values)]
-    command = [sys.executable, "-m", "trainer.cli", "sweep", "--json", *grid, *more]
+    command = [sys.executable, "-m", "trainer", "sweep", "--json", *grid, *more]
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     wall = time.perf_counter() - begin

@@ -19,7 +19,7 @@ NAME = "pushed_purchase"
 
 def push(source: Stack, target: Stack, *args: str) -> subprocess.CompletedProcess[str]:
     """Runs trainer push on the host: each stack's server is reached from there, and from no other stack's network."""
-    command = [sys.executable, "-m", "trainer.cli", "push", "--from", source.url, "--to", target.url, *args]
+    command = [sys.executable, "-m", "trainer", "push", "--from", source.url, "--to", target.url, *args]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 

@@ -138,7 +138,7 @@ def start_trainer(*args: object, cwd: Path, own_group: bool = False, **environme
     dropped = ("TRAINER_", "MLFLOW_", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return subprocess.Popen(
-        [sys.executable, "-m", "trainer.cli", *map(str, args)],
+        [sys.executable, "-m", "trainer", *map(str, args)],
         cwd=cwd,
         env={**kept, **environment},
         stdout=subprocess.PIPE,

@@ -292,12 +292,24 @@ def test_interrupted_sweep_kills_children_and_parent(start: Start, workdir: Path
     assert [run.info.status for run in runs(workdir)] == ["KILLED"] * 3
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
+def wait_until_it_answers_signals(process: subprocess.Popen[str]) -> None:
+    """Wait until a process has handlers of its own: before, it is Python that starts, and knows nothing of ours."""
+    deadline = time.monotonic() + 60
+    caught = 0
+    while not caught & 1 << (signal.SIGTERM - 1):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+
+
+# Whatever it is doing by then: the command line's own imports, the heavy ones, or the first variant.
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.1, 0.5, 1.0, 2.0])
 def test_ctrl_c_in_a_terminal_reaches_all_processes_and_prints_one_line(
     start: Start, workdir: Path, seconds: float
 ) -> None:
     process = start("sweep", "--n-estimators", 99_999, "--jobs", 2, "--experiment", "other", own_group=True)
-    # Whatever it is doing by then: mostly imports.
+    wait_until_it_answers_signals(process)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(seconds)
     os.killpg(process.pid, signal.SIGINT)
@@ -306,6 +318,21 @@ def test_ctrl_c_in_a_terminal_reaches_all_processes_and_prints_one_line(
     assert err.splitlines()[-1] == "trainer: error: interrupted"
     assert "Traceback" not in err, err
     assert all(run.info.status == "KILLED" for run in runs(workdir, "other"))
+
+
+def test_ctrl_c_while_a_dataclass_is_made_ends_with_its_code_too(workdir: Path) -> None:
+    (workdir / "interrupted.py").write_text(
+        "import sys\n"
+        "from trainer import __main__, cli\n"
+        "def run():\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        sys.exit(130)\n"
+        "cli.main = run\n"
+        "__main__.main()\n"
+    )
+    assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=workdir, check=False).returncode == 130
 
 
 def test_processes_that_start_at_once_make_the_database_once(start: Start, workdir: Path) -> None:

@@ -91,7 +91,7 @@ def test_display_shows_running_variants_and_counts_finished_ones() -> None:
 
 def test_sweep_on_a_terminal_has_live_lines_and_plain_results(workdir: Path) -> None:
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "trainer.cli", "sweep", "--grid", "num_leaves=4,5", "--n-estimators", "5"]
+    command = [sys.executable, "-m", "trainer", "sweep", "--grid", "num_leaves=4,5", "--n-estimators", "5"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}
     with subprocess.Popen(command, cwd=workdir, env=environment, stdout=subprocess.PIPE, stderr=follower) as process:
         os.close(follower)

@@ -9,14 +9,14 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from trainer import params
 from trainer.errors import InputError, TrainerError, disk_full, one_line
 from trainer.params import PARAMETERS, Parameter, Value
-from trainer.signals import interruptible
+from trainer.signals import exit_code, interruptible
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
@@ -556,7 +556,7 @@ def _ui_command(target: Target) -> str | None:
     return f"mlflow ui --backend-store-uri {shlex.quote(f'{prefix}{path}')}"
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and report whatever goes wrong as one line and an exit code.
 
     Args:
@@ -576,7 +576,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except (KeyboardInterrupt, click.Abort) as interrupt:
-        code = _fail("interrupted", 143 if "SIGTERM" in str(interrupt) else 130, debug)
+        code = _fail("interrupted", exit_code(interrupt), debug)
     except BrokenPipeError:
         # Nobody reads on; keep the interpreter from complaining about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -611,7 +611,3 @@ def _fail(message: str, code: int, debug: bool) -> int:
         traceback.print_exc()
     print(f"trainer: error: {message}", file=sys.stderr, flush=True)
     return code
-
-
-if __name__ == "__main__":
-    main()

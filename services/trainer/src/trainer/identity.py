@@ -27,10 +27,10 @@ TAG = "trainer.identity"
 _ELSEWHERE = frozenset({"target", "tags", "parent"})
 #: Modules and packages that no figure and no model depends on.
 _HARMLESS = frozenset({
-    "__init__", "atomic", "checks", "cli", "collector", "compare", "compare_command", "comparison", "conformance",
-    "engine", "errors", "identity", "importance", "plots", "policy", "predict", "predict_command", "preload",
-    "preload_embedded", "probe", "probe_script", "progress", "promote", "promote_command", "provenance", "push",
-    "push_command", "registry", "report", "resume", "scoring", "search", "search_command", "search_worker",
+    "__init__", "__main__", "atomic", "checks", "cli", "collector", "compare", "compare_command", "comparison",
+    "conformance", "engine", "errors", "identity", "importance", "plots", "policy", "predict", "predict_command",
+    "preload", "preload_embedded", "probe", "probe_script", "progress", "promote", "promote_command", "provenance",
+    "push", "push_command", "registry", "report", "resume", "scoring", "search", "search_command", "search_worker",
     "serve_command", "serving", "signals", "space", "study", "sweep", "tracking", "variants", "verify_command",
     "worker", "yamlfile",
 })  # fmt: skip

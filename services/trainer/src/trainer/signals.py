@@ -22,6 +22,11 @@ def interrupt(number: int, _frame: object) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
+def exit_code(interrupt: BaseException) -> int:
+    """Return what a process ends with after a signal, as shells count: 128 and the signal's number."""
+    return 128 + (signal.SIGTERM if signal.SIGTERM.name in str(interrupt) else signal.SIGINT)
+
+
 def send_again(lost: UnraisableHookArgs) -> None:
     """Send a signal once more whose KeyboardInterrupt was lost: what ``sys.unraisablehook`` may be set to.
 
