@@ -107,6 +107,13 @@ def test_server_answers_by_the_configured_public_names(own: Stack, host: str, st
     assert requests.get(address, headers={"Host": host}, timeout=30).status_code == status
 
 
+@pytest.mark.parametrize(("origin", "status"), [("https://tracking.test", 200), ("https://evil.example", 403)])
+def test_uis_searches_are_answered_under_the_public_name(own: Stack, origin: str, status: int) -> None:
+    headers = {"Host": "tracking.test", "Origin": origin}
+    address = f"{own.url}/ajax-api/2.0/mlflow/experiments/search"
+    assert requests.post(address, json={"max_results": 1}, headers=headers, timeout=30).status_code == status
+
+
 def test_changed_secrets_take_effect_at_the_next_start(own: Stack) -> None:
     provide(own, SECOND)
     own.up("--force-recreate")

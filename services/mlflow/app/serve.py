@@ -62,14 +62,28 @@ def keep_transfers_proxied() -> None:
         setattr(handlers, capability, NoRepository)
 
 
+def public_hosts() -> list[str]:
+    """Returns the names in MLFLOW_PUBLIC_HOSTS, under which the server is called from elsewhere."""
+    return [host.strip() for host in os.environ.get("MLFLOW_PUBLIC_HOSTS", "").split(",") if host.strip()]
+
+
 def allowed_hosts() -> str:
-    """Returns the Host headers to accept, comma-separated: this service's name, loopback, and MLFLOW_PUBLIC_HOSTS.
+    """Returns the Host headers to accept, comma-separated: this service's name, loopback, and the public hosts.
 
     Each name is accepted with and without a port.
     """
-    public = [host.strip() for host in os.environ.get("MLFLOW_PUBLIC_HOSTS", "").split(",") if host.strip()]
-    names = ["mlflow", "localhost", "127.0.0.1", "[[]::1]", *public]
+    names = ["mlflow", "localhost", "127.0.0.1", "[[]::1]", *public_hosts()]
     return ",".join(pattern for name in names for pattern in (name.replace("[[]", "["), f"{name}:*"))
+
+
+def allowed_origins() -> str:
+    """Returns the Origin headers to accept beside loopback's, comma-separated: the UI's own, under each public host.
+
+    MLflow compares with this list and not with the Host header. The UI's searches and changes carry the header, so
+    that without it the UI would show nothing under a public name.
+    """
+    addresses = [f"{scheme}://{name}" for name in public_hosts() for scheme in ("https", "http")]
+    return ",".join(pattern for address in addresses for pattern in (address, f"{address}:*"))
 
 
 def main() -> None:
@@ -79,6 +93,8 @@ def main() -> None:
     database.prepare()
     temporary.prepare()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
+    if origins := allowed_origins():
+        os.environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = origins
     database.connect().close()
     os.environ.update(server_environment(destination))
     from mlflow.server import handlers

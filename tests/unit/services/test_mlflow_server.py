@@ -9,7 +9,7 @@ import pytest
 from app import artifacts, database, gc, schema, serve
 from fastapi import FastAPI
 from mlflow.server import constants
-from mlflow.server.security_utils import is_allowed_host_header
+from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
 
 
 @pytest.fixture
@@ -58,6 +58,24 @@ def test_allowed_hosts_admits_the_known_names_and_no_other(
 ) -> None:
     monkeypatch.setenv("MLFLOW_PUBLIC_HOSTS", " tracking.example.org ")
     assert is_allowed_host_header(serve.allowed_hosts().split(","), host) is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://tracking.example.org", True),
+        ("http://tracking.example.org:8080", True),
+        ("http://localhost:5000", True),
+        ("https://evil.example.org", False),
+        ("https://tracking.example.org.evil.com", False),
+        ("null", False),
+    ],
+)
+def test_allowed_origins_admit_the_uis_own_and_no_other(
+    origin: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_PUBLIC_HOSTS", "tracking.example.org")
+    assert should_block_cors_request(origin, "POST", serve.allowed_origins().split(",")) is not allowed
 
 
 @pytest.mark.parametrize("mode", ["", "disable", "prefer", "require"])
