@@ -69,7 +69,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.fail(f"no Docker engine answers (scripts/ensure-engine; without one: pytest tests/unit): {error}")
     stack = Stack(tmp_path_factory.mktemp("images"))
     # MinIO's in any case: a stack that is in the emulated Cloud Storage can be changed to it.
-    profiles = ("--profile", STORAGE, "--profile", "minio", "--profile", "trainer")
+    profiles = ("--profile", STORAGE, "--profile", "minio", "--profile", "trainer", "--profile", "https")
     try:
         for name in stack.compose(*profiles, "config", "--images").stdout.split():
             client.images.get(name)
@@ -142,6 +142,13 @@ def serving(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> Con
     client.set_registered_model_alias("served", "champion", "1")
     stack.up("--no-deps", "serving", settings={"SERVING_MODEL": "models:/served@champion"})
     return stack.container("serving")
+
+
+@pytest.fixture(scope="session")
+def proxy(stack: Stack) -> Container:
+    """The container in front of the server, with HTTPS and a login."""
+    stack.up("--no-deps", "proxy")
+    return stack.container("proxy")
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,8 @@ class Stack:
             "MINIO_PORT": "0",
             "MINIO_CONSOLE_PORT": "0",
             "SERVING_PORT": "0",
+            "PROXY_HTTP_PORT": "0",
+            "PROXY_HTTPS_PORT": "0",
             "DATA_DIR": str(self.data),
             "SECRETS_DIR": str(self.secrets),
             **(settings or {}),

@@ -11,11 +11,11 @@ from .stack import ONE_SHOTS, SERVERS, Stack
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-EVERYONE = (*SERVERS, *ONE_SHOTS, "trainer", "serving")
+EVERYONE = (*SERVERS, *ONE_SHOTS, "trainer", "serving", "proxy")
 
 
-# These two are started when a test asks for them.
-STARTED = {"trainer": "idle_trainer", "serving": "serving"}
+# These are started when a test asks for them.
+STARTED = {"trainer": "idle_trainer", "serving": "serving", "proxy": "proxy"}
 
 
 @pytest.fixture(params=EVERYONE)
@@ -78,8 +78,10 @@ def test_logs_rotate(container: Container) -> None:
     assert int(logging["Config"]["max-file"]) > 1
 
 
-@pytest.mark.parametrize("service", [*SERVERS, "serving"])
-def test_server_restarts_until_someone_stops_it(stack: Stack, serving: Container, service: str) -> None:
+@pytest.mark.parametrize("service", [*SERVERS, "serving", "proxy"])
+def test_server_restarts_until_someone_stops_it(
+    stack: Stack, serving: Container, proxy: Container, service: str
+) -> None:
     assert stack.container(service).attrs["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
 
 

@@ -1,4 +1,4 @@
-"""Who reaches whom: outsiders come in by the loopback address only, the trainer reaches only the tracking server."""
+"""Who reaches whom: outsiders come in by the loopback address or the proxy, the trainer reaches only the server."""
 
 from __future__ import annotations
 
@@ -60,12 +60,18 @@ def test_ports_are_published_on_loopback_only(stack: Stack, serving: Container) 
         assert {binding["HostIp"] for bindings in published.values() for binding in bindings} <= {"127.0.0.1"}
 
 
+def test_only_the_proxy_is_reached_from_elsewhere(stack: Stack, proxy: Container) -> None:
+    ports = {port: bindings for port, bindings in proxy.attrs["NetworkSettings"]["Ports"].items() if bindings}
+    assert set(ports) == {"80/tcp", "443/tcp"}
+    assert "0.0.0.0" in {binding["HostIp"] for bindings in ports.values() for binding in bindings}  # noqa: S104
+
+
 def test_services_join_the_networks_they_need_and_no_other(
-    stack: Stack, idle_trainer: Container, serving: Container
+    stack: Stack, idle_trainer: Container, serving: Container, proxy: Container
 ) -> None:
     joined = {service: networks_of(stack, stack.container(service)) for service in (*SERVERS, *ONE_SHOTS)}
     assert joined == {service: JOINED[service] for service in joined}
-    assert networks_of(stack, idle_trainer) == networks_of(stack, serving) == {"frontend"}
+    assert [networks_of(stack, one) for one in (idle_trainer, serving, proxy)] == [{"frontend"}] * 3
 
 
 def test_database_network_is_internal(stack: Stack) -> None:

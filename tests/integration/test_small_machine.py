@@ -22,8 +22,9 @@ ONE_SHOTS = ("secrets", "migrate", *(["preflight"] if STORAGE == "gcs" else []))
 
 @pytest.mark.gcs  # the limits are those of the gcs profile
 def test_limits_fit_the_machine(images: None, tmp_path: Path) -> None:
-    services = json.loads(Stack(tmp_path).compose("--profile", "gcs", "config", "--format", "json").stdout)["services"]
-    limits = {name: int(services[name]["mem_limit"]) >> 20 for name in (*SERVERS, *ONE_SHOTS)}
+    config = Stack(tmp_path).compose("--profile", "gcs", "--profile", "https", "config", "--format", "json").stdout
+    services = json.loads(config)["services"]
+    limits = {name: int(services[name]["mem_limit"]) >> 20 for name in (*SERVERS, "proxy", *ONE_SHOTS)}
     # Secrets is over before any other starts. The other two may run side by side, and beside servers that are up.
     together = {name: limit for name, limit in limits.items() if name != "secrets"}
     assert sum(together.values()) <= MACHINE - SYSTEM, limits

@@ -121,11 +121,11 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[list[str]]
 
 def test_gcloud_takes_every_command(run: Run, judge: Callable[[list[list[str]]], list[str | None]]) -> None:
     commands = [
-        *printed_commands(run(*PROVISION, "--dry-run").stdout),
+        *printed_commands(run(*PROVISION, "--https", "all", "--dry-run").stdout),
         *printed_commands(run(*TEARDOWN, "--dry-run", "--delete-artifacts").stdout),
         *(shlex.split(line)[1:] for line in re.findall(r"^ *(gcloud \w.*)$", PRODUCTION.read_text(), re.M)),
     ]
-    assert len(commands) > 35
+    assert len(commands) > 40
     refused = {
         " ".join(command): message for command, message in zip(commands, judge(commands), strict=True) if message
     }
@@ -219,6 +219,26 @@ def test_only_the_given_ranges_are_let_in(run: Run, world: Path) -> None:
     assert "--subnet=mlflow" in machine
 
 
+def test_https_is_open_to_whom_it_is_said_and_has_an_address_that_stays(run: Run, world: Path) -> None:
+    done = run(*PROVISION, "--https", "all")
+    assert done.returncode == 0, done.stderr
+    calls = recorded(world)
+    (rule,) = [call for call in calls if call[:4] == ["compute", "firewall-rules", "create", "mlflow-https"]]
+    assert {"--rules=tcp:80,tcp:443", "--source-ranges=0.0.0.0/0"} <= set(rule)
+    (ssh,) = [call for call in calls if call[:4] == ["compute", "firewall-rules", "create", "mlflow-ssh"]]
+    assert {"--rules=tcp:22", "--source-ranges=35.235.240.0/20,203.0.113.0/24"} <= set(ssh)
+    assert ["compute", "addresses", "create", "mlflow", "--region=europe-west1"] in calls
+    (machine,) = [call for call in calls if call[:3] == ["compute", "instances", "create"]]
+    assert "--address=mlflow" in machine
+    # Twice is once, with the ranges of the second time.
+    assert run(*PROVISION, "--https", "198.51.100.0/24").returncode == 0
+    calls = recorded(world)
+    assert "create" not in verbs(calls)
+    assert [call for call in calls if "mlflow-https" in call and "--source-ranges=198.51.100.0/24" in call]
+    assert run(*TEARDOWN, "--yes", "--delete-artifacts").returncode == 0
+    assert things(world) == []
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -228,6 +248,7 @@ def test_only_the_given_ranges_are_let_in(run: Run, world: Path) -> None:
         (["--project", "my-project", "--ranges", "203.0.113.7"], "nearly everyone|ends in /32"),
         (["--project", "my-project", "--ranges", "203.0.113.7/24"], "is no IPv4 range"),
         (["--project", "my-project", "--ranges", "::/0"], "is no IPv4 range"),
+        (["--project", "my-project", "--ranges", "iap", "--https", "everyone"], "--https: .* is no IPv4 range"),
         (["--ranges", "iap"], "name the Google Cloud project"),
         (["--project", "My Project", "--ranges", "iap"], "a project's ID"),
         (["--project", "my-project", "--ranges", "iap", "--zone", "europe"], "takes a zone"),

@@ -1,0 +1,321 @@
+"""HTTPS and a login in front of the stack: strangers get nothing, users everything, and no password goes further."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import mlflow
+import pytest
+import requests
+import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from mlflow import MlflowClient
+
+from .stack import Stack, wait_until
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+PASSWORD = "a passphrase: 12 or more"
+# Stands in MLflow's place, and answers with the headers that reach it.
+ECHO = """
+import http.server, json
+class Echo(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("", 5000), Echo).serve_forever()
+"""
+
+
+def user(stack: Stack, *args: str, password: str = "") -> str:
+    """Runs `user` in the proxy's container, as a person would, and returns what it prints."""
+    return stack.exec("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args)
+
+
+@pytest.fixture(scope="module")
+def authority(stack: Stack, proxy: Container, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The certificate of the authority that Caddy has made up, as a person copies it out of the container."""
+    file = tmp_path_factory.mktemp("authority") / "root.crt"
+    stack.compose("cp", "proxy:/data/caddy/pki/authorities/local/root.crt", str(file))
+    return str(file)
+
+
+@pytest.fixture
+def url(stack: Stack, proxy: Container) -> str:
+    """The proxy's address."""
+    return f"https://localhost:{stack.port('proxy', 443)}"
+
+
+def wait_for_answer(stack: Stack, authority: str, status: int, login: tuple[str, str]) -> None:
+    """Waits until this login is answered so. When Caddy reads the users anew, it drops connections that begin."""
+    address = f"https://localhost:{stack.port('proxy', 443)}/health"
+
+    def answered() -> bool:
+        try:
+            return requests.get(address, auth=login, verify=authority, timeout=30).status_code == status
+        except requests.ConnectionError:
+            return False
+
+    wait_until(answered, f"{login[0]} is answered with {status}", 10)
+
+
+@pytest.fixture(scope="module")
+def alice(stack: Stack, authority: str) -> tuple[str, str]:
+    """A user: name and password."""
+    assert user(stack, "add", "alice", password=PASSWORD) == ""
+    wait_for_answer(stack, authority, 200, ("alice", PASSWORD))
+    return "alice", PASSWORD
+
+
+# Who gets in ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/api/2.0/mlflow/experiments/get", "/get-artifact", "/invocations"])
+@pytest.mark.parametrize("login", [None, ("alice", "not her password"), ("mallory", PASSWORD), ("", "")])
+def test_stranger_gets_nothing(
+    url: str, authority: str, alice: tuple[str, str], path: str, login: tuple[str, str] | None
+) -> None:
+    answer = requests.get(url + path, auth=login, verify=authority, timeout=30)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="MLflow"'
+    assert "a login is needed" in answer.text
+
+
+def test_client_with_a_login_tracks_and_reads_back(
+    url: str, authority: str, alice: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", alice[0])
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", alice[1])
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", authority)
+    client = MlflowClient(url)
+    run = client.create_run("0").info.run_id
+    file = tmp_path / "large.bin"
+    file.write_bytes(bytes(range(256)) * (20 << 12))  # 20 MiB
+    client.log_artifact(run, str(file))
+    # Downloads look the server up by the global address.
+    before = mlflow.get_tracking_uri()
+    try:
+        mlflow.set_tracking_uri(url)
+        got = Path(client.download_artifacts(run, "large.bin", str(tmp_path)))
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert got.read_bytes() == bytes(range(256)) * (20 << 12)
+
+
+def test_champion_answers_users(
+    url: str, authority: str, alice: tuple[str, str], serving: Container, baseline: dict[str, Any]
+) -> None:
+    example = mlflow.pyfunc.load_model(baseline["model_uri"]).input_example
+    body = {"dataframe_records": json.loads(example.to_json(orient="records"))}
+    answer = requests.post(f"{url}/invocations", json=body, auth=alice, verify=authority, timeout=30)
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == len(example)
+
+
+def test_page_elsewhere_gets_nothing_done_by_a_users_browser(url: str, authority: str, alice: tuple[str, str]) -> None:
+    def search(**headers: str) -> int:
+        address = f"{url}/ajax-api/2.0/mlflow/experiments/search"
+        body = {"max_results": 1}
+        return requests.post(address, json=body, headers=headers, auth=alice, verify=authority, timeout=30).status_code
+
+    assert search(Origin=url) == 200
+    assert search(Origin="https://evil.example") == 403
+    assert search(Host="evil.example") == 403
+
+
+# Users ----------------------------------------------------------------------------------------------------------------
+
+
+def test_user_comes_and_goes_within_seconds(stack: Stack, authority: str) -> None:
+    # None is given: one is generated, and printed.
+    password = user(stack, "add", "bob").strip()
+    assert len(password) == 24
+    wait_for_answer(stack, authority, 200, ("bob", password))
+    assert "bob" in user(stack, "list").split()
+    user(stack, "add", "bob", password="another password")
+    wait_for_answer(stack, authority, 200, ("bob", "another password"))
+    wait_for_answer(stack, authority, 401, ("bob", password))
+    user(stack, "remove", "bob")
+    assert "bob" not in user(stack, "list").split()
+    wait_for_answer(stack, authority, 401, ("bob", "another password"))
+
+
+@pytest.mark.parametrize(
+    ("args", "password", "message"),
+    [
+        (("add", "two words"), PASSWORD, '"two words" is no name'),
+        (("add", "line\nbreak"), PASSWORD, "is no name"),
+        (("add", "{env.HOME}"), PASSWORD, "is no name"),
+        (("add", ""), PASSWORD, "is no name"),
+        (("add", "carol"), "too short", "shorter than 12 characters"),
+        (("add", "carol"), "x" * 73, "longer than 72 bytes"),
+        (("remove", "carol"), "", 'there is no user "carol"'),
+        (("remove",), "", "user add NAME, user remove NAME, or user list"),
+        (("show", "carol"), "", "user add NAME, user remove NAME, or user list"),
+    ],
+)
+def test_wrong_use_is_one_line_and_changes_nothing(
+    stack: Stack, proxy: Container, args: tuple[str, ...], password: str, message: str
+) -> None:
+    before = user(stack, "list")
+    command = ["bash", "-c", 'user "$@" <<<"$0"', password, *args]
+    done = stack.container("proxy").exec_run(command)
+    text = cast("bytes", done.output).decode()
+    assert done.exit_code == 2
+    assert text.startswith("user: error: ")
+    assert message in text
+    assert user(stack, "list") == before
+
+
+# Names and certificates: what is behind the proxy does not matter ---------------------------------------------------
+
+
+def make_certificate(folder: Path, *names: str) -> tuple[Path, Path]:
+    """Writes a key and a self-signed certificate for these names; returns the paths of certificate and key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    for file in files:
+        file.chmod(0o644)
+    return files
+
+
+@pytest.fixture(scope="module")
+def own(new_stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Path]]:
+    """A proxy with names and a certificate of the user's own, before a server that echoes; and the certificate."""
+    certificate, key = make_certificate(tmp_path_factory.mktemp("certificate"), "tracking.test", "models.test")
+    settings = {
+        "MLFLOW_PUBLIC_HOSTS": "tracking.test, models.test:8443",
+        "PROXY_CERTIFICATE_FILE": str(certificate),
+        "PROXY_KEY_FILE": str(key),
+    }
+    with new_stack(settings=settings) as stack:
+        stack.up("--no-deps", "proxy")
+        user(stack, "add", "alice", password=PASSWORD)
+        echo = stack.docker.containers.create(
+            stack.image("trainer"), entrypoint=["python3", "-c", ECHO], network_mode="none"
+        )
+        try:
+            stack.docker.networks.get("none").disconnect(echo)
+            stack.docker.networks.get(f"{stack.project}_frontend").connect(echo, aliases=["mlflow"])
+            echo.start()
+            wait_until(lambda: answers(stack, certificate), "alice is answered", 20)
+            yield stack, certificate
+        finally:
+            echo.remove(force=True)
+
+
+def ask(stack: Stack, name: str, certificate: Path, host: str = "") -> urllib3.BaseHTTPResponse:
+    """Asks the proxy by one of its names, which no DNS knows, as alice."""
+    pool = urllib3.HTTPSConnectionPool(
+        "127.0.0.1",
+        stack.port("proxy", 443),
+        server_hostname=name,
+        assert_hostname=name,
+        ca_certs=str(certificate),
+        retries=False,
+        timeout=30,
+    )
+    headers = {"Host": host or name, **urllib3.make_headers(basic_auth=f"alice:{PASSWORD}")}
+    return pool.request("GET", "/version", headers=headers)
+
+
+def answers(stack: Stack, certificate: Path) -> bool:
+    """Whether the echo answers alice by now."""
+    try:
+        return ask(stack, "tracking.test", certificate).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+@pytest.mark.parametrize("name", ["tracking.test", "models.test"])
+def test_own_certificate_is_shown_under_each_public_name(own: tuple[Stack, Path], name: str) -> None:
+    stack, certificate = own
+    assert ask(stack, name, certificate).status == 200
+
+
+def test_password_goes_no_further_and_is_written_down_nowhere(own: tuple[Stack, Path]) -> None:
+    stack, certificate = own
+    answer = ask(stack, "tracking.test", certificate)
+    assert "authorization" not in answer.json()
+    assert answer.json()["host"] == "tracking.test"
+    assert PASSWORD not in stack.exec("proxy", "cat", "/data/users")
+    assert PASSWORD not in stack.logs()
+
+
+def test_users_outlive_the_container(own: tuple[Stack, Path]) -> None:
+    stack, certificate = own
+    stack.up("--no-deps", "--force-recreate", "proxy")
+    assert user(stack, "list").split() == ["alice"]
+    wait_until(lambda: answers(stack, certificate), "alice is answered", 20)
+
+
+def test_unknown_name_is_refused(own: tuple[Stack, Path]) -> None:
+    stack, certificate = own
+    answer = ask(stack, "tracking.test", certificate, host="evil.example")
+    assert answer.status in (403, 421)
+
+
+def test_http_is_sent_on_to_https_at_the_published_port(own: tuple[Stack, Path]) -> None:
+    stack, _ = own
+    address = f"http://127.0.0.1:{stack.port('proxy', 80)}/a?b=c"
+    answer = requests.get(address, headers={"Host": "tracking.test"}, allow_redirects=False, timeout=30)
+    assert answer.status_code == 308
+    # As it was asked for: the system chose another.
+    assert answer.headers["Location"] == "https://tracking.test:0/a?b=c"
+
+
+def test_server_that_is_away_is_said_to_be(stack: Stack, url: str, authority: str, alice: tuple[str, str]) -> None:
+    # Of the whole stack the champion is the one that may be missing.
+    if stack.containers("com.docker.compose.service=serving"):
+        stack.compose("stop", "serving")
+    try:
+        answer = requests.get(f"{url}/ping", auth=alice, verify=authority, timeout=30)
+        assert answer.status_code == 502
+        assert "does not answer" in answer.text
+    finally:
+        if stack.containers("com.docker.compose.service=serving"):
+            stack.compose("start", "serving")
+            stack.wait_healthy("serving")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"MLFLOW_PUBLIC_HOSTS": "https://tracking.test"}, '"https://tracking.test" is no host name'),
+        ({"MLFLOW_PUBLIC_HOSTS": "tracking.test {"}, '"{" is no host name'),
+        ({"PROXY_KEY_FILE": "/dev/null"}, "belong together"),
+        ({"MLFLOW_ACCESS_LOG": "yes"}, 'MLFLOW_ACCESS_LOG is "yes"'),
+    ],
+)
+def test_wrong_setting_is_one_line(own: tuple[Stack, Path], settings: dict[str, str], message: str) -> None:
+    stack, _ = own
+    done = stack.compose("run", "--rm", "--no-deps", "-T", "proxy", settings=settings, check=False)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("proxy: ")]
+    assert done.returncode == 1
+    assert message in line
