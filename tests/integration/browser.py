@@ -132,13 +132,18 @@ class Visit:
 
 
 @contextmanager
-def visit(browser: Browser, origin: str, proxy: str) -> Iterator[Visit]:
-    """Yields a visit by a user who was never here before, to whom every other host is the proxy."""
+def visit(browser: Browser, origin: str, proxy: str, login: tuple[str, str] | None = None) -> Iterator[Visit]:
+    """Yields a visit by a user who was never here before, to whom every other host is the proxy.
+
+    Whoever has a login (name and password) enters it when asked, and trusts any certificate.
+    """
     context = browser.new_context(
         viewport={"width": WIDTH, "height": HEIGHT},
         locale="en-GB",
         timezone_id="UTC",
-        proxy={"server": proxy, "bypass": "127.0.0.1"},
+        proxy={"server": proxy, "bypass": "127.0.0.1,localhost"},
+        http_credentials={"username": login[0], "password": login[1]} if login else None,
+        ignore_https_errors=login is not None,
     )
     for name, value in USER.items():
         context.add_init_script(f"localStorage.setItem({name!r}, {value!r})")

@@ -18,6 +18,8 @@ from .stack import ROOT, Stack, wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from docker.models.containers import Container
+
 # An experiment of its own: the list shows this sweep, whatever other tests track.
 EXPERIMENT = "web_shop"
 MODEL = "purchase-classifier"
@@ -95,6 +97,22 @@ def test_home_page_lists_the_experiment(ui: Visit, web_shop: dict[str, Any]) -> 
     expect(ui.page.get_by_role("link", name=EXPERIMENT)).to_be_visible()
     # It would cover a third of the window.
     expect(ui.page.get_by_text("Ask a question")).to_be_hidden()
+
+
+def test_ui_works_behind_https_and_a_login(
+    browser: Browser,
+    stack: Stack,
+    proxy: Container,
+    outside: tuple[str, list[str]],
+    web_shop: dict[str, Any],
+    address: str,
+) -> None:
+    password = stack.exec("proxy", "bash", "-c", "user add browser </dev/null").strip()
+    origin = f"https://localhost:{stack.port('proxy', 443)}"
+    with visit(browser, origin, outside[0], login=("browser", password)) as ui:
+        ui.open(f"{address}/runs")
+        expect(row(ui, web_shop).get_by_text("sweep")).to_be_visible()
+        assert ui.problems == []
 
 
 def test_sweep_unfolds_into_its_variants(ui: Visit, web_shop: dict[str, Any], address: str, pictures: Path) -> None:
