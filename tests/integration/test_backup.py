@@ -85,6 +85,43 @@ def test_scripts_find_the_settings_of_the_service_when_the_shell_has_none(
     assert_stored()
 
 
+def test_nightly_backups_push_out_the_oldest_and_only_their_own_kind(
+    crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
+) -> None:
+    folder = backup.parent / "nightly"
+    folder.mkdir()
+    former = [f"mlflow-2026010{day}T030000Z.dump" for day in range(1, 5)]
+    others = ["mlflow-before-upgrade.dump", "notes.txt"]
+    for name in (*former, *others):
+        (folder / name).write_text("")
+    # A night on which it fails costs nothing.
+    failing = docker_that('case "$*" in *pg_dump*) exit 1 ;; esac')
+    environment = {**os.environ, **crash_stack.settings, **failing}
+    assert run("backup", crash_stack, "--keep", "3", folder, environment=environment).returncode == 1
+    assert sorted(path.name for path in folder.iterdir()) == sorted((*former, *others))
+    done = run("backup", crash_stack, "--keep", "3", folder)
+    assert done.returncode == 0, done.stderr
+    (new,) = {path.name for path in folder.iterdir()} - {*former, *others}
+    assert sorted(path.name for path in folder.iterdir()) == sorted((*former[2:], new, *others))
+    assert run("restore", crash_stack, folder / new).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--keep", "0", "."), "--keep takes how many"),
+        (("--keep", "all", "."), "--keep takes how many"),
+        (("--keep", "3"), "it takes the file to write, or --keep COUNT FOLDER"),
+        (("--keep", "3", "nowhere"), "there is no folder"),
+        (("one", "two"), "it takes the file to write"),
+    ],
+)
+def test_wrong_use_of_backup_is_one_line(stack: Stack, args: tuple[str, ...], message: str) -> None:
+    done = run("backup", stack, *args)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"backup: error: .*{message}.*\n", done.stderr)
+
+
 def test_broken_backup_is_refused_and_changes_nothing(crash_stack: Stack, backup: Path) -> None:
     assert_stored = store_something(crash_stack, "kept")
     assert run("backup", crash_stack, backup).returncode == 0

@@ -19,12 +19,17 @@ from .test_lifecycle import store_something
 BARE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
-@pytest.fixture(scope="module")
-def unit(images: None) -> dict[str, str]:
-    """The directives of the unit as it would be installed."""
-    command = [str(ROOT / "deploy" / "systemd" / "install"), "--print"]
+def directives(name: str) -> dict[str, str]:
+    """Returns the directives of a unit as it would be installed."""
+    command = [str(ROOT / "deploy" / "systemd" / "install"), "--print", name]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return dict(re.findall(r"^(\w+)=(.*)$", text, re.M))
+
+
+@pytest.fixture(scope="module")
+def unit(images: None) -> dict[str, str]:
+    """The directives of the stack's unit."""
+    return directives("mlflow-replica.service")
 
 
 def run(unit: dict[str, str], command: str, stack: Stack) -> None:
@@ -64,3 +69,14 @@ def test_service_starts_stops_and_starts_again(new_stack: Any, unit: dict[str, s
         started = {service: stack.container(service).attrs["State"]["StartedAt"] for service in SERVERS}
         run(unit, "ExecReload", stack)
         assert {service: stack.container(service).attrs["State"]["StartedAt"] for service in SERVERS} == started
+
+
+def test_nightly_backup_runs_with_the_units_rights(stack: Stack, tmp_path: Path) -> None:
+    unit = directives("mlflow-replica-backup.service")
+    folder = f"/var/lib/{unit['StateDirectory']}"
+    assert folder in unit["ExecStart"]
+    # As root the machine's folder is systemd's to make; here another one takes its place.
+    run(unit | {"ExecStart": unit["ExecStart"].replace(folder, str(tmp_path))}, "ExecStart", stack)
+    (file,) = tmp_path.glob("mlflow-*.dump")
+    assert file.stat().st_size > 0
+    assert file.stat().st_mode & 0o077 == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+UNITS = ("mlflow-replica.service", "mlflow-replica-backup.service", "mlflow-replica-backup.timer")
 
 
 @pytest.fixture
@@ -44,9 +45,11 @@ def verify(unit: Path) -> str:
     )
 
 
-def test_systemd_takes_the_unit(environment: dict[str, str], tmp_path: Path) -> None:
-    unit = tmp_path / "mlflow-replica.service"
-    unit.write_text(install(environment, "--print").stdout)
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_takes_the_unit(environment: dict[str, str], tmp_path: Path, name: str) -> None:
+    for one in UNITS:
+        (tmp_path / one).write_text(install(environment, "--print", one).stdout)
+    unit = tmp_path / name
     assert "@" not in re.sub("@system-service", "", unit.read_text())
     assert verify(unit) == ""
 
@@ -72,6 +75,8 @@ def test_install_fills_in_the_paths_and_keeps_the_settings(environment: dict[str
     assert install(environment, "COMPOSE_PROFILES=gcs", "GCS_BUCKET=one").returncode == 0
     assert f"WorkingDirectory={ROOT}\n" in unit.read_text()
     assert f"ExecStart={tmp_path}/bin/docker compose up " in unit.read_text()
+    assert sorted(path.name for path in unit.parent.iterdir()) == sorted(UNITS)
+    assert f"ExecStart={ROOT}/scripts/backup " in (unit.parent / "mlflow-replica-backup.service").read_text()
     assert settings.read_text() == "COMPOSE_PROFILES=gcs\nGCS_BUCKET=one\n"
     assert install(environment, "GCS_BUCKET=two").returncode == 0
     assert settings.read_text() == "COMPOSE_PROFILES=gcs\nGCS_BUCKET=two\n"
@@ -83,6 +88,12 @@ def test_wrong_setting_is_one_line_and_writes_nothing(environment: dict[str, str
     assert done.returncode == 1
     assert re.fullmatch(r"install: error: .* is no setting: .*\n", done.stderr)
     assert not (tmp_path / "etc").exists()
+
+
+def test_unknown_unit_is_one_line(environment: dict[str, str]) -> None:
+    done = install(environment, "--print", "other.service")
+    assert done.returncode == 1
+    assert re.fullmatch(r"install: error: --print takes one of .*\n", done.stderr)
 
 
 @pytest.mark.parametrize(("name", "code"), [("with a blank", 1), ("a&b|c", 0)])
