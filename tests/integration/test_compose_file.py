@@ -44,6 +44,13 @@ def test_images_are_not_the_latest_whatever_that_is(compose_config: dict[str, An
     assert [line for line in froms if "latest" in line] == []
 
 
+def test_files_that_nobody_has_given_are_in_the_repository(compose_config: dict[str, Any]) -> None:
+    # Not /dev/null, which Windows has not.
+    files = {name: Path(secret["file"]) for name, secret in compose_config["secrets"].items()}
+    assert set(files.values()) == {ROOT / "secrets" / ".none"}
+    assert (ROOT / "secrets" / ".none").read_bytes() == b""
+
+
 def test_names_carry_the_project(compose_config: dict[str, Any]) -> None:
     project = compose_config["name"]
     assert [name for name, service in compose_config["services"].items() if "container_name" in service] == []

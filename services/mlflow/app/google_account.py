@@ -63,7 +63,8 @@ def read_key(setting: str = SERVER_KEY) -> str:
     """
     path = os.environ.get(KEY_VARIABLE, "")
     try:
-        return Path(path).read_text().strip() if path else ""
+        # Whoever gives none has an empty one mounted, which this user may not be able to read.
+        return Path(path).read_text().strip() if path and Path(path).stat().st_size else ""
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise AccountError(
