@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -44,9 +45,9 @@ def user(stack: Stack, *args: str, password: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def authority(stack: Stack, proxy: Container, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The certificate of the authority that Caddy has made up, as a person copies it out of the container."""
+    """The certificate of the authority that Caddy has made up, as a person gets it out of the container."""
     file = tmp_path_factory.mktemp("authority") / "root.crt"
-    stack.compose("cp", "proxy:/data/caddy/pki/authorities/local/root.crt", str(file))
+    file.write_text(stack.exec("proxy", "cat", "/data/caddy/pki/authorities/local/root.crt"))
     return str(file)
 
 
@@ -150,6 +151,27 @@ def test_user_comes_and_goes_within_seconds(stack: Stack, authority: str) -> Non
     wait_for_answer(stack, authority, 401, ("bob", "another password"))
 
 
+def test_password_may_look_like_an_option(stack: Stack, authority: str) -> None:
+    user(stack, "add", "dash", password="-nnnnnnnnnnn")
+    wait_for_answer(stack, authority, 200, ("dash", "-nnnnnnnnnnn"))
+
+
+def test_names_that_are_the_same_number_are_two_users(stack: Stack, proxy: Container) -> None:
+    user(stack, "add", "007", password=PASSWORD)
+    user(stack, "add", "7", password=PASSWORD)
+    user(stack, "remove", "7")
+    assert "007" in user(stack, "list").split()
+    assert stack.container("proxy").exec_run(["user", "remove", "7.0"]).exit_code == 2
+
+
+def test_users_added_at_once_are_all_there_and_fit_into_the_memory(stack: Stack, proxy: Container) -> None:
+    names = [f"user{number}" for number in range(8)]
+    stack.exec("proxy", "bash", "-c", 'for name; do user add "$name" <<<"$0" & done; wait', PASSWORD, *names)
+    assert set(names) <= set(user(stack, "list").split())
+    state = stack.container("proxy").attrs
+    assert (state["RestartCount"], state["State"]["StartedAt"]) == (0, proxy.attrs["State"]["StartedAt"])
+
+
 @pytest.mark.parametrize(
     ("args", "password", "message"),
     [
@@ -157,6 +179,8 @@ def test_user_comes_and_goes_within_seconds(stack: Stack, authority: str) -> Non
         (("add", "line\nbreak"), PASSWORD, "is no name"),
         (("add", "{env.HOME}"), PASSWORD, "is no name"),
         (("add", ""), PASSWORD, "is no name"),
+        # What begins a line with a word of Caddy's own would lock everyone out.
+        (("add", "import"), PASSWORD, "is no name"),
         (("add", "carol"), "too short", "shorter than 12 characters"),
         (("add", "carol"), "x" * 73, "longer than 72 bytes"),
         (("remove", "carol"), "", 'there is no user "carol"'),
@@ -278,7 +302,33 @@ def test_users_outlive_the_container(own: tuple[Stack, Path]) -> None:
 def test_unknown_name_is_refused(own: tuple[Stack, Path]) -> None:
     stack, certificate = own
     answer = ask(stack, "tracking.test", certificate, host="evil.example")
-    assert answer.status in (403, 421)
+    assert answer.status == 403
+    assert b"not known by that name" in answer.data
+
+
+def test_client_that_calls_an_address_is_shown_a_certificate(own: tuple[Stack, Path]) -> None:
+    stack, certificate = own
+    # Who calls an address names no host while connecting (TLS has no SNI for it).
+    assert ssl.get_server_certificate(("127.0.0.1", stack.port("proxy", 443))) == certificate.read_text()
+
+
+def test_other_certificate_takes_effect_at_the_next_up(own: tuple[Stack, Path], tmp_path: Path) -> None:
+    stack, certificate = own
+    other, key = make_certificate(tmp_path, "tracking.test")
+    try:
+        stack.up("--no-deps", "proxy", settings={"PROXY_CERTIFICATE_FILE": str(other), "PROXY_KEY_FILE": str(key)})
+        assert ssl.get_server_certificate(("127.0.0.1", stack.port("proxy", 443))) == other.read_text()
+    finally:
+        stack.up("--no-deps", "proxy")
+        wait_until(lambda: answers(stack, certificate), "alice is answered", 20)
+
+
+def test_without_a_name_it_is_localhost(own: tuple[Stack, Path]) -> None:
+    stack, _ = own
+    settings = {"MLFLOW_PUBLIC_HOSTS": ",", "PROXY_CERTIFICATE_FILE": "", "PROXY_KEY_FILE": ""}
+    container = stack.start("proxy", settings=settings)
+    wait_until(lambda: b'identifier":"localhost' in container.logs(), "a certificate for localhost is made", 20)
+    container.remove(force=True)
 
 
 def test_http_is_sent_on_to_https_at_the_published_port(own: tuple[Stack, Path]) -> None:
