@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from mlflow import MlflowClient
 
-from .stack import Stack, wait_until
+from .stack import ROOT, Stack, wait_until
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -35,6 +36,17 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 http.server.HTTPServer(("", 5000), Echo).serve_forever()
+"""
+# Stands in Let's Encrypt's place: the authority that Caddy can be, and its address.
+AUTHORITY = """
+{
+    admin off
+    storage file_system /data
+}
+%s {
+    tls internal
+    acme_server
+}
 """
 
 
@@ -297,6 +309,44 @@ def test_users_outlive_the_container(own: tuple[Stack, Path]) -> None:
     stack.up("--no-deps", "--force-recreate", "proxy")
     assert user(stack, "list").split() == ["alice"]
     wait_until(lambda: answers(stack, certificate), "alice is answered", 20)
+
+
+def test_public_name_gets_a_certificate_by_acme(own: tuple[Stack, Path], tmp_path: Path) -> None:
+    stack, _ = own
+    names = [f"{stack.project}-{who}.test" for who in ("authority", "tracking")]
+    made: list[Container] = []
+
+    def start(name: str, **options: Any) -> Container:
+        network = f"{stack.project}_frontend"
+        made.append(
+            stack.docker.containers.run(stack.image("proxy"), name=name, network=network, detach=True, **options)
+        )
+        return made[-1]
+
+    try:
+        script = 'caddy run --adapter caddyfile --config - <<<"$0"'
+        authority = start(names[0], entrypoint=["bash", "-c", script, AUTHORITY % names[0]])
+        root = tmp_path / "root.crt"
+        root_there = "until [ -s $0 ]; do sleep 0.1; done; cat $0"
+        root.write_text(stack.exec(authority, "bash", "-c", root_there, "/data/pki/authorities/local/root.crt"))
+        # As the service, but for the authority.
+        caddyfile = tmp_path / "Caddyfile"
+        options = f"admin off\nacme_ca https://{names[0]}/acme/local/directory\nacme_ca_root /run/root.crt\n"
+        caddyfile.write_text((ROOT / "services/proxy/Caddyfile").read_text().replace("admin off\n", options))
+        proxy = start(
+            names[1],
+            environment={"MLFLOW_PUBLIC_HOSTS": names[1], "PROXY_HTTPS_PORT": "443"},
+            volumes=[f"{caddyfile}:/etc/caddy/Caddyfile:ro", f"{root}:/run/root.crt:ro"],
+            ports={"443/tcp": ("127.0.0.1", None)},
+        )
+        wait_until(lambda: b"certificate obtained" in proxy.logs(), "the authority has given a certificate", 30)
+        port = int(stack.docker.api.port(str(proxy.id), 443)[0]["HostPort"])
+        context = ssl.create_default_context(cafile=str(root))
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
+            context.wrap_socket(plain, server_hostname=names[1]).close()
+    finally:
+        for container in made:
+            container.remove(force=True, v=True)
 
 
 def test_unknown_name_is_refused(own: tuple[Stack, Path]) -> None:
