@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from mlflow import MlflowClient
 
-from .stack import Stack, wait_until
+from .stack import ROOT, Stack, wait_until
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -35,6 +37,17 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 http.server.HTTPServer(("", 5000), Echo).serve_forever()
 """
+# Stands in Let's Encrypt's place: the authority that Caddy can be, and its address.
+AUTHORITY = """
+{
+    admin off
+    storage file_system /data
+}
+%s {
+    tls internal
+    acme_server
+}
+"""
 
 
 def user(stack: Stack, *args: str, password: str = "") -> str:
@@ -44,9 +57,9 @@ def user(stack: Stack, *args: str, password: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def authority(stack: Stack, proxy: Container, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The certificate of the authority that Caddy has made up, as a person copies it out of the container."""
+    """The certificate of the authority that Caddy has made up, as a person gets it out of the container."""
     file = tmp_path_factory.mktemp("authority") / "root.crt"
-    stack.compose("cp", "proxy:/data/caddy/pki/authorities/local/root.crt", str(file))
+    file.write_text(stack.exec("proxy", "cat", "/data/caddy/pki/authorities/local/root.crt"))
     return str(file)
 
 
@@ -150,6 +163,27 @@ def test_user_comes_and_goes_within_seconds(stack: Stack, authority: str) -> Non
     wait_for_answer(stack, authority, 401, ("bob", "another password"))
 
 
+def test_password_may_look_like_an_option(stack: Stack, authority: str) -> None:
+    user(stack, "add", "dash", password="-nnnnnnnnnnn")
+    wait_for_answer(stack, authority, 200, ("dash", "-nnnnnnnnnnn"))
+
+
+def test_names_that_are_the_same_number_are_two_users(stack: Stack, proxy: Container) -> None:
+    user(stack, "add", "007", password=PASSWORD)
+    user(stack, "add", "7", password=PASSWORD)
+    user(stack, "remove", "7")
+    assert "007" in user(stack, "list").split()
+    assert stack.container("proxy").exec_run(["user", "remove", "7.0"]).exit_code == 2
+
+
+def test_users_added_at_once_are_all_there_and_fit_into_the_memory(stack: Stack, proxy: Container) -> None:
+    names = [f"user{number}" for number in range(8)]
+    stack.exec("proxy", "bash", "-c", 'for name; do user add "$name" <<<"$0" & done; wait', PASSWORD, *names)
+    assert set(names) <= set(user(stack, "list").split())
+    state = stack.container("proxy").attrs
+    assert (state["RestartCount"], state["State"]["StartedAt"]) == (0, proxy.attrs["State"]["StartedAt"])
+
+
 @pytest.mark.parametrize(
     ("args", "password", "message"),
     [
@@ -157,6 +191,8 @@ def test_user_comes_and_goes_within_seconds(stack: Stack, authority: str) -> Non
         (("add", "line\nbreak"), PASSWORD, "is no name"),
         (("add", "{env.HOME}"), PASSWORD, "is no name"),
         (("add", ""), PASSWORD, "is no name"),
+        # What begins a line with a word of Caddy's own would lock everyone out.
+        (("add", "import"), PASSWORD, "is no name"),
         (("add", "carol"), "too short", "shorter than 12 characters"),
         (("add", "carol"), "x" * 73, "longer than 72 bytes"),
         (("remove", "carol"), "", 'there is no user "carol"'),
@@ -275,10 +311,74 @@ def test_users_outlive_the_container(own: tuple[Stack, Path]) -> None:
     wait_until(lambda: answers(stack, certificate), "alice is answered", 20)
 
 
+def test_public_name_gets_a_certificate_by_acme(own: tuple[Stack, Path], tmp_path: Path) -> None:
+    stack, _ = own
+    names = [f"{stack.project}-{who}.test" for who in ("authority", "tracking")]
+    made: list[Container] = []
+
+    def start(name: str, **options: Any) -> Container:
+        network = f"{stack.project}_frontend"
+        made.append(
+            stack.docker.containers.run(stack.image("proxy"), name=name, network=network, detach=True, **options)
+        )
+        return made[-1]
+
+    try:
+        script = 'caddy run --adapter caddyfile --config - <<<"$0"'
+        authority = start(names[0], entrypoint=["bash", "-c", script, AUTHORITY % names[0]])
+        root = tmp_path / "root.crt"
+        root_there = "until [ -s $0 ]; do sleep 0.1; done; cat $0"
+        root.write_text(stack.exec(authority, "bash", "-c", root_there, "/data/pki/authorities/local/root.crt"))
+        # As the service, but for the authority.
+        caddyfile = tmp_path / "Caddyfile"
+        options = f"admin off\nacme_ca https://{names[0]}/acme/local/directory\nacme_ca_root /run/root.crt\n"
+        caddyfile.write_text((ROOT / "services/proxy/Caddyfile").read_text().replace("admin off\n", options))
+        proxy = start(
+            names[1],
+            environment={"MLFLOW_PUBLIC_HOSTS": names[1], "PROXY_HTTPS_PORT": "443"},
+            volumes=[f"{caddyfile}:/etc/caddy/Caddyfile:ro", f"{root}:/run/root.crt:ro"],
+            ports={"443/tcp": ("127.0.0.1", None)},
+        )
+        wait_until(lambda: b"certificate obtained" in proxy.logs(), "the authority has given a certificate", 30)
+        port = int(stack.docker.api.port(str(proxy.id), 443)[0]["HostPort"])
+        context = ssl.create_default_context(cafile=str(root))
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
+            context.wrap_socket(plain, server_hostname=names[1]).close()
+    finally:
+        for container in made:
+            container.remove(force=True, v=True)
+
+
 def test_unknown_name_is_refused(own: tuple[Stack, Path]) -> None:
     stack, certificate = own
     answer = ask(stack, "tracking.test", certificate, host="evil.example")
-    assert answer.status in (403, 421)
+    assert answer.status == 403
+    assert b"not known by that name" in answer.data
+
+
+def test_client_that_calls_an_address_is_shown_a_certificate(own: tuple[Stack, Path]) -> None:
+    stack, certificate = own
+    # Who calls an address names no host while connecting (TLS has no SNI for it).
+    assert ssl.get_server_certificate(("127.0.0.1", stack.port("proxy", 443))) == certificate.read_text()
+
+
+def test_other_certificate_takes_effect_at_the_next_up(own: tuple[Stack, Path], tmp_path: Path) -> None:
+    stack, certificate = own
+    other, key = make_certificate(tmp_path, "tracking.test")
+    try:
+        stack.up("--no-deps", "proxy", settings={"PROXY_CERTIFICATE_FILE": str(other), "PROXY_KEY_FILE": str(key)})
+        assert ssl.get_server_certificate(("127.0.0.1", stack.port("proxy", 443))) == other.read_text()
+    finally:
+        stack.up("--no-deps", "proxy")
+        wait_until(lambda: answers(stack, certificate), "alice is answered", 20)
+
+
+def test_without_a_name_it_is_localhost(own: tuple[Stack, Path]) -> None:
+    stack, _ = own
+    settings = {"MLFLOW_PUBLIC_HOSTS": ",", "PROXY_CERTIFICATE_FILE": "", "PROXY_KEY_FILE": ""}
+    container = stack.start("proxy", settings=settings)
+    wait_until(lambda: b'identifier":"localhost' in container.logs(), "a certificate for localhost is made", 20)
+    container.remove(force=True)
 
 
 def test_http_is_sent_on_to_https_at_the_published_port(own: tuple[Stack, Path]) -> None:
