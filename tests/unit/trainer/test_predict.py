@@ -263,6 +263,23 @@ def test_a_killed_process_leaves_the_older_file(saved: Saved, tmp_path: Path, nu
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data.csv", "out.csv"]
 
 
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("true", ["true", "True", "TRUE", "tRue", '"TRUE"'])
+def test_booleans_are_read_as_in_training(
+    saved: Saved, rows: pd.DataFrame, tmp_path: Path, true: str, keep: bool
+) -> None:
+    name = saved.dataset.columns("boolean")[0]
+    lines = [f"{name},y", *[f"{true},1", "fALSE,0", ",1"] * 5]
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    table = data.load(tmp_path / "train.csv", target="y")
+    assert table.kinds == {name: "boolean"}
+    assert set(table.train.features[name].dropna()) == {True, False}
+    written = rows.assign(**{name: rows[name].map({True: true.strip('"'), False: "fALSE"})})
+    written.to_csv(tmp_path / "data.csv", index=False)
+    scored = score(saved, tmp_path / "data.csv", tmp_path / "out.parquet", keep=keep)
+    assert scored["probability"].tolist() == saved.expected(rows)[0]
+
+
 # Bad input ------------------------------------------------------------------------------------------------------------
 
 

@@ -169,12 +169,23 @@ def test_missing_boolean_is_a_gap(served: Server, saved: Path, rows: list[dict[s
     assert (status, len(content["predictions"])) == (200, 2), content
 
 
+@pytest.mark.parametrize("written", [str.upper, str.title, str.swapcase])
+def test_booleans_are_read_as_in_training(
+    served: Server, rows: list[dict[str, Any]], written: Callable[[str], str]
+) -> None:
+    spelt = [{**row, "weekend": written(str(row["weekend"]))} for row in rows]
+    expected = served.ask(json.dumps({"dataframe_records": rows}), JSON)[:2]
+    assert served.ask(json.dumps({"dataframe_records": spelt}), JSON)[:2] == expected
+    assert served.ask(as_csv(spelt), {"Content-Type": "text/csv"})[:2] == expected
+
+
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
         ("page_value", "much", "column 'page_value' holds 'much'; the model takes numbers"),
         ("page_value", [1], "column 'page_value' holds [1]"),
         ("weekend", "perhaps", "column 'weekend' holds 'perhaps'; the model takes true or false"),
+        ("weekend", 1, "column 'weekend' holds 1; the model takes true or false"),
         ("month", ..., "Model is missing inputs ['month']"),
     ],
 )

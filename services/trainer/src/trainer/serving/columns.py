@@ -2,8 +2,8 @@
 
 MLflow's reading of requests makes "perhaps" and a missing value true where a boolean is expected, and its check of
 numbers refuses an integer in the place of a decimal, which is why the signature of the trainer's models leaves their
-type open; of such a signature it reads no CSV. Here numbers are numbers, and booleans true, false, or missing; anything
-else is refused, and its column named.
+type open; of such a signature it reads no CSV. Here numbers are numbers, and booleans true, false (in any case, as in
+training), or missing; anything else is refused, and its column named.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mlflow.types import ColSpec, DataType, Schema
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
-_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+_TRUTH = {"true": True, "false": False}
 
 
 def typed(model: PyFuncModel) -> Any:
