@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
-from trainer.errors import InputError, TrackingError, TrainerError, one_line
+from trainer.errors import InputError, TrackingError, TrainerError, downloading, one_line
 from trainer.tracking import failure
 
 from .conftest import Answer
@@ -60,3 +60,18 @@ def test_full_disk_of_temporary_files_is_one_line(
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     answer = trainer("--n-estimators", 2)
     assert (answer.code, answer.error.partition(" (")[0]) == (1, "no space left on the disk")
+
+
+def test_download_that_finds_no_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def download() -> None:
+        with downloading(tmp_path):
+            raise MlflowException("Failed to download, please ensure that the path is correct")
+
+    with pytest.raises(MlflowException, match="the path is correct"):
+        download()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(TrackingError, match="no space left on the disk"):
+        download()

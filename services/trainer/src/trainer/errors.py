@@ -5,6 +5,12 @@ from __future__ import annotations
 import errno
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: Bytes. A download that failed for want of room has used up what there was.
+_ROOM = 1 << 16
 
 
 class TrainerError(Exception):
@@ -54,6 +60,29 @@ def disk_full(error: BaseException) -> str | None:
             return f"no space left on the disk (temporary files go to {folder}; TMPDIR names another folder)"
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+@contextmanager
+def downloading(folder: Path) -> Iterator[None]:
+    """Say that the disk is full if that is why what happens inside fails.
+
+    MLflow's downloads drop the exception: they take it for a wrong path, or tell it in the midst of much else.
+
+    Args:
+        folder: Where what is downloaded goes, among the temporary files.
+
+    Raises:
+        TrackingError: There is no room left in the folder.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            (folder / "room").write_bytes(bytes(_ROOM))
+        except OSError as no_room:
+            if (full := disk_full(no_room)) is not None:
+                raise TrackingError(full) from error
+        raise
 
 
 def one_line(error: BaseException | str, limit: int = 500) -> str:
