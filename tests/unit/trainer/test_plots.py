@@ -81,6 +81,20 @@ def test_threshold_is_marked_where_its_figures_are() -> None:
     assert (on_roc.get_xdata()[0], on_roc.get_ydata()[0]) == (false_alarms, figures["recall"])
 
 
+@pytest.mark.parametrize("share", [0.005, 0.2, 0.5, 0.95])
+@pytest.mark.parametrize("recall", [0.0, 0.35, 0.6])
+@pytest.mark.parametrize("above", [0.0, 0.2, 1.0])
+def test_note_on_the_threshold_leaves_what_no_skill_is_readable(share: float, recall: float, above: float) -> None:
+    target = (np.arange(1_000) < 1_000 * share).astype(np.int64)
+    precision = min(share + above, 1.0)
+    figures = {"average_precision": share, "precision": precision, "recall": recall, "f1": 0.1}
+    figure: Any = plots.pr_curve(target, np.linspace(1, 0, 1_000), 0.00123, figures, HEADING)
+    figure.canvas.draw()
+    by_start = {text.get_text()[:8]: text for text in figure.axes[0].texts}
+    label = by_start["No skill"].get_window_extent()
+    assert not by_start["Threshol"].get_bbox_patch().get_window_extent().overlaps(label)
+
+
 def test_roc_curve_encloses_the_area_it_names() -> None:
     args = point(*scores())
     figure = plots.roc_curve(*args)
