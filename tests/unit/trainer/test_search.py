@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from trainer import data, search, study
 from trainer.errors import InputError
@@ -112,6 +113,38 @@ def test_study_of_another_setting_is_refused(dataset: data.Dataset, plan: Plan) 
     assert not study.open_study(opened, "mine", "one setting", sampler).made
     with pytest.raises(InputError, match="name another one with --study"):
         search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(2, study="mine"))
+
+
+def test_interrupt_is_told_though_the_server_goes_before_others_get_their_parent_back(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_args: object, **_kwargs: object) -> None:
+        raise MlflowException("the server is gone")
+
+    def parent_is_interrupted(member: study.Membership) -> None:
+        with search._parent(opened, member, plan):
+            monkeypatch.setattr(MlflowClient, "update_run", gone)
+            raise KeyboardInterrupt
+
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1))
+    with study.Membership(opened.study), study.Membership(opened.study) as member, pytest.raises(KeyboardInterrupt):
+        parent_is_interrupted(member)
+    assert nested(plan)[0][0].info.status == "KILLED"
+
+
+def test_parent_that_is_reopened_as_ctrl_c_comes_is_ended(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(client: MlflowClient, run_id: str, status: str) -> None:
+        reopen(client, run_id, status)
+        raise KeyboardInterrupt
+
+    reopen = MlflowClient.update_run
+    tracking = plan.target.open()
+    with tracking.run("parent", {}) as parent:
+        pass
+    monkeypatch.setattr(MlflowClient, "update_run", interrupted)
+    with pytest.raises(KeyboardInterrupt), tracking.reopened(parent.run_id):
+        pass
+    assert tracking.client.get_run(parent.run_id).info.status == "KILLED"
 
 
 def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -> None:
