@@ -155,6 +155,17 @@ def test_long_feature_names_keep_both_ends_and_leave_room_for_the_bars() -> None
     assert figure.axes[0].get_position().width > 0.2
 
 
+@pytest.mark.parametrize("slope", [-0.01, -0.001, 0.0, 0.001, 0.01])
+def test_note_on_the_lowest_loss_leaves_the_curve_in_sight(slope: float) -> None:
+    steps = np.arange(1, 101)
+    losses = 0.5 + 0.3 * np.exp(-steps / 8) + slope * steps
+    figure: Any = plots.learning_curve(list(losses), 100, HEADING)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    note = next(text for text in axes.texts if "owest after" in text.get_text()).get_bbox_patch().get_window_extent()
+    assert note.count_contains(axes.transData.transform(np.stack([steps, losses], axis=1))) == 0
+
+
 def test_learning_curve_marks_the_lowest_validation_loss() -> None:
     losses = [0.7, 0.5, 0.4, 0.45, 0.5]
     figure: Any = plots.learning_curve(losses, 5, HEADING)
