@@ -296,6 +296,12 @@ def test_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str, content:
         assert word in message
 
 
+def test_split_that_leaves_too_few_rows_to_train_on_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", "a,y\n" + "1,0\n2,0\n3,1\n" * 3)
+    message = refused(tmp_path / "t.csv", target="y", test_size=0.7)
+    assert "the training part (--test-size 0.7): too few rows to split: 3 rows, of class 1 only 1" in message
+
+
 def test_truncated_gzip_is_refused(tmp_path: Path, table: pd.DataFrame) -> None:
     packed = gzip.compress(table.to_csv(index=False).encode())
     (tmp_path / "t.csv.gz").write_bytes(packed[: len(packed) // 2])

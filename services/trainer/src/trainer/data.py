@@ -309,6 +309,7 @@ def _split_table(
     stay, out = stratified_split(labels, test_size, seed)
     whole = Table(features, labels)
     train, test = whole.take(stay), whole.take(out)
+    _check_sizes(train.target, f"{label}: the training part (--test-size {test_size:g})", FEWEST_PER_CLASS - 1)
     return _uniform(
         train,
         test,
