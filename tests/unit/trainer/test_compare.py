@@ -137,6 +137,8 @@ def test_a_report_holds_any_text_as_text(name: str, value: str, metric: float, p
         ("log_loss", -1),
         ("rmse", -1),
         ("threshold", None),
+        ("validation_f1_std", None),
+        ("fold_f1", None),
     ],
 )
 def test_direction_of_metrics(metric: str, sign: int | None) -> None:

@@ -492,6 +492,20 @@ def test_a_scikit_learn_classifier(numbers: tuple[pd.DataFrame, Path], tmp_path:
     assert scored["class"].tolist() == fitted.predict(table).tolist()
 
 
+def test_counts_of_classes_that_have_names_say_which(
+    numbers: tuple[pd.DataFrame, Path], tmp_path: Path, trainer: Trainer
+) -> None:
+    import mlflow.sklearn
+    from sklearn.linear_model import LogisticRegression
+
+    table, path = numbers
+    fitted = LogisticRegression().fit(table, np.where(table["a"] > 0.1, "buys", "leaves"))
+    mlflow.sklearn.save_model(fitted, tmp_path / "m", pip_requirements=["scikit-learn"], serialization_format="skops")
+    answer = trainer("predict", "--model", tmp_path / "m", "--data", path, "--out", tmp_path / "out.csv")
+    assert f"{np.sum(fitted.predict(table) == 'leaves')} (" in answer.out
+    assert "of class leaves" in answer.out
+
+
 def test_a_classifier_of_three_classes_and_a_regressor(numbers: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
     import mlflow.sklearn
     from sklearn.linear_model import LinearRegression, LogisticRegression
