@@ -222,6 +222,19 @@ def test_malformed_request_is_told_what_is_wrong(
     assert served.ask(json.dumps({"dataframe_records": rows}), JSON)[0] == 200
 
 
+@pytest.mark.parametrize("more", ["7,{}", "{},"])
+def test_csv_row_of_more_fields_than_the_header_is_refused(
+    served: Server, rows: list[dict[str, Any]], more: str
+) -> None:
+    header, *lines = as_csv(rows).splitlines()
+    body = "\n".join([header, "", *map(more.format, lines)])
+    status, content, _ = served.ask(body, {"Content-Type": "text/csv; charset=utf-8"})
+    assert (status, content["message"].partition(";")[0]) == (
+        400,
+        f"row 1 has {len(rows[0]) + 1} fields, the header {len(rows[0])}",
+    )
+
+
 def test_large_request_without_a_length_is_refused(served: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
     with contextlib.closing(connection):

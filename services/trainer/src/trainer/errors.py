@@ -93,6 +93,8 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
         limit: The longest line returned; what is cut is replaced by an ellipsis.
     """
     text = " ".join(str(error).split())
+    # MLflow quotes the rows, of which whoever reads the message knows more than is shown here.
+    text = re.sub(r"Failed to enforce schema of data '.*' with schema '.*'\. Error: ", "", text)
     # An address may hold a user's name and password.
     text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
     # Messages quote files and servers, which may hold anything: nothing of it may steer the terminal.

@@ -8,6 +8,8 @@ training), or missing; anything else is refused, and its column named.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,22 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 _TRUTH = {"true": True, "false": False}
+
+
+def surplus(body: bytes) -> str | None:
+    """Return what is wrong with a CSV request whose first row has more fields than its header, or None.
+
+    pandas would take what is too much for an index, and read each value into the next column; further rows it compares
+    with the first.
+    """
+    rows = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", "replace", newline=""))
+    try:
+        header, first = (next(filter(None, rows), []) for _ in range(2))
+    except csv.Error:
+        return None
+    if len(first) <= len(header):
+        return None
+    return f"row 1 has {len(first)} fields, the header {len(header)}; a field that holds a comma needs quotes"
 
 
 def typed(model: PyFuncModel) -> Any:
