@@ -186,6 +186,8 @@ def test_booleans_are_read_as_in_training(
         ("page_value", [1], "column 'page_value' holds [1]"),
         ("weekend", "perhaps", "column 'weekend' holds 'perhaps'; the model takes true or false"),
         ("weekend", 1, "column 'weekend' holds 1; the model takes true or false"),
+        ("month", ["Nov"], "column 'month' holds ['Nov']; the model takes text"),
+        ("month", {"is": "Nov"}, "column 'month' holds {'is': 'Nov'}; the model takes text"),
         ("month", ..., "Model is missing inputs ['month']"),
     ],
 )
@@ -207,6 +209,7 @@ def test_wrong_column_is_named(served: Server, rows: list[dict[str, Any]], colum
         (b"{}", JSON, 400, "dataframe_records"),
         (b'{"dataframe_records": []}', JSON, 400, "missing inputs"),
         (b"\xff\xfe", {"Content-Type": "text/csv"}, 400, "UTF-8"),
+        ("a,b\n1,2,3\n".encode("utf-16"), {"Content-Type": "text/csv"}, 400, "UTF-8"),
         (b"<x/>", {"Content-Type": "text/xml"}, 415, "text/csv"),
         (b"{}", {}, 415, "no Content-Type"),
         (b" " * 50_001, JSON, 413, "50,000 bytes"),
@@ -233,6 +236,11 @@ def test_csv_row_of_more_fields_than_the_header_is_refused(
         400,
         f"row 1 has {len(rows[0]) + 1} fields, the header {len(rows[0])}",
     )
+
+
+def test_csv_without_rows_is_told_so(served: Server, rows: list[dict[str, Any]]) -> None:
+    status, content, _ = served.ask(as_csv(rows).splitlines()[0], {"Content-Type": "text/csv"})
+    assert (status, content["message"]) == (400, "the request holds no rows")
 
 
 def test_large_request_without_a_length_is_refused(served: Server) -> None:

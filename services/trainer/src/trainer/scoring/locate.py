@@ -84,5 +84,7 @@ def _download(model: str, folder: Path, uri: str | None) -> Path:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise InputError(f"{model}: {one_line(error.message, 200)} (--model)") from error
         raise TrackingError(f"{model} cannot be downloaded: {one_line(error, 300)}") from error
-    except OSError as error:
+    except TrackingError:
+        raise
+    except Exception as error:  # each storage's library has errors of its own
         raise InputError(f"{model}: has no files that can be downloaded: {one_line(error, 200)} (--model)") from error

@@ -31,11 +31,11 @@ def surplus(body: bytes) -> str | None:
     pandas would take what is too much for an index, and read each value into the next column; further rows it compares
     with the first.
     """
-    rows = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", "replace", newline=""))
+    rows = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
     try:
         header, first = (next(filter(None, rows), []) for _ in range(2))
-    except csv.Error:
-        return None
+    except (csv.Error, UnicodeDecodeError):
+        return None  # MLflow says so
     if len(first) <= len(header):
         return None
     return f"row 1 has {len(first)} fields, the header {len(header)}; a field that holds a comma needs quotes"
@@ -56,6 +56,8 @@ class _Typed:
         if self._kinds and isinstance(data, dict):
             data = pd.DataFrame(data)
         if isinstance(data, pd.DataFrame):
+            if data.empty and len(data.columns):
+                raise MlflowException("the request holds no rows", error_code=INVALID_PARAMETER_VALUE)
             for name, dtype in zip(data.columns, data.dtypes, strict=True):
                 kind = self._kinds.get(name)
                 # Most requests come as they should, and cost no more than this look.
@@ -63,6 +65,8 @@ class _Typed:
                     data[name] = _converted(data[name], float, "numbers", np.nan)
                 elif kind == "boolean" and dtype.kind != "b":
                     data[name] = _converted(data[name], _truth, "true or false", None)
+                elif kind == "text" and pd.api.types.infer_dtype(data[name]).startswith("mixed"):
+                    data[name] = _converted(data[name], _text, "text", None)
         return self._model.predict(data, params=params)
 
 
@@ -101,6 +105,12 @@ class _Schema(Schema):
 
 def _truth(value: object) -> bool:
     return _TRUTH[str(value).strip().lower()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | dict):
+        raise TypeError
+    return str(value)
 
 
 def _converted(column: pd.Series, convert: Callable[[Any], Any], words: str, missing: object) -> pd.Series:
