@@ -501,17 +501,18 @@ def history(name: str, values: Sequence[float]) -> list[Metric]:
     return [Metric(name, value, now, step) for step, value in enumerate(values, start=1)]
 
 
-def figures(values: Mapping[str, float], **links: str) -> list[Metric]:
+def figures(values: Mapping[str, float], *, step: int = 0, **links: str) -> list[Metric]:
     """Return metrics of one value each.
 
     Args:
         values: The values by name.
+        step: Where in a history they stand; of several values MLflow shows that of the last step, and there the latest.
         links: ``run_id``, ``model_id``, ``dataset_name`` and ``dataset_digest``: what the values belong to.
     """
     from mlflow.entities import Metric
 
     now = _milliseconds()
-    return [Metric(name, value, now, 0, **links) for name, value in values.items()]
+    return [Metric(name, value, now, step, **links) for name, value in values.items()]
 
 
 def failure(error: Exception) -> TrackingError:
