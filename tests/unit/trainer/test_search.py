@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import itertools
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from trainer import data, search, study
-from trainer.errors import InputError
+from trainer.errors import InputError, TrainerError
 from trainer.run import Plan
 from trainer.space import Dimension, Space
 
@@ -156,6 +157,29 @@ def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -
         assert member.others()
         member.release_abandoned()
         assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_study_goes_on_after_half_a_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened() -> optuna.Study:
+        return study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+
+    first = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(TrainerError, match=r"^s\.journal: cannot be written \(--storage\): No space left"):
+            first.set_user_attr("lost", 1)
+    journal = workdir / "s.journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    first.set_user_attr("kept", 2)
+    opened().set_user_attr("more", 3)
+    assert {name: opened().user_attrs.get(name) for name in ("lost", "kept", "more")} == {
+        "lost": None,
+        "kept": 2,
+        "more": 3,
+    }
 
 
 def test_storage_that_is_busy_for_a_moment_ends_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
