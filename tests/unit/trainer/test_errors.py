@@ -22,6 +22,9 @@ def test_message_is_one_printable_line_of_limited_length() -> None:
     assert one_line("x" * 600) == "x" * 499 + "…"
     assert one_line("see http://me:hush@host:1/x and a@b.example") == "see http://host:1/x and a@b.example"
     assert str(InputError("two\nlines")) == "two lines"
+    assert one_line("(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT INTO x]").endswith(
+        "disk is full"
+    )
     enforced = (
         "MlflowException: Failed to enforce schema of data ' a\n0 1' with schema '[a: any]'. Error: no column 'b'"
     )

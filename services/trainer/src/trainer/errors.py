@@ -95,6 +95,8 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
     text = " ".join(str(error).split())
     # MLflow quotes the rows, of which whoever reads the message knows more than is shown here.
     text = re.sub(r"Failed to enforce schema of data '.*' with schema '.*'\. Error: ", "", text)
+    # SQLAlchemy goes on with the statement and its parameters.
+    text = text.partition(" [SQL: ")[0]
     # An address may hold a user's name and password.
     text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
     # Messages quote files and servers, which may hold anything: nothing of it may steer the terminal.
