@@ -95,6 +95,12 @@ def test_note_on_the_threshold_leaves_what_no_skill_is_readable(share: float, re
     assert not by_start["Threshol"].get_bbox_patch().get_window_extent().overlaps(label)
 
 
+def test_share_of_very_rare_positives_is_not_zero() -> None:
+    target = (np.arange(10_000) < 2).astype(np.int64)
+    args = point(target, np.linspace(1, 0, 10_000))
+    assert "No skill: 0.02% are positive" in texts(plots.pr_curve(*args))
+
+
 def test_roc_curve_encloses_the_area_it_names() -> None:
     args = point(*scores())
     figure = plots.roc_curve(*args)

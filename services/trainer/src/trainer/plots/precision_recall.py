@@ -51,7 +51,7 @@ def pr_curve(
     axes.text(
         0.988 if aside else 0.012,
         share + (0.014 if over else -0.018),
-        f"No skill: {share:.1%} are positive",
+        f"No skill: {100 * share:.3g}% are positive",
         fontsize=11.5,
         color=style.INK,
         ha="right" if aside else "left",
