@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from PIL import Image
-from trainer.comparison import page, pictures
+from trainer.comparison import page, pictures, table
 from trainer.comparison.collect import Compared, Comparison, direction, number
 
 Trainer = Callable[..., Any]
@@ -137,10 +138,29 @@ def test_a_report_holds_any_text_as_text(name: str, value: str, metric: float, p
         ("log_loss", -1),
         ("rmse", -1),
         ("threshold", None),
+        ("validation_f1_std", None),
+        ("fold_f1", None),
     ],
 )
 def test_direction_of_metrics(metric: str, sign: int | None) -> None:
     assert direction(metric) == sign
+
+
+def test_table_that_is_wider_than_the_terminal_keeps_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tuple(
+        Compared(
+            letter * 32, f"run {letter}", "FINISHED", None, {f"parameter_{n}": letter for n in range(30)}, {"f1": 0.5}
+        )
+        for letter in "abc"
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    table.show(Comparison("runs", runs, URI))
+    shown = capsys.readouterr().out
+    for word in (*(f"parameter_{n}" for n in range(30)), *(run.run_id for run in runs), "0.5000"):
+        assert word in shown
 
 
 @given(st.floats())

@@ -207,6 +207,14 @@ def test_texts_and_numbers_that_are_what_they_look_like_are_not_noted(tmp_path: 
     assert notes_on(tmp_path, *values) == ""
 
 
+@pytest.mark.parametrize(("other", "example"), [("unknown", "'unknown'"), (" TRUE", "' TRUE'"), ("1", "'1'")])
+def test_booleans_that_are_taken_as_text_are_noted(tmp_path: Path, other: str, example: str) -> None:
+    assert notes_on(tmp_path, "TRUE", "false", other) == (
+        f"column 'v' is taken as text, each value a category, because of values such as {example}"
+        " beside true and false (write a gap as nothing)"
+    )
+
+
 def test_empty_column_without_a_name_is_left_out(tmp_path: Path) -> None:
     write(tmp_path / "shop.csv", "x,y,\n" + "1,0,\n2,1,\n" * 10)
     read = data.load(tmp_path / "shop.csv", target="y")
@@ -294,6 +302,12 @@ def test_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str, content:
     assert str(tmp_path / name) in message
     for word in words:
         assert word in message
+
+
+def test_split_that_leaves_too_few_rows_to_train_on_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", "a,y\n" + "1,0\n2,0\n3,1\n" * 3)
+    message = refused(tmp_path / "t.csv", target="y", test_size=0.7)
+    assert "the training part (--test-size 0.7): too few rows to split: 3 rows, of class 1 only 1" in message
 
 
 def test_truncated_gzip_is_refused(tmp_path: Path, table: pd.DataFrame) -> None:

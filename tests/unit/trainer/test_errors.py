@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
-from trainer.errors import InputError, TrackingError, TrainerError, one_line
+from trainer.errors import InputError, TrackingError, TrainerError, downloading, one_line
 from trainer.tracking import failure
 
 from .conftest import Answer
@@ -22,6 +22,13 @@ def test_message_is_one_printable_line_of_limited_length() -> None:
     assert one_line("x" * 600) == "x" * 499 + "…"
     assert one_line("see http://me:hush@host:1/x and a@b.example") == "see http://host:1/x and a@b.example"
     assert str(InputError("two\nlines")) == "two lines"
+    assert one_line("(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT INTO x]").endswith(
+        "disk is full"
+    )
+    enforced = (
+        "MlflowException: Failed to enforce schema of data ' a\n0 1' with schema '[a: any]'. Error: no column 'b'"
+    )
+    assert one_line(enforced, 40) == "MlflowException: no column 'b'"
 
 
 def test_exit_codes_tell_input_from_the_rest() -> None:
@@ -60,3 +67,18 @@ def test_full_disk_of_temporary_files_is_one_line(
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     answer = trainer("--n-estimators", 2)
     assert (answer.code, answer.error.partition(" (")[0]) == (1, "no space left on the disk")
+
+
+def test_download_that_finds_no_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def download() -> None:
+        with downloading(tmp_path):
+            raise MlflowException("Failed to download, please ensure that the path is correct")
+
+    with pytest.raises(MlflowException, match="the path is correct"):
+        download()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(TrackingError, match="no space left on the disk"):
+        download()

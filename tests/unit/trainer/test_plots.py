@@ -81,6 +81,26 @@ def test_threshold_is_marked_where_its_figures_are() -> None:
     assert (on_roc.get_xdata()[0], on_roc.get_ydata()[0]) == (false_alarms, figures["recall"])
 
 
+@pytest.mark.parametrize("share", [0.005, 0.2, 0.5, 0.95])
+@pytest.mark.parametrize("recall", [0.0, 0.35, 0.6])
+@pytest.mark.parametrize("above", [0.0, 0.2, 1.0])
+def test_note_on_the_threshold_leaves_what_no_skill_is_readable(share: float, recall: float, above: float) -> None:
+    target = (np.arange(1_000) < 1_000 * share).astype(np.int64)
+    precision = min(share + above, 1.0)
+    figures = {"average_precision": share, "precision": precision, "recall": recall, "f1": 0.1}
+    figure: Any = plots.pr_curve(target, np.linspace(1, 0, 1_000), 0.00123, figures, HEADING)
+    figure.canvas.draw()
+    by_start = {text.get_text()[:8]: text for text in figure.axes[0].texts}
+    label = by_start["No skill"].get_window_extent()
+    assert not by_start["Threshol"].get_bbox_patch().get_window_extent().overlaps(label)
+
+
+def test_share_of_very_rare_positives_is_not_zero() -> None:
+    target = (np.arange(10_000) < 2).astype(np.int64)
+    args = point(target, np.linspace(1, 0, 10_000))
+    assert "No skill: 0.02% are positive" in texts(plots.pr_curve(*args))
+
+
 def test_roc_curve_encloses_the_area_it_names() -> None:
     args = point(*scores())
     figure = plots.roc_curve(*args)
@@ -139,6 +159,17 @@ def test_long_feature_names_keep_both_ends_and_leave_room_for_the_bars() -> None
     assert len(set(labels)) == 2
     assert max(map(len, labels)) <= 28
     assert figure.axes[0].get_position().width > 0.2
+
+
+@pytest.mark.parametrize("slope", [-0.01, -0.001, 0.0, 0.001, 0.01])
+def test_note_on_the_lowest_loss_leaves_the_curve_in_sight(slope: float) -> None:
+    steps = np.arange(1, 101)
+    losses = 0.5 + 0.3 * np.exp(-steps / 8) + slope * steps
+    figure: Any = plots.learning_curve(list(losses), 100, HEADING)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    note = next(text for text in axes.texts if "owest after" in text.get_text()).get_bbox_patch().get_window_extent()
+    assert note.count_contains(axes.transData.transform(np.stack([steps, losses], axis=1))) == 0
 
 
 def test_learning_curve_marks_the_lowest_validation_loss() -> None:

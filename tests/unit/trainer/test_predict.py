@@ -263,6 +263,23 @@ def test_a_killed_process_leaves_the_older_file(saved: Saved, tmp_path: Path, nu
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data.csv", "out.csv"]
 
 
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("true", ["true", "True", "TRUE", "tRue", '"TRUE"'])
+def test_booleans_are_read_as_in_training(
+    saved: Saved, rows: pd.DataFrame, tmp_path: Path, true: str, keep: bool
+) -> None:
+    name = saved.dataset.columns("boolean")[0]
+    lines = [f"{name},y", *[f"{true},1", "fALSE,0", ",1"] * 5]
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    table = data.load(tmp_path / "train.csv", target="y")
+    assert table.kinds == {name: "boolean"}
+    assert set(table.train.features[name].dropna()) == {True, False}
+    written = rows.assign(**{name: rows[name].map({True: true.strip('"'), False: "fALSE"})})
+    written.to_csv(tmp_path / "data.csv", index=False)
+    scored = score(saved, tmp_path / "data.csv", tmp_path / "out.parquet", keep=keep)
+    assert scored["probability"].tolist() == saved.expected(rows)[0]
+
+
 # Bad input ------------------------------------------------------------------------------------------------------------
 
 
@@ -475,6 +492,20 @@ def test_a_scikit_learn_classifier(numbers: tuple[pd.DataFrame, Path], tmp_path:
     assert scored["class"].tolist() == fitted.predict(table).tolist()
 
 
+def test_counts_of_classes_that_have_names_say_which(
+    numbers: tuple[pd.DataFrame, Path], tmp_path: Path, trainer: Trainer
+) -> None:
+    import mlflow.sklearn
+    from sklearn.linear_model import LogisticRegression
+
+    table, path = numbers
+    fitted = LogisticRegression().fit(table, np.where(table["a"] > 0.1, "buys", "leaves"))
+    mlflow.sklearn.save_model(fitted, tmp_path / "m", pip_requirements=["scikit-learn"], serialization_format="skops")
+    answer = trainer("predict", "--model", tmp_path / "m", "--data", path, "--out", tmp_path / "out.csv")
+    assert f"{np.sum(fitted.predict(table) == 'leaves')} (" in answer.out
+    assert "of class leaves" in answer.out
+
+
 def test_a_classifier_of_three_classes_and_a_regressor(numbers: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
     import mlflow.sklearn
     from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -591,6 +622,7 @@ def test_command_scores_with_every_kind_of_uri(trainer: Trainer, workdir: Path, 
         ({"--model": "models:/shop@best"}, ["models:/shop@best", "not found"]),
         ({"--model": "runs:/" + "0" * 32 + "/model"}, ["not found"]),
         ({"--model": "nowhere"}, ["nowhere", "no such model"]),
+        ({"--model": "http://localhost:1/x/y"}, ["http://localhost:1/x/y: has no files"]),
         ({"--model": "."}, ["no MLmodel file"]),
         ({"--data": "none.csv"}, ["none.csv: no such file"]),
         ({"--data": "new.xlsx"}, ["new.xlsx", ".parquet"]),

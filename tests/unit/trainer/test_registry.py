@@ -123,6 +123,19 @@ def test_sweep_with_a_failed_variant_registers_nothing(
     assert not client_of().search_registered_models()
 
 
+def test_sweep_without_a_finished_variant_tells_of_no_best(
+    trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_failing(*_args: Any, **_kwargs: Any) -> None:
+        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (run.Result("bad", {}, error="no memory"),)))
+
+    monkeypatch.setattr(sweep, "run", run_failing)
+    answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")
+    assert answer.code == 1
+    assert "best" not in answer.out + answer.err
+    assert "other figures" not in answer.out
+
+
 def test_search_registers_its_best(trainer: Callable[..., Answer], workdir: Path, shop: Path) -> None:
     space = workdir / "space.yaml"
     space.write_text("{num_leaves: [3, 5], n_estimators: 4}")

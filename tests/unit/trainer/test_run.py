@@ -68,6 +68,19 @@ def test_history_is_read_back_iteration_by_iteration(
     assert [point.value for point in history] == fitted.loss
 
 
+@pytest.mark.parametrize("folds", [0, 3])
+def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
+    client: Any, dataset: data.Dataset, plan: run.Plan, folds: int
+) -> None:
+    early = params.variant({"n_estimators": 200, "learning_rate": 0.5, "early_stopping_round": 8})
+    trained = run.train(early, dataset, replace(plan, folds=folds))
+    shown = client.get_run(str(trained.run_id)).data.metrics["validation_log_loss"]
+    assert shown == trained.metrics["validation_log_loss"]
+    points = client.get_metric_history(str(trained.run_id), "validation_log_loss")
+    assert max(point.step for point in points) < 200
+    assert shown < max(points, key=lambda point: (point.step, -point.timestamp)).value
+
+
 def test_all_parameters_are_logged(result: run.Result, client: Any, dataset: data.Dataset) -> None:
     logged = client.get_run(str(result.run_id)).data.params
     assert set(logged) >= {parameter.name for parameter in params.PARAMETERS} | set(params.FIXED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import itertools
 import signal
 import subprocess
@@ -15,9 +16,10 @@ from typing import Any
 import optuna
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from trainer import data, search, study
-from trainer.errors import InputError
+from trainer.errors import InputError, TrainerError
 from trainer.run import Plan
 from trainer.space import Dimension, Space
 
@@ -114,6 +116,38 @@ def test_study_of_another_setting_is_refused(dataset: data.Dataset, plan: Plan) 
         search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(2, study="mine"))
 
 
+def test_interrupt_is_told_though_the_server_goes_before_others_get_their_parent_back(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_args: object, **_kwargs: object) -> None:
+        raise MlflowException("the server is gone")
+
+    def parent_is_interrupted(member: study.Membership) -> None:
+        with search._parent(opened, member, plan):
+            monkeypatch.setattr(MlflowClient, "update_run", gone)
+            raise KeyboardInterrupt
+
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1))
+    with study.Membership(opened.study), study.Membership(opened.study) as member, pytest.raises(KeyboardInterrupt):
+        parent_is_interrupted(member)
+    assert nested(plan)[0][0].info.status == "KILLED"
+
+
+def test_parent_that_is_reopened_as_ctrl_c_comes_is_ended(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(client: MlflowClient, run_id: str, status: str) -> None:
+        reopen(client, run_id, status)
+        raise KeyboardInterrupt
+
+    reopen = MlflowClient.update_run
+    tracking = plan.target.open()
+    with tracking.run("parent", {}) as parent:
+        pass
+    monkeypatch.setattr(MlflowClient, "update_run", interrupted)
+    with pytest.raises(KeyboardInterrupt), tracking.reopened(parent.run_id):
+        pass
+    assert tracking.client.get_run(parent.run_id).info.status == "KILLED"
+
+
 def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -> None:
     opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
     abandoned, running = opened.ask(), opened.ask()
@@ -123,6 +157,29 @@ def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -
         assert member.others()
         member.release_abandoned()
         assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_study_goes_on_after_half_a_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened() -> optuna.Study:
+        return study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+
+    first = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(TrainerError, match=r"^s\.journal: cannot be written \(--storage\): No space left"):
+            first.set_user_attr("lost", 1)
+    journal = workdir / "s.journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    first.set_user_attr("kept", 2)
+    opened().set_user_attr("more", 3)
+    assert {name: opened().user_attrs.get(name) for name in ("lost", "kept", "more")} == {
+        "lost": None,
+        "kept": 2,
+        "more": 3,
+    }
 
 
 def test_storage_that_is_busy_for_a_moment_ends_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,12 +169,25 @@ def test_missing_boolean_is_a_gap(served: Server, saved: Path, rows: list[dict[s
     assert (status, len(content["predictions"])) == (200, 2), content
 
 
+@pytest.mark.parametrize("written", [str.upper, str.title, str.swapcase])
+def test_booleans_are_read_as_in_training(
+    served: Server, rows: list[dict[str, Any]], written: Callable[[str], str]
+) -> None:
+    spelt = [{**row, "weekend": written(str(row["weekend"]))} for row in rows]
+    expected = served.ask(json.dumps({"dataframe_records": rows}), JSON)[:2]
+    assert served.ask(json.dumps({"dataframe_records": spelt}), JSON)[:2] == expected
+    assert served.ask(as_csv(spelt), {"Content-Type": "text/csv"})[:2] == expected
+
+
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
         ("page_value", "much", "column 'page_value' holds 'much'; the model takes numbers"),
         ("page_value", [1], "column 'page_value' holds [1]"),
         ("weekend", "perhaps", "column 'weekend' holds 'perhaps'; the model takes true or false"),
+        ("weekend", 1, "column 'weekend' holds 1; the model takes true or false"),
+        ("month", ["Nov"], "column 'month' holds ['Nov']; the model takes text"),
+        ("month", {"is": "Nov"}, "column 'month' holds {'is': 'Nov'}; the model takes text"),
         ("month", ..., "Model is missing inputs ['month']"),
     ],
 )
@@ -196,6 +209,7 @@ def test_wrong_column_is_named(served: Server, rows: list[dict[str, Any]], colum
         (b"{}", JSON, 400, "dataframe_records"),
         (b'{"dataframe_records": []}', JSON, 400, "missing inputs"),
         (b"\xff\xfe", {"Content-Type": "text/csv"}, 400, "UTF-8"),
+        ("a,b\n1,2,3\n".encode("utf-16"), {"Content-Type": "text/csv"}, 400, "UTF-8"),
         (b"<x/>", {"Content-Type": "text/xml"}, 415, "text/csv"),
         (b"{}", {}, 415, "no Content-Type"),
         (b" " * 50_001, JSON, 413, "50,000 bytes"),
@@ -209,6 +223,24 @@ def test_malformed_request_is_told_what_is_wrong(
     assert says in answer[1]["message"]
     assert "Traceback" not in json.dumps(answer[1])
     assert served.ask(json.dumps({"dataframe_records": rows}), JSON)[0] == 200
+
+
+@pytest.mark.parametrize("more", ["7,{}", "{},"])
+def test_csv_row_of_more_fields_than_the_header_is_refused(
+    served: Server, rows: list[dict[str, Any]], more: str
+) -> None:
+    header, *lines = as_csv(rows).splitlines()
+    body = "\n".join([header, "", *map(more.format, lines)])
+    status, content, _ = served.ask(body, {"Content-Type": "text/csv; charset=utf-8"})
+    assert (status, content["message"].partition(";")[0]) == (
+        400,
+        f"row 1 has {len(rows[0]) + 1} fields, the header {len(rows[0])}",
+    )
+
+
+def test_csv_without_rows_is_told_so(served: Server, rows: list[dict[str, Any]]) -> None:
+    status, content, _ = served.ask(as_csv(rows).splitlines()[0], {"Content-Type": "text/csv"})
+    assert (status, content["message"]) == (400, "the request holds no rows")
 
 
 def test_large_request_without_a_length_is_refused(served: Server) -> None:

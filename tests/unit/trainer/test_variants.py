@@ -55,6 +55,7 @@ def test_variants_are_read_from_a_file(tmp_path: Path) -> None:
         ("- {num_leaves: yes}", ["item 1", "num_leaves", "true"]),
         ("- {n_estimators: [1, 2]}", ["item 1", "n_estimators", "[1, 2]"]),
         ("- {n_estimators: 5}\n- {n_estimators: 5}", ["item 2", "same variant as item 1"]),
+        ("- {name: a, max_depth: 2}\n- {name: a}", ["item 2", "name of item 1, 'a'"]),
         ("- {name: [x]}", ["item 1", "name"]),
         ("- {is_unbalance: true, scale_pos_weight: 2}", ["item 1", "only one of them"]),
         ("- {a: b", ["line", "not valid YAML"]),

@@ -481,10 +481,11 @@ def sweep_command(
             done = sweep.run(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result, view=view)
     except sweep.SweepFailedError as error:
         failed, done = error, error.result
-    if options["register"] and failed is not None:
-        report.note("the best model is not registered: not all variants finished; the same command again goes on")
-    elif options["register"] and done.best is not None:
-        registered, failed = _register(model_name, done.best, dataset, plan, done.run_id)
+    if options["register"] and done.best is not None:
+        if failed is not None:
+            report.note("the best model is not registered: not all variants finished; the same command again goes on")
+        else:
+            registered, failed = _register(model_name, done.best, dataset, plan, done.run_id)
     if options["as_json"]:
         report.as_json(report.sweep_content(done) | report.registered_content(registered))
     else:
@@ -517,7 +518,8 @@ def _prepare(options: dict[str, Any], *all_params: Any) -> tuple[Dataset, Target
     for remark in dataset.notes:
         report.note(remark)
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
-    report.note(f"data {dataset.name}: {rows}, {len(dataset.kinds)} features, target {dataset.target}")
+    features = "1 feature" if len(dataset.kinds) == 1 else f"{len(dataset.kinds)} features"
+    report.note(f"data {dataset.name}: {rows}, {features}, target {dataset.target}")
     target = tracking.connect(
         options["tracking_uri"] or None, options["experiment"], wait=options["wait"], ui_url=options["ui_url"]
     )

@@ -309,6 +309,7 @@ def _split_table(
     stay, out = stratified_split(labels, test_size, seed)
     whole = Table(features, labels)
     train, test = whole.take(stay), whole.take(out)
+    _check_sizes(train.target, f"{label}: the training part (--test-size {test_size:g})", FEWEST_PER_CLASS - 1)
     return _uniform(
         train,
         test,
@@ -421,6 +422,16 @@ def _remark(columns: Sequence[pd.Series]) -> str | None:
     """Return a remark on a text column that may have been meant as something else, or None."""
     texts = pd.Series(pd.concat(columns).dropna().unique(), dtype="str")
     stripped = texts.str.strip()
+    if set(stripped.str.lower()) >= {"true", "false"}:
+        others = texts[~texts.str.lower().isin(("true", "false"))]
+        # Where there are none, the file itself says that they are text.
+        if others.empty:
+            return None
+        example = one_line(repr(others.iloc[0]), 40)
+        return (
+            f"is taken as text, each value a category, because of values such as {example} beside true and false"
+            " (write a gap as nothing)"
+        )
     plain = stripped.str.fullmatch(_PLAIN_NUMBER)
     numbers = plain | stripped.str.fullmatch(_COMMA_NUMBER)
     # Where all are plain, the file itself says that they are text.

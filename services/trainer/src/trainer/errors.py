@@ -5,6 +5,12 @@ from __future__ import annotations
 import errno
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: Bytes. A download that failed for want of room has used up what there was.
+_ROOM = 1 << 16
 
 
 class TrainerError(Exception):
@@ -56,6 +62,29 @@ def disk_full(error: BaseException) -> str | None:
     return None
 
 
+@contextmanager
+def downloading(folder: Path) -> Iterator[None]:
+    """Say that the disk is full if that is why what happens inside fails.
+
+    MLflow's downloads drop the exception: they take it for a wrong path, or tell it in the midst of much else.
+
+    Args:
+        folder: Where what is downloaded goes, among the temporary files.
+
+    Raises:
+        TrackingError: There is no room left in the folder.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            (folder / "room").write_bytes(bytes(_ROOM))
+        except OSError as no_room:
+            if (full := disk_full(no_room)) is not None:
+                raise TrackingError(full) from error
+        raise
+
+
 def one_line(error: BaseException | str, limit: int = 500) -> str:
     """Return an error's message as a single line of at most ``limit`` characters.
 
@@ -64,6 +93,10 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
         limit: The longest line returned; what is cut is replaced by an ellipsis.
     """
     text = " ".join(str(error).split())
+    # MLflow quotes the rows, of which whoever reads the message knows more than is shown here.
+    text = re.sub(r"Failed to enforce schema of data '.*' with schema '.*'\. Error: ", "", text)
+    # SQLAlchemy goes on with the statement and its parameters.
+    text = text.partition(" [SQL: ")[0]
     # An address may hold a user's name and password.
     text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
     # Messages quote files and servers, which may hold anything: nothing of it may steer the terminal.

@@ -45,11 +45,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of it. ``positives`` counts the second of two classes, None where the model has no two classes."""
+    """What came of it. ``positives`` counts ``positive``, the second of two classes; None where there are no two."""
 
     out: Path
     rows: int
     columns: tuple[str, ...]
+    positive: Any
     positives: int | None
     threshold: float | None
     seconds: float
@@ -111,6 +112,7 @@ def _write(request: Request, source: Source, loaded: models.Loaded, stream: Bina
         request.out,
         rows,
         (*copied, *scorer.outputs),
+        scorer.positive,
         positives if scorer.positive is not None else None,
         scorer.threshold,
         time.perf_counter() - start,

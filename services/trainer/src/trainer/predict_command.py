@@ -100,5 +100,7 @@ def predict_command(
         )
         return
     at = "" if done.threshold is None else f" at threshold {done.threshold:.4f}"
-    called = "" if done.positives is None else f", {done.positives:,} ({done.positives / done.rows:.1%}) positive{at}"
+    # Another's model may call its classes anything.
+    what = "positive" if done.positive == 1 else f"of class {done.positive}"
+    called = "" if done.positives is None else f", {done.positives:,} ({done.positives / done.rows:.1%}) {what}{at}"
     print(f"{done.out}: {done.rows:,} rows{called}; {done.seconds:.1f} s, {done.rows / done.seconds:,.0f} rows/s")

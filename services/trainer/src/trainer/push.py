@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer import tracking
-from trainer.errors import InputError, TrackingError, one_line
+from trainer.errors import InputError, TrackingError, downloading, one_line
 from trainer.signals import uninterrupted
 from trainer.tracking import KEY_TAG, PARENT_TAG, ActiveRun, Target, Tracking, as_default, without_credentials
 
@@ -463,7 +463,8 @@ def _names(repository: Any) -> list[str]:
 
 def _download(repository: Any, name: str, folder: Path) -> Path:
     folder.mkdir()
-    return Path(repository.download_artifacts(name, str(folder)))
+    with downloading(folder):
+        return Path(repository.download_artifacts(name, str(folder)))
 
 
 def _sha256(file: Path) -> str:

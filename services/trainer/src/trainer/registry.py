@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer import tracking
-from trainer.errors import InputError, RefusedError, TrackingError, one_line
+from trainer.errors import InputError, RefusedError, TrackingError, downloading, one_line
 from trainer.tracking import Target, Tracking, as_default
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Registry:
 
         uri = f"models:/{self.name}/{version.version}"
         try:
-            with as_default(self.uri):
+            with as_default(self.uri), downloading(folder):
                 download = mlflow.artifacts.download_artifacts
                 found = Path(self.call(download, artifact_uri=uri, dst_path=str(folder)))
         except (MlflowException, OSError) as error:

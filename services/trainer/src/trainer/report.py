@@ -103,7 +103,7 @@ def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     if sweep.best is not None:
         chosen = f"{sweep.best.name} (run {sweep.best.run_id})"
         print(f"best   {chosen}, by {_CHOICE}: average precision on the validation rows")
-    print("       the other figures are of the test rows, and decide nothing")
+        print("       the other figures are of the test rows, and decide nothing")
     print(f"sweep  {sweep.run_id}")
     _show_where(sweep.url, ui_command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -252,11 +253,15 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitte
         validation = {f"validation_{name}": value for name, value in fitted.validation.items() if name != "log_loss"}
         if fitted.folds:
             validation |= {f"validation_{name}_std": value for name, value in deviations(fitted.folds).items()}
-        links = {"run_id": run.run_id, "model_id": logged.model_id, "dataset_name": dataset.name}
+        links: dict[str, Any] = {"run_id": run.run_id, "model_id": logged.model_id, "dataset_name": dataset.name}
+        # What stopped early keeps fewer iterations than its history has, whose last value would stand for the model.
+        loss = fitted.validation["log_loss"]
+        kept = {} if math.isclose(loss, fitted.loss[-1], rel_tol=1e-4) else {HISTORY: loss}
         run.log(
             [
                 *figures(test, **links, dataset_digest=dataset.test_digest),
                 *figures(validation, **links, dataset_digest=dataset.digest),
+                *figures(kept, step=len(fitted.loss), **links, dataset_digest=dataset.digest),
                 *(one for name in NAMES for one in history(f"{FOLD}{name}", [fold[name] for fold in fitted.folds])),
             ],
             tags={CURVE_TAG: ",".join(f"{precision:g}" for precision in fitted.curve)},

@@ -254,6 +254,7 @@ def _parent(opened: study.Opened, member: study.Membership, plan: Plan) -> Itera
             yield parent
     finally:
         if run_id is not None and member.others():
+            # Whether or not that works: what ended this process is what to tell, and the others set the status again.
             tracking.reopen(run_id)
 
 

@@ -133,10 +133,10 @@ def search_command(space: Path | None, jobs: int | None, **options: Any) -> None
             )
     except search.SearchFailedError as error:
         failed, done = error, error.result
-    if options["register"] and failed is not None:
-        report.note("the best model is not registered: some trials failed; the same command again goes on")
-    elif options["register"] and done.best is not None:
-        if done.shared:
+    if options["register"] and done.best is not None:
+        if failed is not None:
+            report.note("the best model is not registered: some trials failed; the same command again goes on")
+        elif done.shared:
             report.note("other processes still search: the last of them to end registers the best model")
         else:
             registered, failed = cli._register(model_name, done.best, dataset, plan, done.run_id)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError
 from optuna.samplers import BaseSampler
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from trainer.errors import InputError, PrunedError, TrainerError, one_line
@@ -45,9 +48,7 @@ def open_storage(place: str) -> BaseStorage:
     try:
         if "://" in place:
             return optuna.storages.RDBStorage(place)
-        from optuna.storages.journal import JournalFileBackend
-
-        return optuna.storages.JournalStorage(JournalFileBackend(place))
+        return optuna.storages.JournalStorage(_Journal(place))
     except OSError as error:
         raise InputError(
             f"{shown}: {error.strerror or one_line(error)} (--storage); name a file in a folder that can be written to"
@@ -56,6 +57,46 @@ def open_storage(place: str) -> BaseStorage:
         raise InputError(f"{shown}: {one_line(error, 200)} (--storage); install the database's driver") from error
     except Exception as error:  # SQLAlchemy's and Optuna's many, and a journal that is none
         raise TrainerError(f"{shown}: cannot be used as a storage (--storage): {one_line(error, 200)}") from error
+
+
+class _Journal(JournalFileBackend):
+    """A journal that outlives a full disk.
+
+    A write that fails leaves half a line, and the next one would go on in it: Optuna could read the file no more.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._path, self._own_lock = Path(path), JournalFileSymlinkLock(path)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write whole lines only, after whole lines only."""
+        try:
+            if self._half_line():
+                self._own_lock.acquire()
+                try:
+                    # Now no other process is about to write the other half.
+                    if half := self._half_line():
+                        os.truncate(self._path, self._path.stat().st_size - half)
+                finally:
+                    self._own_lock.release()
+            super().append_logs(logs)
+        except OSError as error:
+            raise TrainerError(
+                f"{self._path}: cannot be written (--storage): {error.strerror or one_line(error)};"
+                " the same command goes on from there"
+            ) from error
+
+    def _half_line(self) -> int:
+        """Return the length of a last line that has no end."""
+        with self._path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return 0
+            file.seek(-1, os.SEEK_END)
+            if file.read() == b"\n":
+                return 0
+            file.seek(0)
+            return len(file.read().rpartition(b"\n")[2])
 
 
 class SeededSampler(BaseSampler):

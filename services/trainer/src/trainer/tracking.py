@@ -239,13 +239,17 @@ class Tracking:
     def reopened(self, run_id: str) -> Iterator[ActiveRun]:
         """Go on with a run that has ended (or that another process has open), and end it as ``run`` does."""
         run = self.call(self.client.get_run, run_id)
-        self.reopen(run_id)
         with self._ending(ActiveRun(self, run_id, run.data.tags.get(KEY_TAG, ""))) as active:
+            # Inside: a signal may come between the server's act and its reply.
+            self.call(self.client.update_run, run_id, status="RUNNING")
             yield active
 
     def reopen(self, run_id: str) -> None:
-        """Mark a run as running again."""
-        self.call(self.client.update_run, run_id, status="RUNNING")
+        """Mark a run that others go on with as running again, if the server answers within a few seconds."""
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException), held_back(), _limits(retries=2, timeout=5):
+            self.call(self.client.update_run, run_id, status="RUNNING")
 
     @contextmanager
     def _ending(self, active: ActiveRun) -> Iterator[ActiveRun]:
@@ -497,17 +501,18 @@ def history(name: str, values: Sequence[float]) -> list[Metric]:
     return [Metric(name, value, now, step) for step, value in enumerate(values, start=1)]
 
 
-def figures(values: Mapping[str, float], **links: str) -> list[Metric]:
+def figures(values: Mapping[str, float], *, step: int = 0, **links: str) -> list[Metric]:
     """Return metrics of one value each.
 
     Args:
         values: The values by name.
+        step: Where in a history they stand; of several values MLflow shows that of the last step, and there the latest.
         links: ``run_id``, ``model_id``, ``dataset_name`` and ``dataset_digest``: what the values belong to.
     """
     from mlflow.entities import Metric
 
     now = _milliseconds()
-    return [Metric(name, value, now, 0, **links) for name, value in values.items()]
+    return [Metric(name, value, now, step, **links) for name, value in values.items()]
 
 
 def failure(error: Exception) -> TrackingError:

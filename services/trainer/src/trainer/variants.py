@@ -67,6 +67,7 @@ def load(path: Path, base: Mapping[str, Value]) -> list[Variant]:
         raise InputError(f"{path}: lists no variants; add one such as '- n_estimators: 500'")
     variants: list[Variant] = []
     seen: dict[tuple[tuple[str, Value], ...], int] = {}
+    named: dict[str, int] = {}
     for number, item in enumerate(content, start=1):
         where = f"{yamlfile.place(path, item)}: item {number}"
         if not isinstance(item, dict):
@@ -84,6 +85,9 @@ def load(path: Path, base: Mapping[str, Value]) -> list[Variant]:
         twin = seen.setdefault(_identity(variant), number)
         if twin != number:
             raise InputError(f"{where} is the same variant as item {twin}; remove one of them")
+        namesake = named.setdefault(variant.name, number)
+        if namesake != number:
+            raise InputError(f"{where} has the name of item {namesake}, {variant.name!r}; give it another")
         variants.append(variant)
     return variants
 

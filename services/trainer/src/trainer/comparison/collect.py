@@ -22,6 +22,8 @@ SWEEP_TAG = "trainer.sweep"
 ORDER = ("validation_average_precision", "average_precision", "f1")
 _PAGE = 1_000
 _HIGHER = {"f1", "precision", "recall", "auc", "accuracy", "r2", "ndcg", "map", "kappa", "mcc", "specificity"}
+#: A spread, and one fold's value out of several.
+_NO_MERIT = {"std", "fold"}
 _LOWER = {"loss", "logloss", "error", "mae", "mse", "rmse", "mape", "brier", "deviance"}
 
 
@@ -83,6 +85,8 @@ class Comparison:
 def direction(metric: str) -> int | None:
     """Return 1 where a higher value of a metric is better, -1 where a lower one is, None where that is not known."""
     words = set(re.split(r"[^a-z0-9]+", metric.lower()))
+    if words & _NO_MERIT:
+        return None
     if words & _LOWER:
         return -1
     if words & _HIGHER or "average_precision" in metric.lower():

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.errors import downloading
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -43,7 +45,8 @@ def fetch(client: MlflowClient, run_id: str, folder: Path) -> list[Picture]:
     """
     pictures = []
     for artifact in _pictures(client, run_id, None, _DEPTH):
-        file = Path(client.download_artifacts(run_id, artifact.path, str(folder)))
+        with downloading(folder):
+            file = Path(client.download_artifacts(run_id, artifact.path, str(folder)))
         content = base64.b64encode(file.read_bytes()).decode("ascii")
         file.unlink()
         pictures.append(Picture(artifact.path, f"data:{TYPES[file.suffix.lower()]};base64,{content}"))

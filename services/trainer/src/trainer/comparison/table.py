@@ -14,6 +14,7 @@ from trainer.errors import one_line
 #: Where runs stand one below the other, there is room for these only; all are in the JSON and in the report.
 _NARROW = ("validation_average_precision", "f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
 _PLAIN_WIDTH = 160
+_NAME = 28
 
 #: A cell's text, and whether it is the best of its metric.
 Cell = tuple[str, bool]
@@ -45,10 +46,12 @@ def show(comparison: Comparison) -> None:
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else _PLAIN_WIDTH
     rows = _rows(comparison, comparison.metrics)
-    if sum(max(len(row[column][0]) + 2 for row in rows) for column in range(len(rows[0]))) > width:
+    if _wide(rows) > width:
         wanted = [name for name in comparison.metrics if name in _NARROW] or comparison.metrics[:6]
-        rows = [list(column) for column in zip(*_rows(comparison, wanted), strict=True)]
-    if terminal:
+        below = [list(column) for column in zip(*_rows(comparison, wanted), strict=True)]
+        rows = min(below, rows, key=_wide) if terminal else below
+    # What fits neither way is better broken by the terminal than squeezed into columns of a letter.
+    if terminal and _wide(rows, _NAME) + len(rows[0]) <= width:
         _rich(rows)
     else:
         _plain(rows)
@@ -58,6 +61,16 @@ def show(comparison: Comparison) -> None:
         print("* best of its metric")
     if comparison.ordered_by is not None:
         print(f"ordered by {comparison.ordered_by}")
+
+
+def _wide(rows: Sequence[Sequence[Cell]], edge: int | None = None) -> int:
+    """Return how many columns of a terminal a table needs; heads and names may be broken to ``edge`` letters."""
+
+    def width(row: int, column: int) -> int:
+        letters = len(rows[row][column][0])
+        return letters if edge is None or (row and column) else min(letters, edge)
+
+    return sum(max(width(row, column) for row in range(len(rows))) + 2 for column in range(len(rows[0])))
 
 
 def _rows(comparison: Comparison, metrics: Sequence[str]) -> list[list[Cell]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from trainer.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+#: How much of the axes' width and height the note takes, with its distance from the corner.
+_WIDTH, _HEIGHT = 0.4, 0.25
 
 
 def learning_curve(
@@ -53,9 +57,23 @@ def learning_curve(
     else:
         text = f"Lowest after all {last:,}: {losses[-1]:.4f}"
     axes.axvline(best, color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
-    place = {"xytext": (0.97, 0.95), "textcoords": "axes fraction", "ha": "right", "va": "top"}
-    style.note(axes, text, (best, float(losses[best - 1])), place)
+    across = np.linspace(0, last, 201)
+    drawn = np.stack([np.interp(across, np.arange(1, len(some) + 1), some) for some in shown])
+    style.note(axes, text, (best, float(losses[best - 1])), _place((drawn - low) / (high - low)))
     style.round_scale(axes, "bottom", *axes.get_xlim(), "Boosting iterations", integer=True)
     style.round_scale(axes, "left", low, high, "Log loss on the validation rows")
     style.baseline(axes)
     return figure
+
+
+def _place(drawn: NDArray[np.float64]) -> dict[str, Any]:
+    """Return where the note goes: at the right, above a curve that falls or below one that rises again.
+
+    Args:
+        drawn: (curves, steps) the height of each curve along the axes, as a share of their height.
+    """
+    beside = drawn[:, -int(_WIDTH * drawn.shape[1]) :]
+    place = {"textcoords": "axes fraction", "ha": "right"}
+    if np.sum(beside > 1 - _HEIGHT) > np.sum(beside < _HEIGHT):
+        return {**place, "xytext": (0.97, 0.05), "va": "bottom"}
+    return {**place, "xytext": (0.97, 0.95), "va": "top"}

@@ -41,33 +41,43 @@ def pr_curve(
     axes.fill_between(recall, precision, step="post", color=style.BLUE, alpha=0.09, linewidth=0)
     axes.step(recall, precision, where="post", color=style.BLUE, linewidth=2.4, solid_joinstyle="round", zorder=3)
     axes.axhline(share, color=style.GREY, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
-    axes.text(
-        0.012,
-        share + (0.014 if share < 0.9 else -0.018),
-        f"No skill: {share:.1%} of the rows are positive",
-        fontsize=11.5,
-        color=style.INK,
-        va="bottom" if share < 0.9 else "top",
-        zorder=4,
-    )
     x, y = figures["recall"], figures["precision"]
     axes.plot([x, x, 0], [0, y, y], color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
     text = f"Threshold {threshold:.3g}\nPrecision {y:.1%}\nRecall {x:.1%}\nF1 {figures['f1']:.1%}"
-    style.note(axes, text, (x, y), _place(x, y))
+    style.note(axes, text, (x, y), _place(x, y, share))
+    # At the left, where a curve is high above it; below the line at the right, where the note would cover it.
+    aside = _is_under(x, y) and x < 0.66 and share > y - 0.3
+    over = share < 0.9 and not aside
+    axes.text(
+        0.988 if aside else 0.012,
+        share + (0.014 if over else -0.018),
+        f"No skill: {100 * share:.3g}% are positive",
+        fontsize=11.5,
+        color=style.INK,
+        ha="right" if aside else "left",
+        va="bottom" if over else "top",
+        zorder=4,
+    )
     style.percent_scales(
         axes, "Recall: share of the positives that are found", "Precision: share of the finds that are right"
     )
     return figure
 
 
-def _place(x: float, y: float) -> dict[str, Any]:
+def _place(x: float, y: float, share: float) -> dict[str, Any]:
     """Return where the note at a point goes.
 
     A curve falls: it is never above and to the right of its point. Where the picture ends there, the note goes under
     the curve; and where that is too low as well, into the corner that a poor curve leaves empty.
     """
     if x < 0.68 and y < 0.75:
-        return {"xytext": (18, 16), "textcoords": "offset points", "ha": "left", "va": "bottom"}
-    if y > 0.4 and x > 0.3:
+        # Above what is written on the line of no skill, where that is near.
+        up = max(16.0, 33.0 + 300 * (share - y)) if share - y < 0.3 else 16.0
+        return {"xytext": (18, up), "textcoords": "offset points", "ha": "left", "va": "bottom"}
+    if _is_under(x, y):
         return {"xytext": (-18, -16), "textcoords": "offset points", "ha": "right", "va": "top"}
     return {"xytext": (0.97, 0.95), "textcoords": "axes fraction", "ha": "right", "va": "top"}
+
+
+def _is_under(x: float, y: float) -> bool:
+    return (x >= 0.68 or y >= 0.75) and y > 0.4 and x > 0.3

@@ -46,8 +46,9 @@ GAPS = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
-TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _GAPS = pa.array(GAPS)
+#: In any case, as pandas reads them.
+_TRUTH = pa.array(("false", "true"))
 _WHOLE = ("integer", "long")
 
 
@@ -96,11 +97,11 @@ def _parse(column: pa.Array, feature: Feature, row: int, source: str) -> pa.Arra
     words = pc.utf8_trim_whitespace(column)
     words = pc.if_else(pc.is_in(words, value_set=_GAPS), pa.scalar(None, pa.string()), words)
     if feature.type == "boolean":
-        truth = pc.index_in(words, value_set=pa.array(TRUE + FALSE))
+        truth = pc.index_in(pc.ascii_lower(words), value_set=_TRUTH)
         wrong = pc.and_(words.is_valid(), truth.is_null())
         if pc.any(wrong).as_py():
             raise _bad(column, pc.index(wrong, True).as_py(), feature, row, source)
-        return pc.less(truth, len(TRUE))
+        return truth.cast(pa.bool_())
     return _checked(lambda part: part.cast(ARROW[feature.type]), words, feature, row, source)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from trainer import tracking
-from trainer.errors import InputError, TrackingError, one_line
+from trainer.errors import InputError, TrackingError, downloading, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,11 +78,13 @@ def _download(model: str, folder: Path, uri: str | None) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        with tracking.as_default(uri):
+        with tracking.as_default(uri), downloading(folder):
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=str(folder)))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise InputError(f"{model}: {one_line(error.message, 200)} (--model)") from error
         raise TrackingError(f"{model} cannot be downloaded: {one_line(error, 300)}") from error
-    except OSError as error:
+    except TrackingError:
+        raise
+    except Exception as error:  # each storage's library has errors of its own
         raise InputError(f"{model}: has no files that can be downloaded: {one_line(error, 200)} (--model)") from error

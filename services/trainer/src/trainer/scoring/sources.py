@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 
 from trainer.data import TABLE_SUFFIXES, check_unique, csv_header, readable
 from trainer.errors import InputError, one_line
-from trainer.scoring.columns import ARROW, FALSE, GAPS, TRUE, Feature, Type, bad_value
+from trainer.scoring.columns import ARROW, GAPS, Feature, Type, bad_value
 
 #: A chunk of text. Large enough that what each chunk costs beyond its rows does not show; small enough that a chunk for
 #: each of many cores fits into memory, as numbers too.
@@ -70,7 +70,7 @@ class CsvSource(Source):
         types = {name: pa.string() for name in copied}
         for feature in features:
             # Other types, and what is also copied as it is written, are parsed afterwards.
-            direct = feature.type in ("number", "boolean") and feature.name not in types
+            direct = feature.type == "number" and feature.name not in types
             types[feature.name] = ARROW[feature.type] if direct else pa.string()
         by_name = {feature.name: feature for feature in features}
         with readable(self.path), self.path.open("rb") as file:
@@ -84,8 +84,6 @@ class CsvSource(Source):
                         column_types=types,
                         include_columns=list(types),
                         null_values=GAPS,
-                        true_values=TRUE,
-                        false_values=FALSE,
                         strings_can_be_null=False,
                     ),
                 )

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from trainer.serving.champion import Champion, Loaded
-from trainer.serving.columns import typed
+from trainer.serving.columns import surplus, typed
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -66,7 +66,8 @@ class Serving:
             await application(scope, receive, _shaped(send, loaded.uri))
             return
         headers = dict(scope["headers"])
-        if not headers.get(b"content-type", b"").strip():
+        kind = headers.get(b"content-type", b"").strip().lower()
+        if not kind:
             message = "the request has no Content-Type: application/json or text/csv"
             await _refuse(send, 415, "BAD_REQUEST", message)
             return
@@ -78,6 +79,9 @@ class Serving:
                         most = f"{self._bounds.body:,} bytes"
                         message = f"the request is larger than {most}; send the rows in several requests"
                         await _refuse(send, 413, "BAD_REQUEST", message)
+                        return
+                    if kind.startswith(b"text/csv") and (wrong := surplus(body)) is not None:
+                        await _refuse(send, 400, "BAD_REQUEST", wrong, loaded.uri)
                         return
                     await application(scope, _replayed(body, receive), _shaped(send, loaded.uri))
             except TimeoutError:

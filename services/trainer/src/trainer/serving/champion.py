@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import InputError, TrainerError, one_line
+from trainer.errors import InputError, TrainerError, downloading, one_line
 from trainer.tracking import as_default
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def load(uri: str, tracking_uri: str | None = None) -> Loaded:
 
     folder = Path(tempfile.mkdtemp(prefix="trainer-model-"))
     try:
-        with as_default(tracking_uri):
+        with as_default(tracking_uri), downloading(folder):
             model = mlflow.pyfunc.load_model(uri, dst_path=str(folder))
         example = model.input_example
         if example is not None:
@@ -58,7 +58,7 @@ def load(uri: str, tracking_uri: str | None = None) -> Loaded:
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         what = one_line(error, 500)
-        if isinstance(error, MlflowException | OSError):
+        if isinstance(error, MlflowException | OSError | TrainerError):
             raise ModelError(f"{uri} cannot be loaded: {what}") from error
         # Whatever the code of a model raises.
         raise ModelError(f"{uri} cannot be loaded: {type(error).__name__}: {what}") from error

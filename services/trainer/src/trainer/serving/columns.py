@@ -2,12 +2,14 @@
 
 MLflow's reading of requests makes "perhaps" and a missing value true where a boolean is expected, and its check of
 numbers refuses an integer in the place of a decimal, which is why the signature of the trainer's models leaves their
-type open; of such a signature it reads no CSV. Here numbers are numbers, and booleans true, false, or missing; anything
-else is refused, and its column named.
+type open; of such a signature it reads no CSV. Here numbers are numbers, and booleans true, false (in any case, as in
+training), or missing; anything else is refused, and its column named.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,23 @@ from mlflow.types import ColSpec, DataType, Schema
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
-_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+_TRUTH = {"true": True, "false": False}
+
+
+def surplus(body: bytes) -> str | None:
+    """Return what is wrong with a CSV request whose first row has more fields than its header, or None.
+
+    pandas would take what is too much for an index, and read each value into the next column; further rows it compares
+    with the first.
+    """
+    rows = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
+    try:
+        header, first = (next(filter(None, rows), []) for _ in range(2))
+    except (csv.Error, UnicodeDecodeError):
+        return None  # MLflow says so
+    if len(first) <= len(header):
+        return None
+    return f"row 1 has {len(first)} fields, the header {len(header)}; a field that holds a comma needs quotes"
 
 
 def typed(model: PyFuncModel) -> Any:
@@ -38,6 +56,8 @@ class _Typed:
         if self._kinds and isinstance(data, dict):
             data = pd.DataFrame(data)
         if isinstance(data, pd.DataFrame):
+            if data.empty and len(data.columns):
+                raise MlflowException("the request holds no rows", error_code=INVALID_PARAMETER_VALUE)
             for name, dtype in zip(data.columns, data.dtypes, strict=True):
                 kind = self._kinds.get(name)
                 # Most requests come as they should, and cost no more than this look.
@@ -45,6 +65,8 @@ class _Typed:
                     data[name] = _converted(data[name], float, "numbers", np.nan)
                 elif kind == "boolean" and dtype.kind != "b":
                     data[name] = _converted(data[name], _truth, "true or false", None)
+                elif kind == "text" and pd.api.types.infer_dtype(data[name]).startswith("mixed"):
+                    data[name] = _converted(data[name], _text, "text", None)
         return self._model.predict(data, params=params)
 
 
@@ -83,6 +105,12 @@ class _Schema(Schema):
 
 def _truth(value: object) -> bool:
     return _TRUTH[str(value).strip().lower()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | dict):
+        raise TypeError
+    return str(value)
 
 
 def _converted(column: pd.Series, convert: Callable[[Any], Any], words: str, missing: object) -> pd.Series:
