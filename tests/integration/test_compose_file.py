@@ -44,13 +44,38 @@ def test_images_are_not_the_latest_whatever_that_is(compose_config: dict[str, An
     assert [line for line in froms if "latest" in line] == []
 
 
+GIVEN = ("gcs-key", "certificate", "key")
+
+
 def test_files_that_nobody_has_given_are_in_the_repository(compose_config: dict[str, Any]) -> None:
     # Not /dev/null, which Windows has not.
     mounted = [volume for service in compose_config["services"].values() for volume in service.get("volumes", [])]
-    files = {Path(volume["source"]) for volume in mounted if volume["type"] == "bind" and "/dev/" in volume["source"]}
-    files |= {Path(secret["file"]) for secret in compose_config["secrets"].values()}
-    assert files == {ROOT / "secrets" / ".none"}
+    files = [Path(volume["source"]) for volume in mounted if Path(volume["target"]).name in GIVEN]
+    assert files == [ROOT / "secrets" / ".none"] * 5
     assert (ROOT / "secrets" / ".none").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("setting", "services"),
+    [
+        ("GCS_KEY_FILE", ("preflight", "mlflow")),
+        ("GC_KEY_FILE", ("gc",)),
+        ("PROXY_CERTIFICATE_FILE", ("proxy",)),
+        ("PROXY_KEY_FILE", ("proxy",)),
+        ("CLIENT_KEY_FILE", ("bucket", "trainer")),
+        ("POSTGRES_CA_FILE", ("migrate", "mlflow", "gc")),
+    ],
+)
+def test_another_file_is_noticed_by_the_next_up(tmp_path: Path, setting: str, services: tuple[str, ...]) -> None:
+    files = {"CLIENT_KEY_FILE": ("compose.direct.yaml",), "POSTGRES_CA_FILE": ("compose.external-postgres.yaml",)}
+    stack = Stack(tmp_path, settings={"POSTGRES_HOST": "database.test"}, files=files.get(setting, ()))
+
+    def hashes(file: str) -> set[str]:
+        done = stack.compose("--profile", "*", "config", "--hash", ",".join(services), settings={setting: file})
+        return set(done.stdout.splitlines())
+
+    assert len(hashes("./one")) == len(services)
+    assert hashes("./one") & hashes("./another") == set()
 
 
 def test_names_carry_the_project(compose_config: dict[str, Any]) -> None:
