@@ -166,6 +166,8 @@ def check() -> str:
     account = google_account.find()
     print(f"preflight: {account.email} ({account.source})", flush=True)
     from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from requests import RequestException
 
     client = account.client()
     bucket_name, _, prefix = address.removeprefix("gs://").partition("/")
@@ -183,7 +185,7 @@ def check() -> str:
                 file=sys.stderr,
                 flush=True,
             )
-    except GoogleAPIError as error:
+    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
         print(f"preflight: warning: cannot tell what else the account may do: {one_line(str(error))}", file=sys.stderr)
     return address
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from app import artifacts, google_account, preflight, refusal
-from google.api_core.exceptions import Forbidden
+from google.api_core.exceptions import Forbidden, ServiceUnavailable
+from google.auth.exceptions import RefreshError, TransportError
+from requests import ConnectionError as NoConnection
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,32 @@ def test_what_was_written_is_read_back_and_listed(bucket: Any, failures: list[st
     check = preflight.BucketCheck(bucket, "p/", "server@x")
     check.run()
     assert [failure.split(" ", 1)[1] for failure in check.failures] == failures
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RefreshError("invalid_grant"),  # type: ignore[no-untyped-call]
+        TransportError("no answer"),  # type: ignore[no-untyped-call]
+        NoConnection("no answer"),
+        ServiceUnavailable("busy"),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_question_for_excess_that_fails_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    bucket: Any = Bucket()
+    bucket.test_iam_permissions = fail
+    client = SimpleNamespace(bucket=lambda _: bucket)
+    account = SimpleNamespace(email="server@x", source="key file", client=lambda: client)
+    monkeypatch.setattr(google_account, "find", lambda: account)
+    monkeypatch.setenv("GCS_BUCKET", "bucket")
+    assert preflight.check() == "gs://bucket/"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("preflight: warning: cannot tell what else the account may do: ")
 
 
 def test_destination_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
