@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 URI = "postgresql+psycopg2://"
 PASSFILE = Path("/tmp/pgpass")  # noqa: S108 - a private tmpfs of this container
 # What libpq says when trying again would change nothing.
-REFUSALS = ("authentication failed", "does not exist", "certificate verify failed", "does not match host name")
+REFUSALS = (
+    "authentication failed",
+    "does not exist",
+    "certificate verify failed",
+    "does not match host name",
+    "does not support SSL",
+    "invalid sslmode value",
+    "invalid integer value",
+)
 
 
 def prepare() -> None:
@@ -56,6 +64,12 @@ def check_tls() -> None:
         sys.exit(f"error: an external database needs POSTGRES_SSLMODE verify-ca or verify-full, not {mode or 'none'}")
 
 
+def reason(error: Exception) -> str:
+    """Returns what a connection failed of, in one line: libpq's word on the last attempt, not its hints."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return next((line for line in reversed(lines) if line.startswith("connection to server")), lines[0])
+
+
 def connect(wait: float = 60.0) -> "connection":
     """Connects to the database, waiting for it up to `wait` seconds.
 
@@ -70,7 +84,6 @@ def connect(wait: float = 60.0) -> "connection":
         try:
             return psycopg2.connect("", connect_timeout=5)
         except psycopg2.OperationalError as error:
-            reason = str(error).strip().splitlines()[-1]
-            if any(refusal in reason for refusal in REFUSALS) or time.monotonic() > deadline:
-                sys.exit(f"error: no connection to the database: {reason}")
+            if any(refusal in str(error) for refusal in REFUSALS) or time.monotonic() > deadline:
+                sys.exit(f"error: no connection to the database: {reason(error)}")
             time.sleep(0.2)

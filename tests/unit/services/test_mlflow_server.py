@@ -1,10 +1,12 @@
 """services/mlflow/app: what the server's container decides before MLflow is there."""
 
+import re
 import stat
 import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from app import artifacts, database, gc, schema, serve
 from fastapi import FastAPI
@@ -58,6 +60,39 @@ def test_allowed_hosts_admits_the_known_names_and_no_other(
 ) -> None:
     monkeypatch.setenv("MLFLOW_PUBLIC_HOSTS", " tracking.example.org ")
     assert is_allowed_host_header(serve.allowed_hosts().split(","), host) is allowed
+
+
+SERVER = 'connection to server at "db" (10.0.0.3), port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (f'{SERVER}FATAL:  password authentication failed for user "u"', None),
+        (f"{SERVER}server does not support SSL, but SSL was required", None),
+        (f'{SERVER}root certificate file "/ca" does not exist\nEither provide the file, or change', "does not exist"),
+        ('invalid sslmode value: "wrong"', None),
+    ],
+)
+def test_connection_that_is_refused_is_one_line_at_once(
+    monkeypatch: pytest.MonkeyPatch, error: str, said: str | None
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise psycopg2.OperationalError(f'{error}\npassword retrieved from file "/tmp/pgpass"\n')
+
+    monkeypatch.setattr("psycopg2.connect", refuse)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it tries again, which changes nothing"))
+    with pytest.raises(SystemExit, match=rf"^error: no connection to the database: .*{re.escape(said or error)}$"):
+        database.connect()
+
+
+def test_database_that_does_not_answer_in_time_is_one_line_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise psycopg2.OperationalError(f"{SERVER}Connection refused\n\tIs the server running?\n")
+
+    monkeypatch.setattr("psycopg2.connect", refuse)
+    with pytest.raises(SystemExit, match=r"^error: no connection to the database: .* failed: Connection refused$"):
+        database.connect(wait=0)
 
 
 @pytest.mark.parametrize("mode", ["", "disable", "prefer", "require"])
