@@ -80,6 +80,7 @@ def main() -> None:
     temporary.prepare()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
     database.connect().close()
+    database.log_outages_briefly()
     os.environ.update(server_environment(destination))
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
