@@ -104,6 +104,30 @@ def test_external_database_without_a_checked_certificate_is_refused(mode: str, m
         database.check_tls()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", "262144", None),
+        ("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", "16777216", None),
+        *(
+            ("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", value, "a multiple of 262144")
+            for value in ("1000", "0", "16MB", "-262144")
+        ),
+        ("MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", "30", None),
+        *(("MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", value, "a whole number") for value in ("5m", "0", "1.5")),
+    ],
+)
+def test_upload_setting_that_would_fail_each_upload_stops_the_start(
+    name: str, value: str, message: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    if message is None:
+        serve.check_upload_settings()
+    else:
+        with pytest.raises(SystemExit, match=f"^error: {name} is {value}: it has to be {message}"):
+            serve.check_upload_settings()
+
+
 def test_server_environment_proxies_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "mlflow-artifacts:/")
     environment = serve.server_environment("s3://somewhere/")
