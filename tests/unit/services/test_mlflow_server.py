@@ -1,14 +1,16 @@
 """services/mlflow/app: what the server's container decides before MLflow is there."""
 
 import re
+import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
-from app import artifacts, database, gc, schema, serve
+from app import artifacts, database, gc, migrate, schema, serve
 from fastapi import FastAPI
 from mlflow.server import constants
 from mlflow.server.security_utils import is_allowed_host_header
@@ -102,6 +104,25 @@ def test_external_database_without_a_checked_certificate_is_refused(mode: str, m
     monkeypatch.setenv("POSTGRES_TLS_REQUIRED", "true")
     with pytest.raises(SystemExit, match="verify-ca or verify-full"):
         database.check_tls()
+
+
+def test_schema_of_a_newer_mlflow_is_one_line_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "newer.db")) as newer:
+        newer.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        newer.execute("INSERT INTO alembic_version VALUES ('fedcba987654')")
+        newer.commit()
+    monkeypatch.setattr(database, "URI", f"sqlite:///{tmp_path}/newer.db")
+    with pytest.raises(SystemExit, match=r"^migrate: error: .*fedcba987654.*a newer MLflow's; .*\(scripts/restore\)$"):
+        migrate.upgrade()
+
+
+def test_database_that_fails_during_the_migration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "URI", "postgresql+psycopg2://nobody@127.0.0.1:9/none")
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
+    with pytest.raises(SystemExit, match=r"^migrate: error: the upgrade failed: [^\n]*Connection refused[^\n]*$"):
+        migrate.upgrade()
 
 
 @pytest.mark.parametrize(
