@@ -145,6 +145,33 @@ def test_question_for_excess_that_fails_is_a_warning(
     assert line.startswith("preflight: warning: cannot tell what else the account may do: ")
 
 
+def test_token_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Any = object()
+    answers = [google_account.NotYetError("no token at present"), google_account.NotYetError("no token at present")]
+
+    def find() -> Any:
+        if answers:
+            raise answers.pop()
+        return found
+
+    monkeypatch.setattr(google_account, "find", find)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert preflight.find_account() is found
+    answers.append(google_account.NotYetError("no token at present"))
+    with pytest.raises(google_account.NotYetError):
+        preflight.find_account(wait=-1)
+
+
+def test_account_that_is_refused_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find() -> None:
+        raise google_account.AccountError("refused")
+
+    monkeypatch.setattr(google_account, "find", find)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waits"))
+    with pytest.raises(google_account.AccountError, match="refused"):
+        preflight.find_account()
+
+
 def test_destination_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "FILE", tmp_path / "destination")
     with pytest.raises(SystemExit, match="no storage has been prepared"):
