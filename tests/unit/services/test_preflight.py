@@ -191,7 +191,7 @@ def test_refused_destination_is_kept_beside_until_the_next_is_written(
     # A second failure has nothing left to take away, and must not lose what the first has kept.
     for _ in range(2):
         artifacts.refuse_destination()
-        with pytest.raises(SystemExit, match="no storage has been prepared"):
+        with pytest.raises(SystemExit, match="no storage has been prepared: its last check has failed"):
             artifacts.read_destination()
         assert artifacts.refused_file().read_text() == "gs://bucket/mlflow/\n"
     artifacts.write_destination("gs://other/mlflow/")
