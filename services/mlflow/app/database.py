@@ -69,7 +69,8 @@ def log_outages_briefly() -> None:
     """Makes one line of each record of a request that the database fails: MLflow's own is 140 lines of tracebacks."""
 
     def shorten(record: logging.LogRecord) -> bool:
-        record.msg, record.args, record.exc_info = " ".join(record.getMessage().split()), (), None
+        # The end is the statement, with each of a batch's values.
+        record.msg, record.args, record.exc_info = " ".join(record.getMessage().split())[:500], (), None
         return True
 
     for name in ("mlflow.store.db.utils", "mlflow.server.handlers"):

@@ -127,6 +127,15 @@ def test_request_that_the_database_fails_leaves_two_lines_in_the_log(caplog: pyt
         with session() as opened:
             opened.execute(sqlalchemy.text("SELECT 1"))
 
+    @handlers.catch_mlflow_exception  # type: ignore[untyped-decorator]
+    def batch() -> None:
+        with session():
+            raise sqlalchemy.exc.OperationalError("INSERT" + 1000 * ", (%s, %s)", (), Exception("No space left"))
+
     assert request().status_code == 503
     assert len(caplog.text.splitlines()) == len(caplog.records) == 2
     assert all("Connection refused" in record.getMessage() for record in caplog.records)
+    caplog.clear()
+    assert batch().status_code == 503
+    assert all("No space left" in record.getMessage() for record in caplog.records)
+    assert len(caplog.text) < 1500
