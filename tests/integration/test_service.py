@@ -59,12 +59,17 @@ def test_service_starts_stops_and_starts_again(new_stack: Any, unit: dict[str, s
         stack.wait_healthy()
         assert_stored = store_something(stack, "before the reboot")
         containers = {service: stack.container(service).id for service in SERVERS}
+        # A restart is enough for a changed file: the containers stay the same ones.
+        password = stack.secrets / "postgres-password"
+        password.write_text("another")
+        password.chmod(0o644)
         run(unit, "ExecStop", stack)
         assert {stack.container(service).status for service in SERVERS} == {"exited"}
         run(unit, "ExecStart", stack)
         stack.wait_healthy()
         assert {service: stack.container(service).id for service in SERVERS} == containers
         assert_stored()
+        assert stack.sql("SELECT 1", password="another") == [[1]]
         # What runs already is left alone.
         started = {service: stack.container(service).attrs["State"]["StartedAt"] for service in SERVERS}
         run(unit, "ExecReload", stack)

@@ -11,6 +11,8 @@ GET    /audit            the audit log as JSON lines                  DELETE emp
 GET    /health           healthy when the storage behind answers
 """
 
+from typing import Any
+
 from aiohttp import ClientError, web
 
 from gateway import roles
@@ -48,7 +50,7 @@ class Admin:
     async def add_fault(self, request: web.Request) -> web.Response:
         """Adds one."""
         try:
-            self._gateway.faults.add(parse(await request.json()))
+            self._gateway.faults.add(parse(await self._document(request)))
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         return web.Response(status=204)
@@ -64,12 +66,17 @@ class Admin:
 
     async def set_token_seconds(self, request: web.Request) -> web.Response:
         """Changes the lifetime of new tokens."""
-        self._gateway.tokens.seconds = float(await request.json())
+        seconds = await self._document(request)
+        if type(seconds) not in (int, float) or not 0 < seconds < float("inf"):
+            raise web.HTTPBadRequest(text="the lifetime is a number of seconds, more than 0")
+        self._gateway.tokens.seconds = float(seconds)
         return web.Response(status=204)
 
     async def set_account(self, request: web.Request) -> web.Response:
         """Changes what an account may do."""
-        document = await request.json()
+        document = await self._document(request)
+        if not isinstance(document, dict):
+            raise web.HTTPBadRequest(text='an account is {"roles": […], "permissions": […]}')
         permissions = frozenset(document.get("permissions", []))
         try:
             wanted = roles.of_roles(document.get("roles", [])) | permissions
@@ -107,6 +114,12 @@ class Admin:
                 return web.Response(status=200 if answer.status == 200 else 503)
         except ClientError:
             return web.Response(status=503)
+
+    async def _document(self, request: web.Request) -> Any:
+        try:
+            return await request.json()
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=f"the body is no JSON: {error}") from error
 
     def _account(self, request: web.Request) -> Account:
         if request.match_info["name"] not in ACCOUNTS:

@@ -1,7 +1,9 @@
 """Faults on demand: the next requests that match are answered with an error, slowed down or cut off."""
 
+import json
 import re
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 KINDS = ("status", "delay", "slow", "cut-request", "cut-response", "short")
 
@@ -49,11 +51,15 @@ def parse(document: object) -> Fault:
         raise ValueError(f"a fault has the fields {', '.join(field.name for field in fields(Fault))}")
     if document.get("kind") not in KINDS:
         raise ValueError(f"kind is one of {', '.join(KINDS)}")
+    # Any other type would break each request that the fault is held against.
+    kinds: dict[str, Any] = {field.name: int | float if field.type is float else field.type for field in fields(Fault)}
+    if wrong := [name for name, value in document.items() if not isinstance(value, kinds[name])]:
+        raise ValueError(f"{wrong[0]} cannot be {json.dumps(document[wrong[0]])}")
     fault = Fault(**document)
     try:
         for pattern in (fault.method, fault.path):
             re.compile(pattern)
-    except (re.error, TypeError) as error:
+    except re.error as error:
         raise ValueError(f"method and path are regular expressions: {error}") from error
     return fault
 

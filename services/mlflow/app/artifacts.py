@@ -26,7 +26,9 @@ def read_destination() -> str:
     """Returns the address; exits with status 1 and one line when there is none."""
     if destination := _destination():
         return destination
-    sys.exit("error: no storage has been prepared: start the stack with the profile minio or gcs")
+    failed = "its last check has failed (docker compose logs preflight bucket); mend that, and start the stack again"
+    missing = "start the stack with the profile minio or gcs"
+    sys.exit(f"error: no storage has been prepared: {failed if refused_file().exists() else missing}")
 
 
 def write_destination(destination: str) -> None:

@@ -4,6 +4,7 @@ libpq reads where the database is from its own variables (PGHOST, PGPORT, PGUSER
 so the address here is empty and no password is in a command line, in a log or in `docker inspect`.
 """
 
+import logging
 import os
 import sys
 import time
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
 URI = "postgresql+psycopg2://"
 PASSFILE = Path("/tmp/pgpass")  # noqa: S108 - a private tmpfs of this container
 # What libpq says when trying again would change nothing.
-REFUSALS = ("authentication failed", "does not exist", "certificate verify failed", "does not match host name")
+REFUSALS = (
+    "authentication failed",
+    "does not exist",
+    "certificate verify failed",
+    "does not match host name",
+    "does not support SSL",
+    "invalid sslmode value",
+    "invalid integer value",
+)
 
 
 def prepare() -> None:
@@ -56,6 +65,24 @@ def check_tls() -> None:
         sys.exit(f"error: an external database needs POSTGRES_SSLMODE verify-ca or verify-full, not {mode or 'none'}")
 
 
+def log_outages_briefly() -> None:
+    """Makes one line of each record of a request that the database fails: MLflow's own is 140 lines of tracebacks."""
+
+    def shorten(record: logging.LogRecord) -> bool:
+        # The end is the statement, with each of a batch's values.
+        record.msg, record.args, record.exc_info = " ".join(record.getMessage().split())[:500], (), None
+        return True
+
+    for name in ("mlflow.store.db.utils", "mlflow.server.handlers"):
+        logging.getLogger(name).addFilter(shorten)
+
+
+def reason(error: Exception) -> str:
+    """Returns what a connection failed of, in one line: libpq's word on the last attempt, not its hints."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return next((line for line in reversed(lines) if line.startswith("connection to server")), lines[0])
+
+
 def connect(wait: float = 60.0) -> "connection":
     """Connects to the database, waiting for it up to `wait` seconds.
 
@@ -70,7 +97,6 @@ def connect(wait: float = 60.0) -> "connection":
         try:
             return psycopg2.connect("", connect_timeout=5)
         except psycopg2.OperationalError as error:
-            reason = str(error).strip().splitlines()[-1]
-            if any(refusal in reason for refusal in REFUSALS) or time.monotonic() > deadline:
-                sys.exit(f"error: no connection to the database: {reason}")
+            if any(refusal in str(error) for refusal in REFUSALS) or time.monotonic() > deadline:
+                sys.exit(f"error: no connection to the database: {reason(error)}")
             time.sleep(0.2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app import database
+from app.refusal import one_line
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
@@ -29,13 +30,26 @@ def current_revision(cursor: "cursor") -> str | None:
 
 
 def upgrade() -> None:
-    """Runs `mlflow db upgrade`, and creates the first rows that every server expects (the default experiment)."""
-    import mlflow.db
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    """Runs `mlflow db upgrade`, and creates the first rows that every server expects (the default experiment).
 
-    mlflow.db.upgrade.main([database.URI], standalone_mode=False)
-    # A server creates the default experiment when it finds none, and two that start together would both try: made here.
-    SqlAlchemyStore(database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])  # type: ignore[no-untyped-call]
+    Exits with status 1 and one line when the schema is a newer MLflow's, or the database fails.
+    """
+    import mlflow.db
+    from alembic.util import CommandError
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        mlflow.db.upgrade.main([database.URI], standalone_mode=False)
+        # A server creates the default experiment when it finds none, and two that start together would both try.
+        SqlAlchemyStore(database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])  # type: ignore[no-untyped-call]
+    except CommandError as error:
+        sys.exit(
+            f"migrate: error: {one_line(str(error))}: the schema is a newer MLflow's; "
+            "run that version, or restore a backup from before it (scripts/restore)"
+        )
+    except SQLAlchemyError as error:
+        sys.exit(f"migrate: error: the upgrade failed: {one_line(str(error))}")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ is warned about, because whoever has the server has its account.
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ EXCESS = (
     "storage.buckets.setIamPolicy",
 )
 SECONDS = 30.0
+PATIENCE = 15.0
 
 
 class CheckError(Exception):
@@ -159,13 +161,31 @@ class BucketCheck:
         self._names()
 
 
+def find_account(wait: float = PATIENCE) -> google_account.GoogleAccount:
+    """Returns the server's account, waiting for its token: where all starts at once, who issues it may be up last.
+
+    Raises:
+        AccountError: There is none, it is refused, or no token has come in `wait` seconds.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return google_account.find()
+        except google_account.NotYetError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
 def check() -> str:
     """Runs all checks and returns the artifacts' address; exits with status 1 after one line for each failure."""
     check_environment()
     address = destination(os.environ.get("GCS_BUCKET", ""), os.environ.get("GCS_PREFIX", ""))
-    account = google_account.find()
+    account = find_account()
     print(f"preflight: {account.email} ({account.source})", flush=True)
     from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from requests import RequestException
 
     client = account.client()
     bucket_name, _, prefix = address.removeprefix("gs://").partition("/")
@@ -183,7 +203,7 @@ def check() -> str:
                 file=sys.stderr,
                 flush=True,
             )
-    except GoogleAPIError as error:
+    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
         print(f"preflight: warning: cannot tell what else the account may do: {one_line(str(error))}", file=sys.stderr)
     return address
 

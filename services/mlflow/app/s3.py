@@ -2,12 +2,17 @@
 
 import mimetypes
 import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import IO, Any
 
+from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
-from app.streamed import SMALL, StreamedRepository
+from app.refusal import one_line
+from app.streamed import SMALL, StreamedRepository, unavailable
 from app.transfer import BLOCK
 
 # A large artifact's parts that are sent at a time, and their size; as many again may wait in memory.
@@ -23,6 +28,21 @@ def upload_settings() -> Any:
     return settings
 
 
+@contextmanager
+def storage_needed() -> Iterator[None]:
+    """Answers a request for which the storage does not answer, or has failed, in one line."""
+    from botocore import exceptions
+
+    try:
+        yield
+    except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
+        raise unavailable(f"The artifacts' storage does not answer: {one_line(str(error))}") from error
+    except exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] < HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        raise unavailable(f"The artifacts' storage fails: {one_line(str(error))}") from error
+
+
 class StreamedS3Repository(StreamedRepository, S3ArtifactRepository):
     """MLflow's repository for s3:// addresses, which passes artifacts through."""
 
@@ -30,6 +50,12 @@ class StreamedS3Repository(StreamedRepository, S3ArtifactRepository):
         bucket, folder = self.parse_s3_compliant_uri(self.artifact_uri)  # type: ignore[no-untyped-call]
         return {"Bucket": bucket, "Key": posixpath.join(folder, path)}
 
+    @storage_needed()
+    def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
+        """Lists what is in a folder."""
+        return list(super().list_artifacts(path))  # type: ignore[no-untyped-call]
+
+    @storage_needed()
     def write_object(self, source: Any, size: int | None, path: str) -> None:  # noqa: ARG002 - the client finds out
         """Stores what `source` holds."""
         kind, encoding = mimetypes.guess_type(path)
@@ -39,6 +65,7 @@ class StreamedS3Repository(StreamedRepository, S3ArtifactRepository):
         client = self._get_s3_client()  # type: ignore[no-untyped-call]
         client.upload_fileobj(source, **self._place(path), ExtraArgs=extra, Config=upload_settings())
 
+    @storage_needed()
     def read_object(self, path: str, target: IO[bytes]) -> None:
         """Writes an object's content to `target`, by one request that goes on where it broke off."""
         from boto3.s3.transfer import TransferConfig

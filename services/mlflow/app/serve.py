@@ -6,6 +6,7 @@ those variables are MLflow's own constants: a version that renames one fails her
 """
 
 import os
+import re
 import sys
 from urllib.parse import urlsplit
 
@@ -86,16 +87,27 @@ def allowed_origins() -> str:
     return ",".join(pattern for address in addresses for pattern in (address, f"{address}:*"))
 
 
+def check_upload_settings() -> None:
+    """Exits with status 1 and one line when a setting is no such number: MLflow would fail at each upload only."""
+    for name, unit in (("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", 2**18), ("MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", 1)):
+        value = os.environ.get(name, str(unit))
+        if not re.fullmatch("[1-9][0-9]*", value) or int(value) % unit:
+            what = f"a multiple of {unit} bytes (256 KiB)" if unit > 1 else "a whole number of seconds"
+            sys.exit(f"error: {name} is {value}: it has to be {what}")
+
+
 def main() -> None:
     """Waits for the database, opens the store, serves until SIGTERM."""
     destination = artifacts.read_destination()
     artifact_root(destination)
+    check_upload_settings()
     database.prepare()
     temporary.prepare()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
     if origins := allowed_origins():
         os.environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = origins
     database.connect().close()
+    database.log_outages_briefly()
     os.environ.update(server_environment(destination))
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app

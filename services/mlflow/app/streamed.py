@@ -9,6 +9,7 @@ import io
 import json
 import posixpath
 import shutil
+import sys
 import tempfile
 import threading
 from abc import abstractmethod
@@ -21,7 +22,7 @@ from typing import IO, Any, BinaryIO
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from mlflow.store.artifact.artifact_repo import StreamUploadMixin
 
 from app import transfer
@@ -34,6 +35,15 @@ LARGE_AT_A_TIME = threading.Semaphore(4)
 UNUSED = ("workspace_context_middleware", "gateway_timing_middleware")
 
 router = APIRouter()
+
+
+def unavailable(said: str) -> MlflowException:
+    """Returns the answer to a request that a later attempt may get through, after logging it.
+
+    MLflow's client tries again at its status, 503, and does not show its message.
+    """
+    print(f"error: {said}", file=sys.stderr, flush=True)
+    return MlflowException(said, error_code=TEMPORARILY_UNAVAILABLE)
 
 
 class StreamedRepository(StreamUploadMixin):

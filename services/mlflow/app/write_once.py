@@ -23,7 +23,7 @@ from mlflow.store.artifact.artifact_repository_registry import _artifact_reposit
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
 from app import google_account, refusal, resumable
-from app.streamed import StreamedRepository
+from app.streamed import StreamedRepository, unavailable
 from app.transfer import Incoming
 
 
@@ -50,9 +50,7 @@ def account_needed() -> Iterator[None]:
     except GoogleAuthError as error:
         raise _answer(google_account.explained(error, "the account")) from error
     except RetryError as error:
-        said = f"Cloud Storage does not answer: {refusal.one_line(str(error.cause or error))}"
-        print(f"error: {said}", file=sys.stderr, flush=True)
-        raise MlflowException(said, error_code=TEMPORARILY_UNAVAILABLE) from error
+        raise unavailable(f"Cloud Storage does not answer: {refusal.one_line(str(error.cause or error))}") from error
 
 
 class WriteOnceRepository(StreamedRepository, GCSArtifactRepository):

@@ -40,3 +40,16 @@ def test_clearing_removes_all() -> None:
 def test_what_is_no_fault_is_refused(document: object) -> None:
     with pytest.raises(ValueError, match=r"fault has the fields|kind is one of|are regular expressions"):
         parse(document)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"count": "two"}, {"path": 1}, {"method": None}, {"status": 503.5}, {"seconds": "1"}, {"skip": [1]}]
+)
+def test_field_of_another_type_is_refused_by_name(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} cannot be"):
+        parse({"kind": "status"} | wrong)
+
+
+def test_numbers_and_the_absence_of_one_are_taken() -> None:
+    assert parse({"kind": "delay", "seconds": 1}).seconds == parse({"kind": "delay", "seconds": 1.0}).seconds
+    assert parse({"kind": "status", "retry_after": None}).retry_after is None

@@ -1,12 +1,16 @@
 """services/mlflow/app: what the server's container decides before MLflow is there."""
 
+import re
+import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
-from app import artifacts, database, gc, schema, serve
+from app import artifacts, database, gc, migrate, schema, serve
 from fastapi import FastAPI
 from mlflow.server import constants
 from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
@@ -78,6 +82,39 @@ def test_allowed_origins_admit_the_uis_own_and_no_other(
     assert should_block_cors_request(origin, "POST", serve.allowed_origins().split(",")) is not allowed
 
 
+SERVER = 'connection to server at "db" (10.0.0.3), port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (f'{SERVER}FATAL:  password authentication failed for user "u"', None),
+        (f"{SERVER}server does not support SSL, but SSL was required", None),
+        (f'{SERVER}root certificate file "/ca" does not exist\nEither provide the file, or change', "does not exist"),
+        ('invalid sslmode value: "wrong"', None),
+    ],
+)
+def test_connection_that_is_refused_is_one_line_at_once(
+    monkeypatch: pytest.MonkeyPatch, error: str, said: str | None
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise psycopg2.OperationalError(f'{error}\npassword retrieved from file "/tmp/pgpass"\n')
+
+    monkeypatch.setattr("psycopg2.connect", refuse)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it tries again, which changes nothing"))
+    with pytest.raises(SystemExit, match=rf"^error: no connection to the database: .*{re.escape(said or error)}$"):
+        database.connect()
+
+
+def test_database_that_does_not_answer_in_time_is_one_line_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise psycopg2.OperationalError(f"{SERVER}Connection refused\n\tIs the server running?\n")
+
+    monkeypatch.setattr("psycopg2.connect", refuse)
+    with pytest.raises(SystemExit, match=r"^error: no connection to the database: .* failed: Connection refused$"):
+        database.connect(wait=0)
+
+
 @pytest.mark.parametrize("mode", ["", "disable", "prefer", "require"])
 def test_external_database_without_a_checked_certificate_is_refused(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSSLMODE", mode)
@@ -85,6 +122,49 @@ def test_external_database_without_a_checked_certificate_is_refused(mode: str, m
     monkeypatch.setenv("POSTGRES_TLS_REQUIRED", "true")
     with pytest.raises(SystemExit, match="verify-ca or verify-full"):
         database.check_tls()
+
+
+def test_schema_of_a_newer_mlflow_is_one_line_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "newer.db")) as newer:
+        newer.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        newer.execute("INSERT INTO alembic_version VALUES ('fedcba987654')")
+        newer.commit()
+    monkeypatch.setattr(database, "URI", f"sqlite:///{tmp_path}/newer.db")
+    with pytest.raises(SystemExit, match=r"^migrate: error: .*fedcba987654.*a newer MLflow's; .*\(scripts/restore\)$"):
+        migrate.upgrade()
+
+
+def test_database_that_fails_during_the_migration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "URI", "postgresql+psycopg2://nobody@127.0.0.1:9/none")
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
+    with pytest.raises(SystemExit, match=r"^migrate: error: the upgrade failed: [^\n]*Connection refused[^\n]*$"):
+        migrate.upgrade()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", "262144", None),
+        ("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", "16777216", None),
+        *(
+            ("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", value, "a multiple of 262144")
+            for value in ("1000", "0", "16MB", "-262144")
+        ),
+        ("MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", "30", None),
+        *(("MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", value, "a whole number") for value in ("5m", "0", "1.5")),
+    ],
+)
+def test_upload_setting_that_would_fail_each_upload_stops_the_start(
+    name: str, value: str, message: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    if message is None:
+        serve.check_upload_settings()
+    else:
+        with pytest.raises(SystemExit, match=f"^error: {name} is {value}: it has to be {message}"):
+            serve.check_upload_settings()
 
 
 def test_server_environment_proxies_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from app import artifacts, google_account, preflight, refusal
-from google.api_core.exceptions import Forbidden
+from google.api_core.exceptions import Forbidden, ServiceUnavailable
+from google.auth.exceptions import RefreshError, TransportError
+from requests import ConnectionError as NoConnection
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,59 @@ def test_what_was_written_is_read_back_and_listed(bucket: Any, failures: list[st
     assert [failure.split(" ", 1)[1] for failure in check.failures] == failures
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RefreshError("invalid_grant"),  # type: ignore[no-untyped-call]
+        TransportError("no answer"),  # type: ignore[no-untyped-call]
+        NoConnection("no answer"),
+        ServiceUnavailable("busy"),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_question_for_excess_that_fails_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    bucket: Any = Bucket()
+    bucket.test_iam_permissions = fail
+    client = SimpleNamespace(bucket=lambda _: bucket)
+    account = SimpleNamespace(email="server@x", source="key file", client=lambda: client)
+    monkeypatch.setattr(google_account, "find", lambda: account)
+    monkeypatch.setenv("GCS_BUCKET", "bucket")
+    assert preflight.check() == "gs://bucket/"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("preflight: warning: cannot tell what else the account may do: ")
+
+
+def test_token_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Any = object()
+    answers = [google_account.NotYetError("no token at present"), google_account.NotYetError("no token at present")]
+
+    def find() -> Any:
+        if answers:
+            raise answers.pop()
+        return found
+
+    monkeypatch.setattr(google_account, "find", find)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert preflight.find_account() is found
+    answers.append(google_account.NotYetError("no token at present"))
+    with pytest.raises(google_account.NotYetError):
+        preflight.find_account(wait=-1)
+
+
+def test_account_that_is_refused_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find() -> None:
+        raise google_account.AccountError("refused")
+
+    monkeypatch.setattr(google_account, "find", find)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waits"))
+    with pytest.raises(google_account.AccountError, match="refused"):
+        preflight.find_account()
+
+
 def test_destination_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "FILE", tmp_path / "destination")
     with pytest.raises(SystemExit, match="no storage has been prepared"):
@@ -136,7 +191,7 @@ def test_refused_destination_is_kept_beside_until_the_next_is_written(
     # A second failure has nothing left to take away, and must not lose what the first has kept.
     for _ in range(2):
         artifacts.refuse_destination()
-        with pytest.raises(SystemExit, match="no storage has been prepared"):
+        with pytest.raises(SystemExit, match="no storage has been prepared: its last check has failed"):
             artifacts.read_destination()
         assert artifacts.refused_file().read_text() == "gs://bucket/mlflow/\n"
     artifacts.write_destination("gs://other/mlflow/")

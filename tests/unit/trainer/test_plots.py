@@ -306,3 +306,9 @@ def test_pyplot_and_shap_stay_unloaded() -> None:
         "assert not {'matplotlib.pyplot', 'shap'} & set(sys.modules), 'loaded'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_process_server_has_what_scikit_learn_reads_tables_with() -> None:
+    # Scikit-learn's dependency, not the trainer's: it comes with the import of what needs it.
+    code = "import sys, trainer.preload; assert 'narwhals.stable.v2' in sys.modules, 'each variant would load it'"
+    subprocess.run([sys.executable, "-c", code], check=True)

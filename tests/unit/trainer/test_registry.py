@@ -261,7 +261,9 @@ def test_rollback_to_a_deleted_version_is_refused(versions: registry.Registry) -
     for number in ("1", "2"):
         move(versions, number)
     versions.client.delete_model_version("shop", "1")
-    with pytest.raises(RefusedError, match="version 1, the champion before 2, has been deleted"):
+    with pytest.raises(
+        RefusedError, match="version 1, the champion before 2, has been deleted; 'trainer promote --version N'"
+    ):
         versions.rollback_target()
     assert champion(versions) == "2"
 

@@ -135,7 +135,8 @@ def test_signal_while_a_run_is_finished_is_not_lost(target: tracking.Target, mon
 # A server that is not there, or refuses -------------------------------------------------------------------------------
 
 
-def test_unreachable_server_is_one_line(trainer: Trainer, workdir: Path) -> None:
+def test_unreachable_server_is_one_line(trainer: Trainer, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_CONTAINER", workdir / "none")
     uri = f"http://127.0.0.1:{free_port()}"
     answer = trainer("--tracking-uri", uri, "--wait", "0.3")
     assert answer.code == 1
@@ -163,6 +164,19 @@ def test_composed_server_that_is_not_there_brings_the_command_that_starts_it(
     monkeypatch.setattr(tracking, "_reason", lambda _error: "it does not answer in time")
     with pytest.raises(TrackingError, match=r"it does not answer in time$"):
         tracking.connect(tracking.COMPOSED_URI, "unit", wait=0)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_localhost_is_explained_inside_a_container_only(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    mark = workdir / ".dockerenv"
+    monkeypatch.setattr(tracking, "_CONTAINER", mark)
+    if inside:
+        mark.touch()
+    with pytest.raises(TrackingError) as found:
+        tracking.connect("http://localhost:9", "unit", wait=0)
+    assert ("inside a container that is the container itself" in str(found.value)) is inside
 
 
 @pytest.mark.parametrize("uri", ["http://", "nonsense://x", "http://127.0.0.1:99999", "sqlite:////proc/none/x.db"])

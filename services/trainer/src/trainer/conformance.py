@@ -125,7 +125,7 @@ def verify(report: Report, uri: str, *, wait: float, large_mib: int, on_finding:
         try:
             client = tracking.reach(uri, wait)
         except TrackingError as error:
-            raise InputError(f"{error}{_container_hint(uri)}") from error
+            raise InputError(str(error)) from error
         stack = Stack(uri, client, Path(folder), large_mib)
         report.experiment = stack.name
         try:
@@ -220,12 +220,3 @@ def _sizes(location: str, stack: Stack) -> list[int]:
             else:
                 sizes.append(int(entry.file_size or 0))
     return sizes
-
-
-def _container_hint(uri: str) -> str:
-    if Path("/.dockerenv").exists() and urlsplit(uri).hostname in ("localhost", "127.0.0.1", "::1"):
-        return (
-            "; inside a container that is the container itself:"
-            " name the server as its network knows it, or use scripts/verify"
-        )
-    return ""

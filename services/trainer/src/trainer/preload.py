@@ -15,7 +15,6 @@ import mlflow.models
 import mlflow.pyfunc
 import mlflow.sklearn
 import mlflow.types.schema
-import narwhals.stable.v2
 import numpy
 import pandas
 import PIL.Image
@@ -32,7 +31,7 @@ import trainer.model
 import trainer.plots
 import trainer.run
 
-__all__ = ["PIL", "lightgbm", "matplotlib", "mlflow", "narwhals", "numpy", "pandas", "sklearn", "skops", "trainer"]
+__all__ = ["PIL", "lightgbm", "matplotlib", "mlflow", "numpy", "pandas", "sklearn", "skops", "trainer"]
 
 _M_ARENA_MAX = -8  # malloc.h
 

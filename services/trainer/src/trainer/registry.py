@@ -283,7 +283,7 @@ class Registry:
         if not moves:
             raise RefusedError(
                 f"version {number} of {self.name} was not made champion by 'trainer promote': which was champion before"
-                " it is not known; name a version with --version"
+                " it is not known; 'trainer promote --version N' makes another one champion"
             )
         previous = moves[-1].before
         if previous is None:
@@ -291,7 +291,8 @@ class Registry:
         found = self._or_none(self.client.get_model_version, self.name, previous)
         if found is None:
             raise RefusedError(
-                f"version {previous}, the champion before {number}, has been deleted; name a version with --version"
+                f"version {previous}, the champion before {number}, has been deleted;"
+                " 'trainer promote --version N' makes another one champion"
             )
         return current, found
 

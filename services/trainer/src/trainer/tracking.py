@@ -44,6 +44,8 @@ _CREATE_ATTEMPTS = 5
 _UPLOADS = 4
 _LOCKED_ATTEMPTS = 8
 
+# Docker makes it in each container.
+_CONTAINER = Path("/.dockerenv")
 _REFUSED, _UNKNOWN_HOST = "connection refused", "the host name is not known"
 
 #: MLflow's own settings, unless the user has set them: retries end after about half a minute, long enough for a server
@@ -547,14 +549,28 @@ def _wait_for(ask: Callable[[], T], shown: str, wait: float) -> T:
                 raise TrackingError(f"{shown}: {_reason(error)}") from error
             if left <= 0:
                 reason = _reason(error)
-                # Any other reason means that something is there.
-                absent = shown.rstrip("/") == COMPOSED_URI and reason in (_REFUSED, _UNKNOWN_HOST)
-                hint = "; is the stack up? (docker compose up --detach --wait)" if absent else ""
-                raise TrackingError(f"cannot reach {shown} after {wait:g} s (--wait): {reason}{hint}") from error
+                raise TrackingError(
+                    f"cannot reach {shown} after {wait:g} s (--wait): {reason}{_hint(shown, reason)}"
+                ) from error
             time.sleep(min(pause, left))
             pause = min(2 * pause, 2.0)
         except (OSError, ValueError, TypeError) as error:
             raise TrackingError(f"{shown}: {one_line(error)}") from error
+
+
+def _hint(uri: str, reason: str) -> str:
+    """Return what is most likely wrong with an address where nothing is."""
+    # Any other reason means that something is there.
+    if reason not in (_REFUSED, _UNKNOWN_HOST):
+        return ""
+    if uri.rstrip("/") == COMPOSED_URI:
+        return "; is the stack up? (docker compose up --detach --wait)"
+    if urlsplit(uri).hostname in ("localhost", "127.0.0.1", "::1") and _CONTAINER.exists():
+        return (
+            "; inside a container that is the container itself:"
+            " name the server as its network knows it, or run this on the machine (scripts/verify, uv run trainer)"
+        )
+    return ""
 
 
 def _new_client(uri: str) -> MlflowClient:

@@ -1,0 +1,141 @@
+"""services/mlflow/app: while the database or MinIO is away, a request is answered with 503 and leaves a line or two."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import sqlalchemy
+from app import database
+from app.s3 import StreamedS3Repository
+from botocore.exceptions import ClientError
+from mlflow.exceptions import MlflowException
+from mlflow.server import handlers
+from mlflow.store.db.utils import _get_managed_session_maker
+from sqlalchemy.orm import sessionmaker
+
+FULL = b"<Error><Code>XMinioStorageFull</Code><Message>Storage backend has reached its minimum</Message></Error>"
+DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
+
+
+class Storage(BaseHTTPRequestHandler):
+    """Answers each request with the same error."""
+
+    status, body = 507, FULL
+
+    def do_PUT(self) -> None:
+        """Answers."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    do_POST = do_PUT  # noqa: N815 - as http.server calls it
+
+    def log_message(self, *_: object) -> None:
+        """Is silent."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Storage) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], StreamedS3Repository]:
+    """Makes a repository in the storage at an address, of which an attempt is one request."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    def make(address: str) -> StreamedS3Repository:
+        monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", address)
+        return StreamedS3Repository("s3://bucket/folder")
+
+    return make
+
+
+Operation = Callable[[StreamedS3Repository], object]
+WRITES: list[Operation] = [
+    lambda repository: repository.write_object(io.BytesIO(b"text"), 4, "a.txt"),
+    lambda repository: repository.write_object(io.BytesIO(bytes(9 * 2**20)), None, "large"),
+]
+READS: list[Operation] = [
+    lambda repository: repository.list_artifacts(),
+    lambda repository: repository.read_object("a.txt", io.BytesIO()),
+]
+
+
+def said_of_outage(repository: StreamedS3Repository, operation: Operation, errors: pytest.CaptureFixture[str]) -> str:
+    """Returns the message of the 503 that an operation is answered with; it is the one line in the log too."""
+    with pytest.raises(MlflowException) as raised:
+        operation(repository)
+    assert raised.value.get_http_status_code() == 503  # type: ignore[no-untyped-call]
+    (line,) = errors.readouterr().err.splitlines()
+    assert line == f"error: {raised.value}"
+    return line
+
+
+@pytest.mark.parametrize("operation", WRITES + READS)
+def test_storage_that_is_away_is_a_503_and_one_line(
+    repository: Callable[[str], StreamedS3Repository], capsys: pytest.CaptureFixture[str], operation: Operation
+) -> None:
+    said = said_of_outage(repository("http://127.0.0.1:9"), operation, capsys)
+    assert "The artifacts' storage does not answer: " in said
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_storage_that_is_full_is_a_503_and_one_line(
+    repository: Callable[[str], StreamedS3Repository],
+    address: str,
+    capsys: pytest.CaptureFixture[str],
+    operation: Operation,
+) -> None:
+    said = said_of_outage(repository(address), operation, capsys)
+    assert "The artifacts' storage fails: " in said
+    assert "Storage backend has reached its minimum" in said
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_storage_that_denies_is_no_outage(
+    repository: Callable[[str], StreamedS3Repository],
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: Operation,
+) -> None:
+    monkeypatch.setattr(Storage, "status", 403)
+    monkeypatch.setattr(Storage, "body", DENIED)
+    with pytest.raises(ClientError, match="Access Denied"):
+        operation(repository(address))
+
+
+def test_request_that_the_database_fails_leaves_two_lines_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    database.log_outages_briefly()
+    engine = sqlalchemy.create_engine("postgresql+psycopg2://nobody@127.0.0.1:9/nothing")
+    session = _get_managed_session_maker(sessionmaker(bind=engine), "postgresql")  # type: ignore[no-untyped-call]
+
+    @handlers.catch_mlflow_exception  # type: ignore[untyped-decorator]
+    def request() -> None:
+        with session() as opened:
+            opened.execute(sqlalchemy.text("SELECT 1"))
+
+    @handlers.catch_mlflow_exception  # type: ignore[untyped-decorator]
+    def batch() -> None:
+        with session():
+            raise sqlalchemy.exc.OperationalError("INSERT" + 1000 * ", (%s, %s)", (), Exception("No space left"))
+
+    assert request().status_code == 503
+    assert len(caplog.text.splitlines()) == len(caplog.records) == 2
+    assert all("Connection refused" in record.getMessage() for record in caplog.records)
+    caplog.clear()
+    assert batch().status_code == 503
+    assert all("No space left" in record.getMessage() for record in caplog.records)
+    assert len(caplog.text) < 1500
