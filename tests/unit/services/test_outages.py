@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -117,6 +118,16 @@ def test_storage_that_denies_is_no_outage(
         operation(repository(address))
 
 
+@pytest.fixture
+def logs() -> Iterator[None]:
+    """Has this process log, as the server does; a command of the trainer, in a test before this one, keeps it silent."""
+    before = logging.root.manager.disable
+    logging.disable(logging.NOTSET)
+    yield
+    logging.disable(before)
+
+
+@pytest.mark.usefixtures("logs")
 def test_request_that_the_database_fails_leaves_two_lines_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     database.log_outages_briefly()
     engine = sqlalchemy.create_engine("postgresql+psycopg2://nobody@127.0.0.1:9/nothing")
