@@ -120,7 +120,7 @@ def test_storage_that_denies_is_no_outage(
 
 @pytest.fixture
 def logs() -> Iterator[None]:
-    """Has this process log, as the server does; a command of the trainer, in a test before this one, keeps it silent."""
+    """Has this process log, as the server does: after a command of the trainer, in an earlier test, it is silent."""
     before = logging.root.manager.disable
     logging.disable(logging.NOTSET)
     yield

@@ -79,7 +79,7 @@ def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: data.D
 def test_unpromising_trials_are_pruned_and_marked(dataset: data.Dataset, plan: Plan) -> None:
     # The second keeps trials apart and changes no figure: of two good ones none is worse.
     rows = Dimension("subsample_for_bin", low=100_000, high=200_000)
-    space = Space((Dimension("learning_rate", choices=(0.3, 0.000001)), rows))
+    space = Space((Dimension("learning_rate", choices=(0.000001, 0.3)), rows))
     chosen = settings(10, "sqlite:///trials.db", sampler="random")
     done = search.run(space, BASE, dataset, plan, warm_engine(2), chosen)
     assert done.pruned
