@@ -7,6 +7,7 @@ those variables are MLflow's own constants: a version that renames one fails her
 
 import os
 import sys
+import warnings
 from urllib.parse import urlsplit
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
@@ -97,6 +98,8 @@ def main() -> None:
         os.environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = origins
     database.connect().close()
     os.environ.update(server_environment(destination))
+    # MLflow's to mend, and otherwise the log's first lines.
+    warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
 
