@@ -28,20 +28,23 @@ def post(server: str, path: str, body: dict[str, object]) -> dict[str, list[dict
 
 
 def best_run(server: str) -> tuple[str, str, str, float] | None:
-    """Returns (experiment id, run id, run name, average precision) of the best finished run, if any."""
+    """Returns (experiment id, run id, run name, validation average precision) of the best finished run, if any."""
     found = post(server, "experiments/search", {"filter": f"name = '{EXPERIMENT}'", "max_results": 1})
     for experiment in found.get("experiments", []):
         query = {
             "experiment_ids": [experiment["experiment_id"]],
             # By the validation rows, as a sweep chooses. Its parent carries the child's figures: the child is wanted.
-            "filter": "attributes.status = 'FINISHED' AND params.learning_rate != ''",
+            # A run of another client's may have no such figure.
+            "filter": "attributes.status = 'FINISHED' AND params.learning_rate != ''"
+            " AND metrics.validation_average_precision >= 0",
             "order_by": ["metrics.validation_average_precision DESC"],
             "max_results": 1,
         }
         for run in post(server, "runs/search", query).get("runs", []):
             metrics = {metric["key"]: metric["value"] for metric in run["data"]["metrics"]}  # type: ignore[attr-defined]
             info = run["info"]
-            return str(info["experiment_id"]), str(info["run_id"]), str(info["run_name"]), metrics["average_precision"]
+            chosen_by = metrics["validation_average_precision"]
+            return str(info["experiment_id"]), str(info["run_id"]), str(info["run_name"]), chosen_by
     return None
 
 
@@ -55,7 +58,7 @@ def main() -> None:
     print(f"\nMLflow          http://localhost:{port}")
     if best:
         experiment, run, name, precision = best
-        print(f"best run        {name}: average precision {precision:.4f}")
+        print(f"best run        {name}: validation average precision {precision:.4f}")
         print(f"                http://localhost:{port}/#/experiments/{experiment}/runs/{run}")
     print(
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ def test_images_are_not_the_latest_whatever_that_is(compose_config: dict[str, An
     ]
     assert froms
     assert [line for line in froms if "latest" in line] == []
+
+
+def test_clients_address_in_the_shell_does_not_lead_the_containers_astray(plain_stack: Stack) -> None:
+    settings = {"MLFLOW_TRACKING_URI": "http://localhost:5000"}
+    config = json.loads(plain_stack.compose("--profile", "*", "config", "--format", "json", settings=settings).stdout)
+    environments = {name: service.get("environment") or {} for name, service in config["services"].items()}
+    addresses = {
+        name: values["MLFLOW_TRACKING_URI"] for name, values in environments.items() if "MLFLOW_TRACKING_URI" in values
+    }
+    assert addresses == dict.fromkeys(("trainer", "serving"), "http://mlflow:5000")
 
 
 GIVEN = ("gcs-key", "certificate", "key")

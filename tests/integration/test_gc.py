@@ -64,6 +64,15 @@ def age(stack: Stack, run_id: str) -> None:
     stack.sql("UPDATE runs SET deleted_time = deleted_time - %s WHERE run_uuid = %s", OLD * 86_400_000, run_id)
 
 
+def age_model(stack: Stack, model_id: str) -> None:
+    """Makes a logged model one that was deleted long ago."""
+    stack.sql(
+        "UPDATE logged_models SET last_updated_timestamp_ms = last_updated_timestamp_ms - %s WHERE model_id = %s",
+        OLD * 86_400_000,
+        model_id,
+    )
+
+
 def rows(stack: Stack, run_id: str, model_id: str) -> tuple[int, int]:
     """Returns how many runs and logged models of these ids the database holds."""
     runs = stack.sql("SELECT count(*) FROM runs WHERE run_uuid = %s", run_id)
@@ -119,17 +128,26 @@ def test_run_that_a_registered_model_comes_from_is_kept(
     assert rows(collected, run_id, model_id) == (1, 1)
 
 
+def test_model_that_was_deleted_as_its_run_was_is_counted_once(
+    collected: Stack, client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    run_id, model_id = make_run(client, experiment, tmp_path)
+    client.delete_logged_model(model_id)
+    client.delete_run(run_id)
+    age_model(collected, model_id)
+    age(collected, run_id)
+    dry = gc(collected, "--dry-run")
+    assert [line for line in dry.stdout.splitlines() if model_id in line] == [f"gc: model {model_id}: would be removed"]
+    assert dry.stdout.splitlines()[-1].startswith("gc: 2 would be removed"), dry.stderr
+    assert gc(collected).stdout.splitlines()[-1].startswith("gc: 2 removed")
+
+
 def test_deleted_model_and_experiment_go_too(
     collected: Stack, client: MlflowClient, experiment: str, tmp_path: Path
 ) -> None:
     run_id, model_id = make_run(client, experiment, tmp_path)
     client.delete_logged_model(model_id)
-    back = OLD * 86_400_000
-    collected.sql(
-        "UPDATE logged_models SET last_updated_timestamp_ms = last_updated_timestamp_ms - %s WHERE model_id = %s",
-        back,
-        model_id,
-    )
+    age_model(collected, model_id)
     done = gc(collected)
     assert f"gc: model {model_id}: removed\n" in done.stdout, done.stderr
     assert rows(collected, run_id, model_id) == (1, 0)
@@ -138,7 +156,7 @@ def test_deleted_model_and_experiment_go_too(
     age(collected, run_id)
     collected.sql(
         "UPDATE experiments SET last_update_time = last_update_time - %s WHERE experiment_id = %s",
-        back,
+        OLD * 86_400_000,
         int(experiment),
     )
     done = gc(collected)

@@ -37,6 +37,12 @@ def test_server_shows_its_ui(stack: Stack) -> None:
     assert "<title>MLflow</title>" in answer.text
 
 
+def test_server_starts_without_a_warning(stack: Stack) -> None:
+    start, running, _ = stack.logs("mlflow").partition("Uvicorn running")
+    assert running
+    assert "Warning" not in start
+
+
 def test_servers_have_health_checks_that_pass(stack: Stack) -> None:
     assert {service: stack.health(service) for service in SERVERS} == dict.fromkeys(SERVERS, "healthy")
 

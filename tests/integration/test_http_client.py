@@ -77,6 +77,14 @@ def test_example_names_a_server_that_does_not_answer(curl: str) -> None:
     assert "no answer from http://127.0.0.1:1" in done.stderr
 
 
+def test_example_shows_a_refusal_that_is_no_json(stack: Stack, curl: str) -> None:
+    # By its address the server can be reached, but it is no name that it goes by.
+    networks = stack.container("mlflow").attrs["NetworkSettings"]["Networks"]
+    done = track(f"http://{networks[f'{stack.project}_frontend']['IPAddress']}:5000")
+    assert done.returncode == 1
+    assert "experiments/search: Invalid Host header" in done.stderr
+
+
 def test_example_marks_a_run_that_it_could_not_finish_as_failed(stack: Stack, curl: str, tmp_path: Path) -> None:
     # The server refuses the name: a path that leads out of the run's folder.
     odd = tmp_path / "%2e%2e%2fout"

@@ -71,6 +71,19 @@ def test_notebook_tracks_locally_and_shows_figures(executed: Any) -> None:
     assert "'models:/purchase_notebook/1'" in answers[0]
 
 
+def test_notebook_says_what_to_do_where_nothing_serves() -> None:
+    notebook = read()
+    (cell,) = [cell for cell in notebook.cells if "SERVING_URL" in cell.source]
+    # Alone, with a row of its own; and a port that no server can have.
+    before = "import json, os, pandas\nos.environ['SERVING_URL'] = 'http://127.0.0.1:1'\n"
+    cell.source = f"{before}new_sessions = pandas.DataFrame({{'purchase': [0]}})\n{cell.source}"
+    notebook.cells = [cell]
+    NotebookClient(notebook, timeout=120).execute()
+    assert [output["text"] for output in cell.outputs] == [
+        "Nothing answers at http://127.0.0.1:1: give the command above, then run this cell again.\n"
+    ]
+
+
 def test_notebook_leaves_runs_with_history_and_curve(executed: Any, stack: Stack, client: MlflowClient) -> None:
     experiment = client.get_experiment_by_name(NAME)
     assert experiment is not None

@@ -125,9 +125,10 @@ def test_secrets_are_not_in_the_repository(values: list[str], tracked_files: lis
 
 
 def test_secrets_folder_of_the_repository_is_kept_out_of_git(tracked_files: list[Path]) -> None:
-    assert [file.name for file in tracked_files if file.parent.name == "secrets" and file.parts[-3] != "services"] == [
-        ".gitignore"
-    ]
+    files = [file for file in tracked_files if file.parent.name == "secrets" and file.parts[-3] != "services"]
+    # The second is empty: it is mounted in place of files that are not given.
+    assert [file.name for file in files] == [".gitignore", ".none"]
+    assert files[1].read_bytes() == b""
 
 
 def test_secret_volumes_are_mounted_where_needed_and_nowhere_else(stack: Stack) -> None:

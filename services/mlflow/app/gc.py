@@ -120,7 +120,7 @@ class Collection:
         self.dry_run = dry_run
         self.store: Any = SqlAlchemyStore(database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])  # type: ignore[no-untyped-call]
         self.registry: Any = Registry(database.URI)  # type: ignore[no-untyped-call]
-        self.removed = 0
+        self.removed: set[str] = set()
 
     def say(self, what: str, verdict: str = "") -> None:
         """Prints one thing and what becomes of it."""
@@ -134,12 +134,15 @@ class Collection:
 
     def remove(self, what: str, uri: str, owner: str, forget: Any) -> None:
         """Removes the files of one thing, and then its rows."""
+        # A model that was deleted before its run is found twice; a dry run leaves it to be found again.
+        if owner in self.removed:
+            return
         if not self.dry_run:
             if not remove_files(uri, owner, self.destination):
                 self.say(what, f"kept, because its files in {uri} may be others' too")
                 return
             forget(owner)
-        self.removed += 1
+        self.removed.add(owner)
         self.say(what)
 
     def models(self) -> Iterator[Any]:
@@ -230,7 +233,7 @@ def main() -> None:
         sys.exit(f"gc: error: {error}; what was not removed is still there, and can be restored")
     date = datetime.fromtimestamp(time.time() - collection.age / 1000, UTC)
     found = "would be removed" if options.dry_run else "removed"
-    print(f"gc: {collection.removed} {found} of what was deleted before {date:%Y-%m-%d %H:%M} UTC")
+    print(f"gc: {len(collection.removed)} {found} of what was deleted before {date:%Y-%m-%d %H:%M} UTC")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ those variables are MLflow's own constants: a version that renames one fails her
 import os
 import re
 import sys
+import warnings
 from urllib.parse import urlsplit
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
@@ -109,6 +110,8 @@ def main() -> None:
     database.connect().close()
     database.log_outages_briefly()
     os.environ.update(server_environment(destination))
+    # MLflow's to mend, and otherwise the log's first lines.
+    warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
 

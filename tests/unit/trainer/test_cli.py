@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -32,11 +34,13 @@ def runs(folder: Path, experiment: str = "purchase_predict") -> list[Any]:
 # Help and usage -------------------------------------------------------------------------------------------------------
 
 
-def test_help_shows_both_commands(trainer: Trainer) -> None:
+def test_help_lists_each_command_once(trainer: Trainer) -> None:
     answer = trainer("--help")
     assert answer.code == 0
-    assert "trainer [OPTIONS]" in answer.out
-    assert "trainer sweep [OPTIONS]" in answer.out
+    listed = re.findall(r"^  trainer ([a-z]+|(?=\[OPTIONS\])).*  [a-z]", answer.out, re.M)
+    commands = cli.command.list_commands(click.Context(cli.command))
+    assert sorted(listed) == sorted(["" if name == cli.command.default else name for name in commands])
+    assert "\nCommands:" not in answer.out
 
 
 @pytest.mark.parametrize(

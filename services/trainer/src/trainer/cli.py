@@ -91,6 +91,9 @@ class DefaultGroup(click.Group):
         """Return the commands' names, in the order of the help."""
         return [*super().list_commands(ctx), *(name for name in self.elsewhere if name not in self.commands)]
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write nothing: the help's text lists the commands, with what each takes."""
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; one from elsewhere is imported first."""
         if cmd_name in self.elsewhere and cmd_name not in self.commands:

@@ -173,13 +173,14 @@ def _remove(stack: Stack, report: Report) -> Finding:
             where = stored(experiment.artifact_location)
             report.left.append(
                 f"{len(files)} objects, {sum(files) / MIB:.1f} MiB, below {where}/ in the artifact store:"
-                " the server's identity may not delete them, another one can"
+                " the server's identity may not delete them; garbage collection removes them"
             )
         for logged in attempt("models", lambda: client.search_logged_models([experiment.experiment_id])) or ():
             attempt(f"model {logged.model_id}", lambda of=logged: client.delete_logged_model(of.model_id))  # type: ignore[misc]
         attempt(f"experiment {stack.name}", lambda: client.delete_experiment(experiment.experiment_id))
         report.left.append(
-            f"rows of experiment {stack.name} ({experiment.experiment_id}), marked as deleted; mlflow gc removes them"
+            f"rows of experiment {stack.name} ({experiment.experiment_id}), marked as deleted;"
+            " garbage collection removes them"
         )
     report.left.extend(problems)
     if problems:
