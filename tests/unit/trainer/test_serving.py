@@ -391,6 +391,19 @@ def test_registry_that_does_not_answer_leaves_the_model(saved: Path, monkeypatch
     assert "the registry does not answer" in notes[0]
 
 
+def test_database_that_cannot_be_opened_is_told_and_looked_at_again(workdir: Path) -> None:
+    notes: list[str] = []
+    (workdir / "folder").touch()
+    champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{workdir}/folder/mlflow.db", notes.append)
+    champion.check()
+    assert len(notes) == 1
+    assert notes[0].startswith(f"cannot use the tracking URI sqlite:///{workdir}/folder/mlflow.db: ")
+    (workdir / "folder").unlink()
+    (workdir / "folder").mkdir()
+    champion.check()
+    assert notes[1:] == [f"no version of {NAME} has the alias champion; trainer promote gives it"]
+
+
 def test_health_follows_the_model(
     registry: MlflowClient, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
