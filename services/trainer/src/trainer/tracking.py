@@ -179,8 +179,9 @@ def as_default(uri: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri("")
-        mlflow.set_registry_uri("")
+        # Not set, as it was: what was set before stands in the environment too.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
