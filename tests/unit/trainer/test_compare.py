@@ -100,6 +100,13 @@ def test_an_experiment_comes_best_first(trainer: Trainer, runs: list[str]) -> No
     assert trainer("compare", "--experiment", "shop").out.splitlines()[-1] == "ordered by f1"
 
 
+def test_figure_that_is_no_number_comes_last(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+    uri = f"sqlite:///{workdir}/mlflow.db"
+    MlflowClient(uri, uri).log_metric(runs[2], "f1", float("nan"))
+    answer = trainer("compare", "--experiment", "shop", "--json")
+    assert [run["run_id"] for run in answer.json["runs"]] == [runs[1], runs[0], runs[2]]
+
+
 def test_report_is_one_file_with_pictures_and_without_scripts(trainer: Trainer, runs: list[str], workdir: Path) -> None:
     (workdir / "report.html").write_text("older")
     answer = trainer("compare", *runs, "--html", "report.html")
