@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer import metrics
+from trainer.data import listed
 from trainer.errors import TrainerError
 from trainer.policy import FIGURES, Policy
 from trainer.probe import Outcome, Probe
@@ -297,9 +298,9 @@ class _Interface:
         """Return what the callers of another model would run into; empty where there is nothing."""
         found = []
         if missing := [name for name in old.inputs if name not in self.inputs]:
-            found.append(f"it lacks {_listed(missing)}")
+            found.append(f"it lacks {listed(missing)}")
         if extra := [name for name, (_, needed) in self.inputs.items() if needed and name not in old.inputs]:
-            found.append(f"it also needs {_listed(extra)}")
+            found.append(f"it also needs {listed(extra)}")
         for name, (type_, needed) in self.inputs.items():
             if name not in old.inputs:
                 continue
@@ -309,7 +310,7 @@ class _Interface:
             elif needed and not was_needed:
                 found.append(f"{name} is required")
         if list(self.outputs) != list(old.outputs):
-            found.append(f"it returns {_listed(self.outputs) or 'no names'} instead of {_listed(old.outputs)}")
+            found.append(f"it returns {listed(self.outputs) or 'no names'} instead of {listed(old.outputs)}")
         else:
             # Those who read its answers take what they took, or less.
             found += [
@@ -336,8 +337,3 @@ def _columns(schema: Any, described: Model | None) -> dict[str, tuple[str, bool]
 
 def _takes(type_: str, given: str) -> bool:
     return type_ == given or "any" in (type_, given) or type_ in _WIDER.get(given, ())
-
-
-def _listed(names: Iterable[str], most: int = 8) -> str:
-    texts = list(names)
-    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
