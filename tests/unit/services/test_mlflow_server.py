@@ -1,5 +1,6 @@
 """services/mlflow/app: what the server's container decides before MLflow is there."""
 
+import argparse
 import stat
 import threading
 from pathlib import Path
@@ -175,3 +176,14 @@ def test_server_ends_for_another_storage_and_not_while_there_is_none(
     assert not ended.wait(0.1)
     artifacts.write_destination("gs://bucket/")
     assert ended.wait(10)
+
+
+@pytest.mark.parametrize(("text", "value"), [("30", 30.0), ("0", 0.0), ("1.5d", 1.5)])
+def test_age_of_garbage_is_in_days(text: str, value: float) -> None:
+    assert gc.days(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "a week", "-1", "nan", "inf", "1000000"])
+def test_age_of_garbage_for_which_there_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no number of days from 0 to 36,525"):
+        gc.days(text)
