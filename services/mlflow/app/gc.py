@@ -79,7 +79,8 @@ def remove_files(uri: str, owner: str, destination: str) -> bool:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     place = location(uri, destination)
-    if owner not in urlsplit(place).path.split("/") or urlsplit(place).scheme not in ("s3", "gs"):
+    # By MLflow's address, not the place: the storage's own prefix may be called like an experiment.
+    if owner not in urlsplit(uri).path.split("/") or urlsplit(place).scheme not in ("s3", "gs"):
         return False
     repository: ArtifactRepository = get_artifact_repository(place)
     try:
