@@ -15,6 +15,7 @@ from trainer.data import listed
 from trainer.errors import TrainerError
 from trainer.policy import FIGURES, Policy
 from trainer.probe import Outcome, Probe
+from trainer.scoring.columns import own_kinds
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -323,14 +324,13 @@ class _Interface:
 
 def _columns(schema: Any, described: Model | None) -> dict[str, tuple[str, bool]]:
     """Return a schema's columns; where the trainer's own models say "any", the kind that they were trained on."""
-    kinds = (described.metadata or {}).get("columns") if described is not None else None
-    kinds = kinds if isinstance(kinds, dict) else {}
+    kinds = (own_kinds(described) if described is not None else None) or {}
     columns: dict[str, tuple[str, bool]] = {}
     for place, spec in enumerate(schema.inputs if schema is not None else ()):
         name = str(spec.name) if spec.name is not None else f"column {place}"
         type_ = getattr(spec.type, "name", None) or str(spec.type).strip("'\"").lower()
         if "any" in type_.lower():
-            type_ = _KIND_TYPES.get(kinds.get(name, ""), "any")
+            type_ = _KIND_TYPES[kinds[name]] if name in kinds else "any"
         columns[name] = (type_, bool(getattr(spec, "required", True)))
     return columns
 
