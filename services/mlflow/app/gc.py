@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 DAY = 24 * 3600 * 1000  # ms
+# In days: a century. Much longer ago there is no date.
+OLDEST = 36_525
 PAGE = 1000
 KEY = "GC_KEY_FILE"
 
@@ -36,8 +38,8 @@ def days(text: str) -> float:
         value = float(text.removesuffix("d"))
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days")
+    if not 0 <= value <= OLDEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 0 to {OLDEST:,}")
     return value
 
 
@@ -77,7 +79,8 @@ def remove_files(uri: str, owner: str, destination: str) -> bool:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     place = location(uri, destination)
-    if owner not in urlsplit(place).path.split("/") or urlsplit(place).scheme not in ("s3", "gs"):
+    # By MLflow's address, not the place: the storage's own prefix may be called like an experiment.
+    if owner not in urlsplit(uri).path.split("/") or urlsplit(place).scheme not in ("s3", "gs"):
         return False
     repository: ArtifactRepository = get_artifact_repository(place)
     try:

@@ -22,7 +22,7 @@ THREADS = ThreadPoolExecutor(32, "transfer")
 # How many uploads are under way at a time, each with a few blocks in memory; others wait with nothing read. Fewer than
 # there are threads: slow ones keep no download waiting.
 UPLOADS = asyncio.Semaphore(16)
-# Seconds without a byte after which the other side is taken to be gone.
+# Seconds without a block after which the other side is taken to be gone.
 PATIENCE = 300.0
 
 

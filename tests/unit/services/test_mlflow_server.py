@@ -1,5 +1,6 @@
 """services/mlflow/app: what the server's container decides before MLflow is there."""
 
+import argparse
 import re
 import sqlite3
 import stat
@@ -255,3 +256,39 @@ def test_server_ends_for_another_storage_and_not_while_there_is_none(
     assert not ended.wait(0.1)
     artifacts.write_destination("gs://bucket/")
     assert ended.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("uri", "owner", "destination"),
+    [
+        ("mlflow-artifacts:/shared/artifacts", "run", "s3://bucket/"),
+        ("mlflow-artifacts:/", "5", "gs://bucket/team/5/"),
+        ("file:///data/run/artifacts", "run", "s3://bucket/"),
+    ],
+    ids=["others' too", "prefix like an experiment", "elsewhere"],
+)
+def test_files_that_may_be_others_too_are_kept(
+    uri: str, owner: str, destination: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "mlflow.store.artifact.artifact_repository_registry.get_artifact_repository"
+    monkeypatch.setattr(name, lambda place: pytest.fail(f"{place} was opened"))
+    assert not gc.remove_files(uri, owner, destination)
+
+
+def test_files_that_a_storage_keeps_without_a_word_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = "mlflow.store.artifact.s3_artifact_repo.S3ArtifactRepository"
+    monkeypatch.setattr(f"{repository}.delete_artifacts", lambda _self: None)
+    monkeypatch.setattr(f"{repository}.list_artifacts", lambda _self: ["model"])
+    with pytest.raises(gc.RefusedError, match="this identity may not delete them"):
+        gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
+
+
+@pytest.mark.parametrize(("text", "value"), [("30", 30.0), ("0", 0.0), ("1.5d", 1.5)])
+def test_age_of_garbage_is_in_days(text: str, value: float) -> None:
+    assert gc.days(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "a week", "-1", "nan", "inf", "1000000"])
+def test_age_of_garbage_for_which_there_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no number of days from 0 to 36,525"):
+        gc.days(text)

@@ -196,3 +196,12 @@ def test_refused_destination_is_kept_beside_until_the_next_is_written(
         assert artifacts.refused_file().read_text() == "gs://bucket/mlflow/\n"
     artifacts.write_destination("gs://other/mlflow/")
     assert [file.name for file in tmp_path.iterdir()] == ["destination"]
+
+
+def test_failed_check_takes_the_address_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "FILE", tmp_path / "destination")
+    artifacts.write_destination("gs://bucket/mlflow/")
+    monkeypatch.setenv("GCS_BUCKET", "")
+    with pytest.raises(SystemExit, match="preflight: error: GCS_BUCKET is not set"):
+        preflight.main()
+    assert [file.name for file in tmp_path.iterdir()] == ["destination.refused"]

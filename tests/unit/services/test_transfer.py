@@ -115,6 +115,20 @@ def test_body_that_breaks_off_is_an_error_to_the_storage_and_not_its_end() -> No
     assert len(seen) == 1
 
 
+def test_client_that_falls_silent_is_an_error_to_the_storage_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "PATIENCE", 0.2)
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield BODY
+        await asyncio.sleep(60)
+
+    def store(body: transfer.Incoming) -> None:
+        body.read()
+
+    with pytest.raises(MlflowException, match="broke off"):
+        asyncio.run(transfer.receive(silent(), store))
+
+
 def test_outgoing_body_is_what_was_written() -> None:
     def fetch(target: IO[bytes]) -> None:
         for start in range(0, len(BODY), 8192):

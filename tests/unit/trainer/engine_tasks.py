@@ -44,3 +44,13 @@ def wait_and_tidy_up(item: int, folder: Path) -> None:
     except KeyboardInterrupt as interrupt:
         (folder / f"tidied-{item}").write_text(str(interrupt))
         raise
+
+
+def tidy_up_for(seconds: float, folder: Path) -> None:
+    (folder / f"started-{seconds}").touch()
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        time.sleep(seconds)
+        (folder / f"tidied-{seconds}").touch()
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import stat
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -98,6 +99,19 @@ def test_an_experiment_comes_best_first(trainer: Trainer, runs: list[str]) -> No
     answer = trainer("compare", "--experiment", "shop", "--json")
     assert [run["run_id"] for run in answer.json["runs"]] == [runs[1], runs[0], runs[2]]
     assert trainer("compare", "--experiment", "shop").out.splitlines()[-1] == "ordered by f1"
+
+
+def test_figure_that_is_no_number_comes_last(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+    uri = f"sqlite:///{workdir}/mlflow.db"
+    MlflowClient(uri, uri).log_metric(runs[2], "f1", float("nan"))
+    answer = trainer("compare", "--experiment", "shop", "--json")
+    assert [run["run_id"] for run in answer.json["runs"]] == [runs[1], runs[0], runs[2]]
+
+
+def test_report_that_is_replaced_keeps_its_permissions(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+    (workdir / "report.html").touch(mode=0o600)
+    assert trainer("compare", *runs, "--html", "report.html").code == 0
+    assert stat.S_IMODE((workdir / "report.html").stat().st_mode) == 0o600
 
 
 def test_report_is_one_file_with_pictures_and_without_scripts(trainer: Trainer, runs: list[str], workdir: Path) -> None:

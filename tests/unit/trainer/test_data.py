@@ -132,6 +132,13 @@ def test_digest_depends_on_contents_and_not_on_the_format(tmp_path: Path, table:
     assert len(of_csv.digest) <= 36
 
 
+def test_digest_takes_zeros_of_both_signs_and_all_gaps_for_the_same() -> None:
+    target = np.array([0, 1, 0])
+    one = pd.DataFrame({"x": [0.0, np.nan, 1.0]})
+    other = pd.DataFrame({"x": [-0.0, -np.nan, 1.0]})
+    assert data.digest(one, target) == data.digest(other, target)
+
+
 def test_column_order_may_differ_between_train_and_test(four_files: Path) -> None:
     expected = data.load(four_files)
     test = pd.read_csv(four_files / "X_test.csv")
@@ -213,6 +220,14 @@ def test_booleans_that_are_taken_as_text_are_noted(tmp_path: Path, other: str, e
         f"column 'v' is taken as text, each value a category, because of values such as {example}"
         " beside true and false (write a gap as nothing)"
     )
+
+
+@pytest.mark.parametrize(("values", "noted"), [(1_000, ""), (1_001, "has 1,001 distinct texts: if it identifies rows")])
+def test_text_that_may_identify_rows_is_noted(tmp_path: Path, values: int, noted: str) -> None:
+    lines = "".join(f"visitor {number},{number % 2}\n" for number in range(values))
+    (tmp_path / "t.csv").write_text(f"v,y\n{lines}")
+    notes = data.load(tmp_path / "t.csv", target="y").notes
+    assert [noted in note for note in notes] == ([True] if noted else [])
 
 
 def test_empty_column_without_a_name_is_left_out(tmp_path: Path) -> None:

@@ -126,5 +126,34 @@ def test_closing_early_ends_the_tasks(tmp_path: Path, tasks: Any) -> None:
     assert not (tmp_path / "started-2").exists()
 
 
+def test_each_task_has_the_whole_grace_to_tidy_up(tmp_path: Path, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "GRACE", 4.0)
+    interrupt_all(tasks, [0.0, 2.7], tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-0.0", "tidied-2.7"]
+
+
+def test_task_that_does_not_end_in_time_is_killed(tmp_path: Path, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "GRACE", 0.5)
+    before = set(multiprocessing.active_children())
+    interrupt_all(tasks, [50.0], tmp_path)
+    deadline = time.monotonic() + 10
+    while set(multiprocessing.active_children()) - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def interrupt_all(tasks: Any, seconds: list[float], folder: Path) -> None:
+    """Interrupt tasks that then take so long to tidy up."""
+
+    def interrupt() -> None:
+        while len(list(folder.glob("started-*"))) < len(seconds):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(warm_engine(len(seconds)).map(tasks.tidy_up_for, seconds, folder))
+
+
 def test_at_least_one_cpu_and_no_more_than_there_are() -> None:
     assert 1 <= engine.available_cpus() <= (os.cpu_count() or 1)

@@ -28,7 +28,7 @@ def test_identity_is_the_same_for_other_names_and_places(dataset: data.Dataset, 
 
 
 @pytest.mark.parametrize(
-    "change", ["params", "seed", "validation_size", "policy", "folds", "digest", "test_digest", "target"]
+    "change", ["params", "seed", "validation_size", "policy", "folds", "digest", "test_digest", "target", "kinds"]
 )
 def test_identity_changes_with_whatever_determines_the_result(change: str, dataset: data.Dataset, plan: Plan) -> None:
     variant = params.variant(SMALL)
@@ -48,6 +48,8 @@ def test_identity_changes_with_whatever_determines_the_result(change: str, datas
             "digest": replace(dataset, digest="other"),
             "test_digest": replace(dataset, test_digest="other"),
             "target": replace(dataset, target="other"),
+            # The digest does not tell true from "true".
+            "kinds": replace(dataset, kinds=dict.fromkeys(dataset.kinds, "text")),
         }[change]
     assert identity.of(variant, dataset, plan) != before
 
@@ -74,6 +76,16 @@ def test_finished_runs_are_found_and_no_others(dataset: data.Dataset, plan: Plan
     assert resume.finished(variants, dataset, replace(plan, seed=6)) == {}
     client.delete_run(str(again.run_id))
     assert resume.finished(variants, dataset, plan)[0].run_id == first.run_id
+
+
+def test_finished_runs_are_found_on_all_pages(
+    dataset: data.Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "_PAGE", 1)
+    variants = [params.variant({**SMALL, "n_estimators": count}) for count in (1, 2)]
+    trained = [run.train(variant, dataset, plan).run_id for variant in variants]
+    found = resume.finished(variants, dataset, plan)
+    assert [found[place].run_id for place in range(2)] == trained
 
 
 def test_resumed_sweep_trains_the_rest_and_shows_all(dataset: data.Dataset, plan: Plan) -> None:

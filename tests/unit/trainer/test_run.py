@@ -247,6 +247,13 @@ def test_same_variant_twice_has_the_same_metrics(
     assert again.metrics == result.metrics
 
 
+def test_schema_that_mlflow_would_refuse_is_left_out(dataset: data.Dataset) -> None:
+    wide = replace(dataset, kinds={f"a column of many, number {place:,}": "number" for place in range(15_000)})
+    training, _ = run.inputs(wide)
+    assert training.dataset.schema is None
+    assert run.inputs(dataset)[0].dataset.schema is not None
+
+
 def test_other_data_is_another_input(
     result: run.Result, variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: Any
 ) -> None:

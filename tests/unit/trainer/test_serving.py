@@ -19,6 +19,7 @@ from typing import Any
 import mlflow
 import pytest
 import uvicorn
+import yaml
 from mlflow import MlflowClient
 from trainer import data, fit, model, params
 from trainer.serving import healthcheck
@@ -160,6 +161,20 @@ def test_answers_are_the_models_own(
     for body in ({"dataframe_records": rows}, {"dataframe_split": split}, {"inputs": columns}):
         assert served.ask(json.dumps(body), JSON)[:2] == (200, {"predictions": expected}), list(body)
     assert served.ask(as_csv(rows), {"Content-Type": "text/csv"})[:2] == (200, {"predictions": expected})
+
+
+@pytest.mark.parametrize("columns", [["month", "weekend"], {"month": ["text"]}], ids=["list", "other mapping"])
+def test_model_whose_notes_are_not_the_trainers_is_served_too(
+    columns: Any, serve: Callable[..., Server], saved: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(saved, tmp_path / "foreign"))
+    described = yaml.safe_load((folder / "MLmodel").read_text())
+    described["metadata"]["columns"] = columns
+    (folder / "MLmodel").write_text(yaml.safe_dump(described))
+    server = serve(str(folder))
+    server.wait_for(lambda: server.ask(path="/ping")[0] == 200)
+    status, content, _ = server.ask(json.dumps({"dataframe_records": rows}), JSON)
+    assert (status, len(content["predictions"])) == (200, 40), content
 
 
 def test_missing_boolean_is_a_gap(served: Server, saved: Path, rows: list[dict[str, Any]]) -> None:
@@ -389,6 +404,19 @@ def test_registry_that_does_not_answer_leaves_the_model(saved: Path, monkeypatch
     assert champion.loaded is before
     assert len(notes) == 1
     assert "the registry does not answer" in notes[0]
+
+
+def test_database_that_cannot_be_opened_is_told_and_looked_at_again(workdir: Path) -> None:
+    notes: list[str] = []
+    (workdir / "folder").touch()
+    champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{workdir}/folder/mlflow.db", notes.append)
+    champion.check()
+    assert len(notes) == 1
+    assert notes[0].startswith(f"cannot use the tracking URI sqlite:///{workdir}/folder/mlflow.db: ")
+    (workdir / "folder").unlink()
+    (workdir / "folder").mkdir()
+    champion.check()
+    assert notes[1:] == [f"no version of {NAME} has the alias champion; trainer promote gives it"]
 
 
 def test_health_follows_the_model(

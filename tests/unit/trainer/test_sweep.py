@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import multiprocessing
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from trainer import data, params, sweep
+from trainer import data, engine, params, sweep
 from trainer.run import Plan
 
 from .conftest import warm_engine
@@ -88,6 +90,25 @@ def test_failed_variant_is_reported_and_the_others_finish(dataset: data.Dataset,
     table = Path(client.download_artifacts(done.run_id, "variants.csv")).read_text()
     assert "broken" in table
     assert "FAILED" in table
+
+
+def test_runs_of_processes_that_do_not_tidy_up_are_ended_all_the_same(
+    dataset: data.Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "GRACE", 0.0)
+    client = MlflowClient(plan.target.uri)
+
+    def interrupt() -> None:
+        while len(client.search_runs([plan.target.experiment_id], "attributes.run_name LIKE 'endless%'")) < 2:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    endless = [params.variant({"n_estimators": 99_999 - n}, BASE, name=f"endless {n}") for n in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(endless, dataset, plan, warm_engine(2))
+    found = client.search_runs([plan.target.experiment_id])
+    assert [run.info.status for run in found] == ["KILLED"] * 3
 
 
 def test_variant_whose_process_dies_is_marked_failed(dataset: data.Dataset, plan: Plan) -> None:

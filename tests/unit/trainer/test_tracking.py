@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ import mlflow.sklearn
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from trainer import data, params, run, sweep, tracking
 from trainer.errors import TrackingError
 from trainer.signals import interruptible
@@ -116,6 +118,35 @@ def test_deleted_experiment_is_reported(server: str, experiment: str) -> None:
     MlflowClient(server).delete_experiment(target.experiment_id)
     with pytest.raises(TrackingError, match="is deleted; restore it"):
         tracking.connect(server, experiment)
+
+
+def test_refusal_shows_at_once_whatever_is_said_of_asynchronous_logging(
+    target: tracking.Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    with pytest.raises(MlflowException), target.open().run("run", {}) as active:  # noqa: PT012
+        active.log(params={"a": 1})
+        active.log(params={"a": 2})
+
+
+def test_one_process_at_a_time_opens_a_database(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = threading.Event()
+    monkeypatch.setattr("mlflow.MlflowClient", lambda **_: opened.set())
+    folder = os.open(workdir, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        threading.Thread(target=tracking.new_client, args=(f"sqlite:///{workdir}/mlflow.db",), daemon=True).start()
+        assert not opened.wait(0.5)
+    finally:
+        os.close(folder)
+    assert opened.wait(10)
+
+
+def test_default_server_is_what_it_was_before(workdir: Path) -> None:
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    with tracking.as_default(f"sqlite:///{workdir}/other.db"):
+        assert mlflow.get_tracking_uri() == mlflow.get_registry_uri() == f"sqlite:///{workdir}/other.db"
+    assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
 
 
 def test_signal_while_a_run_is_finished_is_not_lost(target: tracking.Target, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,14 @@ def test_bad_file_is_refused_with_place_and_remedy(tmp_path: Path, text: str, wo
         assert word in str(refused.value)
 
 
+def test_what_variants_share_can_be_merged_in_by_a_yaml_anchor(tmp_path: Path) -> None:
+    text = (
+        "- &deep {num_leaves: 60, max_depth: 12}\n- &slow {n_estimators: 500}\n- {<<: [*deep, *slow], max_depth: 3}\n"
+    )
+    merged = variants.load(write(tmp_path, text), {})[2]
+    assert merged.overrides == {"num_leaves": 60, "max_depth": 3, "n_estimators": 500}
+
+
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         variants.load(tmp_path / "none.yaml", {})

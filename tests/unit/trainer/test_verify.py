@@ -33,7 +33,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def stack(proxy: Proxy, tmp_path: Path) -> Iterator[Stack]:
     """Returns a stack behind the proxy, at which no check has been made yet."""
     stack = Stack(proxy.url, tracking.reach(proxy.url, 5), tmp_path, large=1)
-    with tracking._limits(retries=0):
+    with tracking.limits(retries=0):
         yield stack
     proxy.fault = lambda _method, _path, _count: None
     conformance._remove(stack, conformance.Report())

@@ -129,11 +129,11 @@ def verify(report: Report, uri: str, *, wait: float, large_mib: int, on_finding:
         stack = Stack(uri, client, Path(folder), large_mib)
         report.experiment = stack.name
         try:
-            with tracking._limits(retries=1):
+            with tracking.limits(retries=1):
                 for one in CHECKS:
                     found(_make(one, stack, report.findings))
         finally:
-            with uninterrupted(), tracking._limits(retries=2, timeout=20):
+            with uninterrupted(), tracking.limits(retries=2, timeout=20):
                 found(_remove(stack, report))
 
 

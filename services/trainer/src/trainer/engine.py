@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +29,7 @@ from trainer.signals import held_back, interrupt, send_again, uninterrupted
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-#: How long a task may take to end its run after an interrupt, in seconds.
+#: How long the tasks may take to end their runs after an interrupt, in seconds.
 GRACE = 20.0
 
 
@@ -140,9 +141,9 @@ class Engine:
         children = [child for child in multiprocessing.active_children() if child not in strangers]
         for child in children:
             child.terminate()
+        deadline = time.monotonic() + GRACE
         for child in children:
-            child.join(GRACE / max(len(children), 1))
-        for child in children:
+            child.join(max(deadline - time.monotonic(), 0.0))
             if child.is_alive():
                 child.kill()
         for _, _, pool in running.values():

@@ -123,7 +123,6 @@ class Display:
             transient=True,
             refresh_per_second=5,
         )
-        self._noun = noun
         self._lock = threading.Lock()
         self._lines: dict[int, TaskID] = {}
         self._ended: set[int] = set()

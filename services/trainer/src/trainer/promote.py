@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer import metrics
+from trainer.data import listed
 from trainer.errors import TrainerError
 from trainer.policy import FIGURES, Policy
 from trainer.probe import Outcome, Probe
+from trainer.scoring.columns import own_kinds
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -297,9 +299,9 @@ class _Interface:
         """Return what the callers of another model would run into; empty where there is nothing."""
         found = []
         if missing := [name for name in old.inputs if name not in self.inputs]:
-            found.append(f"it lacks {_listed(missing)}")
+            found.append(f"it lacks {listed(missing)}")
         if extra := [name for name, (_, needed) in self.inputs.items() if needed and name not in old.inputs]:
-            found.append(f"it also needs {_listed(extra)}")
+            found.append(f"it also needs {listed(extra)}")
         for name, (type_, needed) in self.inputs.items():
             if name not in old.inputs:
                 continue
@@ -309,7 +311,7 @@ class _Interface:
             elif needed and not was_needed:
                 found.append(f"{name} is required")
         if list(self.outputs) != list(old.outputs):
-            found.append(f"it returns {_listed(self.outputs) or 'no names'} instead of {_listed(old.outputs)}")
+            found.append(f"it returns {listed(self.outputs) or 'no names'} instead of {listed(old.outputs)}")
         else:
             # Those who read its answers take what they took, or less.
             found += [
@@ -322,22 +324,16 @@ class _Interface:
 
 def _columns(schema: Any, described: Model | None) -> dict[str, tuple[str, bool]]:
     """Return a schema's columns; where the trainer's own models say "any", the kind that they were trained on."""
-    kinds = (described.metadata or {}).get("columns") if described is not None else None
-    kinds = kinds if isinstance(kinds, dict) else {}
+    kinds = (own_kinds(described) if described is not None else None) or {}
     columns: dict[str, tuple[str, bool]] = {}
     for place, spec in enumerate(schema.inputs if schema is not None else ()):
         name = str(spec.name) if spec.name is not None else f"column {place}"
         type_ = getattr(spec.type, "name", None) or str(spec.type).strip("'\"").lower()
         if "any" in type_.lower():
-            type_ = _KIND_TYPES.get(kinds.get(name, ""), "any")
+            type_ = _KIND_TYPES[kinds[name]] if name in kinds else "any"
         columns[name] = (type_, bool(getattr(spec, "required", True)))
     return columns
 
 
 def _takes(type_: str, given: str) -> bool:
     return type_ == given or "any" in (type_, given) or type_ in _WIDER.get(given, ())
-
-
-def _listed(names: Iterable[str], most: int = 8) -> str:
-    texts = list(names)
-    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

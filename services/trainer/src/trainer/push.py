@@ -105,7 +105,7 @@ def read(uri: str, model_uri: str, wait: float) -> Source:
     if named is None:
         raise InputError(f"{model_uri!r} names no model version; write models:/NAME/3 or models:/NAME@ALIAS")
     name, number, alias = named.groups()
-    uri = tracking._absolute(uri)
+    uri = tracking.absolute(uri)
     client, shown = tracking.reach(uri, wait), without_credentials(uri)
     try:
         if alias is not None:
@@ -240,7 +240,7 @@ class _Push:
             self.client.set_tag(run_id, STATE_TAG, COMPLETE)
         except BaseException as error:
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            with uninterrupted(), tracking._limits(retries=1, timeout=5), contextlib.suppress(MlflowException):
+            with uninterrupted(), tracking.limits(retries=1, timeout=5), contextlib.suppress(MlflowException):
                 self.client.set_terminated(run_id, status)
             raise
 
@@ -326,10 +326,10 @@ class _Push:
         outputs = self.source.run.outputs.model_outputs if self.source.run.outputs is not None else []
         step = next((output.step for output in outputs if output.model_id == self.source.model_id), 0)
         active = ActiveRun(self.target, run_id, "")
-        if not active._has_output(model.model_id):
+        if not active.has_output(model.model_id):
             self.target.create_once(
                 lambda: (self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)]), True)[1],
-                lambda: active._has_output(model.model_id) or None,
+                lambda: active.has_output(model.model_id) or None,
             )
         self.client.finalize_logged_model(model.model_id, "READY")
 

@@ -260,7 +260,7 @@ class Registry:
         number, previous = str(version.version), str(before.version) if before is not None else None
         tags = {
             "trainer.approved_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "trainer.approved_by": tracking._user(),
+            "trainer.approved_by": tracking.user(),
             "trainer.approved_policy": policy,
             "trainer.previous_champion": previous or "none",
             **figures,
@@ -302,7 +302,7 @@ class Registry:
         Raises:
             TrackingError: The champion is another one by now, or the registry fails; see ``_move``.
         """
-        self._move(Move(str(current.version), str(previous.version), "rollback", tracking._user()))
+        self._move(Move(str(current.version), str(previous.version), "rollback", tracking.user()))
 
     def trail(self) -> Sequence[Move]:
         """Return the alias's moves in the order of time; the last one may not have been carried out."""
@@ -340,7 +340,7 @@ class Registry:
             self.call(self.client.set_registered_model_alias, self.name, ALIAS, move.after)
         except MlflowException as error:
             try:
-                with tracking._limits(retries=0, timeout=5):
+                with tracking.limits(retries=0, timeout=5):
                     now = self.aliased()
             except MlflowException:
                 raise TrackingError(
@@ -355,7 +355,7 @@ class Registry:
     def _take_back(self, key: str) -> None:
         from mlflow.exceptions import MlflowException
 
-        with suppress(MlflowException), tracking._limits(retries=0, timeout=5):
+        with suppress(MlflowException), tracking.limits(retries=0, timeout=5):
             self.client.delete_registered_model_tag(self.name, key)
 
     # Questions --------------------------------------------------------------------------------------------------------

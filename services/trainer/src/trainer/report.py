@@ -99,7 +99,7 @@ def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     if sys.stdout.isatty():
         _rich_table(heads, rows, right=(_CHOICE, *_HEADS.values()))
     else:
-        _plain_table(heads, rows)
+        plain_table(heads, *rows)
     if sweep.best is not None:
         chosen = f"{sweep.best.name} (run {sweep.best.run_id})"
         print(f"best   {chosen}, by {_CHOICE}: average precision on the validation rows")
@@ -151,7 +151,7 @@ def show_constraints(verdict: Verdict) -> None:
     if sys.stdout.isatty():
         _rich_table(heads, rows, right=("value", "bound"))
     else:
-        _plain_table(heads, rows)
+        plain_table(heads, *rows)
     print(f"figures  {verdict.source}")
 
 
@@ -195,9 +195,10 @@ def _row(result: Result, best: bool) -> tuple[str, ...]:
 _NAME = 20
 
 
-def _plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-    for row in (heads, *rows):
+def plain_table(*rows: Sequence[str]) -> None:
+    """Print rows with their columns below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
@@ -212,7 +213,7 @@ def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequ
         # Figures and half an id would be cut. The best one's run stands below, all are in the sweep.
         heads, rows, padding = heads[:-1], [row[:-1] for row in rows], 0
         if _wide(heads, rows, 1) > console.width:
-            _plain_table(heads, rows)
+            plain_table(heads, *rows)
             return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, padding))
     for head in heads:

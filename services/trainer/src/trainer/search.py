@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 
 from trainer import identity, params, plots, search_worker, study, worker
-from trainer.errors import SweepError, one_line
+from trainer.errors import SweepError
 from trainer.params import Value
 from trainer.run import Result, inputs
 from trainer.signals import uninterrupted
 from trainer.space import Space
 from trainer.study import OWNER, PARENT
-from trainer.sweep import SweepResult, write_pictures, write_table
+from trainer.sweep import SweepResult, ended, write_pictures, write_table
 from trainer.tracking import ActiveRun, Tracking, failure, figures
 
 if TYPE_CHECKING:
@@ -132,12 +132,7 @@ def run(
             try:
                 with closing(engine.map(search_worker.train, search.draw(), shared)) as outcomes:
                     for outcome in outcomes:
-                        result = outcome.answer
-                        if result is None:
-                            reason = one_line(outcome.error or "no answer")
-                            parent.tracking.end_by_key(outcome.item.key, "FAILED", reason)
-                            variant = outcome.item.variant
-                            result = Result(name=variant.name, overrides=variant.overrides, error=reason)
+                        result = ended(outcome, parent.tracking)
                         search.tell(outcome.item.index, result)
                         if view is not None:
                             view.end(outcome.item.index)

@@ -84,10 +84,10 @@ def serve_command(
     from trainer.report import note
     from trainer.serving.application import Bounds, Serving
     from trainer.serving.champion import Champion
-    from trainer.tracking import EMBEDDED_URI, _absolute, configure
+    from trainer.tracking import EMBEDDED_URI, absolute, configure
 
     configure(debug)
-    champion = Champion(model, _absolute(tracking_uri or EMBEDDED_URI), note)
+    champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), note)
     if not champion.followed:
         champion.require()
     _listen(Serving(champion, interval, Bounds(max_body, concurrency)), host, port)

@@ -37,7 +37,7 @@ def generate(rows: int = ROWS, seed: int = 42) -> pd.DataFrame:
         seed: The seed of the random numbers; the same seed gives the same table.
 
     Returns:
-        A table of 15 features and the target ``purchase`` (0 or 1, about 15.5 % ones). Durations are in seconds, rates
+        A table of 16 features and the target ``purchase`` (0 or 1, about 15.5 % ones). Durations are in seconds, rates
         are shares from 0 to 1. About 2 % of the traffic sources and of the region codes are missing.
     """
     import numpy as np

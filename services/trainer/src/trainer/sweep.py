@@ -18,10 +18,11 @@ from trainer.tracking import failure, figures
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
-    from trainer.engine import Engine
+    from trainer.engine import Engine, Outcome
     from trainer.progress import View
     from trainer.run import Plan, Result
-    from trainer.tracking import ActiveRun
+    from trainer.tracking import ActiveRun, Tracking
+    from trainer.worker import Item
 
 #: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
 PRELOAD = ("trainer.collector", "trainer.preload")
@@ -79,7 +80,7 @@ def run(
     from mlflow.exceptions import MlflowException
 
     from trainer import plots, worker
-    from trainer.run import Result, inputs
+    from trainer.run import inputs
 
     tracking = plan.target.open()
     tags = {**plan.tags, "trainer.sweep": str(len(variants))}
@@ -104,13 +105,7 @@ def run(
                 # Closing ends the processes, wherever in here an interrupt arrives.
                 with closing(engine.map(worker.train, items, shared)) as outcomes:
                     for outcome in outcomes:
-                        result = outcome.answer
-                        if result is None:
-                            reason = one_line(outcome.error or "no answer")
-                            # Its process may have had no chance to end the run itself.
-                            tracking.end_by_key(outcome.item.key, "FAILED", reason)
-                            variant = outcome.item.variant
-                            result = Result(name=variant.name, overrides=variant.overrides, error=reason)
+                        result = ended(outcome, tracking)
                         results[outcome.item.index] = result
                         if view is not None:
                             view.end(outcome.item.index)
@@ -130,6 +125,19 @@ def run(
     except MlflowException as error:
         raise failure(error) from error
     return done
+
+
+def ended(outcome: Outcome[Item, Result], tracking: Tracking) -> Result:
+    """Return a task's result, or the error of one that has none; then its run is ended too."""
+    from trainer.run import Result
+
+    if outcome.answer is not None:
+        return outcome.answer
+    reason = one_line(outcome.error or "no answer")
+    # Its process may have had no chance to do that itself.
+    tracking.end_by_key(outcome.item.key, "FAILED", reason)
+    variant = outcome.item.variant
+    return Result(name=variant.name, overrides=variant.overrides, error=reason)
 
 
 class SweepFailedError(SweepError):

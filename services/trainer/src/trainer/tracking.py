@@ -110,9 +110,9 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
     """
     from mlflow.exceptions import MlflowException
 
-    uri = _absolute(uri or EMBEDDED_URI)
+    uri = absolute(uri or EMBEDDED_URI)
     shown = without_credentials(uri)
-    client = _new_client(uri)
+    client = new_client(uri)
     found = _wait_for(lambda: client.get_experiment_by_name(experiment), shown, wait)
     try:
         found = found or _create_experiment(client, uri, experiment)
@@ -136,7 +136,7 @@ def reach(uri: str, wait: float) -> MlflowClient:
     Raises:
         TrackingError: The server stays out of reach, or refuses; a refusal is reported at once.
     """
-    client = _new_client(_absolute(uri))
+    client = new_client(absolute(uri))
     _wait_for(lambda: client.search_experiments(max_results=1), without_credentials(uri), wait)
     return client
 
@@ -153,13 +153,13 @@ def look_up(uri: str | None, ask: Callable[[MlflowClient], T], *, wait: float = 
         InputError: There is no such SQLite file.
         TrackingError: The server stays out of reach, or refuses.
     """
-    absolute = _absolute(uri or EMBEDDED_URI)
-    path = _sqlite_file(absolute)
+    uri = absolute(uri or EMBEDDED_URI)
+    path = _sqlite_file(uri)
     if path is not None and not path.exists():
         # To look something up would create the file, empty.
         raise InputError(f"{path}: no such file; name the MLflow server or file with --tracking-uri")
-    client = _new_client(absolute)
-    return absolute, _wait_for(lambda: ask(client), without_credentials(absolute), wait)
+    client = new_client(uri)
+    return uri, _wait_for(lambda: ask(client), without_credentials(uri), wait)
 
 
 @contextmanager
@@ -181,8 +181,9 @@ def as_default(uri: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri("")
-        mlflow.set_registry_uri("")
+        # Not set, as it was: what was set before stands in the environment too.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -224,7 +225,7 @@ class Tracking:
             TrackingError: The run cannot be created, or cannot be ended because the server is gone.
         """
         key = key or uuid.uuid4().hex
-        all_tags = {**tags, KEY_TAG: key, "mlflow.user": _user(), "mlflow.source.name": "trainer"}
+        all_tags = {**tags, KEY_TAG: key, "mlflow.user": user(), "mlflow.source.name": "trainer"}
         all_tags["mlflow.source.type"] = "LOCAL"
         if parent is not None:
             all_tags[PARENT_TAG] = parent
@@ -250,7 +251,7 @@ class Tracking:
         """Mark a run that others go on with as running again, if the server answers within a few seconds."""
         from mlflow.exceptions import MlflowException
 
-        with suppress(MlflowException), held_back(), _limits(retries=2, timeout=5):
+        with suppress(MlflowException), held_back(), limits(retries=2, timeout=5):
             self.call(self.client.update_run, run_id, status="RUNNING")
 
     @contextmanager
@@ -278,7 +279,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            with _ending(status), _limits(retries=1, timeout=5):
+            with _ending(status), limits(retries=1, timeout=5):
                 found = self._find_run(key)
         except MlflowException:
             return False
@@ -310,7 +311,7 @@ class Tracking:
 
         for attempt in range(_CREATE_ATTEMPTS):
             try:
-                with _limits(retries=0):
+                with limits(retries=0):
                     return create()
             except MlflowException as error:
                 if not (_transient(error) or self._locked(error)) or attempt == _CREATE_ATTEMPTS - 1:
@@ -425,7 +426,7 @@ class ActiveRun:
         yield LoggedModel(self, created.model_id, created.artifact_location)
         self.tracking.create_once(
             lambda: (self.client.log_outputs(self.run_id, [LoggedModelOutput(created.model_id, step=0)]), True)[1],
-            lambda: self._has_output(created.model_id) or None,
+            lambda: self.has_output(created.model_id) or None,
         )
         self.tracking.call(self.client.finalize_logged_model, created.model_id, "READY")
         self.pending_model = None
@@ -440,7 +441,7 @@ class ActiveRun:
         """
         from mlflow.exceptions import MlflowException
 
-        with _ending(status), _limits(**({} if patient else {"retries": 2, "timeout": 5})):
+        with _ending(status), limits(**({} if patient else {"retries": 2, "timeout": 5})):
             try:
                 if self.pending_model is not None:
                     with suppress(MlflowException):
@@ -457,7 +458,8 @@ class ActiveRun:
         found = self.client.search_logged_models([self.tracking.target.experiment_id], filters, max_results=1)
         return found[0] if found else None
 
-    def _has_output(self, model_id: str) -> bool:
+    def has_output(self, model_id: str) -> bool:
+        """Tell whether the run names a logged model as its own."""
         outputs = self.client.get_run(self.run_id).outputs
         return outputs is not None and any(output.model_id == model_id for output in outputs.model_outputs)
 
@@ -539,7 +541,7 @@ def _wait_for(ask: Callable[[], T], shown: str, wait: float) -> T:
     pause = 0.25
     while True:
         try:
-            with _limits(retries=0, timeout=max(1, min(10, round(wait)))):
+            with limits(retries=0, timeout=max(1, min(10, round(wait)))):
                 return ask()
         except MlflowException as error:
             if (refusal := _refusal(error)) is not None:
@@ -573,7 +575,12 @@ def _hint(uri: str, reason: str) -> str:
     return ""
 
 
-def _new_client(uri: str) -> MlflowClient:
+def new_client(uri: str) -> MlflowClient:
+    """Return a client; sends no request, but opens a database.
+
+    Raises:
+        TrackingError: The URI cannot be used, or the database not be opened.
+    """
     from mlflow import MlflowClient
 
     shown = without_credentials(uri)
@@ -668,7 +675,7 @@ def _ending(status: str) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _limits(*, retries: int | None = None, timeout: int | None = None) -> Iterator[None]:
+def limits(*, retries: int | None = None, timeout: int | None = None) -> Iterator[None]:
     """Bound MLflow's retries and time-outs for a while; it reads these settings at each request."""
     wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": retries, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}
     before = {name: os.environ.get(name) for name in wanted}
@@ -686,7 +693,7 @@ def _limits(*, retries: int | None = None, timeout: int | None = None) -> Iterat
 # Names and places -----------------------------------------------------------------------------------------------------
 
 
-def _absolute(uri: str) -> str:
+def absolute(uri: str) -> str:
     """Return a SQLite URI with an absolute path, so that it means the same file in every process."""
     prefix = "sqlite:///"
     if not uri.startswith(prefix) or uri == prefix or ":memory:" in uri:
@@ -728,7 +735,8 @@ def _artifact_location(uri: str, experiment: str) -> str | None:
     return (file.parent / ARTIFACT_FOLDER / quote(experiment, safe=" ")).absolute().as_uri()
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name, or else the number, of the user that this process is."""
     import getpass
 
     try:

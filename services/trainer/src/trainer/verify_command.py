@@ -79,6 +79,8 @@ def _show(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from trainer.report import plain_table
+
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     print(f"{report.tracking_uri}, experiment {report.experiment}")
@@ -90,8 +92,6 @@ def _show(report: Report) -> None:
             table.add_row(finding.check, finding.outcome, finding.detail, style=None if finding.same else "red")
         Console(highlight=False, markup=False).print(table)
     else:
-        widths = [max(len(getattr(finding, name)) for finding in report.findings) for name in ("check", "outcome")]
-        for finding in report.findings:
-            print(f"{finding.check.ljust(widths[0])}  {finding.outcome.ljust(widths[1])}  {finding.detail}")
+        plain_table(*((finding.check, finding.outcome, finding.detail) for finding in report.findings))
     for item in report.left:
         print(f"left   {item}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: The trainer marks a sweep's parent with this tag; it repeats its best child's figures.
 SWEEP_TAG = "trainer.sweep"
-#: What runs are ordered by where the user gives no order: the first of these that all of them can be ordered by.
+#: What runs are ordered by where the user names none of them: the first of these that any has; those without are last.
 ORDER = ("validation_average_precision", "average_precision", "f1")
 _PAGE = 1_000
 _HIGHER = {"f1", "precision", "recall", "auc", "accuracy", "r2", "ndcg", "map", "kappa", "mcc", "specificity"}
@@ -113,9 +113,14 @@ def collect(selection: Selection, *, uri: str | None, wait: float, ui_url: str |
     if not selection.names:
         metric = next((name for name in ORDER if any(name in run.metrics for run in runs)), None)
         if metric is not None:
-            runs.sort(key=lambda run: -run.metrics.get(metric, float("-inf")))
+            runs.sort(key=lambda run: -_merit(run.metrics.get(metric)))
     shown_parent = _compared(parent, absolute, ui_url) if parent else None
     return Comparison(title, tuple(runs), absolute, shown_parent, metric)
+
+
+def _merit(value: float | None) -> float:
+    # Compared with NaN, nothing is in order.
+    return -math.inf if value is None or math.isnan(value) else value
 
 
 def _find(selection: Selection, client: MlflowClient) -> tuple[str, Any, list[Any]]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from trainer import report
 from trainer.comparison.collect import Comparison, number
 from trainer.errors import one_line
 
@@ -54,7 +55,7 @@ def show(comparison: Comparison) -> None:
     if terminal and _wide(rows, _NAME) + len(rows[0]) <= width:
         _rich(rows)
     else:
-        _plain(rows)
+        report.plain_table(*([text for text, _ in row] for row in rows))
     if not comparison.differing and len(comparison.runs) > 1:
         print("no parameter differs")
     if any(comparison.best(name) for name in comparison.metrics):
@@ -92,12 +93,6 @@ def _rows(comparison: Comparison, metrics: Sequence[str]) -> list[list[Cell]]:
         ]
         rows.append([(one_line(name, 60), False), *cells])
     return rows
-
-
-def _plain(rows: list[list[Cell]]) -> None:
-    widths = [max(len(row[column][0]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for (text, _), width in zip(row, widths, strict=True)).rstrip())
 
 
 def _rich(rows: list[list[Cell]]) -> None:

@@ -61,6 +61,14 @@ class Feature:
     required: bool = True
 
 
+def own_kinds(described: Any) -> Mapping[str, Type] | None:
+    """Return the kinds of the columns that the trainer keeps with its models; None for another's model."""
+    kinds = (described.metadata or {}).get("columns")
+    if isinstance(kinds, dict) and kinds and all(kind in ("number", "boolean", "text") for kind in kinds.values()):
+        return kinds
+    return None
+
+
 def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_text: bool) -> pa.Array:
     """Return a chunk's column in the feature's type.
 

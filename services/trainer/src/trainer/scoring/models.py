@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from trainer.data import listed
 from trainer.errors import InputError, TrainerError, one_line
-from trainer.scoring.columns import Feature, Type, to_pandas
+from trainer.scoring.columns import Feature, Type, own_kinds, to_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +109,7 @@ def load(folder: Path, name: str) -> Loaded:
     except Exception as error:  # whatever a foreign model's own code raises
         raise TrainerError(f"{name}: cannot be loaded: {one_line(error, 300)}") from error
     names = tuple(feature.name for feature in features) if features is not None else _names(model)
-    return Loaded(model, flavor, features, names, own=_own_kinds(described) is not None)
+    return Loaded(model, flavor, features, names, own=own_kinds(described) is not None)
 
 
 def _load(flavor: str, folder: Path) -> Any:
@@ -126,16 +126,8 @@ def _load(flavor: str, folder: Path) -> Any:
     return mlflow.pyfunc.load_model(str(folder))
 
 
-def _own_kinds(described: Any) -> Mapping[str, Type] | None:
-    """Return the kinds of the columns that the trainer keeps with its models; None for another's model."""
-    kinds = (described.metadata or {}).get("columns")
-    if isinstance(kinds, dict) and kinds and set(kinds.values()) <= {"number", "boolean", "text"}:
-        return kinds
-    return None
-
-
 def _features(described: Any, name: str) -> tuple[Feature, ...] | None:
-    if (kinds := _own_kinds(described)) is not None:
+    if (kinds := own_kinds(described)) is not None:
         return tuple(Feature(str(column), kind) for column, kind in kinds.items())
     inputs = described.get_input_schema()
     if inputs is None or not inputs.inputs:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import InputError, TrainerError, downloading, one_line
-from trainer.tracking import as_default
+from trainer.tracking import as_default, new_client
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -73,7 +73,7 @@ class Champion:
     def __init__(
         self,
         uri: str,
-        tracking_uri: str | None = None,
+        tracking_uri: str,
         note: Callable[[str], None] = lambda _text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -113,8 +113,9 @@ class Champion:
                 return
             self._refused = (uri, self._clock() + RETRY)
             self.loaded = load(uri, self._tracking_uri)
-        except (ModelError, OSError) as error:  # the latter: no room for its files
-            self._say(f"{error}; {self.loaded.uri} stays" if self.loaded is not None else str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is a next look
+            what = one_line(error)
+            self._say(f"{what}; {self.loaded.uri} stays" if self.loaded is not None else what)
             return
         self._say(f"serving {uri}")
 
@@ -123,13 +124,13 @@ class Champion:
 
         Raises:
             ModelError: The registry does not answer, or has no such model or alias.
+            TrackingError: The tracking URI cannot be used.
         """
-        from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
         assert self._alias is not None  # noqa: S101 - only aliases are followed
         name, alias = self._alias["name"], self._alias["alias"]
-        client = MlflowClient(tracking_uri=self._tracking_uri, registry_uri=self._tracking_uri)
+        client = new_client(self._tracking_uri)
         try:
             version: Any = client.get_model_version_by_alias(name, alias)
         except MlflowException as error:

@@ -19,6 +19,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, DataType, Schema
 
+from trainer.scoring.columns import own_kinds
+
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
@@ -49,7 +51,7 @@ def typed(model: PyFuncModel) -> Any:
 class _Typed:
     def __init__(self, model: PyFuncModel) -> None:
         self._model = model
-        self._kinds: dict[str, str] = (model.metadata.metadata or {}).get("columns", {})
+        self._kinds: Mapping[str, str] = own_kinds(model.metadata) or {}
         self.metadata = _Metadata(model.metadata, self._kinds)
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
