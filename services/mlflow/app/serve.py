@@ -65,8 +65,23 @@ def keep_transfers_proxied() -> None:
 
 
 def public_hosts() -> list[str]:
-    """Returns the names in MLFLOW_PUBLIC_HOSTS, under which the server is called from elsewhere."""
-    return [host.strip() for host in os.environ.get("MLFLOW_PUBLIC_HOSTS", "").split(",") if host.strip()]
+    """Returns the names in MLFLOW_PUBLIC_HOSTS, under which the server is called from elsewhere.
+
+    Exits with status 1 and one line when one is no name: the server would be healthy, and refuse everyone who uses it.
+    """
+    names = [host.strip() for host in os.environ.get("MLFLOW_PUBLIC_HOSTS", "").split(",") if host.strip()]
+    for name in names:
+        if not re.fullmatch(r"[\w*.-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?", name):
+            sys.exit(f'error: MLFLOW_PUBLIC_HOSTS: "{name}" is no host name (mlflow.example.org is one)')
+    return names
+
+
+def access_log() -> bool:
+    """Returns whether each request is logged; exits with status 1 and one line when MLFLOW_ACCESS_LOG is neither."""
+    value = os.environ.get("MLFLOW_ACCESS_LOG") or "false"
+    if value not in ("true", "false"):
+        sys.exit(f"error: MLFLOW_ACCESS_LOG is {value}: it can be true or false")
+    return value == "true"
 
 
 def allowed_hosts() -> str:
@@ -102,6 +117,7 @@ def main() -> None:
     destination = artifacts.read_destination()
     artifact_root(destination)
     check_upload_settings()
+    log_requests = access_log()
     database.prepare()
     temporary.prepare()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
@@ -134,7 +150,7 @@ def main() -> None:
     # How much of a request's body waits for the application: fewer and larger pieces pass through MLflow's middleware.
     httptools_impl.HIGH_WATER_LIMIT = 2**18  # type: ignore[attr-defined]
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
-    uvicorn.run(app, host="0.0.0.0", port=5000, access_log=os.environ.get("MLFLOW_ACCESS_LOG") == "true")  # noqa: S104 - in a container
+    uvicorn.run(app, host="0.0.0.0", port=5000, access_log=log_requests)  # noqa: S104 - in a container
 
 
 if __name__ == "__main__":

@@ -168,6 +168,29 @@ def test_upload_setting_that_would_fail_each_upload_stops_the_start(
             serve.check_upload_settings()
 
 
+@pytest.mark.parametrize("value", ["https://mlflow.example.org", "mlflow.example.org/", "one.test two.test", "a, b c"])
+def test_public_host_that_is_no_name_stops_the_start(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_PUBLIC_HOSTS", value)
+    with pytest.raises(SystemExit, match=r'^error: MLFLOW_PUBLIC_HOSTS: ".*" is no host name'):
+        serve.allowed_hosts()
+
+
+@pytest.mark.parametrize("value", ["a.test", "a.test:8443, *.b.test", "10.0.0.3", "[::1]:5000", "my_host", " , "])
+def test_public_hosts_may_be_names_patterns_and_addresses(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_PUBLIC_HOSTS", value)
+    assert serve.public_hosts() == [part.strip() for part in value.split(",") if part.strip()]
+
+
+@pytest.mark.parametrize(("value", "logged"), [("", False), ("false", False), ("true", True), ("yes", None)])
+def test_access_log_is_on_or_off(value: str, logged: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ACCESS_LOG", value)
+    if logged is None:
+        with pytest.raises(SystemExit, match=r"^error: MLFLOW_ACCESS_LOG is yes: it can be true or false$"):
+            serve.access_log()
+    else:
+        assert serve.access_log() is logged
+
+
 def test_server_environment_proxies_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "mlflow-artifacts:/")
     environment = serve.server_environment("s3://somewhere/")
