@@ -55,7 +55,7 @@ def test_clients_address_in_the_shell_does_not_lead_the_containers_astray(plain_
     assert addresses == dict.fromkeys(("trainer", "serving"), "http://mlflow:5000")
 
 
-GIVEN = ("gcs-key", "certificate", "key")
+GIVEN = ("gcs-key", "gc-key", "certificate", "key")
 
 
 def test_files_that_nobody_has_given_are_in_the_repository(compose_config: dict[str, Any]) -> None:
