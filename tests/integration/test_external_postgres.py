@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from mlflow import MlflowClient
 
+from .certificates import make_certificate
 from .stack import ROOT, Stack, StackError
 
 HOST = "database.example"
 OVERRIDE = ROOT / "compose.external-postgres.yaml"
 
 
-def certificate(folder: Path, host: str) -> None:
-    """Writes a self-signed certificate, and its key."""
-    key = generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    folder.mkdir()
-    (folder / "server.crt").write_bytes(signed.public_bytes(Encoding.PEM))
-    (folder / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    for path in (folder, *folder.iterdir()):
-        path.chmod(0o755)
-
-
 @pytest.fixture
 def external(new_stack: Any, tmp_path: Path) -> Iterator[Stack]:
     """A stack that uses a database server with TLS, which runs beside it as another service."""
-    certificate(tmp_path / "tls", HOST)
+    make_certificate(tmp_path / "tls", HOST)
     settings = {"POSTGRES_HOST": HOST, "POSTGRES_CA_FILE": str(tmp_path / "tls" / "server.crt")}
     # The server wants its key to be its own: a copy, in memory.
     start = (
@@ -88,7 +59,7 @@ def test_external_database_is_used_over_tls_and_the_composed_one_is_not_started(
 
 
 def test_database_whose_certificate_another_authority_signed_is_refused(external: Stack, tmp_path: Path) -> None:
-    certificate(tmp_path / "other", HOST)
+    make_certificate(tmp_path / "other", HOST)
     external.compose("up", "--detach", "cloud-sql")
     other = {"POSTGRES_CA_FILE": str(tmp_path / "other" / "server.crt")}
     done = external.compose("run", "--rm", "--no-deps", "-T", "migrate", check=False, settings=other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import socket
 import ssl
@@ -14,11 +13,9 @@ import mlflow
 import pytest
 import requests
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from mlflow import MlflowClient
 
+from .certificates import make_certificate
 from .stack import ROOT, Stack, wait_until
 
 if TYPE_CHECKING:
@@ -214,31 +211,6 @@ def test_wrong_use_is_one_line_and_changes_nothing(
 
 
 # Names and certificates: what is behind the proxy does not matter ---------------------------------------------------
-
-
-def make_certificate(folder: Path, *names: str) -> tuple[Path, Path]:
-    """Writes a key and a self-signed certificate for these names; returns the paths of certificate and key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
-    for file in files:
-        file.chmod(0o644)
-    return files
 
 
 @pytest.fixture(scope="module")
