@@ -300,6 +300,17 @@ def test_million_points_are_thinned_to_what_can_be_seen() -> None:
     np.testing.assert_array_equal(thin_y, thin_x**2)
 
 
+def test_saved_picture_has_the_colours_that_were_drawn(tmp_path: Path) -> None:
+    figure = plots.roc_curve(*point(*scores()))
+    plots.save(figure, tmp_path / "roc.png")
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)  # type: ignore[attr-defined]
+    saved = pixels(tmp_path / "roc.png").astype(int)
+    assert np.abs(saved - drawn).max() < 20
+    assert np.abs(saved - drawn).mean() < 1
+    # The background's white is no near-white, which would show as a tinted box on a white page.
+    np.testing.assert_array_equal(saved[0, 0], [255, 255, 255])
+
+
 def test_pyplot_and_shap_stay_unloaded() -> None:
     code = (
         "import sys, trainer.preload, trainer.plots;"

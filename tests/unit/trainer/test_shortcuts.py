@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import skops.io
+from skops.io import _persist
 from skops.io._utils import SaveContext, _get_state
 from trainer import data, fit, model, params
 
@@ -28,6 +30,18 @@ def test_trees_are_written_as_skops_writes_them(fitted: fit.Fitted) -> None:
         # Numbers of the objects in memory.
         written.append(re.sub(r'"__id__": \d+', "", json.dumps(state)))
     assert written[0] == written[1]
+
+
+def test_schema_holds_what_skops_writes(fitted: fit.Fitted, tmp_path: Path) -> None:
+    encoder, written = fitted.model.estimator_.estimator[0], []
+    for _ in range(2):
+        with zipfile.ZipFile(io.BytesIO(_persist._save(encoder, zipfile.ZIP_STORED, None).getvalue())) as archive:
+            # The numbers of objects in memory differ from one time to the next.
+            written.append(json.loads(re.sub(r"\d{9,}", "0", archive.read("schema.json").decode())))
+        model._write_schema_in_c()
+    assert written[0] == written[1]
+    skops.io.dump(encoder, tmp_path / "encoder.skops")
+    assert repr(skops.io.load(tmp_path / "encoder.skops", trusted=list(model.TRUSTED_TYPES))) == repr(encoder)
 
 
 def test_requirements_are_not_checked_against_what_they_were_read_from(

@@ -27,7 +27,7 @@ TAG = "trainer.identity"
 _ELSEWHERE = frozenset({"target", "tags", "parent"})
 #: Modules and packages that no figure and no model depends on.
 _HARMLESS = frozenset({
-    "__init__", "__main__", "atomic", "checks", "cli", "collector", "compare", "compare_command", "comparison",
+    "__init__", "__main__", "ahead", "atomic", "checks", "cli", "collector", "compare", "compare_command", "comparison",
     "conformance", "engine", "errors", "identity", "importance", "plots", "policy", "predict", "predict_command",
     "preload", "preload_embedded", "probe", "probe_script", "progress", "promote", "promote_command", "provenance",
     "push", "push_command", "registry", "report", "resume", "scoring", "search", "search_command", "search_worker",

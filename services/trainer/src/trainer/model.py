@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from trainer.data import Dataset
@@ -20,9 +22,10 @@ TRUSTED_TYPES = ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.
 EXAMPLE_ROWS = 5
 
 
-def requirements() -> list[str]:
+@cache
+def requirements() -> tuple[str, ...]:
     """Return the pinned requirements of a model, from the versions that are installed."""
-    return [f"{name}=={version(name)}" for name in REQUIREMENTS]
+    return tuple(f"{name}=={version(name)}" for name in REQUIREMENTS)
 
 
 def signature(dataset: Dataset) -> ModelSignature:
@@ -60,6 +63,7 @@ def save(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model_id: s
     from mlflow.models import Model
 
     _write_trees_once()
+    _write_schema_in_c()
     _trust_what_is_installed()
     mlflow.sklearn.save_model(
         model,
@@ -67,7 +71,7 @@ def save(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model_id: s
         mlflow_model=Model(artifact_path=location, model_uuid=model_id, run_id=run_id, model_id=model_id),
         signature=signature(dataset),
         input_example=dataset.train.features.head(EXAMPLE_ROWS),
-        pip_requirements=requirements(),
+        pip_requirements=list(requirements()),
         serialization_format="skops",
         skops_trusted_types=list(TRUSTED_TYPES),
         metadata={"target": dataset.target, "columns": dict(dataset.kinds)},
@@ -94,3 +98,12 @@ def _write_trees_once() -> None:
         return {**node, "content": content}
 
     _get_state.register(Booster)(booster_state)
+
+
+@cache
+def _write_schema_in_c() -> None:
+    """Make skops write its schema without indentation, which Python's encoder in C cannot do: 0.004 s, not 0.02."""
+    from skops.io import _persist
+
+    compact = {"dumps": lambda state, indent=None: json.dumps(state)}  # noqa: ARG005
+    vars(_persist)["json"] = SimpleNamespace(**{**vars(json), **compact})

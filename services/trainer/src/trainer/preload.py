@@ -1,4 +1,6 @@
-"""Imports everything heavy that a variant needs. A sweep's process server imports this once and forks from there.
+"""Imports everything heavy that a variant needs.
+
+A sweep's process server imports this once and forks from there; a run by itself does so during its fit.
 
 What libraries look up at their first use and then remember is looked up here as well: each variant would otherwise
 do it anew, in its fresh process.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import fit, identity, model, plots
+from trainer import ahead, fit, identity, model, plots
 from trainer.data import Dataset, Table, stratified_split
 from trainer.errors import PrunedError, TrainerError
 from trainer.metrics import NAMES
@@ -121,15 +121,16 @@ def train(
             run.log_inputs(inputs(dataset))
             clock.lap("start")
             try:
-                fitted = fit.fit(
-                    variant.params,
-                    dataset,
-                    seed=plan.seed,
-                    validation_size=plan.validation_size,
-                    policy=plan.policy,
-                    folds=plan.folds,
-                    callbacks=list(callbacks),
-                )
+                with ahead.importing("trainer.preload") as begin:
+                    fitted = fit.fit(
+                        variant.params,
+                        dataset,
+                        seed=plan.seed,
+                        validation_size=plan.validation_size,
+                        policy=plan.policy,
+                        folds=plan.folds,
+                        callbacks=[*callbacks, begin],
+                    )
             except PrunedError as pruned:
                 pruned.run_id = run.run_id
                 run.log(history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})

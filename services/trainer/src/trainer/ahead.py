@@ -1,0 +1,45 @@
+"""Imports what a run needs after its fit while LightGBM is at work, which leaves Python half idle."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+from typing import Any
+
+#: For how long a thread may keep Python from the other one (seconds): LightGBM asks for it several times an iteration,
+#: and at Python's usual 0.005 the fit would wait for the imports.
+_TURN = 0.0001
+
+
+@contextmanager
+def importing(module: str) -> Iterator[Callable[[Any], None]]:
+    """Yield a callback for LightGBM whose first call begins to import ``module``; the import has ended at the exit.
+
+    Not before: by then, all that the fit itself imports is there. Two threads at modules that need one another could
+    each get the other's half done.
+
+    Args:
+        module: Imported for its effects. Where it fails, whoever needs it meets the same failure.
+    """
+    thread = Thread(target=_attempt, args=(module,), name=f"import {module}")
+
+    def begin(_state: Any) -> None:
+        if thread.ident is None and module not in sys.modules:
+            sys.setswitchinterval(_TURN)
+            thread.start()
+
+    before = sys.getswitchinterval()
+    try:
+        yield begin
+    finally:
+        if thread.ident is not None:
+            thread.join()
+        sys.setswitchinterval(before)
+
+
+def _attempt(module: str) -> None:
+    with suppress(Exception):
+        importlib.import_module(module)
