@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trainer.worker import Item
 
 #: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
-#: skops looks for the home of SciPy's functions in one module after the other, in the order in which they were imported.
+#: skops looks for the home of SciPy's functions in all modules, in the order in which they were imported.
 PRELOAD = ("trainer.collector", "scipy.special", "trainer.preload")
 PRELOAD_EMBEDDED = ("trainer.preload_embedded",)
 TABLE = "variants.csv"
