@@ -8,6 +8,17 @@ die() {
     exit 1
 }
 
+# answer_help ARGUMENT...: to --help a script answers with the comment at its head, and ends.
+answer_help() {
+    local script
+    # $0 may be relative to another folder by now.
+    script=$(dirname "${BASH_SOURCE[0]}")/$(basename "$0")
+    [ -f "$script" ] || script=$0
+    case ${1:-} in
+        -h | --help) sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$script" && exit ;;
+    esac
+}
+
 # wait_for SECONDS COMMAND...: polls until the command succeeds; fails when the time is over.
 wait_for() {
     local deadline=$((SECONDS + $1))

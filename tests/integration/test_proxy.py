@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,12 +18,14 @@ import urllib3
 from mlflow import MlflowClient
 
 from .certificates import make_certificate
+from .programs import find_program
 from .stack import ROOT, Stack, wait_until
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-PASSWORD = "a passphrase: 12 or more"
+# Of characters that mean something to a shell or in a configuration.
+PASSWORD = 'a "passphrase": 12 \\ or more'
 # Stands in MLflow's place, and answers with the headers that reach it.
 ECHO = """
 import http.server, json
@@ -120,6 +124,24 @@ def test_client_with_a_login_tracks_and_reads_back(
     finally:
         mlflow.set_tracking_uri(before)
     assert got.read_bytes() == bytes(range(256)) * (20 << 12)
+
+
+def test_curl_example_takes_a_login(url: str, authority: str, alice: tuple[str, str]) -> None:
+    find_program("jq", install="jq")
+    find_program("curl", install="curl 7.82 or newer")
+
+    def track(password: str) -> subprocess.CompletedProcess[str]:
+        login = {"MLFLOW_TRACKING_USERNAME": alice[0], "MLFLOW_TRACKING_PASSWORD": password}
+        environment = {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": url, "CURL_CA_BUNDLE": authority, **login}
+        example = ROOT / "examples" / "curl" / "track-run"
+        return subprocess.run([str(example)], env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    done = track(alice[1])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "client = curl" in done.stdout
+    refused = track('not "her" \\ password')
+    assert refused.returncode == 1
+    assert "a login is needed" in refused.stderr
 
 
 def test_champion_answers_users(
