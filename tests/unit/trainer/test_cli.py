@@ -17,7 +17,7 @@ import click
 import pytest
 import yaml
 from mlflow import MlflowClient
-from trainer import cli, params, sessions
+from trainer import cli, params, sessions, training
 from trainer.tracking import Target
 
 Trainer = Callable[..., Any]
@@ -130,7 +130,7 @@ def test_bad_data_is_one_line_and_no_run(trainer: Trainer, workdir: Path) -> Non
 
 def test_command_that_opens_the_ui_can_be_pasted() -> None:
     target = Target("sqlite:////srv/my shop/mlflow.db", "1", "unit")
-    command = cli._ui_command(target)
+    command = training.ui_command(target)
     assert command == "mlflow ui --backend-store-uri 'sqlite:////srv/my shop/mlflow.db'"
 
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import click
 
-from trainer import cli
+from trainer import options
 
 
-@click.command("compare", cls=cli.GroupedCommand)
+@click.command("compare", cls=options.GroupedCommand)
 @click.argument("names", nargs=-1, metavar="[RUN_OR_MODEL]...", help="Run ids, or URIs of models or runs.")
-@cli._option(
+@options.option(
     "--sweep",
     metavar="RUN_ID",
     group="Runs",
     env=None,
     help="All variants of a sweep, or trials of a search, given by its parent run.",
 )
-@cli._option(
+@options.option(
     # Not from MLFLOW_EXPERIMENT_NAME, which says where to train: it would make every other choice ambiguous.
     "--experiment",
     metavar="NAME",
@@ -27,7 +27,7 @@ from trainer import cli
     env=None,
     help="All runs of an experiment, given by name or id.",
 )
-@cli._option(
+@options.option(
     "--html",
     type=click.Path(path_type=Path),
     group="Output",
@@ -35,10 +35,10 @@ from trainer import cli
     help="Also write a report with the runs' pictures, as one file. Written whole or not at all; an older one is"
     " replaced.",
 )
-@cli.ui_option
-@cli.server_options
+@options.ui_option
+@options.server_options
 def compare_command(
-    names: tuple[str, ...], sweep: str | None, experiment: str | None, html: Path | None, **options: Any
+    names: tuple[str, ...], sweep: str | None, experiment: str | None, html: Path | None, **given: Any
 ) -> None:
     r"""Show runs side by side: the parameters that differ, and the metrics with the best marked.
 
@@ -49,12 +49,11 @@ def compare_command(
     trainer compare RUN_ID RUN_ID models:/purchase@champion
     trainer compare --sweep RUN_ID --html report.html
     """
-    given = [bool(names), sweep is not None, experiment is not None]
-    if sum(given) != 1:
+    if [bool(names), sweep is not None, experiment is not None].count(True) != 1:
         raise click.UsageError("name runs or models, or give --sweep or --experiment: one of the three")
     from trainer import tracking
 
-    tracking.configure(options["debug"])
+    tracking.configure(given["debug"])
     from trainer import compare, report
     from trainer.comparison import table
     from trainer.comparison.collect import Selection
@@ -62,11 +61,11 @@ def compare_command(
     comparison = compare.run(
         Selection(names, experiment, sweep),
         html=html,
-        tracking_uri=options["tracking_uri"] or None,
-        wait=options["wait"],
-        ui_url=options["ui_url"] or None,
+        tracking_uri=given["tracking_uri"] or None,
+        wait=given["wait"],
+        ui_url=given["ui_url"] or None,
     )
-    if options["as_json"]:
+    if given["as_json"]:
         report.as_json(table.content(comparison))
         return
     table.show(comparison)

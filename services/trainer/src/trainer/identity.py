@@ -27,12 +27,12 @@ TAG = "trainer.identity"
 _ELSEWHERE = frozenset({"target", "tags", "parent"})
 #: Modules and packages that no figure and no model depends on.
 _HARMLESS = frozenset({
-    "__init__", "__main__", "ahead", "atomic", "checks", "cli", "collector", "compare", "compare_command", "comparison",
-    "conformance", "engine", "errors", "identity", "importance", "plots", "policy", "predict", "predict_command",
-    "preload", "preload_embedded", "probe", "probe_script", "progress", "promote", "promote_command", "provenance",
-    "push", "push_command", "registry", "report", "resume", "scoring", "search", "search_command", "search_worker",
-    "serve_command", "serving", "signals", "space", "study", "sweep", "tracking", "variants", "verify_command",
-    "worker", "yamlfile",
+    "__init__", "__main__", "ahead", "atomic", "checks", "cli", "collector", "compare", "compare_command",
+    "comparison", "conformance", "engine", "errors", "identity", "importance", "options", "plots", "policy",
+    "predict", "predict_command", "preload", "preload_embedded", "probe", "probe_script", "progress", "promote",
+    "promote_command", "provenance", "push", "push_command", "registry", "report", "resume", "scoring", "search",
+    "search_command", "search_worker", "serve_command", "serving", "signals", "space", "study", "sweep",
+    "sweep_command", "tracking", "train_command", "training", "variants", "verify_command", "worker", "yamlfile",
 })  # fmt: skip
 #: What a fit, a split and a figure are computed with.
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")

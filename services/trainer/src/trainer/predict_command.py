@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from trainer import cli
+from trainer import options
 
 
-@click.command("predict", cls=cli.GroupedCommand)
-@cli._option(
+@click.command("predict", cls=options.GroupedCommand)
+@options.option(
     "--model",
     required=True,
     metavar="URI",
@@ -20,7 +20,7 @@ from trainer import cli
     help="runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a folder. Any model that"
     " MLflow can load here will do; load only models that you trust, as loading some kinds runs code.",
 )
-@cli._option(
+@options.option(
     # Not from TRAINER_DATA, which says what to train on.
     "--data",
     required=True,
@@ -29,7 +29,7 @@ from trainer import cli
     env=None,
     help="The table to score: .csv, .csv.gz or .parquet.",
 )
-@cli._option(
+@options.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
@@ -37,7 +37,7 @@ from trainer import cli
     env=None,
     help="The file to write: .csv, .csv.gz or .parquet. Written whole or not at all; an older one is replaced.",
 )
-@cli._option(
+@options.option(
     "--id",
     "ids",
     multiple=True,
@@ -46,17 +46,17 @@ from trainer import cli
     env=None,
     help="A column to copy into the result. Repeatable.",
 )
-@cli._option("--keep", is_flag=True, group="Scoring", env=None, help="Copy all columns into the result.")
-@cli._option(
+@options.option("--keep", is_flag=True, group="Scoring", env=None, help="Copy all columns into the result.")
+@options.option(
     "--jobs",
     type=click.IntRange(1, 1024),
     group="Scoring",
     env="TRAINER_JOBS",
     help="Threads; by default as many as there are processors. The result does not depend on it.",
 )
-@cli.server_options
+@options.server_options
 def predict_command(
-    model: str, data: Path, out: Path, ids: tuple[str, ...], keep: bool, jobs: int | None, **options: Any
+    model: str, data: Path, out: Path, ids: tuple[str, ...], keep: bool, jobs: int | None, **given: Any
 ) -> None:
     r"""Score a file of any size with a logged model.
 
@@ -72,7 +72,7 @@ def predict_command(
         raise click.UsageError("--keep copies all columns already; leave out --id")
     from trainer import tracking
 
-    tracking.configure(options["debug"])
+    tracking.configure(given["debug"])
     from trainer import predict, report
     from trainer.engine import available_cpus
 
@@ -83,11 +83,11 @@ def predict_command(
         ids,
         keep,
         jobs or available_cpus(),
-        options["tracking_uri"] or None,
-        options["wait"],
+        given["tracking_uri"] or None,
+        given["wait"],
     )
     done = predict.run(request)
-    if options["as_json"]:
+    if given["as_json"]:
         report.as_json(
             {
                 "out": str(done.out),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer import cli
+from trainer import options
 from trainer.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from trainer.registry import Registry
 
 
-def _without(*names: str) -> Callable[[cli.Function], cli.Function]:
+def _without(*names: str) -> Callable[[options.Function], options.Function]:
     """Return a decorator that takes options away which others have added."""
 
-    def take_away(function: cli.Function) -> cli.Function:
+    def take_away(function: options.Function) -> options.Function:
         parameters = [one for one in function.__click_params__ if one.name not in names]  # type: ignore[attr-defined]
         function.__click_params__ = parameters  # type: ignore[attr-defined]
         return function
@@ -30,9 +30,9 @@ def _without(*names: str) -> Callable[[cli.Function], cli.Function]:
     return take_away
 
 
-@click.command("promote", cls=cli.GroupedCommand)
+@click.command("promote", cls=options.GroupedCommand)
 @click.argument("model_uri", required=False, help="The version; by default the latest one.")
-@cli._option(
+@options.option(
     "--version",
     "number",
     type=click.IntRange(1),
@@ -40,15 +40,15 @@ def _without(*names: str) -> Callable[[cli.Function], cli.Function]:
     env=None,
     help="The version's number, instead of a model URI. By default the latest version.",
 )
-@cli._option(
+@options.option(
     "--policy",
     type=click.Path(path_type=Path),
     group="Promotion",
     env="TRAINER_POLICY",
     help="A YAML file of constraints, over the default ones.",
 )
-@cli._option("--show-policy", is_flag=True, group="Promotion", env=None, help="Print the default policy, and end.")
-@cli._option(
+@options.option("--show-policy", is_flag=True, group="Promotion", env=None, help="Print the default policy, and end.")
+@options.option(
     "--logged",
     is_flag=True,
     group="Promotion",
@@ -56,15 +56,15 @@ def _without(*names: str) -> Callable[[cli.Function], cli.Function]:
     help="Take the figures that the runs have logged, even where data is given. The champion's count only if they are"
     " of the same test rows.",
 )
-@cli._option("--dry-run", is_flag=True, group="Promotion", env=None, help="Check everything, and move nothing.")
-@cli._option(
+@options.option("--dry-run", is_flag=True, group="Promotion", env=None, help="Check everything, and move nothing.")
+@options.option(
     "--rollback",
     is_flag=True,
     group="Promotion",
     env=None,
     help="Return to the version that was champion before the current one was promoted; no constraint is checked.",
 )
-@cli._option(
+@options.option(
     "--data",
     type=click.Path(path_type=Path),
     group="Data",
@@ -73,9 +73,9 @@ def _without(*names: str) -> Callable[[cli.Function], cli.Function]:
     " the made-up sessions. Without data, the figures that the runs have logged are compared.",
 )
 @_without("data", "register", "validation_size", "threshold", "folds", "experiment", "ui_url")
-@cli.data_options
-@cli.registry_options(register=False)
-@cli.tracking_options
+@options.data_options
+@options.registry_options(register=False)
+@options.tracking_options
 def promote_command(
     model_uri: str | None,
     number: int | None,
@@ -83,7 +83,7 @@ def promote_command(
     show_policy: bool,
     dry_run: bool,
     rollback: bool,
-    **options: Any,
+    **given: Any,
 ) -> None:
     r"""Make a version of the registered model champion, if it satisfies a policy's constraints.
 
@@ -118,18 +118,18 @@ def promote_command(
     from trainer import registry as registries
     from trainer import tracking
 
-    name = registries.check_name(options["model_name"])
-    tracking.configure(options["debug"])
+    name = registries.check_name(given["model_name"])
+    tracking.configure(given["debug"])
     try:
         if rollback:
-            _roll_back(_open(name, options), dry_run, options["as_json"])
+            _roll_back(_open(name, given), dry_run, given["as_json"])
         else:
-            _promote(name, model_uri, number, rules, dry_run, started, options)
+            _promote(name, model_uri, number, rules, dry_run, started, given)
     except MlflowException as error:
         raise tracking.failure(error) from error
 
 
-def _open(name: str, options: dict[str, Any]) -> Registry:
+def _open(name: str, given: dict[str, Any]) -> Registry:
     """Wait for the server, and return the registered model.
 
     Raises:
@@ -141,9 +141,9 @@ def _open(name: str, options: dict[str, Any]) -> Registry:
     # Whether the server answers is asked with a question that finds nothing wrong with a model that is not there.
     wanted = f"name = '{name}'"
     uri, found = tracking.look_up(
-        options["tracking_uri"] or None,
+        given["tracking_uri"] or None,
         lambda client: client.search_registered_models(wanted, max_results=1),
-        wait=options["wait"],
+        wait=given["wait"],
     )
     if not found:
         raise InputError(f"there is no registered model {name!r}; 'trainer sweep' registers its best (--model-name)")
@@ -157,24 +157,24 @@ def _promote(
     rules: Any,
     dry_run: bool,
     started: float,
-    options: dict[str, Any],
+    given: dict[str, Any],
 ) -> None:
     from trainer import data, report
 
     dataset = None
-    if options["data"] is not None and not options["logged"]:
-        seed, test_size = options["seed"], options["test_size"]
-        dataset = data.load(options["data"], target=options["target"], test_size=test_size, seed=seed)
+    if given["data"] is not None and not given["logged"]:
+        seed, test_size = given["seed"], given["test_size"]
+        dataset = data.load(given["data"], target=given["target"], test_size=test_size, seed=seed)
         # That sessions were made up says the table.
         for remark in () if dataset.generated else dataset.notes:
             report.note(remark)
 
-    registry = _open(name, options)
+    registry = _open(name, given)
     version = _choose(registry, model_uri, number)
     champion = registry.aliased()
     if champion is not None and champion.version == version.version:
         report.note(f"version {version.version} of {name} is champion already; nothing was checked or changed")
-        if options["as_json"]:
+        if given["as_json"]:
             report.as_json(_content(registry, version, champion, None, rules, promoted=False, dry_run=dry_run))
         return
     if str(version.status) != "READY":
@@ -196,7 +196,7 @@ def _promote(
     if promoted:
         registry.promote(version, champion, policy=rules.digest, figures=_tags(verdict, champion))
     seconds = time.monotonic() - started
-    if options["as_json"]:
+    if given["as_json"]:
         content = _content(registry, version, champion, verdict, rules, promoted=promoted, dry_run=dry_run)
         report.as_json(content | {"seconds": round(seconds, 2)})
     else:
@@ -212,7 +212,7 @@ def _promote(
         )
     if dry_run:
         report.note(f"dry run: version {version.version} would become champion; champion stays {stays}")
-    elif not options["as_json"]:
+    elif not given["as_json"]:
         print(f"champion {name} version {version.version} (before: {stays})")
 
 

@@ -6,23 +6,23 @@ from dataclasses import asdict
 
 import click
 
-from trainer import cli
+from trainer import options
 
 
-@click.command("push", cls=cli.GroupedCommand)
+@click.command("push", cls=options.GroupedCommand)
 @click.argument("model_uri", metavar="MODEL", help="models:/NAME/VERSION or models:/NAME@ALIAS.")
-@cli._option("--to", "to_uri", required=True, group="Tracking", env="TRAINER_PUSH_TO", help="The server to copy to.")
-@cli._option(
+@options.option("--to", "to_uri", required=True, group="Tracking", env="TRAINER_PUSH_TO", help="The server to copy to.")
+@options.option(
     "--from",
     "from_uri",
     group="Tracking",
     env="MLFLOW_TRACKING_URI",
     help="The server to copy from. Without one, mlflow.db in the working directory.",
 )
-@cli._option("--alias", group="Tracking", env=None, help="An alias that is to lead to the copy, such as champion.")
-@cli.wait_option
-@cli.json_option
-@cli.debug_option
+@options.option("--alias", group="Tracking", env=None, help="An alias that is to lead to the copy, such as champion.")
+@options.wait_option
+@options.json_option
+@options.debug_option
 def push_command(
     model_uri: str, to_uri: str, from_uri: str | None, alias: str | None, wait: float, as_json: bool, debug: bool
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer import cli, params
+from trainer import options, params, training
 
 if TYPE_CHECKING:
     from trainer.errors import TrainerError
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 STORAGE = "optuna.journal"
 
 
-@click.command("search", cls=cli.GroupedCommand)
-@cli._option(
+@click.command("search", cls=options.GroupedCommand)
+@options.option(
     "--space",
     type=click.Path(path_type=Path),
     group="Search",
@@ -26,7 +26,7 @@ STORAGE = "optuna.journal"
     help="A YAML mapping from parameter to a range {low, high, step, log}, a list of values, or one value. Without it,"
     " a standard space of six parameters.",
 )
-@cli._option(
+@options.option(
     "--trials",
     type=click.IntRange(1, 100_000),
     default=30,
@@ -35,7 +35,7 @@ STORAGE = "optuna.journal"
     env="TRAINER_TRIALS",
     help="Trials that the study shall hold in all, finished or pruned, whoever made them.",
 )
-@cli._option(
+@options.option(
     "--sampler",
     type=click.Choice(("tpe", "random")),
     default="tpe",
@@ -44,7 +44,7 @@ STORAGE = "optuna.journal"
     env="TRAINER_SAMPLER",
     help="Learn from earlier trials where to look (tree-structured Parzen estimator), or draw at random.",
 )
-@cli._option(
+@options.option(
     "--pruner",
     type=click.Choice(("median", "hyperband", "none")),
     default="median",
@@ -53,7 +53,7 @@ STORAGE = "optuna.journal"
     env="TRAINER_PRUNER",
     help="End a trial whose validation loss is worse than others' at the same share of their iterations.",
 )
-@cli._option(
+@options.option(
     "--storage",
     default=STORAGE,
     show_default=True,
@@ -61,24 +61,24 @@ STORAGE = "optuna.journal"
     env="TRAINER_STORAGE",
     help="Where the trials are kept: a file (a journal), or a database's URL such as sqlite:///trials.db.",
 )
-@cli._option(
+@options.option(
     "--study",
     group="Search",
     env="TRAINER_STUDY",
     help="The study's name; by default one made of data, space and seed, so that the same command goes on with it.",
 )
-@cli._option(
+@options.option(
     "--jobs",
     type=click.IntRange(1, 1024),
     group="Search",
     env="TRAINER_JOBS",
     help="Trials side by side; by default as many as there are processors. One job makes a search reproducible.",
 )
-@cli.data_options
-@cli.registry_options(register=True)
-@cli.tracking_options
-@cli.lightgbm_options
-def search_command(space: Path | None, jobs: int | None, **options: Any) -> None:
+@options.data_options
+@options.registry_options(register=True)
+@options.tracking_options
+@options.lightgbm_options
+def search_command(space: Path | None, jobs: int | None, **given: Any) -> None:
     """Search for good parameters with Optuna, each trial as a nested run of one parent run.
 
     LightGBM's parameters given here hold for all trials. An interrupted search goes on when the same command is given
@@ -89,15 +89,15 @@ def search_command(space: Path | None, jobs: int | None, **options: Any) -> None
     from trainer.space import load
     from trainer.tracking import configure
 
-    chosen = {name: options.pop(name) for name in ("trials", "storage", "study", "sampler", "pruner")}
-    model_name = registry.check_name(options["model_name"])
-    base = cli._lightgbm_overrides(options)
+    chosen = {name: given.pop(name) for name in ("trials", "storage", "study", "sampler", "pruner")}
+    model_name = registry.check_name(given["model_name"])
+    base = training.overrides(given)
     wanted = load(space, base)
-    configure(options["debug"])
+    configure(given["debug"])
 
     from trainer import sweep
 
-    served = (options["tracking_uri"] or "").startswith(("http://", "https://"))
+    served = (given["tracking_uri"] or "").startswith(("http://", "https://"))
     preload = (*sweep.PRELOAD, *(() if served else sweep.PRELOAD_EMBEDDED), "optuna")
     engine = Engine(min(jobs or available_cpus(), chosen["trials"]), preload)
     engine.warm_up()
@@ -110,7 +110,7 @@ def search_command(space: Path | None, jobs: int | None, **options: Any) -> None
         size *= dimension.size
     if size < settings.trials:
         report.note(f"the space has {size:.0f} points, fewer than {settings.trials} trials: some will be tried twice")
-    dataset, target, plan = cli._prepare(options, params.complete(base, wanted.fixed))
+    dataset, target, plan = training.prepare(given, params.complete(base, wanted.fixed))
 
     def on_open(name: str, done: int) -> None:
         report.note(f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {engine.jobs} at a time")
@@ -133,17 +133,17 @@ def search_command(space: Path | None, jobs: int | None, **options: Any) -> None
             )
     except search.SearchFailedError as error:
         failed, done = error, error.result
-    if options["register"] and done.best is not None:
+    if given["register"] and done.best is not None:
         if failed is not None:
             report.note("the best model is not registered: some trials failed; the same command again goes on")
         elif done.shared:
             report.note("other processes still search: the last of them to end registers the best model")
         else:
-            registered, failed = cli._register(model_name, done.best, dataset, plan, done.run_id)
-    if options["as_json"]:
+            registered, failed = training.register(model_name, done.best, dataset, plan, done.run_id)
+    if given["as_json"]:
         report.as_json(report.sweep_content(done) | {"study": done.study} | report.registered_content(registered))
     else:
-        report.show_search(done, cli._ui_command(target))
+        report.show_search(done, training.ui_command(target))
         report.show_registered(registered)
     if failed is not None:
         raise failed

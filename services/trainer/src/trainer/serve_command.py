@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer import cli
+from trainer import options
 from trainer.errors import InputError
 
 if TYPE_CHECKING:
     from trainer.serving.application import Serving
 
-CHAMPION = f"models:/{cli.MODEL}@champion"
+CHAMPION = f"models:/{options.MODEL}@champion"
 
 
-@click.command("serve", cls=cli.GroupedCommand, context_settings=cli._WIDTH)
-@cli._option(
+@click.command("serve", cls=options.GroupedCommand, context_settings=options.SETTINGS)
+@options.option(
     "--model",
     default=CHAMPION,
     show_default=True,
@@ -24,7 +24,7 @@ CHAMPION = f"models:/{cli.MODEL}@champion"
     env="TRAINER_MODEL",
     help="The model's URI. An alias is followed: when it moves, the new version is served, without a restart.",
 )
-@cli._option(
+@options.option(
     "--interval",
     type=click.FloatRange(0.1, 3600),
     default=10.0,
@@ -33,10 +33,10 @@ CHAMPION = f"models:/{cli.MODEL}@champion"
     env="TRAINER_INTERVAL",
     help="Seconds between two looks at where the alias points.",
 )
-@cli._option(
+@options.option(
     "--host", default="127.0.0.1", show_default=True, group="Server", env="TRAINER_HOST", help="Where to listen."
 )
-@cli._option(
+@options.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=5001,
@@ -45,7 +45,7 @@ CHAMPION = f"models:/{cli.MODEL}@champion"
     env="TRAINER_PORT",
     help="The port to listen on.",
 )
-@cli._option(
+@options.option(
     "--max-body",
     type=click.IntRange(1_000, 2**31),
     default=4 * 1024**2,
@@ -54,7 +54,7 @@ CHAMPION = f"models:/{cli.MODEL}@champion"
     env="TRAINER_MAX_BODY",
     help="The largest request that is taken, in bytes.",
 )
-@cli._option(
+@options.option(
     "--concurrency",
     type=click.IntRange(1, 64),
     default=4,
@@ -63,8 +63,8 @@ CHAMPION = f"models:/{cli.MODEL}@champion"
     env="TRAINER_CONCURRENCY",
     help="Requests that are worked on at a time; others wait.",
 )
-@cli.tracking_uri_option
-@cli.debug_option
+@options.tracking_uri_option
+@options.debug_option
 def serve_command(
     model: str,
     interval: float,

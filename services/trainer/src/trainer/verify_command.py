@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer import cli
+from trainer import options
 
 if TYPE_CHECKING:
     from trainer.conformance import Finding, Report
 
 
-@click.command("verify", cls=cli.GroupedCommand)
-@cli._option(
+@click.command("verify", cls=options.GroupedCommand)
+@options.option(
     "--tracking-uri",
     required=True,
     group="Stack",
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="The MLflow server to check, as its clients reach it. A login comes from MLFLOW_TRACKING_USERNAME and"
     " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
 )
-@cli._option(
+@options.option(
     "--large-mib",
     type=click.IntRange(1, 1024),
     default=20,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     env=None,
     help="The size of the large artifact, in MiB. It stays in the bucket where the server may not delete.",
 )
-@cli._option(
+@options.option(
     "--wait",
     type=click.FloatRange(0, 3600),
     default=10.0,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     env="TRAINER_WAIT",
     help="Seconds to wait for the server.",
 )
-@cli.json_option
-@cli.debug_option
+@options.json_option
+@options.debug_option
 def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool, debug: bool) -> None:
     """Check that a running MLflow stack, production included, does what this replica does.
 
