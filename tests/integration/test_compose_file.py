@@ -66,6 +66,13 @@ def test_files_that_nobody_has_given_are_in_the_repository(compose_config: dict[
     assert (ROOT / "secrets" / ".none").read_bytes() == b""
 
 
+def test_path_that_is_not_there_is_an_error_not_an_empty_folder(compose_config: dict[str, Any]) -> None:
+    mounted = [volume for service in compose_config["services"].values() for volume in service.get("volumes", [])]
+    binds = [volume for volume in mounted if volume["type"] == "bind"]
+    assert {"/provided", "/data", "/out"} <= {volume["target"] for volume in binds}
+    assert [volume["target"] for volume in binds if volume["bind"].get("create_host_path")] == []
+
+
 @pytest.mark.parametrize(
     ("setting", "services"),
     [

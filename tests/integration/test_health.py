@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import requests
 
@@ -68,3 +70,19 @@ def test_health_check_of_the_storage_sees_a_lost_drive(crash_stack: Stack) -> No
         crash_stack.exec("minio", "bash", "-c", "rm -rf /data/.minio.sys && mv /data/.away /data/.minio.sys")
         crash_stack.compose("restart", "minio")
     crash_stack.wait_healthy("minio")
+
+
+@pytest.mark.minio  # the one storage here that can be frozen
+def test_storage_that_hangs_takes_no_tracking_down(crash_stack: Stack) -> None:
+    crash_stack.wait_healthy()
+    artifacts = f"{crash_stack.url}/api/2.0/mlflow-artifacts/artifacts"
+    with ThreadPoolExecutor(60) as clients:
+        crash_stack.container("minio").pause()
+        try:
+            waiting = [clients.submit(requests.get, artifacts, timeout=60) for _ in range(60)]
+            for _ in range(3):
+                assert requests.get(crash_stack.url + PATH, timeout=5).status_code == 200
+            assert not any(request.done() for request in waiting)
+        finally:
+            crash_stack.container("minio").unpause()
+        assert {request.result().status_code for request in waiting} == {200}

@@ -5,6 +5,7 @@ at a time. For uploads it knows repositories that can do better, of which these 
 the place of MLflow's.
 """
 
+import asyncio
 import io
 import json
 import posixpath
@@ -31,6 +32,9 @@ from app import transfer
 SMALL = 8 * 2**20
 # How many of more than a block are taken in and sent to the storage at a time: each holds a piece or two in memory.
 LARGE_AT_A_TIME = threading.Semaphore(4)
+# How many answers of MLflow's WSGI part may wait for the storage at a time. That part has 40 threads for everything: a
+# storage that hangs, or slow downloads in the UI, would hold them all, and runs could be neither tracked nor looked at.
+FROM_STORAGE = asyncio.Semaphore(16)
 # MLflow's functions around each request that this stack has no use for.
 UNUSED = ("workspace_context_middleware", "gateway_timing_middleware")
 
@@ -98,7 +102,7 @@ class StreamedRepository(StreamUploadMixin):
 def bound_other_answers() -> None:
     """Makes the answers of MLflow's WSGI part wait for the client: its bridge would hold a whole download in memory.
 
-    The UI's downloads are such answers.
+    The UI's downloads are such answers, and its lists of artifacts, which leave threads to the others.
     """
     import anyio
     from mlflow.server import fastapi_app
@@ -107,6 +111,11 @@ def bound_other_answers() -> None:
         def __init__(self, app: Any, scope: Any) -> None:
             super().__init__(app, scope)
             self.stream_send, self.stream_receive = anyio.create_memory_object_stream(transfer.AHEAD)
+
+        async def __call__(self, receive: Any, send: Any) -> None:
+            # Every path that leads to the storage has the word in it.
+            async with FROM_STORAGE if "artifact" in self.scope["path"] else nullcontext():
+                await super().__call__(receive, send)
 
     fastapi_app._EfficientWSGIResponder = Responder  # type: ignore[misc]
 

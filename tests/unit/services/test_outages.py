@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import threading
@@ -10,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import sqlalchemy
-from app import database
+from app import database, streamed
 from app.s3 import StreamedS3Repository
 from botocore.exceptions import ClientError
 from mlflow.exceptions import MlflowException
@@ -150,3 +151,51 @@ def test_request_that_the_database_fails_leaves_two_lines_in_the_log(caplog: pyt
     assert batch().status_code == 503
     assert all("No space left" in record.getMessage() for record in caplog.records)
     assert len(caplog.text) < 1500
+
+
+def test_storage_that_hangs_leaves_threads_to_requests_that_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.server import fastapi_app
+
+    monkeypatch.setattr(fastapi_app, "_EfficientWSGIResponder", fastapi_app._EfficientWSGIResponder)
+    monkeypatch.setattr(streamed, "FROM_STORAGE", asyncio.Semaphore(streamed.FROM_STORAGE._value))
+    streamed.bound_other_answers()
+    storage_answers = threading.Event()
+    answered: list[str] = []
+
+    def application(environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
+        if environ["PATH_INFO"] != "/tracking":
+            assert storage_answers.wait(30)
+        start_response("200 OK", [])
+        answered.append(environ["PATH_INFO"])
+        return [b""]
+
+    async def ask(path: str) -> None:
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request"}
+
+        async def send(_message: object) -> None:
+            return
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": b"",
+            "headers": [],
+            "http_version": "1.1",
+        }
+        await fastapi_app._EfficientWSGIMiddleware(application)(scope, receive, send)
+
+    async def talk() -> None:
+        paths = ["/api/2.0/mlflow/artifacts/list", "/get-artifact"] * 30
+        waiting = [asyncio.create_task(ask(path)) for path in paths]
+        await asyncio.sleep(0)
+        try:
+            await asyncio.wait_for(ask("/tracking"), 10)
+            assert answered == ["/tracking"]
+        finally:
+            storage_answers.set()
+        await asyncio.gather(*waiting)
+        assert len(answered) == len(paths) + 1
+
+    asyncio.run(talk())

@@ -662,7 +662,7 @@ def _reason(error: Exception) -> str:
         (r"timed? ?out", "it does not answer in time"),
         (r"RemoteDisconnected|Connection aborted|Connection reset", "it closes the connection"),
         (r"CERTIFICATE_VERIFY_FAILED", "its certificate cannot be verified; set MLFLOW_TRACKING_SERVER_CERT_PATH"),
-        (r"too many (\d{3}) error responses", "it answers with server errors"),
+        (r"too many (\d{3}) error responses", "it answers with server errors; the server's log says why"),
     ):
         if re.search(pattern, text, re.IGNORECASE):
             return words
