@@ -327,6 +327,30 @@ def test_a_useless_file_is_one_line(saved: Saved, tmp_path: Path, content: bytes
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_a_folder_is_one_line(saved: Saved, tmp_path: Path) -> None:
+    (tmp_path / "spark.parquet").mkdir()
+    with pytest.raises(InputError, match=r"spark\.parquet: is a folder; expected a file"):
+        score(saved, tmp_path / "spark.parquet", tmp_path / "out.csv")
+
+
+def test_names_over_several_lines_are_read_as_in_training(tmp_path: Path) -> None:
+    rows = [f"{row % 7},{row},{row % 2}" for row in range(60)]
+    (tmp_path / "data.csv").write_text("\n".join(['"time\n(s), all",x,y', *rows]))
+    saved = save(data.load(tmp_path / "data.csv", target="y"), tmp_path / "model")
+    assert list(saved.kinds) == ["time\n(s), all", "x"]
+    assert len(score(saved, tmp_path / "data.csv", tmp_path / "out.csv")) == 60
+
+
+def test_commas_at_the_lines_ends_make_no_columns(saved: Saved, rows: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows.to_csv(path, index=False)
+    plain = score(saved, path, tmp_path / "plain.csv")
+    path.write_text("\n".join(f"{line},,," for line in path.read_text().splitlines()))
+    pd.testing.assert_frame_equal(score(saved, path, tmp_path / "out.csv"), plain)
+    with pytest.raises(InputError, match="several of its columns have no name"):
+        score(saved, path, tmp_path / "out.csv", keep=True)
+
+
 def test_broken_rows_are_one_line(saved: Saved, tmp_path: Path) -> None:
     path, out = tmp_path / "data.csv", tmp_path / "out.csv"
     sessions.generate(9, seed=2).drop(columns=sessions.TARGET).to_csv(path, index=False)

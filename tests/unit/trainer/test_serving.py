@@ -253,6 +253,32 @@ def test_csv_row_of_more_fields_than_the_header_is_refused(
     )
 
 
+def test_csv_row_of_fewer_fields_than_the_header_is_refused(served: Server, rows: list[dict[str, Any]]) -> None:
+    header, *lines = as_csv(rows).splitlines()
+    body = "\n".join([header, *lines[:2], "7,8", *lines[2:]])
+    status, content, _ = served.ask(body, {"Content-Type": "text/csv"})
+    assert status == 400
+    assert content["message"] == f"row 3 has 2 fields, the header {len(rows[0])}; complete it, or remove it"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv"])
+def test_text_in_another_encoding_is_refused_and_not_repeated(served: Server, kind: str) -> None:
+    status, content, _ = served.ask(b'{"instances": "\xfc' + b"x" * 9_000, {"Content-Type": kind})
+    assert (status, content["message"]) == (400, "the request is not UTF-8 text (byte 15)")
+
+
+@pytest.mark.parametrize("form", ["dataframe_records", "instances", "inputs"])
+def test_gap_in_a_boolean_is_one_in_every_form(
+    served: Server, dataset: data.Dataset, rows: list[dict[str, Any]], form: str
+) -> None:
+    gap = dataset.columns("boolean")[0]
+    sent = [{**row, gap: None} if number % 2 else row for number, row in enumerate(rows)]
+    body: Any = {name: [row[name] for row in sent] for name in sent[0]} if form == "inputs" else sent
+    expected = served.ask(as_csv(sent), {"Content-Type": "text/csv"})
+    assert served.ask(json.dumps({form: body}), JSON) == expected
+    assert expected[0] == 200
+
+
 def test_csv_without_rows_is_told_so(served: Server, rows: list[dict[str, Any]]) -> None:
     status, content, _ = served.ask(as_csv(rows).splitlines()[0], {"Content-Type": "text/csv"})
     assert (status, content["message"]) == (400, "the request holds no rows")

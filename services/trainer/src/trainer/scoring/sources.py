@@ -50,6 +50,8 @@ def open_source(path: Path) -> Source:
         InputError: The file is not there, or holds no table.
     """
     name = path.name.lower()
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; expected a file (--data)")
     if not name.endswith(TABLE_SUFFIXES):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)} (--data)")
     return ParquetSource(path) if name.endswith((".parquet", ".pq")) else CsvSource(path)

@@ -8,7 +8,6 @@ training), or missing; anything else is refused, and its column named.
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,28 +18,27 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, DataType, Schema
 
+from trainer.data import uneven
 from trainer.scoring.columns import own_kinds
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
-_TRUTH = {"true": True, "false": False}
+#: In "inputs" and "instances" MLflow makes the text None of a gap.
+_TRUTH = {"true": True, "false": False, "none": None}
 
 
-def surplus(body: bytes) -> str | None:
-    """Return what is wrong with a CSV request whose first row has more fields than its header, or None.
+def wrong(body: bytes, *, is_csv: bool) -> str | None:
+    """Return what is wrong with a request's text, or None.
 
-    pandas would take what is too much for an index, and read each value into the next column; further rows it compares
-    with the first.
+    Of a CSV row with more fields than the header, pandas would take what is too much for an index, and read each value
+    into the next column; of one with fewer it would make gaps of the rest.
     """
-    rows = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
     try:
-        header, first = (next(filter(None, rows), []) for _ in range(2))
-    except (csv.Error, UnicodeDecodeError):
-        return None  # MLflow says so
-    if len(first) <= len(header):
-        return None
-    return f"row 1 has {len(first)} fields, the header {len(header)}; a field that holds a comma needs quotes"
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return f"the request is not UTF-8 text (byte {error.start:,})"
+    return uneven(io.StringIO(text, newline="")) if is_csv else None
 
 
 def typed(model: PyFuncModel) -> Any:
@@ -105,7 +103,7 @@ class _Schema(Schema):
         return self._csv
 
 
-def _truth(value: object) -> bool:
+def _truth(value: object) -> bool | None:
     return _TRUTH[str(value).strip().lower()]
 
 
