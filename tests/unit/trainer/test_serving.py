@@ -279,6 +279,29 @@ def test_gap_in_a_boolean_is_one_in_every_form(
     assert expected[0] == 200
 
 
+@pytest.mark.parametrize("form", ["dataframe_records", "dataframe_split", "instances", "inputs"])
+def test_codes_may_be_sent_as_numbers(serve: Callable[..., Server], tmp_path: Path, form: str) -> None:
+    codes = [*map(str, range(6)), "x", ""]
+    lines = [f"{codes[row % 8]},{row % 7},{int(row % 8 in (2, 5))}" for row in range(400)]
+    (tmp_path / "t.csv").write_text("\n".join(["code,n,y", *lines]))
+    codes_data = data.load(tmp_path / "t.csv", target="y")
+    assert codes_data.kinds["code"] == "text"
+    fitted = fit.fit(params.variant({"n_estimators": 20}).params, codes_data, seed=1, validation_size=0.2)
+    model.save(fitted.model, codes_data, tmp_path / "model", run_id="0" * 32, model_id="m-0", location=str(tmp_path))
+    server = serve(str(tmp_path / "model"))
+    server.wait_for(lambda: server.ask(path="/ping")[0] == 200)
+    # With a gap among them, pandas makes decimals of whole numbers.
+    for column, expected in (([2, 3, 5], [1, 0, 1]), ([2, None, 5], [1, 0, 1]), ([2.0, 3.0, 5.0], [1, 0, 1])):
+        rows = [{"code": code, "n": 1} for code in column]
+        body: Any = rows
+        if form == "dataframe_split":
+            body = {"columns": ["code", "n"], "data": [list(row.values()) for row in rows]}
+        elif form == "inputs":
+            body = {"code": column, "n": [1, 1, 1]}
+        status, content, _ = server.ask(json.dumps({form: body}), JSON)
+        assert (status, content) == (200, {"predictions": expected})
+
+
 def test_csv_without_rows_is_told_so(served: Server, rows: list[dict[str, Any]]) -> None:
     status, content, _ = served.ask(as_csv(rows).splitlines()[0], {"Content-Type": "text/csv"})
     assert (status, content["message"]) == (400, "the request holds no rows")
