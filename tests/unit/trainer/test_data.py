@@ -177,6 +177,20 @@ def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path)
     assert set(read.train.features["code"]) == {"7", "8", "x"}
 
 
+@pytest.mark.parametrize(("share", "noted"), [(2, False), (1, True)])
+def test_texts_written_otherwise_for_the_test_are_noted(four_files: Path, share: int, noted: bool) -> None:
+    path = four_files / "X_test.csv"
+    features = pd.read_csv(path)
+    features["month"] = features["month"].where(features.index % share != 0, features["month"].str.upper())
+    features.to_csv(path, index=False)
+    count, example = len(features), features["month"].dropna().iloc[0]
+    remark = (
+        f"column 'month' holds texts in {count} of {count} test rows that no training row has, such as {example!r}:"
+        " the model takes them for gaps"
+    )
+    assert data.load(four_files).notes == ((remark,) if noted else ())
+
+
 def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: Path) -> None:
     for part, values in (("train", ["007", "1.50", "x"]), ("test", ["007", "1.50", ""])):
         features = pd.read_csv(four_files / f"X_{part}.csv")

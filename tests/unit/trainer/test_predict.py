@@ -327,6 +327,21 @@ def test_a_useless_file_is_one_line(saved: Saved, tmp_path: Path, content: bytes
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_texts_that_the_model_does_not_know_are_noted(
+    saved: Saved, rows: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = saved.dataset.columns("text")[0]
+    given = int(rows[name].notna().sum())
+    for changed, noted in ((rows, False), (rows.assign(**{name: rows[name].str.upper() + "!"}), True)):
+        changed.to_parquet(tmp_path / "data.parquet")
+        score(saved, tmp_path / "data.parquet", tmp_path / "out.csv")
+        example = changed[name].dropna().iloc[0]
+        remark = (
+            f"column {name!r} holds texts in {given:,} of {given:,} rows that no training row has, such as {example!r}"
+        )
+        assert (remark in capsys.readouterr().err) is noted
+
+
 def test_a_folder_is_one_line(saved: Saved, tmp_path: Path) -> None:
     (tmp_path / "spark.parquet").mkdir()
     with pytest.raises(InputError, match=r"spark\.parquet: is a folder; expected a file"):

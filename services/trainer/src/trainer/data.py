@@ -364,8 +364,12 @@ def _uniform(train: Table, test: Table, *, source: str, notes: list[str], **rest
             part[name] = _convert(table.features[name], kind)
         if converted[0][name].isna().all():
             notes.append(f"column {name!r} holds no value in any training row")
-        if kind == "text" and (remark := _remark([part[name] for part in converted])) is not None:
-            notes.append(f"column {name!r} {remark}")
+        if kind == "text":
+            texts = [part[name] for part in converted]
+            # Parts of one table are written alike.
+            apart = "test_size" not in rest
+            if (remark := _remark(texts) or (_strange(*texts) if apart else None)) is not None:
+                notes.append(f"column {name!r} {remark}")
     if not any(column.notna().any() for column in converted[0].values()):
         raise InputError(f"{source}: every feature value is missing")
     x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
@@ -471,6 +475,23 @@ def _remark(columns: Sequence[pd.Series]) -> str | None:
     if len(texts) > MANY_CATEGORIES:
         return f"has {len(texts):,} distinct texts: if it identifies rows, leave it out"
     return None
+
+
+def _strange(train: pd.Series, test: pd.Series) -> str | None:
+    """Return a remark where most texts of the test rows are in no training row, or None."""
+    given = test.dropna()
+    strange = given[~given.isin(train.dropna().unique())]
+    return unknown_texts(len(strange), len(given), "test rows", strange.iloc[0]) if len(strange) else None
+
+
+def unknown_texts(strange: int, given: int, rows: str, example: str) -> str | None:
+    """Return a remark where a model knows less than half of the texts in a column, or None: a few are always new."""
+    if 2 * strange <= given:
+        return None
+    return (
+        f"holds texts in {strange:,} of {given:,} {rows} that no training row has, such as"
+        f" {one_line(repr(example), 40)}: the model takes them for gaps"
+    )
 
 
 def _most(found: pd.Series) -> bool:

@@ -108,6 +108,8 @@ def _write(request: Request, source: Source, loaded: models.Loaded, stream: Bina
         except OSError as error:
             # What reading raises is an InputError by now: this is the disk that is written to.
             raise TrainerError(f"{request.out}: cannot be written: {error.strerror or one_line(error)}") from error
+    for remark in scorer.remarks():
+        note(remark)
     return Scored(
         request.out,
         rows,
