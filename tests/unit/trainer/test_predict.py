@@ -376,7 +376,7 @@ def test_broken_rows_are_one_line(saved: Saved, tmp_path: Path) -> None:
     broken = b",".join({**row, text: b"\xff"}.values())
     for content, words in (
         (header, "no rows"),
-        (whole + b"1,2\n", "row 10 has 2 fields"),
+        (whole + b"1,2\n", "row 10 has 2 fields, the header .*; complete it"),
         (whole + b'"' + b"x" * 3_000_000, "quote"),
         (whole + whole.partition(b"\n")[2] * 100 + broken + b"\n", f"column '{text}'.*UTF-8"),
     ):

@@ -626,15 +626,15 @@ def uneven(lines: Iterable[str], *, slack: bool = False) -> str | None:
     with suppress(csv.Error):
         width = len(next(rows, []))
         for number, row in enumerate(rows, start=1):
-            if len(row) < width:
-                return f"row {number:,} has {_fields(row)}, the header {width}; complete it, or remove it"
-            if len(row) > width and not (slack and not any(row[width:])):
-                return f"row {number:,} has {_fields(row)}, the header {width}; a field that holds a comma needs quotes"
+            if len(row) < width or (len(row) > width and not (slack and not any(row[width:]))):
+                return misfit(number, len(row), width)
     return None
 
 
-def _fields(row: Sequence[str]) -> str:
-    return f"{len(row)} field{'s' if len(row) != 1 else ''}"
+def misfit(row: int, fields: int, width: int) -> str:
+    """Return what is wrong with a row that has another number of fields than the header."""
+    advice = "complete it, or remove it" if fields < width else "a field that holds a comma needs quotes"
+    return f"row {row:,} has {fields} field{'s' if fields != 1 else ''}, the header {width}; {advice}"
 
 
 def _read_parquet(path: Path, notes: list[str]) -> pd.DataFrame:
