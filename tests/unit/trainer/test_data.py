@@ -132,8 +132,9 @@ def test_digest_depends_on_contents_and_not_on_the_format(tmp_path: Path, table:
     assert len(of_csv.digest) <= 36
 
 
-def test_empty_texts_are_gaps_in_every_format(tmp_path: Path) -> None:
-    table = pd.DataFrame({"v": ["", "a", "b", "a"] * 10, "y": [0, 1] * 20})
+@pytest.mark.parametrize("gap", ["", "NA", "None"])
+def test_words_for_gaps_are_gaps_in_every_format(tmp_path: Path, gap: str) -> None:
+    table = pd.DataFrame({"v": [gap, "a", "b", "a"] * 10, "y": [0, 1] * 20})
     table.to_csv(tmp_path / "t.csv", index=False)
     table.to_parquet(tmp_path / "t.parquet")
     from_csv, from_parquet = (data.load(tmp_path / name, target="y") for name in ("t.csv", "t.parquet"))

@@ -49,6 +49,11 @@ _PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _COMMA_NUMBER = (
     r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
 )
+#: What pandas takes for a gap in a CSV file. It is one in every format: a model of the one scores the other alike.
+GAPS = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
 #: A number as people write it: 12.5 %, $1,234.50, (3.20).
 _DRESSED_NUMBER = rf"\(?[-+]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
 #: What stands for a gap in exports of databases and spreadsheets, and is none to pandas.
@@ -437,8 +442,7 @@ def _convert(column: pd.Series, kind: Kind) -> pd.Series:
             return values.where(values.notna(), np.nan)
         return values.astype(bool)
     values = column.astype(object)
-    # An empty text is a gap in every CSV file, and so in all.
-    missing = values.isna() | (values == "")
+    missing = values.isna() | values.isin(GAPS)
     return pd.Series(
         [np.nan if gap else category_text(value) for value, gap in zip(values, missing, strict=True)],
         dtype="str",
