@@ -367,16 +367,17 @@ def _uniform(train: Table, test: Table, *, source: str, notes: list[str], **rest
         kinds[name] = kind
         for part, table in zip(converted, (train, test), strict=True):
             part[name] = _convert(table.features[name], kind)
-        if converted[0][name].isna().all():
-            notes.append(f"column {name!r} holds no value in any training row")
         if kind == "text":
             texts = [part[name] for part in converted]
             # Parts of one table are written alike.
             apart = "test_size" not in rest
             if (remark := _remark(texts) or (_strange(*texts) if apart else None)) is not None:
                 notes.append(f"column {name!r} {remark}")
-    if not any(column.notna().any() for column in converted[0].values()):
+    empty = [name for name, column in converted[0].items() if column.isna().all()]
+    if len(empty) == len(columns):
         raise InputError(f"{source}: every feature value is missing")
+    if empty:
+        notes.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
     x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
     return Dataset(
         source=source,
@@ -587,14 +588,15 @@ def _without_unnamed(table: pd.DataFrame, path: Path, notes: list[str]) -> pd.Da
     if indexes:
         what = "column is taken for an index" if indexes == 1 else f"{indexes} columns are taken for indexes"
         notes.append(f"{path.name}: its unnamed first {what} and left out")
-    left_out = names[:indexes]
-    for place, name in enumerate(names[indexes:], start=indexes):
-        if name in ("", f"Unnamed: {place}"):
-            if table[name].notna().any():
-                raise InputError(f"{path}: column {place + 1} has no name; name it, or remove it")
-            notes.append(f"{path.name}: its column {place + 1} has no name and no values, and is left out")
-            left_out.append(name)
-    return table.drop(columns=left_out)
+    unnamed = [place for place, name in enumerate(names) if place >= indexes and name in ("", f"Unnamed: {place}")]
+    for place in unnamed:
+        if table[names[place]].notna().any():
+            raise InputError(f"{path}: column {place + 1} has no name; name it, or remove it")
+    if len(unnamed) == 1:
+        notes.append(f"{path.name}: its column {unnamed[0] + 1} has no name and no values, and is left out")
+    elif unnamed:
+        notes.append(f"{path.name}: {len(unnamed)} of its columns have no name and no values, and are left out")
+    return table.drop(columns=[*names[:indexes], *(names[place] for place in unnamed)])
 
 
 def _read_csv(path: Path, texts: Iterable[str]) -> pd.DataFrame:
