@@ -29,7 +29,7 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
     merit = f"{len(order)} of {total:,}" if total > len(order) else f"{total}"
     figure = style.canvas(heading, merit, "features, by contribution" if total > 1 else "feature")
     names = [importance.names[index] for index in order]
-    names = [style.shortened(name, int(28 * len(name) / max(style.width(name), 1))) for name in names]
+    names = [style.shortened(name, style.fitting(name, 28)) for name in names]
     # Letters are about 0.62 of their size wide; names get what they need, and the bars the rest.
     size = 12.0
     left = min(0.05 + max(map(style.width, names)) * size * 0.62 / 72 / style.WIDTH, 0.4)

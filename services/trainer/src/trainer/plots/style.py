@@ -99,6 +99,11 @@ def width(text: str) -> float:
     return sum(2.0 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text)
 
 
+def fitting(text: str, most: int) -> int:
+    """Return how many of a text's letters take the room of ``most`` Latin ones."""
+    return int(most * len(text) / max(width(text), 1))
+
+
 def axes_in(figure: Figure, left: float = LEFT, bottom: float = BOTTOM, right: float = RIGHT, top: float = TOP) -> Axes:
     """Return bare axes at a place in the figure (shares of its width and height); ``scale`` gives them their scales.
 
