@@ -167,6 +167,21 @@ def test_index_columns_are_left_out_with_a_remark(four_files: Path) -> None:
     assert sum("index" in note for note in read.notes) == 4
 
 
+def test_target_in_another_order_than_the_features_is_refused(four_files: Path) -> None:
+    expected = data.load(four_files)
+    shuffled = {part: pd.read_csv(four_files / f"{part}.csv").sample(frac=1, random_state=1) for part in data.PARTS}
+    for part, table in shuffled.items():
+        table.to_csv(four_files / f"{part}.csv")
+    assert data.load(four_files).train.target.sum() == expected.train.target.sum()
+    shuffled["y_train"].sort_index().to_csv(four_files / "y_train.csv")
+    assert "X_train.csv and y_train.csv hold the same index in different orders" in refused(four_files)
+    # Numbered anew after shuffling, or of an index that the other has not.
+    shuffled["y_train"].set_index(shuffled["y_train"].index + 7).to_csv(four_files / "y_train.csv")
+    data.load(four_files)
+    shuffled["y_train"].to_csv(four_files / "y_train.csv", index=False)
+    data.load(four_files)
+
+
 def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path) -> None:
     for part, values in (("train", ["7", "8", "x"]), ("test", ["7", "8", "8"])):
         features = pd.read_csv(four_files / f"X_{part}.csv")

@@ -282,6 +282,12 @@ def _from_four(path: Path, target: str | None) -> Dataset:
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         if len(x) != len(y):
             raise InputError(f"{path}: X_{part}.csv has {len(x)} rows but y_{part}.csv has {len(y)}")
+        # One of them may have been numbered anew, or have no index; the same numbers in another order are other rows.
+        written = x.index.name is not None and y.index.name is not None
+        if written and not x.index.equals(y.index) and x.index.sort_values().equals(y.index.sort_values()):
+            raise InputError(
+                f"{path}: X_{part}.csv and y_{part}.csv hold the same index in different orders; sort them alike"
+            )
         if name in x.columns:
             raise InputError(f"{path / f'X_{part}.csv'}: holds the target {name!r} as a feature; remove it")
     train = Table(x_train, binary_target(y_train, f"{path / 'y_train.csv'}: {name}"))
@@ -596,7 +602,10 @@ def _without_unnamed(table: pd.DataFrame, path: Path, notes: list[str]) -> pd.Da
         notes.append(f"{path.name}: its column {unnamed[0] + 1} has no name and no values, and is left out")
     elif unnamed:
         notes.append(f"{path.name}: {len(unnamed)} of its columns have no name and no values, and are left out")
-    return table.drop(columns=[*names[:indexes], *(names[place] for place in unnamed)])
+    kept = table.drop(columns=[*names[:indexes], *(names[place] for place in unnamed)])
+    if indexes:
+        kept.index = pd.Index(table.iloc[:, 0], name=names[0])
+    return kept
 
 
 def _read_csv(path: Path, texts: Iterable[str]) -> pd.DataFrame:
