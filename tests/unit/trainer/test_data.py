@@ -132,6 +132,16 @@ def test_digest_depends_on_contents_and_not_on_the_format(tmp_path: Path, table:
     assert len(of_csv.digest) <= 36
 
 
+@pytest.mark.parametrize("gap", ["", "NA", "None"])
+def test_words_for_gaps_are_gaps_in_every_format(tmp_path: Path, gap: str) -> None:
+    table = pd.DataFrame({"v": [gap, "a", "b", "a"] * 10, "y": [0, 1] * 20})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_parquet(tmp_path / "t.parquet")
+    from_csv, from_parquet = (data.load(tmp_path / name, target="y") for name in ("t.csv", "t.parquet"))
+    assert from_parquet.digest == from_csv.digest
+    assert from_parquet.train.features["v"].isna().any()
+
+
 def test_digest_takes_zeros_of_both_signs_and_all_gaps_for_the_same() -> None:
     target = np.array([0, 1, 0])
     one = pd.DataFrame({"x": [0.0, np.nan, 1.0]})
@@ -157,6 +167,21 @@ def test_index_columns_are_left_out_with_a_remark(four_files: Path) -> None:
     assert sum("index" in note for note in read.notes) == 4
 
 
+def test_target_in_another_order_than_the_features_is_refused(four_files: Path) -> None:
+    expected = data.load(four_files)
+    shuffled = {part: pd.read_csv(four_files / f"{part}.csv").sample(frac=1, random_state=1) for part in data.PARTS}
+    for part, table in shuffled.items():
+        table.to_csv(four_files / f"{part}.csv")
+    assert data.load(four_files).train.target.sum() == expected.train.target.sum()
+    shuffled["y_train"].sort_index().to_csv(four_files / "y_train.csv")
+    assert "X_train.csv and y_train.csv hold the same index in different orders" in refused(four_files)
+    # Numbered anew after shuffling, or of an index that the other has not.
+    shuffled["y_train"].set_index(shuffled["y_train"].index + 7).to_csv(four_files / "y_train.csv")
+    data.load(four_files)
+    shuffled["y_train"].to_csv(four_files / "y_train.csv", index=False)
+    data.load(four_files)
+
+
 def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path) -> None:
     for part, values in (("train", ["7", "8", "x"]), ("test", ["7", "8", "8"])):
         features = pd.read_csv(four_files / f"X_{part}.csv")
@@ -166,6 +191,20 @@ def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path)
     assert read.kinds["code"] == "text"
     assert set(read.test.features["code"]) == {"7", "8"}
     assert set(read.train.features["code"]) == {"7", "8", "x"}
+
+
+@pytest.mark.parametrize(("share", "noted"), [(2, False), (1, True)])
+def test_texts_written_otherwise_for_the_test_are_noted(four_files: Path, share: int, noted: bool) -> None:
+    path = four_files / "X_test.csv"
+    features = pd.read_csv(path)
+    features["month"] = features["month"].where(features.index % share != 0, features["month"].str.upper())
+    features.to_csv(path, index=False)
+    count, example = len(features), features["month"].dropna().iloc[0]
+    remark = (
+        f"column 'month' holds texts in {count} of {count} test rows that no training row has, such as {example!r}:"
+        " the model takes them for gaps"
+    )
+    assert data.load(four_files).notes == ((remark,) if noted else ())
 
 
 def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: Path) -> None:
@@ -194,22 +233,56 @@ def notes_on(path: Path, *values: str, rows: int = 60) -> str:
         (['"{},5"'], "'1,5'"),
         (['"{},000.5"'], "'1,000.5'"),
         (["{}"] * 59 + ["?"], "'?'"),
+        (["1", "2", "3", "\\N"], r"'\\N'"),
+        (["{}.5%"], "'1.5%'"),
+        (['"${},250.00"'], "'$1,250.00'"),
+        (["{}.50 €"], "'1.50 €'"),
+        (["({}.5)"], "'(1.5)'"),
+        (["{} 000"], "'1 000'"),
+        (["{}'000"], '"1\'000"'),
     ],
-    ids=["blank", "decimal comma", "thousands", "question mark"],
+    ids=[
+        "blank",
+        "decimal comma",
+        "thousands",
+        "question mark",
+        "gap of a database",
+        "percent",
+        "dollars",
+        "euros",
+        "accountants' minus",
+        "thousands apart",
+        "thousands in Switzerland",
+    ],
 )
 def test_numbers_that_are_taken_as_text_are_noted(tmp_path: Path, values: list[str], example: str) -> None:
     noted = notes_on(tmp_path, *values)
     assert f"column 'v' is taken as text, each value a category, because of values such as {example}" in noted
 
 
-@pytest.mark.parametrize("value", ["2026-01-{:02}", "{:02}.01.2026", "2026-01-{:02} 10:00:00"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-01-{:02}",
+        "{:02}.01.2026",
+        "2026-01-{:02} 10:00:00",
+        '"{:02}/01/2026, 10:00"',
+        "1/{}/26",
+        "{}-Jan-2026",
+        '"Mon, {} Jan 2026 10:00"',
+        '"Jan {}, 2026"',
+        "20{:02}-01",
+    ],
+)
 def test_dates_that_are_taken_as_text_are_noted(tmp_path: Path, value: str) -> None:
     assert notes_on(tmp_path, value) == (
         "column 'v' is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
     )
 
 
-@pytest.mark.parametrize("values", [["0", "1", "2", "3+"], ["a{}"], ["v1.{}"], ["{}"]])
+@pytest.mark.parametrize(
+    "values", [["0", "1", "2", "3+"], ["a{}"], ["v1.{}"], ["{}"], ["{0}-{0}"], ["{}:30"], ["room {}"]]
+)
 def test_texts_and_numbers_that_are_what_they_look_like_are_not_noted(tmp_path: Path, values: list[str]) -> None:
     assert notes_on(tmp_path, *values) == ""
 
@@ -230,11 +303,38 @@ def test_text_that_may_identify_rows_is_noted(tmp_path: Path, values: int, noted
     assert [noted in note for note in notes] == ([True] if noted else [])
 
 
+def test_column_without_a_value_is_noted(tmp_path: Path) -> None:
+    write(tmp_path / "shop.csv", "x,e,y\n" + "1,,0\n2,,1\n" * 10)
+    read = data.load(tmp_path / "shop.csv", target="y")
+    assert read.notes == ("no training row has a value in column e",)
+
+
 def test_empty_column_without_a_name_is_left_out(tmp_path: Path) -> None:
     write(tmp_path / "shop.csv", "x,y,\n" + "1,0,\n2,1,\n" * 10)
     read = data.load(tmp_path / "shop.csv", target="y")
     assert list(read.kinds) == ["x"]
     assert read.notes == ("shop.csv: its column 3 has no name and no values, and is left out",)
+
+
+def test_rows_may_end_in_commas_and_the_table_in_blank_lines(tmp_path: Path) -> None:
+    write(tmp_path / "shop.csv", "y,x,z\n" + "0,1,,\n1,2,3,\n" * 10 + "\n  \n")
+    assert data.load(tmp_path / "shop.csv", target="y").train.rows == 16
+
+
+@pytest.mark.parametrize("comma", ["", ",,,"])
+def test_what_was_written_with_an_index_twice_is_read_without(tmp_path: Path, table: pd.DataFrame, comma: str) -> None:
+    expected = table
+    for _ in range(2):
+        table.to_csv(tmp_path / "shop.csv")
+        table = pd.read_csv(tmp_path / "shop.csv")
+    write(tmp_path / "shop.csv", "\n".join(line + comma for line in (tmp_path / "shop.csv").read_text().splitlines()))
+    expected.to_csv(tmp_path / "plain.csv", index=False)
+    read = data.load(tmp_path / "shop.csv", target=TARGET)
+    assert read.digest == data.load(tmp_path / "plain.csv", target=TARGET).digest
+    assert read.notes[0] == "shop.csv: its unnamed first 2 columns are taken for indexes and left out"
+    assert read.notes[1:] == (
+        ("shop.csv: 3 of its columns have no name and no values, and are left out",) if comma else ()
+    )
 
 
 def test_column_without_a_name_is_refused(tmp_path: Path) -> None:
@@ -296,11 +396,16 @@ def test_target_that_is_not_binary_is_refused(values: list[object], words: list[
         ("t.csv", b"a,a,y\n1,2,0\n", ["'a'", "more than once"]),
         ("t.csv", b"a;y\n1;0\n", ["semicolons"]),
         ("t.csv", b"a\ty\n1\t0\n", ["tabs"]),
+        ("t.csv", b"a|y\n1|0\n", ["vertical bars"]),
         ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe" * 50, ["not UTF-8"]),
-        ("t.csv", b"a,y\n1,\xff\xfe\n", ["not UTF-8"]),
+        ("t.csv", b"a,y\n" + b"1,0\n" * 400_000 + b"1,\xff\xfe\n", ["not UTF-8 text (line 400,002); save it as UTF-8"]),
+        ("t.csv.gz", gzip.compress(b"a,y\n1,\xff\xfe\n"), ["not UTF-8 text (line 2)"]),
         ("t.csv", b"\x00\x01\x02,\x00\n1,2\n", ["not a text file"]),
-        ("t.csv", b"a,y\n1,0\n1,2,3,4\n", ["cannot be read"]),
-        ("t.csv", b"a,y\n1,0,7\n2,1,7\n", ["cannot be read"]),
+        ("t.csv", b"a,y\n1,0\n1,2,3,4\n", ["row 2 has 4 fields, the header 2", "quotes"]),
+        ("t.csv", b"a,y\n1,0,7\n2,1,7\n", ["row 1 has 3 fields, the header 2", "quotes"]),
+        # pandas makes gaps of what is not there.
+        ("t.csv", b"y,a,b\n\n" + b'0,1,"2\n3"\n1,2,3\n' * 9 + b"0,2\n", ["row 19 has 2 fields, the header 3"]),
+        ("t.csv", b"y,a,b\n" + b"0,1,2\n1,2,3\n" * 9 + b"(18 rows)\n", ["row 19 has 1 field, the header 3"]),
         ("t.csv", b'a,y\n"1,0\n', ["t.csv"]),
         ("t.csv", b"y\n0\n1\n0\n1\n0\n1\n", ["no feature columns"]),
         ("t.csv", b"a,y\n1,0\n2,1\n3,0\n", ["too few rows"]),
@@ -360,6 +465,13 @@ def test_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     message = refused(tmp_path)
     assert "notes.txt" in message
     assert "X_train.csv" in message
+
+
+def test_table_in_several_files_is_refused(tmp_path: Path) -> None:
+    for name in ("part-00000-a.parquet", "part-00001-a.parquet", "_SUCCESS", ".part-00000-a.parquet.crc"):
+        (tmp_path / name).touch()
+    message = refused(tmp_path, target="y")
+    assert "holds one table in 2 files (part-00000-a.parquet, part-00001-a.parquet); write it as one" in message
 
 
 def test_folder_with_several_tables_is_refused(tmp_path: Path) -> None:

@@ -54,6 +54,22 @@ def made(count: int = 3, names: list[str] | None = None) -> importance.Importanc
     return importance.Importance(names or [f"f{n}" for n in range(count)], values[::-1].copy(), values, 20)
 
 
+def test_wide_letters_get_their_room() -> None:
+    figure: Any = plots.feature_importance(made(2, ["特" * 28, "ab"]), HEADING)
+    name = next(text for text in figure.axes[0].texts if "特" in text.get_text())
+    extent = name.get_window_extent(figure.canvas.get_renderer())
+    assert "…" in name.get_text()
+    assert extent.x0 >= 0
+
+
+def test_letters_come_from_the_first_font_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "FONTS", (*style.FONTS, "No Such Font"))
+    style._fonts.cache_clear()
+    assert style._fonts()[0] == "DejaVu Sans"
+    assert "No Such Font" not in style._fonts()
+    style._fonts.cache_clear()
+
+
 # What is drawn --------------------------------------------------------------------------------------------------------
 
 

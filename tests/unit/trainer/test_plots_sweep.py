@@ -28,6 +28,14 @@ def texts(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
 
 
+def test_names_of_wide_letters_stay_in_the_picture() -> None:
+    figure: Any = plots.sweep_curves(curves(2, "変種" * 15), HEADING)
+    renderer = figure.canvas.get_renderer()
+    names = [text for text in figure.axes[0].texts if "変種" in text.get_text()]
+    assert len(names) == 2
+    assert all(text.get_window_extent(renderer).x1 <= figure.bbox.x1 for text in names)
+
+
 def test_sampled_curve_is_the_precision_where_a_recall_is_first_reached() -> None:
     rng = np.random.default_rng(2)
     target = (rng.random(300) < 0.3).astype(np.int64)

@@ -327,6 +327,45 @@ def test_a_useless_file_is_one_line(saved: Saved, tmp_path: Path, content: bytes
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_texts_that_the_model_does_not_know_are_noted(
+    saved: Saved, rows: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = saved.dataset.columns("text")[0]
+    given = int(rows[name].notna().sum())
+    for changed, noted in ((rows, False), (rows.assign(**{name: rows[name].str.upper() + "!"}), True)):
+        changed.to_parquet(tmp_path / "data.parquet")
+        score(saved, tmp_path / "data.parquet", tmp_path / "out.csv")
+        example = changed[name].dropna().iloc[0]
+        remark = (
+            f"column {name!r} holds texts in {given:,} of {given:,} rows that no training row has, such as {example!r}"
+        )
+        assert (remark in capsys.readouterr().err) is noted
+
+
+def test_a_folder_is_one_line(saved: Saved, tmp_path: Path) -> None:
+    (tmp_path / "spark.parquet").mkdir()
+    with pytest.raises(InputError, match=r"spark\.parquet: is a folder; expected a file"):
+        score(saved, tmp_path / "spark.parquet", tmp_path / "out.csv")
+
+
+def test_names_over_several_lines_are_read_as_in_training(tmp_path: Path) -> None:
+    rows = [f"{row % 7},{row},{row % 2}" for row in range(60)]
+    (tmp_path / "data.csv").write_text("\n".join(['"time\n(s), all",x,y', *rows]))
+    saved = save(data.load(tmp_path / "data.csv", target="y"), tmp_path / "model")
+    assert list(saved.kinds) == ["time\n(s), all", "x"]
+    assert len(score(saved, tmp_path / "data.csv", tmp_path / "out.csv")) == 60
+
+
+def test_commas_at_the_lines_ends_make_no_columns(saved: Saved, rows: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows.to_csv(path, index=False)
+    plain = score(saved, path, tmp_path / "plain.csv")
+    path.write_text("\n".join(f"{line},,," for line in path.read_text().splitlines()))
+    pd.testing.assert_frame_equal(score(saved, path, tmp_path / "out.csv"), plain)
+    with pytest.raises(InputError, match="several of its columns have no name"):
+        score(saved, path, tmp_path / "out.csv", keep=True)
+
+
 def test_broken_rows_are_one_line(saved: Saved, tmp_path: Path) -> None:
     path, out = tmp_path / "data.csv", tmp_path / "out.csv"
     sessions.generate(9, seed=2).drop(columns=sessions.TARGET).to_csv(path, index=False)
@@ -337,7 +376,7 @@ def test_broken_rows_are_one_line(saved: Saved, tmp_path: Path) -> None:
     broken = b",".join({**row, text: b"\xff"}.values())
     for content, words in (
         (header, "no rows"),
-        (whole + b"1,2\n", "row 10 has 2 fields"),
+        (whole + b"1,2\n", "row 10 has 2 fields, the header .*; complete it"),
         (whole + b'"' + b"x" * 3_000_000, "quote"),
         (whole + whole.partition(b"\n")[2] * 100 + broken + b"\n", f"column '{text}'.*UTF-8"),
     ):

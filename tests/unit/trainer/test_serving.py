@@ -253,6 +253,55 @@ def test_csv_row_of_more_fields_than_the_header_is_refused(
     )
 
 
+def test_csv_row_of_fewer_fields_than_the_header_is_refused(served: Server, rows: list[dict[str, Any]]) -> None:
+    header, *lines = as_csv(rows).splitlines()
+    body = "\n".join([header, *lines[:2], "7,8", *lines[2:]])
+    status, content, _ = served.ask(body, {"Content-Type": "text/csv"})
+    assert status == 400
+    assert content["message"] == f"row 3 has 2 fields, the header {len(rows[0])}; complete it, or remove it"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv"])
+def test_text_in_another_encoding_is_refused_and_not_repeated(served: Server, kind: str) -> None:
+    status, content, _ = served.ask(b'{"instances": "\xfc' + b"x" * 9_000, {"Content-Type": kind})
+    assert (status, content["message"]) == (400, "the request is not UTF-8 text (byte 15)")
+
+
+@pytest.mark.parametrize("form", ["dataframe_records", "instances", "inputs"])
+def test_gap_in_a_boolean_is_one_in_every_form(
+    served: Server, dataset: data.Dataset, rows: list[dict[str, Any]], form: str
+) -> None:
+    gap = dataset.columns("boolean")[0]
+    sent = [{**row, gap: None} if number % 2 else row for number, row in enumerate(rows)]
+    body: Any = {name: [row[name] for row in sent] for name in sent[0]} if form == "inputs" else sent
+    expected = served.ask(as_csv(sent), {"Content-Type": "text/csv"})
+    assert served.ask(json.dumps({form: body}), JSON) == expected
+    assert expected[0] == 200
+
+
+@pytest.mark.parametrize("form", ["dataframe_records", "dataframe_split", "instances", "inputs"])
+def test_codes_may_be_sent_as_numbers(serve: Callable[..., Server], tmp_path: Path, form: str) -> None:
+    codes = [*map(str, range(6)), "x", ""]
+    lines = [f"{codes[row % 8]},{row % 7},{int(row % 8 in (2, 5))}" for row in range(400)]
+    (tmp_path / "t.csv").write_text("\n".join(["code,n,y", *lines]))
+    codes_data = data.load(tmp_path / "t.csv", target="y")
+    assert codes_data.kinds["code"] == "text"
+    fitted = fit.fit(params.variant({"n_estimators": 20}).params, codes_data, seed=1, validation_size=0.2)
+    model.save(fitted.model, codes_data, tmp_path / "model", run_id="0" * 32, model_id="m-0", location=str(tmp_path))
+    server = serve(str(tmp_path / "model"))
+    server.wait_for(lambda: server.ask(path="/ping")[0] == 200)
+    # With a gap among them, pandas makes decimals of whole numbers.
+    for column, expected in (([2, 3, 5], [1, 0, 1]), ([2, None, 5], [1, 0, 1]), ([2.0, 3.0, 5.0], [1, 0, 1])):
+        rows = [{"code": code, "n": 1} for code in column]
+        body: Any = rows
+        if form == "dataframe_split":
+            body = {"columns": ["code", "n"], "data": [list(row.values()) for row in rows]}
+        elif form == "inputs":
+            body = {"code": column, "n": [1, 1, 1]}
+        status, content, _ = server.ask(json.dumps({form: body}), JSON)
+        assert (status, content) == (200, {"predictions": expected})
+
+
 def test_csv_without_rows_is_told_so(served: Server, rows: list[dict[str, Any]]) -> None:
     status, content, _ = served.ask(as_csv(rows).splitlines()[0], {"Content-Type": "text/csv"})
     assert (status, content["message"]) == (400, "the request holds no rows")

@@ -11,9 +11,11 @@ import csv
 import difflib
 import hashlib
 import io
+import itertools
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -44,8 +46,26 @@ _TRUTH = {"1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "yes": 1, "
 #: A text column with no more numbers or dates than this most likely holds codes.
 _CODES = 10
 _PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_COMMA_NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+)"
-_DATE = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?:[ T]|$)"
+_COMMA_NUMBER = (
+    r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
+)
+#: What pandas takes for a gap in a CSV file. It is one in every format: a model of the one scores the other alike.
+GAPS = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+#: A number as people write it: 12.5 %, $1,234.50, (3.20).
+_DRESSED_NUMBER = rf"\(?[-+]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
+#: What stands for a gap in exports of databases and spreadsheets, and is none to pandas.
+_GAP_WORDS = {"", "\\N", "?", "-", "--", ".", "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!"}
+_MONTH = r"[^\W\d_]{3,9}"
+_DATE = (
+    rf"(?:{_MONTH},? )?"  # a day of the week
+    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|(?:19|20)\d\d[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}/\d{1,2}/\d{2}"
+    rf"|\d{{1,2}}[-/. ]{{1,2}}{_MONTH}[-/ ]\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})(?:[ T,]|$)"
+)
+#: The index of rows that pandas writes without a name, and what it calls it when it reads a file; of two, 0.1 and 0.
+_INDEX = re.compile(r"(?:Unnamed: 0(?:\.\d+)?)?")
 _IGNORED = {"readme.md", "readme", "readme.txt", "lost+found"}
 
 
@@ -235,6 +255,11 @@ def _from_folder(path: Path, names: Sequence[str], target: str | None, test_size
     tables = [name for name in names if name.lower().endswith(TABLE_SUFFIXES)]
     if len(tables) == 1:
         return _from_table(path / tables[0], target, test_size, seed)
+    if tables and all(name.startswith("part-") for name in tables):
+        raise InputError(
+            f"{path}: holds one table in {len(tables)} files ({listed(tables, 2)});"
+            " write it as one, in Spark by coalesce(1)"
+        )
     if tables:
         raise InputError(
             f"{path}: holds {len(tables)} tables ({listed(tables)}); name one of them with --data, or keep {EXPECTED}"
@@ -257,6 +282,12 @@ def _from_four(path: Path, target: str | None) -> Dataset:
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         if len(x) != len(y):
             raise InputError(f"{path}: X_{part}.csv has {len(x)} rows but y_{part}.csv has {len(y)}")
+        # One of them may have been numbered anew, or have no index; the same numbers in another order are other rows.
+        written = x.index.name is not None and y.index.name is not None
+        if written and not x.index.equals(y.index) and x.index.sort_values().equals(y.index.sort_values()):
+            raise InputError(
+                f"{path}: X_{part}.csv and y_{part}.csv hold the same index in different orders; sort them alike"
+            )
         if name in x.columns:
             raise InputError(f"{path / f'X_{part}.csv'}: holds the target {name!r} as a feature; remove it")
     train = Table(x_train, binary_target(y_train, f"{path / 'y_train.csv'}: {name}"))
@@ -342,10 +373,17 @@ def _uniform(train: Table, test: Table, *, source: str, notes: list[str], **rest
         kinds[name] = kind
         for part, table in zip(converted, (train, test), strict=True):
             part[name] = _convert(table.features[name], kind)
-        if kind == "text" and (remark := _remark([part[name] for part in converted])) is not None:
-            notes.append(f"column {name!r} {remark}")
-    if not any(column.notna().any() for column in converted[0].values()):
+        if kind == "text":
+            texts = [part[name] for part in converted]
+            # Parts of one table are written alike.
+            apart = "test_size" not in rest
+            if (remark := _remark(texts) or (_strange(*texts) if apart else None)) is not None:
+                notes.append(f"column {name!r} {remark}")
+    empty = [name for name, column in converted[0].items() if column.isna().all()]
+    if len(empty) == len(columns):
         raise InputError(f"{source}: every feature value is missing")
+    if empty:
+        notes.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
     x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
     return Dataset(
         source=source,
@@ -411,8 +449,9 @@ def _convert(column: pd.Series, kind: Kind) -> pd.Series:
             return values.where(values.notna(), np.nan)
         return values.astype(bool)
     values = column.astype(object)
+    missing = values.isna() | values.isin(GAPS)
     return pd.Series(
-        [np.nan if missing else category_text(value) for value, missing in zip(values, values.isna(), strict=True)],
+        [np.nan if gap else category_text(value) for value, gap in zip(values, missing, strict=True)],
         dtype="str",
         name=column.name,
     )
@@ -433,20 +472,37 @@ def _remark(columns: Sequence[pd.Series]) -> str | None:
             " (write a gap as nothing)"
         )
     plain = stripped.str.fullmatch(_PLAIN_NUMBER)
-    numbers = plain | stripped.str.fullmatch(_COMMA_NUMBER)
+    numbers = stripped.str.fullmatch(_DRESSED_NUMBER)
     # Where all are plain, the file itself says that they are text.
-    if _most(numbers) and not plain.all():
+    if not plain.all() and (_most(numbers) or (plain.any() and set(stripped[~plain]) <= _GAP_WORDS)):
         example = one_line(repr(str(texts[~plain].iloc[0])), 40)
         return (
             f"is taken as text, each value a category, because of values such as {example};"
             f" {int(numbers.sum()):,} of its {len(texts):,} distinct values look like numbers"
-            " (write decimals with a point, and a gap as nothing)"
+            " (write digits alone, decimals with a point, and a gap as nothing)"
         )
     if _most(stripped.str.match(_DATE)):
         return "is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
     if len(texts) > MANY_CATEGORIES:
         return f"has {len(texts):,} distinct texts: if it identifies rows, leave it out"
     return None
+
+
+def _strange(train: pd.Series, test: pd.Series) -> str | None:
+    """Return a remark where most texts of the test rows are in no training row, or None."""
+    given = test.dropna()
+    strange = given[~given.isin(train.dropna().unique())]
+    return unknown_texts(len(strange), len(given), "test rows", strange.iloc[0]) if len(strange) else None
+
+
+def unknown_texts(strange: int, given: int, rows: str, example: str) -> str | None:
+    """Return a remark where a model knows less than half of the texts in a column, or None: a few are always new."""
+    if 2 * strange <= given:
+        return None
+    return (
+        f"holds texts in {strange:,} of {given:,} {rows} that no training row has, such as"
+        f" {one_line(repr(example), 40)}: the model takes them for gaps"
+    )
 
 
 def _most(found: pd.Series) -> bool:
@@ -473,32 +529,34 @@ def _check_sizes(labels: NDArray[np.int64], label: str, fewest: int) -> None:
 
 
 def csv_header(path: Path) -> list[str]:
-    """Return the names in the first line of a CSV file.
+    """Return the names in the header of a CSV file.
 
     Args:
         path: A .csv or .csv.gz file.
 
     Raises:
-        InputError: The first line does not name columns, each once, separated by commas.
+        InputError: It does not name columns, each once, separated by commas.
     """
     with readable(path):
         with _open_text(path) as stream:
             head = stream.readline()
             first = stream.readline()
-        if not head.strip():
-            raise InputError(
-                f"{path}: is empty"
-                if not first.strip()
-                else f"{path}: its first line is empty; it must name the columns"
-            )
-        if "\x00" in head:
-            raise InputError(f"{path}: is not a text file; expected comma-separated text")
-        header = next(csv.reader(io.StringIO(head)))
+            if not head.strip():
+                raise InputError(
+                    f"{path}: is empty"
+                    if not first.strip()
+                    else f"{path}: its first line is empty; it must name the columns"
+                )
+            if "\x00" in head:
+                raise InputError(f"{path}: is not a text file; expected comma-separated text")
+            # A name in quotes may hold lines' ends.
+            header = next(csv.reader(itertools.chain((head, first), stream)))
         if len(header) == 1:
-            for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+            for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
                 if separator in head:
                     raise InputError(f"{path}: its columns are separated by {word}; expected commas")
-        check_unique(path, header)
+        # Columns without a name are what commas at the lines' ends make.
+        check_unique(path, filter(None, header))
     return header
 
 
@@ -520,21 +578,34 @@ def _read(path: Path, notes: list[str], texts: Iterable[str] = ()) -> pd.DataFra
         raise InputError(f"{path}: has no columns")
     if table.empty:
         raise InputError(f"{path}: has a header but no rows")
-    if len(table.columns) > 1 and str(table.columns[0]) in ("", "Unnamed: 0"):
-        notes.append(f"{path.name}: its unnamed first column is taken for an index and left out")
-        table = table.iloc[:, 1:]
     return _without_unnamed(table, path, notes)
 
 
+def is_index(name: str) -> bool:
+    """Tell whether a first column's name is that of an index which pandas wrote."""
+    return _INDEX.fullmatch(name) is not None
+
+
 def _without_unnamed(table: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
-    """Return a table without the empty columns that a comma at each line's end makes."""
-    for place, name in enumerate(table.columns, start=1):
-        if name in ("", f"Unnamed: {place - 1}"):
-            if table[name].notna().any():
-                raise InputError(f"{path}: column {place} has no name; name it, or remove it")
-            notes.append(f"{path.name}: its column {place} has no name and no values, and is left out")
-            table = table.drop(columns=name)
-    return table
+    """Return a table without the indexes that pandas wrote, and the empty columns that commas at lines' ends make."""
+    names = [str(name) for name in table.columns]
+    # At least one column stays.
+    indexes = len(list(itertools.takewhile(is_index, names[:-1])))
+    if indexes:
+        what = "column is taken for an index" if indexes == 1 else f"{indexes} columns are taken for indexes"
+        notes.append(f"{path.name}: its unnamed first {what} and left out")
+    unnamed = [place for place, name in enumerate(names) if place >= indexes and name in ("", f"Unnamed: {place}")]
+    for place in unnamed:
+        if table[names[place]].notna().any():
+            raise InputError(f"{path}: column {place + 1} has no name; name it, or remove it")
+    if len(unnamed) == 1:
+        notes.append(f"{path.name}: its column {unnamed[0] + 1} has no name and no values, and is left out")
+    elif unnamed:
+        notes.append(f"{path.name}: {len(unnamed)} of its columns have no name and no values, and are left out")
+    kept = table.drop(columns=[*names[:indexes], *(names[place] for place in unnamed)])
+    if indexes:
+        kept.index = pd.Index(table.iloc[:, 0], name=names[0])
+    return kept
 
 
 def _read_csv(path: Path, texts: Iterable[str]) -> pd.DataFrame:
@@ -543,7 +614,42 @@ def _read_csv(path: Path, texts: Iterable[str]) -> pd.DataFrame:
         # A line with more fields than the header is a mistake to report, not data to drop.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         types = dict.fromkeys(texts, "str")
-        return pd.read_csv(path, index_col=False, low_memory=False, encoding="utf-8-sig", dtype=types)
+        try:
+            table = pd.read_csv(path, index_col=False, low_memory=False, encoding="utf-8-sig", dtype=types)
+        except (pd.errors.ParserError, pd.errors.ParserWarning):
+            _check_fields(path)
+            raise
+    # pandas makes gaps of what a row lacks.
+    if table.iloc[:, -1].isna().any():
+        _check_fields(path)
+    return table
+
+
+def _check_fields(path: Path) -> None:
+    with _open_text(path) as stream:
+        if (wrong := uneven(stream, slack=True)) is not None:
+            raise InputError(f"{path}: {wrong}")
+
+
+def uneven(lines: Iterable[str], *, slack: bool = False) -> str | None:
+    """Return what is wrong with a CSV table of which a row has more or fewer fields than the header, or None.
+
+    With ``slack``, commas at a row's end are left out, as pandas does.
+    """
+    rows = (row for row in csv.reader(lines) if len(row) > 1 or (row and row[0].strip()))
+    # What the csv module refuses, such as a field of 200 kB, is for the table's own reader to judge.
+    with suppress(csv.Error):
+        width = len(next(rows, []))
+        for number, row in enumerate(rows, start=1):
+            if len(row) < width or (len(row) > width and not (slack and not any(row[width:]))):
+                return misfit(number, len(row), width)
+    return None
+
+
+def misfit(row: int, fields: int, width: int) -> str:
+    """Return what is wrong with a row that has another number of fields than the header."""
+    advice = "complete it, or remove it" if fields < width else "a field that holds a comma needs quotes"
+    return f"row {row:,} has {fields} field{'s' if fields != 1 else ''}, the header {width}; {advice}"
 
 
 def _read_parquet(path: Path, notes: list[str]) -> pd.DataFrame:
@@ -581,8 +687,8 @@ def readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: permission denied; user {_user()} must be able to read it") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; expected a file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start} of its contents)") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text{_place(path)}; save it as UTF-8") from None
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
@@ -591,6 +697,19 @@ def readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: does not fit into memory") from None
     except (OSError, ValueError, EOFError) as error:  # pyarrow's and zlib's errors are among these
         raise InputError(f"{path}: cannot be read: {one_line(error, 200)}") from None
+
+
+def _place(path: Path) -> str:
+    """Return which line of a file is not UTF-8: errors count from wherever a reader's buffer began."""
+    import gzip
+
+    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return f" (line {number:,})"
+    return ""
 
 
 def check_unique(path: Path, names: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.atomic import whole_file
-from trainer.data import listed
+from trainer.data import is_index, listed
 from trainer.errors import InputError, TrainerError, one_line
 from trainer.report import note
 from trainer.scoring import locate, models
@@ -108,6 +108,8 @@ def _write(request: Request, source: Source, loaded: models.Loaded, stream: Bina
         except OSError as error:
             # What reading raises is an InputError by now: this is the disk that is written to.
             raise TrainerError(f"{request.out}: cannot be written: {error.strerror or one_line(error)}") from error
+    for remark in scorer.remarks():
+        note(remark)
     return Scored(
         request.out,
         rows,
@@ -127,6 +129,8 @@ def _check_copied(request: Request, source: Source) -> None:
             close = difflib.get_close_matches(name, source.names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; its columns are {listed(source.names)}"
             raise InputError(f"{source.path}: has no column {name!r} (--id){hint}")
+    if request.keep and source.names.count("") > 1:
+        raise InputError(f"{source.path}: several of its columns have no name; name them (--keep)")
     if len(set(request.ids)) < len(request.ids):
         raise InputError("--id names a column twice")
 
@@ -147,8 +151,7 @@ def _features(loaded: models.Loaded, source: Source, request: Request) -> tuple[
 
 def _note_unused(source: Source, features: Sequence[Feature], copied: Sequence[str]) -> None:
     used = {feature.name for feature in features}.union(copied)
-    # An unnamed column is the index that pandas wrote.
-    unused = [name for name in source.names if name not in used and name not in ("", "Unnamed: 0")]
+    unused = [name for name in source.names if name not in used and not is_index(name)]
     if unused:
         plural = "s" if len(unused) > 1 else ""
         note(f"the model does not use column{plural} {listed(unused)} (--id NAME copies one, --keep all)")

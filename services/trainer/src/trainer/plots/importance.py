@@ -28,10 +28,11 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
     total = len(importance.names)
     merit = f"{len(order)} of {total:,}" if total > len(order) else f"{total}"
     figure = style.canvas(heading, merit, "features, by contribution" if total > 1 else "feature")
-    names = [style.shortened(importance.names[index], 28) for index in order]
+    names = [importance.names[index] for index in order]
+    names = [style.shortened(name, style.fitting(name, 28)) for name in names]
     # Letters are about 0.62 of their size wide; names get what they need, and the bars the rest.
     size = 12.0
-    left = min(0.05 + max(map(len, names)) * size * 0.62 / 72 / style.WIDTH, 0.4)
+    left = min(0.05 + max(map(style.width, names)) * size * 0.62 / 72 / style.WIDTH, 0.4)
     middle = left + (style.RIGHT - left) * 0.53
     panels = (
         (left, middle - 0.045, importance.contribution[order], style.BLUE, "{:.3g}",

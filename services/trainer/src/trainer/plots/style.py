@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -24,6 +26,16 @@ GREY, INK, PALE = "#6B7280", "#1F2937", "#E5E7EB"
 WIDTH, HEIGHT, DPI = 8.0, 6.0, 120
 LEFT, BOTTOM, RIGHT, TOP = 0.125, 0.125, 0.955, 0.85
 PERCENT = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+#: matplotlib's own has no Chinese, Japanese or Korean letters: the next is in the image, the others on most desktops.
+FONTS = (
+    "DejaVu Sans",
+    "WenQuanYi Micro Hei",
+    "Noto Sans CJK SC",
+    "Arial Unicode MS",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+)
 
 #: Figures share a surface to draw on.
 _DRAWING = Lock()
@@ -54,16 +66,17 @@ def canvas(heading: Heading, merit: str, its_name: str) -> Figure:
 
     # At these sizes nobody sees the difference, and letters are drawn a third faster.
     rcParams["text.hinting"] = "none"
+    rcParams["font.family"] = _fonts()
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
     Canvas(figure)
     # A long heading gets smaller, to stay clear of the figure at its right.
     title = shortened(heading.title, 80)
     room = 36 - 1.2 * max(len(merit) - 6, 0)
-    size = min(17.0, 17.0 * room / max(len(title), 1))
+    size = min(17.0, 17.0 * room / max(width(title), 1))
     subtitle = shortened(heading.subtitle, 90)
     lines: tuple[tuple[str, float, float, str, dict[str, Any]], ...] = (
         (title, LEFT, 0.944, "left", {"fontsize": size, "fontweight": "bold", "color": INK}),
-        (subtitle, LEFT, 0.893, "left", {"fontsize": min(12.0, 12.0 * 60 / max(len(subtitle), 1)), "color": GREY}),
+        (subtitle, LEFT, 0.893, "left", {"fontsize": min(12.0, 12.0 * 60 / max(width(subtitle), 1)), "color": GREY}),
         (merit, RIGHT, 0.944, "right", {"fontsize": 20, "fontweight": "bold", "color": BLUE}),
         (its_name, RIGHT, 0.893, "right", {"fontsize": 12, "color": GREY}),
     )
@@ -71,6 +84,24 @@ def canvas(heading: Heading, merit: str, its_name: str) -> Figure:
         # Dollar signs in a column's or a file's name are not mathematics.
         figure.text(x, y, text, ha=align, va="center", parse_math=False, **style)
     return figure
+
+
+@cache
+def _fonts() -> list[str]:
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    return [name for name in FONTS if name in installed]
+
+
+def width(text: str) -> float:
+    """Return how wide a text is in Latin letters: Chinese and Japanese ones count twice."""
+    return sum(2.0 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text)
+
+
+def fitting(text: str, most: int) -> int:
+    """Return how many of a text's letters take the room of ``most`` Latin ones."""
+    return int(most * len(text) / max(width(text), 1))
 
 
 def axes_in(figure: Figure, left: float = LEFT, bottom: float = BOTTOM, right: float = RIGHT, top: float = TOP) -> Axes:

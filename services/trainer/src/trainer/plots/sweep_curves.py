@@ -57,9 +57,10 @@ def sweep_curves(curves: Sequence[Curve], heading: style.Heading) -> Figure:
         weight = "bold" if place == 0 else "normal"
         # A searched value has sixteen digits, of which four tell variants apart.
         name = re.sub(r"\d+\.\d{5,}(?!e)", lambda found: f"{float(found[0]):.4g}", curve.name)
-        lines = textwrap.wrap(name, 26)
+        most = style.fitting(name, 26)
+        lines = textwrap.wrap(name, most)
         if len(lines) > 2:
-            lines[1] = lines[1][:25] + "…"
+            lines[1] = lines[1][: most - 1] + "…"
         text = "\n".join([f"{curve.score:.2%}", *lines[:2]])
         axes.plot([1.03, 1.07], [y, y], transform=axes.transAxes, color=_COLOURS[place], linewidth=4, clip_on=False)
         axes.text(1.085, y + 0.02, text, transform=axes.transAxes, fontsize=9.5, fontweight=weight, color=style.INK,

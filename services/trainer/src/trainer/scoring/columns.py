@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.data import category_text
+from trainer.data import GAPS, category_text
 from trainer.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ _WORDS = {
     "long": "whole numbers",
     "datetime": "dates",
 }
-#: What pandas takes for a gap in a CSV file, and so what was a gap when the model was trained.
-GAPS = (
-    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
-    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-)
 _GAPS = pa.array(GAPS)
 #: In any case, as pandas reads them.
 _TRUTH = pa.array(("false", "true"))

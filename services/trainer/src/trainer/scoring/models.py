@@ -11,13 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.data import listed
+from trainer.data import listed, unknown_texts
 from trainer.errors import InputError, TrainerError, one_line
 from trainer.scoring.columns import Feature, Type, own_kinds, to_pandas
 
@@ -55,6 +56,10 @@ class Scorer(ABC):
     def score(self, columns: Columns, rows: int) -> list[pa.Array]:
         """Return the columns ``outputs`` of a chunk."""
 
+    def remarks(self) -> list[str]:
+        """Return remarks on what was scored."""
+        return []
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -78,6 +83,8 @@ class Loaded:
             if (trees := TreeScorer.of(self.model, features)) is not None and _agree(
                 trees, general, head, min(rows, CHECKED_ROWS)
             ):
+                # They are scored once more, with the others.
+                trees.texts.clear()
                 return trees
         return general
 
@@ -265,6 +272,9 @@ class TreeScorer(Scorer):
     ) -> None:
         self._booster, self._positions, self._categories = booster, positions, categories
         self.threshold, self._labels, self.positive = threshold, labels, int(labels[1])
+        #: Of each column of texts how many there were, how many of them unknown, and one of those.
+        self.texts: dict[str, tuple[int, int, str]] = {}
+        self._counting = Lock()
 
     @classmethod
     def of(cls, model: Any, features: Sequence[Feature]) -> TreeScorer | None:
@@ -296,7 +306,9 @@ class TreeScorer(Scorer):
         for name, position in self._positions.items():
             column = columns[name]
             if (known := self._categories.get(name)) is not None:
-                column = pc.index_in(column, value_set=known)
+                codes = pc.index_in(column, value_set=known)
+                self._count(name, column, codes)
+                column = codes
             if column.type != pa.float64():
                 column = column.cast(pa.int32()).cast(pa.float64())
             # A gap becomes NaN here.
@@ -304,6 +316,26 @@ class TreeScorer(Scorer):
         # One thread a call: chunks are scored side by side instead, which does not suffer on busy cores.
         probability = self._booster.predict(matrix, num_threads=1)
         return [pa.array(probability), pa.array(self._labels[(probability >= self.threshold).astype(np.intp)])]
+
+    def remarks(self) -> list[str]:
+        """Return a remark for each column of texts most of which the model does not know."""
+        found = {
+            name: unknown_texts(strange, given, "rows", example)
+            for name, (given, strange, example) in self.texts.items()
+        }
+        return [f"column {name!r} {remark}" for name, remark in found.items() if remark is not None]
+
+    def _count(self, name: str, texts: pa.Array, codes: pa.Array) -> None:
+        new = ""
+        if codes.null_count > texts.null_count:
+            new = texts[pc.index(pc.and_(codes.is_null(), texts.is_valid()), True).as_py()].as_py()
+        with self._counting:
+            given, strange, example = self.texts.get(name, (0, 0, ""))
+            self.texts[name] = (
+                given + len(texts) - texts.null_count,
+                strange + codes.null_count - texts.null_count,
+                example or new,
+            )
 
 
 def _labels(values: Any) -> pa.Array:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from trainer.data import TABLE_SUFFIXES, check_unique, csv_header, readable
+from trainer.data import GAPS, TABLE_SUFFIXES, check_unique, csv_header, misfit, readable
 from trainer.errors import InputError, one_line
-from trainer.scoring.columns import ARROW, GAPS, Feature, Type, bad_value
+from trainer.scoring.columns import ARROW, Feature, Type, bad_value
 
 #: A chunk of text. Large enough that what each chunk costs beyond its rows does not show; small enough that a chunk for
 #: each of many cores fits into memory, as numbers too.
@@ -50,6 +50,8 @@ def open_source(path: Path) -> Source:
         InputError: The file is not there, or holds no table.
     """
     name = path.name.lower()
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; expected a file (--data)")
     if not name.endswith(TABLE_SUFFIXES):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)} (--data)")
     return ParquetSource(path) if name.endswith((".parquet", ".pq")) else CsvSource(path)
@@ -134,10 +136,7 @@ class CsvSource(Source):
             row = f"row {int(match[2]) - 1:,}, " if match[2] else ""
             return InputError(f"{self.path}: {row}column {self.names[int(match[1])]!r}: is not UTF-8 text")
         if match := re.match(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)", text):
-            return InputError(
-                f"{self.path}: row {int(match[1]) - 1:,} has {match[3]} fields, the header {match[2]};"
-                " a field that holds a comma needs quotes"
-            )
+            return InputError(f"{self.path}: {misfit(int(match[1]) - 1, int(match[3]), int(match[2]))}")
         if "straddling" in text:
             return InputError(f"{self.path}: a row is longer than {BLOCK >> 20} MiB; is a quote left open?")
         return InputError(f"{self.path}: cannot be read as comma-separated text: {one_line(text, 200)}")

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from trainer.serving.champion import Champion, Loaded
-from trainer.serving.columns import surplus, typed
+from trainer.serving.columns import typed, wrong
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -80,8 +80,8 @@ class Serving:
                         message = f"the request is larger than {most}; send the rows in several requests"
                         await _refuse(send, 413, "BAD_REQUEST", message)
                         return
-                    if kind.startswith(b"text/csv") and (wrong := surplus(body)) is not None:
-                        await _refuse(send, 400, "BAD_REQUEST", wrong, loaded.uri)
+                    if (what := wrong(body, is_csv=kind.startswith(b"text/csv"))) is not None:
+                        await _refuse(send, 400, "BAD_REQUEST", what, loaded.uri)
                         return
                     await application(scope, _replayed(body, receive), _shaped(send, loaded.uri))
             except TimeoutError:

@@ -2,13 +2,13 @@
 
 MLflow's reading of requests makes "perhaps" and a missing value true where a boolean is expected, and its check of
 numbers refuses an integer in the place of a decimal, which is why the signature of the trainer's models leaves their
-type open; of such a signature it reads no CSV. Here numbers are numbers, and booleans true, false (in any case, as in
+type open; of such a signature it reads no CSV. Where text is expected it lets numbers pass, which no category is equal
+to. Here numbers are numbers, codes text even if they come as numbers, and booleans true, false (in any case, as in
 training), or missing; anything else is refused, and its column named.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import AnyType
 
+from trainer.data import category_text, uneven
 from trainer.scoring.columns import own_kinds
 
 if TYPE_CHECKING:
@@ -27,20 +29,17 @@ if TYPE_CHECKING:
 _TRUTH = {"true": True, "false": False}
 
 
-def surplus(body: bytes) -> str | None:
-    """Return what is wrong with a CSV request whose first row has more fields than its header, or None.
+def wrong(body: bytes, *, is_csv: bool) -> str | None:
+    """Return what is wrong with a request's text, or None.
 
-    pandas would take what is too much for an index, and read each value into the next column; further rows it compares
-    with the first.
+    Of a CSV row with more fields than the header, pandas would take what is too much for an index, and read each value
+    into the next column; of one with fewer it would make gaps of the rest.
     """
-    rows = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
     try:
-        header, first = (next(filter(None, rows), []) for _ in range(2))
-    except (csv.Error, UnicodeDecodeError):
-        return None  # MLflow says so
-    if len(first) <= len(header):
-        return None
-    return f"row 1 has {len(first)} fields, the header {len(header)}; a field that holds a comma needs quotes"
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return f"the request is not UTF-8 text (byte {error.start:,})"
+    return uneven(io.StringIO(text, newline="")) if is_csv else None
 
 
 def typed(model: PyFuncModel) -> Any:
@@ -67,7 +66,7 @@ class _Typed:
                     data[name] = _converted(data[name], float, "numbers", np.nan)
                 elif kind == "boolean" and dtype.kind != "b":
                     data[name] = _converted(data[name], _truth, "true or false", None)
-                elif kind == "text" and pd.api.types.infer_dtype(data[name]).startswith("mixed"):
+                elif kind == "text" and pd.api.types.infer_dtype(data[name]) not in ("string", "empty"):
                     data[name] = _converted(data[name], _text, "text", None)
         return self._model.predict(data, params=params)
 
@@ -91,12 +90,8 @@ class _Schema(Schema):
     """A schema by which JSON is left as it is, and CSV read by the kinds of its columns."""
 
     def __init__(self, own: Schema, kinds: Mapping[str, str]) -> None:
-        # As text a boolean stays what it is: true, "true", or nothing.
-        booleans: Any = {name: DataType.string for name, kind in kinds.items() if kind == "boolean"}
-        columns: list[Any] = [
-            ColSpec(booleans.get(column.name, column.type), column.name, required=column.required)
-            for column in own.inputs
-        ]
+        anything: Any = AnyType()  # type: ignore[no-untyped-call]
+        columns: list[Any] = [ColSpec(anything, column.name, required=column.required) for column in own.inputs]
         super().__init__(columns)
         self._csv = [np.dtype(float) if kinds.get(column.name) == "number" else np.dtype(object) for column in columns]
 
@@ -112,7 +107,7 @@ def _truth(value: object) -> bool:
 def _text(value: object) -> str:
     if isinstance(value, list | dict):
         raise TypeError
-    return str(value)
+    return category_text(value)
 
 
 def _converted(column: pd.Series, convert: Callable[[Any], Any], words: str, missing: object) -> pd.Series:
