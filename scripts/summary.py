@@ -3,6 +3,9 @@
 With --has-runs it prints nothing: exit status 0 says that something has been tracked already.
 """
 
+# macOS's own Python is 3.9.
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
