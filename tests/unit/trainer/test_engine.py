@@ -100,6 +100,12 @@ if __name__ == "__main__":
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted []\n", "")
 
 
+def test_on_macos_no_task_runs_in_a_forked_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its system's proxy settings, which each HTTP client asks for, crash a process that was forked.
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert engine.Engine(1, ())._processes().get_start_method() == "spawn"
+
+
 def test_interrupt_leaves_other_children_of_the_process_alone(tmp_path: Path, tasks: Any) -> None:
     # As a program has that runs a sweep by itself: children that it made the same way.
     other = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))

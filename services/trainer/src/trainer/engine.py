@@ -119,9 +119,10 @@ class Engine:
 
     def _processes(self) -> BaseContext:
         if self._context is None:
-            methods = multiprocessing.get_all_start_methods()
-            self._context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-            if "forkserver" in methods:
+            # On macOS a forked process crashes when it asks the system for its proxies, as every HTTP client does.
+            forks = "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+            self._context = multiprocessing.get_context("forkserver" if forks else "spawn")
+            if forks:
                 from multiprocessing import forkserver, resource_tracker
 
                 self._context.set_forkserver_preload(self._preload)
