@@ -3,6 +3,10 @@
 With --has-runs it prints nothing: exit status 0 says that something has been tracked already.
 """
 
+# macOS's own Python is 3.9.
+from __future__ import annotations
+
+import http.client
 import json
 import subprocess
 import sys
@@ -48,18 +52,36 @@ def best_run(server: str) -> tuple[str, str, str, float] | None:
     return None
 
 
+def name_of(server: str) -> str:
+    """Returns the address for a browser: localhost, unless something else answers there.
+
+    macOS's AirPlay receiver holds port 5000 at localhost's IPv6 address too, which browsers try first.
+    """
+    port = server.rsplit(":", 1)[1]
+    try:
+        with urllib.request.urlopen(f"http://localhost:{port}/health", timeout=30):
+            return f"localhost:{port}"
+    except (OSError, http.client.HTTPException):
+        print(
+            f"summary: warning: at localhost:{port} something else answers (macOS: the AirPlay receiver);"
+            " give MLflow another port: MLFLOW_PORT=5050 scripts/up",
+            file=sys.stderr,
+        )
+        return server
+
+
 def main() -> None:
     """Prints the summary, or answers --has-runs."""
     server = compose_port("mlflow", 5000)
     best = best_run(server)
     if "--has-runs" in sys.argv[1:]:
         sys.exit(0 if best else 1)
-    port = server.rsplit(":", 1)[1]
-    print(f"\nMLflow          http://localhost:{port}")
+    name = name_of(server)
+    print(f"\nMLflow          http://{name}")
     if best:
-        experiment, run, name, precision = best
-        print(f"best run        {name}: validation average precision {precision:.4f}")
-        print(f"                http://localhost:{port}/#/experiments/{experiment}/runs/{run}")
+        experiment, run, run_name, precision = best
+        print(f"best run        {run_name}: validation average precision {precision:.4f}")
+        print(f"                http://{name}/#/experiments/{experiment}/runs/{run}")
     print(
         """
 next

@@ -254,6 +254,7 @@ def test_https_is_open_to_whom_it_is_said_and_has_an_address_that_stays(run: Run
         (["--project", "my-project", "--ranges", "iap", "--zone", "europe"], "takes a zone"),
         (["--project", "my-project", "--ranges", "iap", "--bucket", "gs://b"], "name only"),
         (["--project", "my-project", "--ranges", "iap", "--disk-size", "big"], "a size in GB"),
+        (["--project", "my-project", "--ranges", "iap", "--machine-type", "t2a-standard-1"], "is arm64"),
         (["--project", "my-project", "--ranges", "iap", "--lifecycle", "none.json"], "no JSON file"),
         (["--project", "my-project", "--range", "iap"], "no such option"),
         (["--project"], "value is missing"),

@@ -100,6 +100,39 @@ if __name__ == "__main__":
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted []\n", "")
 
 
+def test_on_macos_no_task_runs_in_a_forked_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its system's proxy settings, which each HTTP client asks for, crash a process that was forked.
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert engine.Engine(1, ())._processes().get_start_method() == "spawn"
+
+
+def test_interrupt_of_the_terminal_while_a_process_that_was_not_forked_starts_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        """
+import multiprocessing, os, signal, threading, time
+import engine_tasks
+from trainer.engine import Engine
+from trainer.signals import interruptible
+
+if __name__ == "__main__":
+    multiprocessing.get_all_start_methods = lambda: ["spawn"]
+    threading.Timer(0.7, os.killpg, (0, signal.SIGINT)).start()
+    try:
+        with interruptible():
+            list(Engine(1).map(engine_tasks.double, [1], 2))
+    except KeyboardInterrupt:
+        print("interrupted", multiprocessing.active_children())
+else:
+    time.sleep(2)
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True, text=True, timeout=60, start_new_session=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted []\n", "")
+
+
 def test_interrupt_leaves_other_children_of_the_process_alone(tmp_path: Path, tasks: Any) -> None:
     # As a program has that runs a sweep by itself: children that it made the same way.
     other = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
+
 import pytest
 import summary
 from mlflow import MlflowClient
@@ -27,3 +30,21 @@ def test_best_run_is_the_one_that_the_validation_rows_choose(server: str, monkey
     track("good on the test rows", validation_average_precision=0.7, average_precision=0.9)
     best = track("chosen", validation_average_precision=0.8, average_precision=0.6)
     assert summary.best_run(address) == (experiment, best, "chosen", 0.8)
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, "localhost"), (403, "127.0.0.1")])
+def test_address_leads_to_the_server_and_not_to_what_holds_the_port_beside_it(
+    status: int, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+    monkeypatch.setenv("no_proxy", "localhost")
+    with http.server.HTTPServer(("localhost", 0), Receiver) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        port = receiver.server_port
+        assert summary.name_of(f"127.0.0.1:{port}") == f"{expected}:{port}"
+        receiver.shutdown()
+    assert ("MLFLOW_PORT=5050" in capsys.readouterr().err) == (status == 403)

@@ -13,10 +13,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.context import BaseContext
@@ -96,7 +96,7 @@ class Engine:
                             break
                         index, item = drawn
                         # One that is half started could not be ended: nobody would know of it yet.
-                        with held_back():
+                        with held_back(), _interrupt_blocked():
                             # Pools of one: a process that dies takes no other task with it.
                             pool = idle.pop() if idle else ProcessPoolExecutor(1, context, _prepare)
                             running[pool.submit(_call, task, item, path)] = (index, item, pool)
@@ -119,20 +119,20 @@ class Engine:
 
     def _processes(self) -> BaseContext:
         if self._context is None:
-            methods = multiprocessing.get_all_start_methods()
-            self._context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-            if "forkserver" in methods:
-                from multiprocessing import forkserver, resource_tracker
+            # On macOS a forked process crashes when it asks the system for its proxies, as every HTTP client does.
+            forks = "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+            self._context = multiprocessing.get_context("forkserver" if forks else "spawn")
+            if sys.platform != "win32":
+                from multiprocessing import resource_tracker
+
+                # The first process to start would start it otherwise, and it unblocks the signal.
+                resource_tracker.ensure_running()
+            if forks:
+                from multiprocessing import forkserver
 
                 self._context.set_forkserver_preload(self._preload)
-                # The server inherits a blocked Ctrl-C, which reaches all processes of a terminal: during its imports it
-                # would end it with a traceback. The tracker, which it starts otherwise, would unblock the signal.
-                resource_tracker.ensure_running()
-                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-                try:
+                with _interrupt_blocked():
                     forkserver.ensure_running()
-                finally:
-                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self._context
 
     @staticmethod
@@ -161,6 +161,22 @@ def available_cpus() -> int:
         if quota != "max":
             count = min(count, round(int(quota) / int(period)))
     return max(count, 1)
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Let the processes that start inside inherit a blocked Ctrl-C, which reaches all processes of a terminal.
+
+    During their imports it would end them with a traceback.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare() -> None:
