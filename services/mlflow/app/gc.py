@@ -149,10 +149,10 @@ class Collection:
         self.say(what)
 
     def models(self, **of: Any) -> list[Any]:
-        """Returns the logged models of a run (source_run_id) or an experiment (experiment_id), marked as deleted or not."""
+        """Returns the logged models of a run (source_run_id) or an experiment (experiment_id), deleted or not."""
         from mlflow.store.tracking.dbmodels.models import SqlLoggedModel
 
-        # The store's own searches leave out the deleted ones, and know no way to those of one run.
+        # The store's own search leaves out those that are marked as deleted.
         with self.store.ManagedSessionMaker() as session:
             return [model.to_mlflow_entity() for model in session.query(SqlLoggedModel).filter_by(**of)]
 
