@@ -150,3 +150,18 @@ def test_request_that_the_database_fails_leaves_two_lines_in_the_log(caplog: pyt
     assert batch().status_code == 503
     assert all("No space left" in record.getMessage() for record in caplog.records)
     assert len(caplog.text) < 1500
+
+
+@pytest.mark.usefixtures("logs")
+def test_answer_that_the_database_breaks_off_is_one_line_and_other_failures_keep_their_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database.log_outages_briefly()
+    logger = logging.getLogger("uvicorn.error")
+    for error in (MlflowException("gone"), ValueError("a bug")):
+        logger.error("Exception in ASGI application\n", exc_info=ExceptionGroup("unhandled", [error]))
+    assert [record.getMessage().strip() for record in caplog.records] == [
+        "an answer broke off",
+        "Exception in ASGI application",
+    ]
+    assert [bool(record.exc_info) for record in caplog.records] == [False, True]
