@@ -76,6 +76,17 @@ def log_outages_briefly() -> None:
     for name in ("mlflow.store.db.utils", "mlflow.server.handlers"):
         logging.getLogger(name).addFilter(shorten)
 
+    def shorten_broken_off(record: logging.LogRecord) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        error = record.exc_info[1] if record.exc_info else None
+        # What it broke off of is the line before.
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(MlflowException):
+            record.msg, record.args, record.exc_info = "an answer broke off", (), None
+        return True
+
+    logging.getLogger("uvicorn.error").addFilter(shorten_broken_off)
+
 
 def reason(error: Exception) -> str:
     """Returns what a connection failed of, in one line: libpq's word on the last attempt, not its hints."""

@@ -148,17 +148,13 @@ class Collection:
         self.removed.add(owner)
         self.say(what)
 
-    def models(self) -> Iterator[Any]:
-        """Yields all logged models that are marked as deleted."""
-        for model_id in self.store._get_deleted_logged_models():
-            yield self.store.get_logged_model(model_id, allow_deleted=True)
+    def models(self, **of: Any) -> list[Any]:
+        """Returns the logged models of a run (source_run_id) or an experiment (experiment_id), deleted or not."""
+        from mlflow.store.tracking.dbmodels.models import SqlLoggedModel
 
-    def models_of(self, run: Any) -> list[Any]:
-        """Returns the logged models of a run, marked as deleted or not."""
-        experiments = [run.info.experiment_id]
-        condition = f"source_run_id = '{run.info.run_id}'"
-        active = pages(self.store.search_logged_models, experiment_ids=experiments, filter_string=condition)
-        return [*active, *(model for model in self.models() if model.source_run_id == run.info.run_id)]
+        # The store's own search leaves out those that are marked as deleted.
+        with self.store.ManagedSessionMaker() as session:
+            return [model.to_mlflow_entity() for model in session.query(SqlLoggedModel).filter_by(**of)]
 
     def collect_models(self) -> None:
         """Removes models that were deleted by themselves."""
@@ -179,7 +175,7 @@ class Collection:
             if version := self.registered(f"run_id = '{run_id}'"):
                 self.say(what, f"kept, because {version} comes from it")
                 continue
-            for model in self.models_of(run):
+            for model in self.models(source_run_id=run_id):
                 self.remove(
                     f"model {model.model_id} of run {run_id}",
                     model.artifact_location,
@@ -202,8 +198,7 @@ class Collection:
             place = [experiment.experiment_id]
             left = [
                 *self.store.search_runs(place, "", ViewType.ALL, max_results=1),
-                *self.store.search_logged_models(place, max_results=1),
-                *(model for model in self.models() if model.experiment_id == experiment.experiment_id),
+                *self.models(experiment_id=int(experiment.experiment_id)),
             ]
             what = f"experiment {experiment.experiment_id} ({experiment.name})"
             if left:

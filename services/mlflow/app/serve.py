@@ -128,13 +128,14 @@ def main() -> None:
     os.environ.update(server_environment(destination))
     # MLflow's to mend, and otherwise the log's first lines.
     warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")
+    from mlflow.server import app as flask_app
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
 
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, artifact_root(destination))
     keep_transfers_proxied()
-    from app import missing, s3, streamed, write_once
+    from app import missing, s3, searches, streamed, write_once
 
     scheme = urlsplit(destination).scheme
     {"s3": s3, "gs": write_once}[scheme].register()
@@ -142,6 +143,7 @@ def main() -> None:
     # Before MLflow's route for the same paths.
     app.router.routes[:0] = streamed.router.routes
     streamed.bound_other_answers()
+    searches.take_over(flask_app)
     streamed.shorten_the_way(app)
     artifacts.end_when_changed(destination)
     print(

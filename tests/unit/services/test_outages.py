@@ -153,6 +153,7 @@ def test_request_that_the_database_fails_leaves_two_lines_in_the_log(caplog: pyt
     assert len(caplog.text) < 1500
 
 
+<<<<<<< HEAD
 def test_storage_that_hangs_leaves_threads_to_requests_that_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.server import fastapi_app
 
@@ -199,3 +200,18 @@ def test_storage_that_hangs_leaves_threads_to_requests_that_do_not_need_it(monke
         assert len(answered) == len(paths) + 1
 
     asyncio.run(talk())
+=======
+@pytest.mark.usefixtures("logs")
+def test_answer_that_the_database_breaks_off_is_one_line_and_other_failures_keep_their_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database.log_outages_briefly()
+    logger = logging.getLogger("uvicorn.error")
+    for error in (MlflowException("gone"), ValueError("a bug")):
+        logger.error("Exception in ASGI application\n", exc_info=ExceptionGroup("unhandled", [error]))
+    assert [record.getMessage().strip() for record in caplog.records] == [
+        "an answer broke off",
+        "Exception in ASGI application",
+    ]
+    assert [bool(record.exc_info) for record in caplog.records] == [False, True]
+>>>>>>> wt-scale

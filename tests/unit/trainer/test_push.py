@@ -210,6 +210,24 @@ def test_second_push_does_nothing_but_move_the_alias(
     assert MlflowClient(server, server).get_model_version_by_alias(registered.name, "champion").version == "1"
 
 
+def test_pushed_version_is_found_among_more_than_fit_on_a_page(
+    registered: Registered, server: str, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("push", registered.model_uri, "--from", registered.uri, "--to", server, "--json")
+    first = trainer(*command).json
+    MlflowClient(server, server).create_model_version(
+        registered.name, f"models:/{first['model_id']}", run_id=first["run_id"], model_id=first["model_id"]
+    )
+    search = MlflowClient.search_model_versions
+
+    def first_page(client: MlflowClient, filters: str, **_: Any) -> Any:
+        return search(client, filters, max_results=1)
+
+    monkeypatch.setattr(MlflowClient, "search_model_versions", first_page)
+    again = trainer(*command).json
+    assert (again["created"], again["version"]) == (False, first["version"])
+
+
 def test_second_version_of_a_run_shares_its_copy(registered: Registered, server: str, trainer: Trainer) -> None:
     first = trainer("push", registered.model_uri, "--from", registered.uri, "--to", server, "--json").json
     model = model_of(registered.client, registered.run_id)

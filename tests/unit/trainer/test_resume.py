@@ -78,14 +78,23 @@ def test_finished_runs_are_found_and_no_others(dataset: data.Dataset, plan: Plan
     assert resume.finished(variants, dataset, plan)[0].run_id == first.run_id
 
 
-def test_finished_runs_are_found_on_all_pages(
+def test_finished_runs_are_found_without_asking_for_those_of_other_variants(
     dataset: data.Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resume, "_PAGE", 1)
-    variants = [params.variant({**SMALL, "n_estimators": count}) for count in (1, 2)]
+    variants = [params.variant({**SMALL, "n_estimators": count}) for count in (1, 2, 3)]
     trained = [run.train(variant, dataset, plan).run_id for variant in variants]
-    found = resume.finished(variants, dataset, plan)
-    assert [found[place].run_id for place in range(2)] == trained
+    answers: list[list[str]] = []
+    search = MlflowClient.search_runs
+
+    def count(*args: Any, **options: Any) -> Any:
+        page = search(*args, **options)
+        answers.append([run.info.run_id for run in page])
+        return page
+
+    monkeypatch.setattr(MlflowClient, "search_runs", count)
+    wanted = [variants[0], params.variant({**SMALL, "n_estimators": 4})]
+    assert [result.run_id for result in resume.finished(wanted, dataset, plan).values()] == trained[:1]
+    assert answers == [trained[:1], []]
 
 
 def test_resumed_sweep_trains_the_rest_and_shows_all(dataset: data.Dataset, plan: Plan) -> None:

@@ -340,7 +340,8 @@ class _Push:
         quote = '"' if "'" in name else "'"
         # Not by the server's address: it may have several names.
         wanted = {name: value for name, value in self._ids().items() if name != SOURCE_TAG}.items()
-        for version in self.client.search_model_versions(f"name = {quote}{name}{quote}", max_results=10_000):
+        filters = f"name = {quote}{name}{quote} AND tags.`{MODEL_TAG}` = {quote}{self.source.model_id}{quote}"
+        for version in self.client.search_model_versions(filters):
             if wanted <= version.tags.items():
                 return version
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer import identity
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from trainer.data import Dataset
     from trainer.params import Variant
     from trainer.run import Plan, Result
-
-_PAGE = 500
 
 
 def finished(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[int, Result]:
@@ -33,38 +31,30 @@ def finished(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[
 
     wanted = [identity.of(variant, dataset, plan) for variant in variants]
     try:
-        found = _runs(identity.shared(dataset, plan), set(wanted), plan)
+        found = {its: _latest(its, plan) for its in dict.fromkeys(wanted)}
     except MlflowException as error:
         raise failure(error) from error
     return {
         place: _result(variant, found[its], plan)
         for place, (variant, its) in enumerate(zip(variants, wanted, strict=True))
-        if its in found
+        if found[its] is not None
     }
 
 
-def _runs(prefix: str, wanted: set[str], plan: Plan) -> Mapping[str, Any]:
-    """Return the latest finished run of each identity; one request for all variants, not one for each."""
+def _latest(its: str, plan: Plan) -> Any:
+    """Return the latest finished run of an identity, or None.
+
+    A request for each: one for all would bring every run that was ever trained with the same data and code.
+    """
     tracking = plan.target.open()
-    filters = f"attributes.status = 'FINISHED' AND tags.`{identity.TAG}` LIKE '{prefix}-%'"
-    found: dict[str, Any] = {}
-    token: str | None = None
-    while True:
-        page = tracking.call(
-            tracking.client.search_runs,
-            [plan.target.experiment_id],
-            filters,
-            max_results=_PAGE,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        for run in page:
-            its = run.data.tags[identity.TAG]
-            if its in wanted:
-                found.setdefault(its, run)
-        token = page.token
-        if not token or len(found) == len(wanted):
-            return found
+    found = tracking.call(
+        tracking.client.search_runs,
+        [plan.target.experiment_id],
+        f"attributes.status = 'FINISHED' AND tags.`{identity.TAG}` = '{its}'",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return found[0] if found else None
 
 
 def _result(variant: Variant, run: Any, plan: Plan) -> Result:

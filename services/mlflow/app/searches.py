@@ -1,0 +1,153 @@
+"""Answers searches for runs and metric histories in pieces, so that the server's memory does not grow with their size.
+
+MLflow makes an answer as a whole, which takes 130 KiB a run: a page of mlflow.search_runs (10,000 runs), or five
+clients that ask for 1,000 at once, would end the server at its container's limit, and whatever is being tracked.
+"""
+
+import copy
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from flask import Flask, Response
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.protos.service_pb2 import GetMetricHistory, SearchRuns
+from mlflow.server import handlers
+from mlflow.store.tracking.dbmodels.models import SqlRun
+from mlflow.utils.proto_json_utils import message_to_json
+from sqlalchemy import false
+from sqlalchemy.orm import selectinload
+
+# How many runs, and values of a metric, are in memory at a time.
+RUNS = 250
+VALUES = 25_000
+# How many pieces are made at a time: each keeps a processor busy, and small requests wait for their turn.
+AT_A_TIME = threading.Semaphore(2)
+
+# Runs or values, and with the last of them the token of the page after this one.
+Pieces = Iterator[tuple[list[Any], Any]]
+
+
+def take_over(app: Flask) -> None:
+    """Puts the answers here in the place of MLflow's; headers, content and errors are the same."""
+    for answer in (_search_runs, _get_metric_history):
+        if answer.__name__ not in app.view_functions:
+            raise RuntimeError(f"MLflow has no {answer.__name__} any more: how does it answer now?")
+        app.view_functions[answer.__name__] = answer
+
+
+@handlers.catch_mlflow_exception  # type: ignore[untyped-decorator]
+def _search_runs() -> Response:
+    request = handlers._get_request_message(  # type: ignore[no-untyped-call]
+        SearchRuns(),
+        schema={
+            "experiment_ids": [handlers._assert_array],
+            "filter": [handlers._assert_string],
+            "max_results": [
+                handlers._assert_intlike,
+                lambda value: handlers._assert_less_than_or_equal(int(value), 50_000),  # type: ignore[no-untyped-call]
+            ],
+            "order_by": [handlers._assert_array, handlers._assert_item_type_string],
+        },
+    )
+    return _streamed(SearchRuns.Response, "runs", _runs(request))
+
+
+@handlers.catch_mlflow_exception  # type: ignore[untyped-decorator]
+def _get_metric_history() -> Response:
+    request = handlers._get_request_message(  # type: ignore[no-untyped-call]
+        GetMetricHistory(),
+        schema={
+            "run_id": [handlers._assert_string, handlers._assert_required],
+            "metric_key": [handlers._assert_string, handlers._assert_required],
+            "page_token": [handlers._assert_string],
+        },
+    )
+    return _streamed(GetMetricHistory.Response, "metrics", _values(request))
+
+
+def _streamed(kind: Any, field: str, pieces: Pieces) -> Response:
+    """Returns an answer of this kind, with this field. The first piece is made now, so that errors are answers too."""
+    written = _written(kind, field, pieces)
+    return Response(chain([next(written)], written), mimetype="application/json")
+
+
+def _written(kind: Any, field: str, pieces: Pieces) -> Iterator[str]:
+    opening, token = f'{{"{field}":[', None
+    while True:
+        # Not while the client takes its time.
+        with AT_A_TIME:
+            piece = next(pieces, None)
+            if piece is None:
+                break
+            entities, token = piece
+            text = ",".join(message_to_json(entity.to_proto(), pretty=False) for entity in entities)
+        if text:
+            yield opening + text
+            opening = ","
+    ending = message_to_json(kind(next_page_token=token), pretty=False)
+    # A field that is empty is left out, as MLflow does.
+    yield ending if opening != "," else "]" + ("," if token else "") + ending.removeprefix("{")
+
+
+def _runs(request: Any) -> Pieces:
+    store: Any = handlers._get_tracking_store()
+    experiments = list(request.experiment_ids)
+
+    def search(store: Any) -> Any:
+        return store.search_runs(
+            experiment_ids=experiments,
+            filter_string=request.filter,
+            run_view_type=ViewType.from_proto(request.run_view_type),
+            max_results=request.max_results,
+            order_by=request.order_by,
+            page_token=request.page_token or None,
+        )
+
+    if request.max_results <= RUNS:
+        page = search(store)
+        yield page, page.token
+        return
+    # One question decides which runs, and their order, whatever is tracked while they are sent.
+    page = search(_without_content(store))
+    ids, token = [run.info.run_id for run in page], page.token
+    del page
+    for start in range(0, len(ids), RUNS):
+        piece = ids[start : start + RUNS]
+        condition = "attributes.run_id IN ({})".format(",".join(f"'{run_id}'" for run_id in piece))
+        found = {run.info.run_id: run for run in store.search_runs(experiments, condition, ViewType.ALL, RUNS)}
+        yield [found[run_id] for run_id in piece if run_id in found], token
+
+
+def _without_content(store: Any) -> Any:
+    """Returns a store like this one whose runs have no parameters, metrics, tags, data sets and models."""
+    bare = copy.copy(store)
+    content = (SqlRun.latest_metrics, SqlRun.params, SqlRun.tags)
+    bare._get_eager_run_query_options = lambda: [selectinload(part.and_(false())) for part in content]
+    bare._get_run_inputs = lambda run_uuids, **_: [[] for _ in run_uuids]
+    bare._get_model_outputs_bulk = lambda **_: defaultdict(list)
+    return bare
+
+
+def _values(request: Any) -> Pieces:
+    store: Any = handlers._get_tracking_store()
+    most = request.max_results if request.HasField("max_results") else None
+    if most is not None and most <= 0:
+        raise MlflowException.invalid_parameter_value(
+            f"Invalid value {most} for parameter 'max_results' supplied. It must be a positive integer."
+        )
+    token = request.page_token or None
+    while True:
+        piece = VALUES if most is None else min(most, VALUES)
+        page = store.get_metric_history(
+            request.run_id or request.run_uuid, request.metric_key, max_results=piece, page_token=token
+        )
+        token = page.token
+        if most is not None:
+            most -= piece
+        yield page, token
+        if not token or most == 0:
+            return

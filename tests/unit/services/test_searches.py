@@ -1,0 +1,150 @@
+"""services/mlflow/app/searches.py: large answers in pieces, which say what MLflow's own say."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import mlflow.server
+import pytest
+from app import searches
+from flask import Flask
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelParameter,
+    Metric,
+    Param,
+    RunTag,
+    ViewType,
+)
+from mlflow.protos.service_pb2 import SearchRuns
+from mlflow.server import handlers
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+RUNS = 7
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> SqlAlchemyStore:
+    """Runs, some that started at the same time, with all that runs can have or nothing; the last but one is deleted."""
+    folder = tmp_path_factory.mktemp("store")
+    store: Any = SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder))  # type: ignore[no-untyped-call]
+    for number in range(RUNS):
+        run_id = store.create_run("0", "someone", 1000 + number // 2, [], f"run {number}").info.run_id
+        if number == 3:
+            continue
+        value = math.nan if number == 2 else number / 7
+        store.log_batch(
+            run_id,
+            [Metric("loss", value, 10 + step, step) for step in range(number + 1)],
+            [Param("rate", str(9 - number)), Param("text", 'a "quoted"\nline é')],
+            [RunTag("team", "growth")],
+        )
+        dataset = Dataset("sessions", f"digest {number}", "code", "{}", '{"columns": 3}', "{}")
+        store.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        model = store.create_logged_model("0", "model", run_id, params=[LoggedModelParameter("rate", "1")])
+        store.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    store.delete_run(run_ids(store)["run 5"])
+    return store  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def asked(store: SqlAlchemyStore, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Asks MLflow, and what takes its place; returns the status and the content of the answer, in which they agree."""
+    monkeypatch.setattr(handlers, "_get_tracking_store", lambda: store)
+    monkeypatch.setattr(searches, "RUNS", 2)
+    monkeypatch.setattr(searches, "VALUES", 2)
+    theirs, ours = mlflow.server.app, Flask("ours")
+    for rule in theirs.url_map.iter_rules():
+        if rule.endpoint in ("_search_runs", "_get_metric_history"):
+            ours.add_url_rule(rule.rule, rule.endpoint, theirs.view_functions[rule.endpoint], methods=rule.methods)
+    searches.take_over(ours)
+
+    def ask(path: str, **arguments: Any) -> tuple[int, Mapping[str, Any]]:
+        answers = [app.test_client().open(f"/api/2.0/mlflow/{path}", **arguments) for app in (theirs, ours)]
+        expected, found = [(answer.status_code, answer.mimetype, json.loads(answer.text)) for answer in answers]
+        assert found == expected
+        return found[0], found[2]
+
+    return ask
+
+
+def run_ids(store: Any) -> dict[str, str]:
+    return {run.info.run_name: run.info.run_id for run in store.search_runs(["0"], "", ViewType.ALL, 100)}
+
+
+@pytest.mark.parametrize("most", [None, 1, 2, 3, 5, 6, 50_000])
+@pytest.mark.parametrize("order", [[], ["metrics.loss DESC"], ["params.rate", "attributes.start_time"]])
+@pytest.mark.parametrize("view", [None, "ALL", "DELETED_ONLY"])
+def test_runs_in_pieces_are_those_of_one_answer(
+    asked: Any, most: int | None, order: list[str], view: str | None
+) -> None:
+    given = {"max_results": most, "order_by": order, "run_view_type": view}
+    body = {"experiment_ids": ["0"], **{name: value for name, value in given.items() if value}}
+    found: list[str] = []
+    while True:
+        status, answer = asked("runs/search", method="POST", json=body)
+        assert status == 200
+        found += [run["info"]["run_id"] for run in answer["runs"]]
+        body["page_token"] = answer.get("next_page_token")
+        if not body["page_token"]:
+            break
+    assert len(found) == len(set(found)) == {None: 6, "ALL": 7, "DELETED_ONLY": 1}[view]
+
+
+def test_a_search_that_finds_nothing_or_is_wrong_is_answered_as_mlflow_answers(asked: Any) -> None:
+    def search(**body: Any) -> Any:
+        return asked("runs/search", method="POST", json={"experiment_ids": ["0"], **body})
+
+    assert search(filter="metrics.loss > 0.5 AND tags.team = 'growth'")[1].keys() == {"runs"}
+    assert search(filter="tags.team = 'other'") == (200, {})
+    assert search(experiment_ids=["77"]) == (200, {})
+    for wrong in ({"filter": "nonsense"}, {"max_results": 50_001}, {"order_by": ["nonsense"]}, {"max_results": "x"}):
+        assert search(**wrong)[0] == 400
+
+
+@pytest.mark.parametrize("most", [None, 1, 2, 3, 4, 100])
+def test_history_in_pieces_is_that_of_one_answer(asked: Any, store: SqlAlchemyStore, most: int | None) -> None:
+    arguments = {"run_id": run_ids(store)["run 6"], "metric_key": "loss"}
+    if most:
+        arguments["max_results"] = str(most)
+    steps: list[int] = []
+    while True:
+        status, answer = asked("metrics/get-history", query_string=arguments)
+        assert status == 200
+        steps += [value.get("step") for value in answer["metrics"]]
+        if not (token := answer.get("next_page_token")):
+            break
+        arguments["page_token"] = token
+    assert steps == list(range(7))
+
+
+def test_a_history_that_is_not_there_or_is_wrong_is_answered_as_mlflow_answers(
+    asked: Any, store: SqlAlchemyStore
+) -> None:
+    run_id = run_ids(store)["run 2"]
+    assert asked("metrics/get-history", query_string={"run_id": run_id, "metric_key": "other"}) == (200, {})
+    assert asked("metrics/get-history", query_string={"run_id": "f" * 32, "metric_key": "loss"}) == (200, {})
+    for wrong in ({}, {"metric_key": "loss", "max_results": "0"}, {"metric_key": "loss", "max_results": "-1"}):
+        assert asked("metrics/get-history", query_string={"run_id": run_id, **wrong})[0] == 400
+
+
+def test_runs_that_are_tracked_or_removed_while_an_answer_is_sent_do_not_shift_the_others(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "_get_tracking_store", lambda: store)
+    monkeypatch.setattr(searches, "RUNS", 2)
+    request = SearchRuns(experiment_ids=["0"], max_results=100)
+    before = [run.info.run_id for run in store.search_runs(["0"], "", ViewType.ACTIVE_ONLY, 100)]
+    pieces = searches._runs(request)
+    found = [run.info.run_id for run in next(pieces)[0]]
+    newest = store.create_run("0", "someone", 9999, [], "newest").info.run_id
+    store._hard_delete_run(before[3])
+    found += [run.info.run_id for entities, _ in pieces for run in entities]
+    assert found == [run_id for run_id in before if run_id != before[3]]
+    store._hard_delete_run(newest)
