@@ -153,7 +153,6 @@ def test_request_that_the_database_fails_leaves_two_lines_in_the_log(caplog: pyt
     assert len(caplog.text) < 1500
 
 
-<<<<<<< HEAD
 def test_storage_that_hangs_leaves_threads_to_requests_that_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.server import fastapi_app
 
@@ -200,7 +199,8 @@ def test_storage_that_hangs_leaves_threads_to_requests_that_do_not_need_it(monke
         assert len(answered) == len(paths) + 1
 
     asyncio.run(talk())
-=======
+
+
 @pytest.mark.usefixtures("logs")
 def test_answer_that_the_database_breaks_off_is_one_line_and_other_failures_keep_their_traceback(
     caplog: pytest.LogCaptureFixture,
@@ -214,4 +214,3 @@ def test_answer_that_the_database_breaks_off_is_one_line_and_other_failures_keep
         "Exception in ASGI application",
     ]
     assert [bool(record.exc_info) for record in caplog.records] == [False, True]
->>>>>>> wt-scale
