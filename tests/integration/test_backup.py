@@ -184,7 +184,7 @@ def test_restore_stops_the_server_before_it_backs_up_and_starts_it_when_that_fai
 
 
 @pytest.mark.parametrize(
-    ("script", "args"), [("backup", ["--help"]), ("backup", ["a", "b"]), ("restore", []), ("restore", ["--help"])]
+    ("script", "args"), [("backup", ["--all"]), ("backup", ["a", "b"]), ("restore", []), ("restore", ["--all"])]
 )
 def test_wrong_arguments_are_one_line_and_write_nothing(
     crash_stack: Stack, tmp_path: Path, script: str, args: list[str]
