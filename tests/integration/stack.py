@@ -186,9 +186,9 @@ class Stack:
                 container.remove(force=True, v=True)
             except (NotFound, APIError):
                 continue
-        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", check=False)
+        done = self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", check=False)
         left = self.leftovers()
-        assert not left, f"left of {self.project} after its removal: {left}"
+        assert not left, f"left of {self.project} after its removal: {left}\n{done.stdout}{done.stderr}"
 
     def leftovers(self) -> list[str]:
         """Returns the names of containers, networks and volumes that carry this project's label."""
