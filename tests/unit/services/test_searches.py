@@ -148,3 +148,10 @@ def test_runs_that_are_tracked_or_removed_while_an_answer_is_sent_do_not_shift_t
     found += [run.info.run_id for entities, _ in pieces for run in entities]
     assert found == [run_id for run_id in before if run_id != before[3]]
     store._hard_delete_run(newest)
+
+
+def test_what_a_piece_was_made_of_is_not_kept_for_a_client_that_is_slow(store: Any) -> None:
+    pieces = [store.search_runs(["0"], "", ViewType.ALL, 2) for _ in range(2)]
+    answer = searches._written(SearchRuns.Response, "runs", ((piece, None) for piece in pieces))
+    assert next(answer)
+    assert [len(piece) for piece in pieces] == [0, 2]
