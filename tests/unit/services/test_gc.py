@@ -56,3 +56,15 @@ def test_a_deleted_experiment_is_empty_once_its_models_are_gone(
     collection.collect_experiments()
     assert collection.removed == {empty}
     assert "(full): would be removed once its runs and models are" in capsys.readouterr().out
+
+
+def test_what_was_deleted_more_recently_than_said_is_kept(collection: gc.Collection) -> None:
+    experiment = collection.store.create_experiment("deleted")
+    deleted = delete_runs(collection.store, 1)
+    collection.store.delete_experiment(experiment)
+    for age, found in ((gc.DAY, set()), (0, {*deleted, experiment})):
+        collection.age = age
+        collection.collect_models()
+        collection.collect_runs()
+        collection.collect_experiments()
+        assert collection.removed == found

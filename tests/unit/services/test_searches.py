@@ -131,6 +131,8 @@ def test_a_history_that_is_not_there_or_is_wrong_is_answered_as_mlflow_answers(
     asked: Any, store: SqlAlchemyStore
 ) -> None:
     run_id = run_ids(store)["run 2"]
+    # As old clients ask.
+    assert asked("metrics/get-history", query_string={"run_uuid": run_id, "metric_key": "loss"})[1]["metrics"]
     assert asked("metrics/get-history", query_string={"run_id": run_id, "metric_key": "other"}) == (200, {})
     assert asked("metrics/get-history", query_string={"run_id": "f" * 32, "metric_key": "loss"}) == (200, {})
     for wrong in ({}, {"metric_key": "loss", "max_results": "0"}, {"metric_key": "loss", "max_results": "-1"}):
