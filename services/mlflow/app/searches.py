@@ -85,6 +85,8 @@ def _written(kind: Any, field: str, pieces: Pieces) -> Iterator[str]:
                 break
             entities, token = piece
             text = ",".join(message_to_json(entity.to_proto(), pretty=False) for entity in entities)
+            # They are many times the size of the text, and the client may never read it.
+            entities.clear()
         if text:
             yield opening + text
             opening = ","
@@ -116,10 +118,14 @@ def _runs(request: Any) -> Pieces:
     ids, token = [run.info.run_id for run in page], page.token
     del page
     for start in range(0, len(ids), RUNS):
-        piece = ids[start : start + RUNS]
-        condition = "attributes.run_id IN ({})".format(",".join(f"'{run_id}'" for run_id in piece))
-        found = {run.info.run_id: run for run in store.search_runs(experiments, condition, ViewType.ALL, RUNS)}
-        yield [found[run_id] for run_id in piece if run_id in found], token
+        yield _with_content(store, experiments, ids[start : start + RUNS]), token
+
+
+def _with_content(store: Any, experiments: list[str], ids: list[str]) -> list[Any]:
+    """Returns the runs of these ids, in their order; those that have been removed are left out."""
+    condition = "attributes.run_id IN ({})".format(",".join(f"'{run_id}'" for run_id in ids))
+    found = {run.info.run_id: run for run in store.search_runs(experiments, condition, ViewType.ALL, RUNS)}
+    return [found[run_id] for run_id in ids if run_id in found]
 
 
 def _without_content(store: Any) -> Any:

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterable
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -35,6 +35,8 @@ LARGE_AT_A_TIME = threading.Semaphore(4)
 # How many answers of MLflow's WSGI part may wait for the storage at a time. That part has 40 threads for everything: a
 # storage that hangs, or slow downloads in the UI, would hold them all, and runs could be neither tracked nor looked at.
 FROM_STORAGE = asyncio.Semaphore(16)
+# The same for answers that go to the client in pieces (searches.py), and wait for one that is slow.
+IN_PIECES = asyncio.Semaphore(16)
 # MLflow's functions around each request that this stack has no use for.
 UNUSED = ("workspace_context_middleware", "gateway_timing_middleware")
 
@@ -102,10 +104,17 @@ class StreamedRepository(StreamUploadMixin):
 def bound_other_answers() -> None:
     """Makes the answers of MLflow's WSGI part wait for the client: its bridge would hold a whole download in memory.
 
-    The UI's downloads are such answers, and its lists of artifacts, which leave threads to the others.
+    The UI's downloads are such answers, and its lists of artifacts, which leave threads to the others. When the client
+    goes away, the rest of its answer is not made.
     """
     import anyio
     from mlflow.server import fastapi_app
+
+    def turn(path: str) -> AbstractAsyncContextManager[Any]:
+        # Every path that leads to the storage has the word in it.
+        if "artifact" in path:
+            return FROM_STORAGE
+        return IN_PIECES if path.endswith(("/runs/search", "/metrics/get-history")) else nullcontext()
 
     class Responder(fastapi_app._EfficientWSGIResponder):
         def __init__(self, app: Any, scope: Any) -> None:
@@ -113,9 +122,25 @@ def bound_other_answers() -> None:
             self.stream_send, self.stream_receive = anyio.create_memory_object_stream(transfer.AHEAD)
 
         async def __call__(self, receive: Any, send: Any) -> None:
-            # Every path that leads to the storage has the word in it.
-            async with FROM_STORAGE if "artifact" in self.scope["path"] else nullcontext():
-                await super().__call__(receive, send)
+            self.receive = receive
+            async with turn(self.scope["path"]):
+                try:
+                    await super().__call__(receive, send)
+                except* anyio.BrokenResourceError:
+                    # What came of sending a piece to a client that has gone.
+                    pass
+
+        async def sender(self, send: Any) -> None:
+            async with anyio.create_task_group() as group:
+
+                async def stop_when_the_client_goes() -> None:
+                    while (await self.receive())["type"] != "http.disconnect":
+                        pass
+                    group.cancel_scope.cancel()
+
+                group.start_soon(stop_when_the_client_goes)
+                await super().sender(send)
+                group.cancel_scope.cancel()
 
     fastapi_app._EfficientWSGIResponder = Responder  # type: ignore[misc]
 

@@ -45,14 +45,29 @@ def test_each_run_costs_the_same_however_many_models_are_deleted(collection: gc.
     assert costs[2] - costs[1] == 2 * (costs[1] - costs[0])
 
 
-def test_a_deleted_experiment_is_empty_once_its_models_are_gone(
+def test_a_deleted_experiment_is_empty_once_its_runs_and_models_are_gone(
     collection: gc.Collection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = collection.store
-    full, empty = (store.create_experiment(name) for name in ("full", "empty"))
+    tracked, full, empty = (store.create_experiment(name) for name in ("tracked", "full", "empty"))
+    store.create_run(tracked, "someone", 1, [], "run")
     store.delete_logged_model(store.create_logged_model(full, "model").model_id)
-    for experiment in (full, empty):
+    for experiment in (tracked, full, empty):
         store.delete_experiment(experiment)
     collection.collect_experiments()
     assert collection.removed == {empty}
-    assert "(full): would be removed once its runs and models are" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    for name in ("tracked", "full"):
+        assert f"({name}): would be removed once its runs and models are" in said
+
+
+def test_what_was_deleted_more_recently_than_said_is_kept(collection: gc.Collection) -> None:
+    experiment = collection.store.create_experiment("deleted")
+    deleted = delete_runs(collection.store, 1)
+    collection.store.delete_experiment(experiment)
+    for age, found in ((gc.DAY, set()), (0, {*deleted, experiment})):
+        collection.age = age
+        collection.collect_models()
+        collection.collect_runs()
+        collection.collect_experiments()
+        assert collection.removed == found

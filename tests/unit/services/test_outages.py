@@ -6,8 +6,9 @@ import asyncio
 import io
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -153,52 +154,114 @@ def test_request_that_the_database_fails_leaves_two_lines_in_the_log(caplog: pyt
     assert len(caplog.text) < 1500
 
 
-def test_storage_that_hangs_leaves_threads_to_requests_that_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+Application = Callable[[dict[str, str], Callable[..., object]], Iterable[bytes]]
+Message = MutableMapping[str, Any]
+
+
+@pytest.fixture
+def responder(monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.server import fastapi_app
 
     monkeypatch.setattr(fastapi_app, "_EfficientWSGIResponder", fastapi_app._EfficientWSGIResponder)
-    monkeypatch.setattr(streamed, "FROM_STORAGE", asyncio.Semaphore(streamed.FROM_STORAGE._value))
+    for name in ("FROM_STORAGE", "IN_PIECES"):
+        monkeypatch.setattr(streamed, name, asyncio.Semaphore(getattr(streamed, name)._value))
     streamed.bound_other_answers()
-    storage_answers = threading.Event()
+
+
+async def ask(
+    application: Application, path: str, send: Callable[[Message], Awaitable[None]], gone: asyncio.Event | None = None
+) -> None:
+    from mlflow.server import fastapi_app
+
+    messages: list[Message] = [{"type": "http.request"}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await (gone or asyncio.Event()).wait()
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "http_version": "1.1"}
+    await fastapi_app._EfficientWSGIMiddleware(application)(scope, receive, send)
+
+
+@pytest.mark.usefixtures("responder")
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["/api/2.0/mlflow/artifacts/list", "/get-artifact"],
+        ["/api/2.0/mlflow/runs/search", "/ajax-api/2.0/mlflow/metrics/get-history"],
+    ],
+)
+def test_storage_or_client_that_hangs_leaves_threads_to_other_requests(paths: list[str]) -> None:
+    goes_on = threading.Event()
     answered: list[str] = []
 
     def application(environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
         if environ["PATH_INFO"] != "/tracking":
-            assert storage_answers.wait(30)
+            assert goes_on.wait(30)
         start_response("200 OK", [])
         answered.append(environ["PATH_INFO"])
         return [b""]
 
-    async def ask(path: str) -> None:
-        async def receive() -> dict[str, object]:
-            return {"type": "http.request"}
-
-        async def send(_message: object) -> None:
-            return
-
-        scope = {
-            "type": "http",
-            "method": "GET",
-            "path": path,
-            "query_string": b"",
-            "headers": [],
-            "http_version": "1.1",
-        }
-        await fastapi_app._EfficientWSGIMiddleware(application)(scope, receive, send)
+    async def send(_message: Message) -> None:
+        return
 
     async def talk() -> None:
-        paths = ["/api/2.0/mlflow/artifacts/list", "/get-artifact"] * 30
-        waiting = [asyncio.create_task(ask(path)) for path in paths]
+        waiting = [asyncio.create_task(ask(application, path, send)) for path in paths * 30]
         await asyncio.sleep(0)
         try:
-            await asyncio.wait_for(ask("/tracking"), 10)
+            await asyncio.wait_for(ask(application, "/tracking", send), 10)
             assert answered == ["/tracking"]
         finally:
-            storage_answers.set()
+            goes_on.set()
         await asyncio.gather(*waiting)
-        assert len(answered) == len(paths) + 1
+        assert len(answered) == 61
 
     asyncio.run(talk())
+
+
+@pytest.mark.usefixtures("responder")
+def test_the_rest_of_an_answer_is_not_made_for_a_client_that_is_slow_or_has_gone() -> None:
+    made: list[int] = []
+
+    def application(_environ: dict[str, str], start_response: Callable[..., object]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        for number in range(1000):
+            made.append(number)
+            yield b"piece"
+
+    async def talk() -> None:
+        gone = asyncio.Event()
+
+        async def send(message: Message) -> None:
+            # As uvicorn's: it says nothing of a client that has gone, and waits for one that is slow.
+            if message.get("body"):
+                await asyncio.sleep(0.3)
+                gone.set()
+                await asyncio.sleep(1)
+
+        await asyncio.wait_for(ask(application, "/runs/search", send, gone), 10)
+
+    asyncio.run(talk())
+    assert 0 < len(made) < 20
+
+
+@pytest.mark.usefixtures("responder")
+def test_an_answer_that_breaks_off_does_not_look_complete() -> None:
+    def application(_environ: dict[str, str], start_response: Callable[..., object]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"piece"
+        raise MlflowException("gone")
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    with pytest.raises(ExceptionGroup):
+        asyncio.run(ask(application, "/runs/search", send))
+    assert all(message.get("more_body") for message in sent if message["type"] == "http.response.body")
 
 
 @pytest.mark.usefixtures("logs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import mlflow.server
@@ -19,6 +19,9 @@ from mlflow.entities import (
     LoggedModelParameter,
     Metric,
     Param,
+    Run,
+    RunData,
+    RunInfo,
     RunTag,
     ViewType,
 )
@@ -128,6 +131,8 @@ def test_a_history_that_is_not_there_or_is_wrong_is_answered_as_mlflow_answers(
     asked: Any, store: SqlAlchemyStore
 ) -> None:
     run_id = run_ids(store)["run 2"]
+    # As old clients ask.
+    assert asked("metrics/get-history", query_string={"run_uuid": run_id, "metric_key": "loss"})[1]["metrics"]
     assert asked("metrics/get-history", query_string={"run_id": run_id, "metric_key": "other"}) == (200, {})
     assert asked("metrics/get-history", query_string={"run_id": "f" * 32, "metric_key": "loss"}) == (200, {})
     for wrong in ({}, {"metric_key": "loss", "max_results": "0"}, {"metric_key": "loss", "max_results": "-1"}):
@@ -148,3 +153,44 @@ def test_runs_that_are_tracked_or_removed_while_an_answer_is_sent_do_not_shift_t
     found += [run.info.run_id for entities, _ in pieces for run in entities]
     assert found == [run_id for run_id in before if run_id != before[3]]
     store._hard_delete_run(newest)
+
+
+def test_content_is_loaded_a_piece_at_a_time(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+    search: Any = SqlAlchemyStore.search_runs
+
+    def recorded(*arguments: Any, **named: Any) -> Any:
+        page = search(*arguments, **named)
+        with_content = [
+            run
+            for run in page
+            if any(
+                (run.data.metrics, run.data.params, run.data.tags, run.inputs.dataset_inputs, run.outputs.model_outputs)
+            )
+        ]
+        sizes.append((len(page), len(with_content)))
+        return page
+
+    monkeypatch.setattr(SqlAlchemyStore, "search_runs", recorded)
+    monkeypatch.setattr(handlers, "_get_tracking_store", lambda: store)
+    monkeypatch.setattr(searches, "RUNS", 2)
+    assert len(list(searches._runs(SearchRuns(experiment_ids=["0"], max_results=100)))) == 3
+    assert sizes == [(6, 0), (2, 2), (2, 2), (2, 2)]
+
+
+def test_a_turn_is_taken_to_make_a_piece_and_given_back_before_it_is_sent() -> None:
+    free: list[int] = []
+
+    def pieces() -> Iterator[tuple[list[Any], None]]:
+        free.append(searches.AT_A_TIME._value)
+        yield [Run(RunInfo("0" * 32, "0", "someone", "RUNNING", 0, 0, "active"), RunData())], None
+
+    assert next(searches._written(SearchRuns.Response, "runs", pieces()))
+    assert (free, searches.AT_A_TIME._value) == ([1], 2)
+
+
+def test_what_a_piece_was_made_of_is_not_kept_for_a_client_that_is_slow(store: Any) -> None:
+    pieces = [store.search_runs(["0"], "", ViewType.ALL, 2) for _ in range(2)]
+    answer = searches._written(SearchRuns.Response, "runs", ((piece, None) for piece in pieces))
+    assert next(answer)
+    assert [len(piece) for piece in pieces] == [0, 2]
