@@ -142,6 +142,16 @@ def test_bad_data_is_one_line_and_no_run(trainer: Trainer, workdir: Path) -> Non
     assert runs(workdir) == []
 
 
+def test_what_is_amiss_is_said_once_before_anything_is_trained(trainer: Trainer, workdir: Path) -> None:
+    # Both variants have the parameter without effect; no server waits at this address.
+    answer = trainer(
+        "sweep", "--grid", "num_leaves=3,4", "--subsample", 0.5, "--tracking-uri", "http://127.0.0.1:9", "--wait", 0
+    )
+    assert answer.code == 1
+    assert answer.err.count("subsample=0.5 has no effect") == 1
+    assert answer.err.count("training on 12,000 generated web-shop sessions") == 1
+
+
 # Training -------------------------------------------------------------------------------------------------------------
 
 
@@ -154,6 +164,16 @@ def test_command_that_opens_the_ui_can_be_pasted() -> None:
 def test_command_that_opens_the_ui_is_short_in_the_working_directory(workdir: Path) -> None:
     target = Target(f"sqlite:///{workdir}/mlflow.db", "1", "unit")
     assert training.ui_command(target) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+
+
+def test_links_lead_to_the_ui_where_a_browser_finds_it(
+    trainer: Trainer, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAINER_UI_URL", "https://ml.example.com")
+    answer = trainer(*SMALL, "--tracking-uri", server)
+    assert answer.code == 0, answer.err
+    assert "https://ml.example.com/#/experiments/" in answer.out
+    assert server not in answer.out
 
 
 def test_trainer_without_a_command_trains(trainer: Trainer, workdir: Path) -> None:
