@@ -173,6 +173,22 @@ def test_trial_without_an_owner_is_given_up_when_it_is_old(workdir: Path, monkey
     assert [trial.state for trial in trials()] == [TrialState.FAIL]
 
 
+def test_of_processes_that_draw_the_last_trial_at_once_the_first_goes_on(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    ask = opened.ask
+
+    def after_another(*given: Any) -> optuna.Trial:
+        ask(*given).set_user_attr(study.OWNER, other.token)
+        return ask(*given)
+
+    monkeypatch.setattr(opened, "ask", after_another)
+    with study.Membership(opened) as other, study.Membership(opened) as member:
+        assert list(search._Search(SPACE, BASE, opened, member, 1).draw()) == []
+    assert [trial.state for trial in trials()] == [TrialState.RUNNING, TrialState.FAIL]
+
+
 def test_trial_reports_once_at_each_point_and_is_not_ended_at_the_last(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
