@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def test_nothing_is_imported_where_nothing_is_fitted(slow: str) -> None:
     assert slow not in sys.modules
 
 
+# A thread's traceback, which pytest takes for itself.
+@pytest.mark.filterwarnings("error")
 def test_failure_of_the_import_is_left_to_whoever_needs_the_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +64,17 @@ def test_end_of_the_fit_leaves_pythons_turns_as_they_were(slow: str, tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         fit()
     assert turns[1] < turns[0] == sys.getswitchinterval()
+
+
+def test_fit_beside_one_that_imports_leaves_pythons_turns_alone(slow: str, tmp_path: Path) -> None:
+    before = sys.getswitchinterval()
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(ahead.importing(slow))(None)
+        second.enter_context(ahead.importing("sys"))(None)
+        (tmp_path / "go").touch()
+        first.close()
+        second.close()
+        assert sys.getswitchinterval() == before
 
 
 def test_run_by_itself_has_all_that_it_needs_when_its_fit_ends(tmp_path: Path) -> None:

@@ -66,6 +66,20 @@ def test_help_lists_every_parameter_with_its_range(trainer: Trainer, command: st
             assert parameter.allowed in words
 
 
+@pytest.mark.parametrize("command", cli.DefaultGroup.names)
+def test_help_names_the_variable_of_each_option_under_a_heading(trainer: Trainer, command: str) -> None:
+    help_ = trainer(command, "--help").out
+    words = " ".join(help_.split())
+    own = cli.command.get_command(click.Context(cli.command), command)
+    assert own is not None
+    for option in own.params:
+        # LightGBM's are named in one line for all.
+        if option.envvar is not None and option.name not in params.BY_NAME:
+            assert f"env var: {option.envvar}" in words
+    assert "\nOther:\n" in help_  # --help alone
+    assert ("\nLightGBM: trees:\n" in help_) == (command in ("train", "sweep", "search"))
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom trainer import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
@@ -85,13 +99,16 @@ def test_version_is_shown(trainer: Trainer) -> None:
         (["--num-leafs", "3"], ["--num-leafs", "did you mean --num-leaves?"]),
         (["--bagging-fraction", "0.5"], ["did you mean --subsample?"]),
         (["--dat", "x"], ["did you mean --data?"]),
-        (["--qqqqq"], ["--qqqqq"]),
+        (["--qqqqq"], ["--qqqqq; trainer train --help lists them"]),
+        (["verify", "--num-leafs", "3"], ["--num-leafs; trainer verify --help lists them"]),
+        (["--no-registr"], ["did you mean --no-register?"]),
         (["--num-leaves"], ["--num-leaves"]),
         (["--num-leaves", "1"], ["--num-leaves", "'1'", "from 2 to 131072"]),
         (["--learning-rate", "0"], ["--learning-rate", "'0'", "above 0, up to 1"]),
         (["--learning-rate", "fast"], ["--learning-rate", "'fast'"]),
         (["--boosting-type", "x"], ["--boosting-type", "gbdt, dart, rf"]),
         (["--test-size", "1"], ["--test-size", "above 0 and below 1"]),
+        (["--test-size", "0"], ["--test-size", "above 0 and below 1"]),
         (["--validation-size", "x"], ["--validation-size", "'x'"]),
         (["--seed", "-1"], ["--seed", "-1"]),
         (["--wait", "-1"], ["--wait"]),
@@ -125,6 +142,16 @@ def test_bad_data_is_one_line_and_no_run(trainer: Trainer, workdir: Path) -> Non
     assert runs(workdir) == []
 
 
+def test_what_is_amiss_is_said_once_before_anything_is_trained(trainer: Trainer, workdir: Path) -> None:
+    # Both variants have the parameter without effect; no server waits at this address.
+    answer = trainer(
+        "sweep", "--grid", "num_leaves=3,4", "--subsample", 0.5, "--tracking-uri", "http://127.0.0.1:9", "--wait", 0
+    )
+    assert answer.code == 1
+    assert answer.err.count("subsample=0.5 has no effect") == 1
+    assert answer.err.count("training on 12,000 generated web-shop sessions") == 1
+
+
 # Training -------------------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +159,21 @@ def test_command_that_opens_the_ui_can_be_pasted() -> None:
     target = Target("sqlite:////srv/my shop/mlflow.db", "1", "unit")
     command = training.ui_command(target)
     assert command == "mlflow ui --backend-store-uri 'sqlite:////srv/my shop/mlflow.db'"
+
+
+def test_command_that_opens_the_ui_is_short_in_the_working_directory(workdir: Path) -> None:
+    target = Target(f"sqlite:///{workdir}/mlflow.db", "1", "unit")
+    assert training.ui_command(target) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+
+
+def test_links_lead_to_the_ui_where_a_browser_finds_it(
+    trainer: Trainer, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAINER_UI_URL", "https://ml.example.com")
+    answer = trainer(*SMALL, "--tracking-uri", server)
+    assert answer.code == 0, answer.err
+    assert "https://ml.example.com/#/experiments/" in answer.out
+    assert server not in answer.out
 
 
 def test_trainer_without_a_command_trains(trainer: Trainer, workdir: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -54,12 +55,24 @@ def made(count: int = 3, names: list[str] | None = None) -> importance.Importanc
     return importance.Importance(names or [f"f{n}" for n in range(count)], values[::-1].copy(), values, 20)
 
 
-def test_wide_letters_get_their_room() -> None:
-    figure: Any = plots.feature_importance(made(2, ["特" * 28, "ab"]), HEADING)
-    name = next(text for text in figure.axes[0].texts if "特" in text.get_text())
+@pytest.mark.parametrize("wide", ["特" * 28, "AMT_REQ_CREDIT_BUREAU_MON_WM", "W" * 30])
+def test_wide_letters_get_their_room(wide: str) -> None:
+    figure: Any = plots.feature_importance(made(2, [wide, "ab"]), HEADING)
+    name = next(text for text in figure.axes[0].texts if text.get_text().startswith(wide[:3]))
     extent = name.get_window_extent(figure.canvas.get_renderer())
-    assert "…" in name.get_text()
     assert extent.x0 >= 0
+    assert extent.width > 0.3 * figure.bbox.width
+
+
+@pytest.mark.parametrize(
+    "name", ["application_train_with_bureau_balance", "APPLICATION_TRAIN_WITH_BUREAU", "訓練" * 20]
+)
+def test_heading_stays_clear_of_the_figure_beside_it(name: str) -> None:
+    figure = style.canvas(
+        plots.Heading(name * 2, f"{name}, 61,503 test rows"), "18 of 120", "features, by contribution"
+    )
+    assert touching(figure) == []
+    assert all(float(text.get_fontsize()) > 7 for text in figure.texts)
 
 
 def test_letters_come_from_the_first_font_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +81,17 @@ def test_letters_come_from_the_first_font_that_has_them(monkeypatch: pytest.Monk
     assert style._fonts()[0] == "DejaVu Sans"
     assert "No Such Font" not in style._fonts()
     style._fonts.cache_clear()
+
+
+def test_font_without_bold_letters_is_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(style, "FONTS", ("DejaVu Sans", "cmr10"))
+    style._fonts.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        plots.save(style.canvas(HEADING, "bold", "normal"), tmp_path / "a.png")
+    style._fonts.cache_clear()
+    assert caplog.messages == []
 
 
 # What is drawn --------------------------------------------------------------------------------------------------------

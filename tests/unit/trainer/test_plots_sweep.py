@@ -28,10 +28,11 @@ def texts(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_names_of_wide_letters_stay_in_the_picture() -> None:
-    figure: Any = plots.sweep_curves(curves(2, "変種" * 15), HEADING)
+@pytest.mark.parametrize("name", ["変種", "WIDE"])
+def test_names_of_wide_letters_stay_in_the_picture(name: str) -> None:
+    figure: Any = plots.sweep_curves(curves(2, name * 15), HEADING)
     renderer = figure.canvas.get_renderer()
-    names = [text for text in figure.axes[0].texts if "変種" in text.get_text()]
+    names = [text for text in figure.axes[0].texts if name in text.get_text()]
     assert len(names) == 2
     assert all(text.get_window_extent(renderer).x1 <= figure.bbox.x1 for text in names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import textwrap
 import time
@@ -71,6 +72,7 @@ def test_process_that_hoards_memory_is_ended(tmp_path: Path, monkeypatch: pytest
         ("print('no room'); sys.exit(7)", "its process ended with exit code 7: no room"),
         ("pass", "its process ended with exit code 0"),
         ("open(folder + '/result.json', 'w').write('[')", "its process ended with exit code 0"),
+        ("open(folder + '/result.json', 'w').write('{}'); sys.exit(3)", "its process ended with exit code 3"),
     ],
 )
 def test_process_that_dies_is_told_from_a_good_one(
@@ -83,8 +85,20 @@ def test_process_knows_no_address_and_no_credential(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     run(tmp_path, monkeypatch, "open(folder + '/environment', 'w').write(json.dumps(dict(os.environ)))", Policy())
-    assert "secret" not in (tmp_path / "probe" / "environment").read_text()
+    environment = (tmp_path / "probe" / "environment").read_text()
+    assert "secret" not in environment
+    assert json.loads(environment)["OMP_NUM_THREADS"] == "1"
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == "secret"
+
+
+def test_probabilities_of_other_than_two_classes_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """
+    import numpy
+    numpy.save(folder + '/probability.npy', numpy.ones((4, 3)) / 3)
+    open(folder + '/result.json', 'w').write('{}')
+    """
+    outcome = run(tmp_path, monkeypatch, script, Policy())
+    assert (outcome.error, outcome.probability) == (None, None)
 
 
 def test_process_can_be_ended_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

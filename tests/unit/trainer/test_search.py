@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -159,6 +160,51 @@ def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -
         assert member.others()
         member.release_abandoned()
         assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_trial_without_an_owner_is_given_up_when_it_is_old(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    opened.ask()  # its process is about to write its name
+    member = study.Membership(opened)
+    member.release_abandoned()
+    assert [trial.state for trial in trials()] == [TrialState.RUNNING]
+    monkeypatch.setattr(study, "_SILENCE", 0.0)
+    member.release_abandoned()
+    assert [trial.state for trial in trials()] == [TrialState.FAIL]
+
+
+def test_of_processes_that_draw_the_last_trial_at_once_the_first_goes_on(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    ask = opened.ask
+
+    def after_another(*given: Any) -> optuna.Trial:
+        ask(*given).set_user_attr(study.OWNER, other.token)
+        return ask(*given)
+
+    monkeypatch.setattr(opened, "ask", after_another)
+    with study.Membership(opened) as other, study.Membership(opened) as member:
+        assert list(search._Search(SPACE, BASE, opened, member, 1).draw()) == []
+    assert [trial.state for trial in trials()] == [TrialState.RUNNING, TrialState.FAIL]
+
+
+def test_trial_reports_once_at_each_point_and_is_not_ended_at_the_last(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AtTheEnd(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:  # noqa: ARG002
+            return trial.last_step == steps[-1]
+
+    steps = list(range(1, study.STEPS + 1))
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    monkeypatch.setattr(study, "pruner", lambda _kind: AtTheEnd())
+    pruning = study.Pruning("s.journal", "s", opened.ask().number, "median")
+    end = 2 * study.STEPS
+    for iteration in range(end):
+        results = [("validation", "loss", float(iteration), False)]
+        pruning(SimpleNamespace(iteration=iteration, end_iteration=end, evaluation_result_list=results))
+    assert trials()[0].intermediate_values == {step: -float(2 * step - 1) for step in steps}
 
 
 def test_study_goes_on_after_half_a_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

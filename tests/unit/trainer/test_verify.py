@@ -247,3 +247,15 @@ def test_removal_touches_only_its_own_files(stack: Stack, monkeypatch: pytest.Mo
     conformance._remove_files(stack, "mlflow-artifacts:/", "abc")
     conformance._remove_files(stack, "mlflow-artifacts:/1/abcdef/artifacts", "abc")
     assert asked == [("DELETE", "/api/2.0/mlflow-artifacts/artifacts/1/abc/artifacts")]
+
+
+def test_report_conforms_only_where_something_was_checked() -> None:
+    assert not conformance.Report().conforms
+    assert conformance.Report(findings=[Finding("a", SAME, "")]).conforms
+    assert not conformance.Report(findings=[Finding("a", SAME, ""), Finding("b", SKIPPED, "")]).conforms
+
+
+def test_removal_where_nothing_was_made_is_no_problem(stack: Stack) -> None:
+    report = conformance.Report()
+    assert conformance._remove(stack, report).outcome == SAME
+    assert report.left == []

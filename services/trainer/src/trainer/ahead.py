@@ -35,9 +35,12 @@ def importing(module: str) -> Iterator[Callable[[Any], None]]:
     try:
         yield begin
     finally:
+        # Who began nothing has changed nothing: another thread's fit may have.
         if thread.ident is not None:
-            thread.join()
-        sys.setswitchinterval(before)
+            try:
+                thread.join()
+            finally:
+                sys.setswitchinterval(before)
 
 
 def _attempt(module: str) -> None:

@@ -126,15 +126,13 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def _usage(error: click.ClickException) -> str:
     """Return click's message as one line, with the nearest parameter for one that does not exist."""
-    if isinstance(error, click.NoSuchOption):
-        hint = params.suggest(error.option_name.lstrip("-"), (name[2:].replace("-", "_") for name in _own_options()))
-        hint = hint.replace("_", "-").replace("'", "--", 1).replace("'?", "?")
-        return f"there is no option {error.option_name}{hint or '; trainer train --help lists them'}"
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        # Of the command that was called: what another one takes is no help here.
+        names = (name for one in error.ctx.command.params for name in (*one.opts, *one.secondary_opts))
+        near = params.nearest(error.option_name, (name for name in names if name.startswith("--")))
+        hint = f"did you mean {near}?" if near else f"{error.ctx.command_path} --help lists them"
+        return f"there is no option {error.option_name}; {hint}"
     return one_line(error.format_message())
-
-
-def _own_options() -> list[str]:
-    return [name for one in command.commands.values() for option in one.params for name in option.opts]
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

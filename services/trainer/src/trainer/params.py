@@ -306,15 +306,23 @@ def parse(name: object, value: object) -> tuple[str, Value]:
     return parameter.name, parameter.parse(value)
 
 
-def suggest(name: str, extra: Iterable[str] = ()) -> str:
-    """Return ``; did you mean 'x'?`` for the parameter (or name in ``extra``) that ``name`` most likely stands for."""
-    wanted = name.strip().lower().replace("-", "_")
-    names = {alias: parameter.name for parameter in PARAMETERS for alias in (parameter.name, *parameter.aliases)}
-    names.update({other: other for other in extra})
-    if wanted in names:
-        return f"; did you mean {names[wanted]!r}?"
-    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
-    return f"; did you mean {names[close[0]]!r}?" if close else ""
+def suggest(name: str) -> str:
+    """Return ``; did you mean 'x'?`` for the parameter that ``name`` most likely stands for."""
+    near = nearest(name, BY_NAME)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(name: str, among: Iterable[str]) -> str | None:
+    """Return which of some names of parameters or options, or of their aliases, ``name`` most likely is, or None."""
+    names = {_normal(one): one for one in among}
+    aliases = {alias: parameter.name for parameter in PARAMETERS for alias in parameter.aliases}
+    names = {alias: names[name] for alias, name in aliases.items() if name in names} | names
+    close = difflib.get_close_matches(_normal(name), names, n=1, cutoff=0.6)
+    return names[close[0]] if close else None
+
+
+def _normal(name: str) -> str:
+    return name.strip().lower().lstrip("-").replace("-", "_")
 
 
 def complete(*layers: Mapping[str, Value]) -> dict[str, Value]:

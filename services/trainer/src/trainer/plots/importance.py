@@ -29,10 +29,10 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
     merit = f"{len(order)} of {total:,}" if total > len(order) else f"{total}"
     figure = style.canvas(heading, merit, "features, by contribution" if total > 1 else "feature")
     names = [importance.names[index] for index in order]
-    names = [style.shortened(name, style.fitting(name, 28)) for name in names]
-    # Letters are about 0.62 of their size wide; names get what they need, and the bars the rest.
     size = 12.0
-    left = min(0.05 + max(map(style.width, names)) * size * 0.62 / 72 / style.WIDTH, 0.4)
+    names = [style.shortened(name, style.fitting(figure, name, size, 0.36)) for name in names]
+    # Names get what they need, and the bars the rest.
+    left = min(0.03 + max(style.extent(figure, name, size) for name in names), 0.4)
     middle = left + (style.RIGHT - left) * 0.53
     panels = (
         (left, middle - 0.045, importance.contribution[order], style.BLUE, "{:.3g}",

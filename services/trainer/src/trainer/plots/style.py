@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +25,8 @@ GREY, INK, PALE = "#6B7280", "#1F2937", "#E5E7EB"
 
 WIDTH, HEIGHT, DPI = 8.0, 6.0, 120
 LEFT, BOTTOM, RIGHT, TOP = 0.125, 0.125, 0.955, 0.85
+#: A heading's letters, at least (points).
+SMALLEST = 8.0
 PERCENT = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 #: matplotlib's own has no Chinese, Japanese or Korean letters: the next is in the image, the others on most desktops.
@@ -69,20 +71,18 @@ def canvas(heading: Heading, merit: str, its_name: str) -> Figure:
     rcParams["font.family"] = _fonts()
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
     Canvas(figure)
-    # A long heading gets smaller, to stay clear of the figure at its right.
-    title = shortened(heading.title, 80)
-    room = 36 - 1.2 * max(len(merit) - 6, 0)
-    size = min(17.0, 17.0 * room / max(width(title), 1))
-    subtitle = shortened(heading.subtitle, 90)
-    lines: tuple[tuple[str, float, float, str, dict[str, Any]], ...] = (
-        (title, LEFT, 0.944, "left", {"fontsize": size, "fontweight": "bold", "color": INK}),
-        (subtitle, LEFT, 0.893, "left", {"fontsize": min(12.0, 12.0 * 60 / max(width(subtitle), 1)), "color": GREY}),
-        (merit, RIGHT, 0.944, "right", {"fontsize": 20, "fontweight": "bold", "color": BLUE}),
-        (its_name, RIGHT, 0.893, "right", {"fontsize": 12, "color": GREY}),
-    )
-    for text, x, y, align, style in lines:
+    for y, size, title, its_size, its, ink, its_ink, weight in (
+        (0.944, 17.0, heading.title, 20.0, merit, INK, BLUE, "bold"),
+        (0.893, 12.0, heading.subtitle, 12.0, its_name, GREY, GREY, "normal"),
+    ):
+        # A long heading gets smaller, and then shorter, to stay clear of what is at its right.
+        room = RIGHT - LEFT - 0.02 - extent(figure, its, its_size, weight)
+        text = shortened(title, fitting(figure, title, SMALLEST, room, weight))
+        wide = extent(figure, text, size, weight)
         # Dollar signs in a column's or a file's name are not mathematics.
-        figure.text(x, y, text, ha=align, va="center", parse_math=False, **style)
+        common: dict[str, Any] = {"va": "center", "fontweight": weight, "parse_math": False}
+        figure.text(LEFT, y, text, ha="left", fontsize=size * min(1.0, room / (wide or 1.0)), color=ink, **common)
+        figure.text(RIGHT, y, its, ha="right", fontsize=its_size, color=its_ink, **common)
     return figure
 
 
@@ -90,18 +90,24 @@ def canvas(heading: Heading, merit: str, its_name: str) -> Figure:
 def _fonts() -> list[str]:
     from matplotlib.font_manager import fontManager
 
+    # Of a font that has no bold letters, its others do.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     installed = set(fontManager.get_font_names())
     return [name for name in FONTS if name in installed]
 
 
-def width(text: str) -> float:
-    """Return how wide a text is in Latin letters: Chinese and Japanese ones count twice."""
-    return sum(2.0 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text)
+def extent(figure: Figure, text: str, size: float, weight: str = "normal") -> float:
+    """Return how wide a line of text gets, as a share of the figure's width."""
+    from matplotlib.font_manager import FontProperties
+
+    letters = FontProperties(size=size, weight=weight)
+    surface = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    return float(surface.get_text_width_height_descent(text, letters, ismath=False)[0] / figure.bbox.width)
 
 
-def fitting(text: str, most: int) -> int:
-    """Return how many of a text's letters take the room of ``most`` Latin ones."""
-    return int(most * len(text) / max(width(text), 1))
+def fitting(figure: Figure, text: str, size: float, room: float, weight: str = "normal") -> int:
+    """Return how many of a text's letters take the room, as a share of the figure's width."""
+    return int(len(text) * room / (extent(figure, text, size, weight) or 1.0))
 
 
 def axes_in(figure: Figure, left: float = LEFT, bottom: float = BOTTOM, right: float = RIGHT, top: float = TOP) -> Axes:
