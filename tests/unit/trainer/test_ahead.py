@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -96,3 +97,24 @@ def test_run_by_itself_has_all_that_it_needs_when_its_fit_ends(tmp_path: Path) -
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signal_that_comes_while_lightgbm_loads_waits_for_it(tmp_path: Path, name: str) -> None:
+    # LightGBM takes a scikit-learn whose import was cut short for one that is not installed.
+    program = (
+        "import atexit, os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, module, path, target=None):\n"
+        "        if module == 'lightgbm.compat':\n"
+        f"            os.kill(os.getpid(), signal.{name})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "atexit.register(lambda: print('lightgbm.sklearn' in sys.modules))\n"
+        "from trainer import __main__\n"
+        "sys.argv = ['trainer', '--n-estimators', '5']\n"
+        "__main__.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 128 + signal.Signals[name]
+    assert done.stderr.splitlines()[-1] == "trainer: error: interrupted"
+    assert done.stdout == "True\n"

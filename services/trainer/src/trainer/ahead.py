@@ -1,4 +1,4 @@
-"""Imports what a run needs after its fit while LightGBM is at work, which leaves Python half idle."""
+"""Imports what a fit needs before its run begins, and what the run needs after it while LightGBM is at work."""
 
 from __future__ import annotations
 
@@ -9,9 +9,22 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any
 
+from trainer.signals import held_back
+
 #: For how long a thread may keep Python from the other one (seconds): LightGBM asks for it several times an iteration,
 #: and at Python's usual 0.005 the fit would wait for the imports.
 _TURN = 0.0001
+
+
+def load(*modules: str) -> None:
+    """Import modules, and let a signal wait: cut short, some take what they miss for a package that is not installed.
+
+    Args:
+        modules: What LightGBM or scikit-learn would otherwise import in the midst of a fit.
+    """
+    with held_back():
+        for module in modules:
+            importlib.import_module(module)
 
 
 @contextmanager

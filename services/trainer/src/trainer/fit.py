@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
 
+#: What a fit imports, all of it slow to load.
+NEEDS = ("lightgbm", "sklearn.compose", "sklearn.frozen", "sklearn.model_selection", "sklearn.pipeline")
 #: Column names may hold what LightGBM refuses in a feature's name (JSON's special characters).
 _REFUSED = frozenset('[]{}":,')
 

@@ -113,6 +113,7 @@ def train(
     from mlflow.exceptions import MlflowException
 
     clock = Clock()
+    ahead.load(*fit.NEEDS)
     tracking = plan.target.open()
     try:
         tags = {**plan.tags, identity.TAG: identity.of(variant, dataset, plan)}
