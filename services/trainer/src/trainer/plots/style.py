@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -98,11 +98,17 @@ def _fonts() -> list[str]:
 
 def extent(figure: Figure, text: str, size: float, weight: str = "normal") -> float:
     """Return how wide a line of text gets, as a share of the figure's width."""
+    surface = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    return float(_pixels(surface, text, size, weight) / figure.bbox.width)
+
+
+@lru_cache(2_048)
+def _pixels(surface: Any, text: str, size: float, weight: str) -> float:
+    # Pictures share their surface, and most of their texts: a run's name stands in all of its six.
     from matplotlib.font_manager import FontProperties
 
     letters = FontProperties(size=size, weight=weight)
-    surface = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    return float(surface.get_text_width_height_descent(text, letters, ismath=False)[0] / figure.bbox.width)
+    return float(surface.get_text_width_height_descent(text, letters, ismath=False)[0])
 
 
 def fitting(figure: Figure, text: str, size: float, room: float, weight: str = "normal") -> int:
