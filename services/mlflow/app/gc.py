@@ -52,7 +52,9 @@ def check_identity(destination: str) -> None:
     try:
         # The account attached to the machine is the server's, which may not delete.
         if not google_account.read_key(KEY):
-            sys.exit(f"gc: error: no key: {KEY} names the key of the account that may delete (docs/production.md)")
+            sys.exit(
+                f"gc: error: no key: {KEY} names the key of the account that may delete (docs/operators/garbage-collection.md)"
+            )
         google_account.find(KEY)
     except google_account.AccountError as error:
         sys.exit(f"gc: error: {error}")

@@ -1,0 +1,60 @@
+"""The documentation says what is so: settings, links out of the README, names of tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+# Compose's own; every other variable in the table is one that a compose file reads.
+OF_COMPOSE = {"COMPOSE_PROJECT_NAME"}
+
+
+def settings_of_compose_files() -> set[str]:
+    return {name for file in ROOT.glob("compose*.yaml") for name in re.findall(r"\$\{(\w+)", file.read_text())}
+
+
+def first_cells(page: Path) -> list[str]:
+    """Returns the first cell of each row of each table on a page."""
+    return [line.split("|")[1] for line in page.read_text().splitlines() if line.startswith("|")]
+
+
+def test_configuration_lists_every_setting() -> None:
+    cells = first_cells(DOCS / "operators" / "configuration.md")
+    listed = {name for cell in cells for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", cell)}
+    assert listed - OF_COMPOSE == settings_of_compose_files() - {"COMPOSE_PROFILES"}
+
+
+def test_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_page_is_short(page: Path) -> None:
+    assert len(page.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    "file", [README, ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"], ids=lambda file: file.name
+)
+def test_links_lead_somewhere(file: Path) -> None:
+    """`scripts/docs` looks at the links inside docs/; these files are outside of it."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text())
+    assert [link for link in links if not (file.parent / link).exists()] == []
+
+
+def test_named_tests_exist() -> None:
+    """A page that names a test as proof (`test_…`) names one that is there; `…` at its end stands for the rest."""
+    text = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    defined = set(re.findall(r"def (test_\w+)", text)) | {file.name for file in (ROOT / "tests").rglob("test_*.py")}
+    named = {name for page in DOCS.rglob("*.md") for name in re.findall(r"\b(test_\w+(?:\.py)?…?)", page.read_text())}
+    missing = {
+        name
+        for name in named
+        if not (any(test.startswith(name[:-1]) for test in defined) if name.endswith("…") else name in defined)
+    }
+    assert missing == set()
