@@ -52,9 +52,8 @@ def check_identity(destination: str) -> None:
     try:
         # The account attached to the machine is the server's, which may not delete.
         if not google_account.read_key(KEY):
-            sys.exit(
-                f"gc: error: no key: {KEY} names the key of the account that may delete (docs/operators/garbage-collection.md)"
-            )
+            page = "docs/operators/garbage-collection.md"
+            sys.exit(f"gc: error: no key: {KEY} names the key of the account that may delete ({page})")
         google_account.find(KEY)
     except google_account.AccountError as error:
         sys.exit(f"gc: error: {error}")
