@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from .stack import COMPOSE_FILE, ONE_SHOTS, ROOT, SERVERS, Stack
+from .stack import COMPOSE_FILE, EMULATOR_FILE, ONE_SHOTS, ROOT, SERVERS, Stack
 
 # About the file, whatever is started from it: once is enough.
 pytestmark = pytest.mark.minio
@@ -43,6 +45,39 @@ def test_images_are_not_the_latest_whatever_that_is(compose_config: dict[str, An
     ]
     assert froms
     assert [line for line in froms if "latest" in line] == []
+
+
+def test_no_registry_is_asked_for_what_is_built(plain_stack: Stack) -> None:
+    plain_stack.files.append(EMULATOR_FILE)
+    config = json.loads(plain_stack.compose("--profile", "*", "config", "--format", "json").stdout)
+    policies = {name: service["pull_policy"] for name, service in config["services"].items() if "build" in service}
+    assert len(policies) == len(config["services"])
+    assert set(policies.values()) == {"never"}
+
+
+def test_up_builds_once_what_is_missing(tmp_path: Path) -> None:
+    """As in a fresh clone: no image is there, and the first `up` tries no pull. The second one builds nothing."""
+    fresh = Stack(tmp_path, settings={"IMAGE_PREFIX": f"replica-test-{secrets.token_hex(4)}"})
+    try:
+        first = fresh.compose("up", "--no-deps", "secrets")
+        assert "building with" in first.stdout
+        assert not re.search("pull access|Pulling|Warning|Error", first.stdout + first.stderr), first.stderr
+        again = fresh.compose("up", "--no-deps", "secrets")
+        assert "building with" not in again.stdout + again.stderr
+    finally:
+        fresh.remove()
+        fresh.docker.images.remove(fresh.image("secrets"))
+
+
+def test_official_postgres_image_would_be_pulled(plain_stack: Stack, tmp_path: Path) -> None:
+    """The override in the documentation takes the image out of a registry."""
+    page = (ROOT / "docs/operators/external-postgresql.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(services:\n  postgres:\n.*?)```", page, re.DOTALL)
+    plain_stack.files.append(tmp_path / "compose.override.yaml")
+    plain_stack.files[-1].write_text(shown)
+    postgres = yaml.safe_load(plain_stack.compose("config").stdout)["services"]["postgres"]
+    assert (postgres["image"], postgres["pull_policy"]) == ("postgres:17", "missing")
+    assert "build" not in postgres
 
 
 def test_clients_address_in_the_shell_does_not_lead_the_containers_astray(plain_stack: Stack) -> None:
