@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "compose.yaml"
 EMULATOR_FILE = ROOT / "compose.gcs-emulator.yaml"
+PORTS_FILE = ROOT / "compose.minio-ports.yaml"
 # Which storage the stacks use: the option --storage (tests/conftest.py).
 STORAGE = os.environ.get("TEST_STORAGE", "minio")
 STORAGE_SERVERS = {"minio": ("minio",), "gcs": ("gcs-store", "gcs")}[STORAGE]
@@ -109,7 +110,8 @@ class Stack:
         for path in (self.data, self.secrets):
             path.mkdir()
             path.chmod(0o755)
-        self.files = [COMPOSE_FILE] if STORAGE == "minio" else [COMPOSE_FILE, EMULATOR_FILE]
+        # The tests look at the objects from outside; by default MinIO's ports are not published.
+        self.files = [COMPOSE_FILE, PORTS_FILE if STORAGE == "minio" else EMULATOR_FILE]
         self.files += [ROOT / name for name in files]
         if override:
             file = folder / "override.json"
