@@ -26,7 +26,7 @@ import pandas as pd
 import pytest
 from trainer import cli, data, sessions, sweep, tracking
 from trainer.engine import Engine
-from trainer.run import Plan
+from trainer.plan import Plan
 
 REPOSITORY = Path(__file__).parents[3]
 SHOPPERS = REPOSITORY.parent / "shared" / "data" / "online_shoppers_intention.csv"

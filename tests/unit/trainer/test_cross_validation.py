@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from trainer import data, fit, metrics, params, run, thresholds
 from trainer.errors import InputError, PrunedError
+from trainer.plan import Plan
 
 FOLDS = 3
 SMALL: dict[str, params.Value] = {"n_estimators": 12, "num_leaves": 8}
@@ -130,7 +131,7 @@ def test_too_many_folds_are_refused_with_how_many_there_can_be(dataset: data.Dat
     fit.check_folds(few, 0)
 
 
-def test_run_logs_each_fold_their_mean_and_deviation(dataset: data.Dataset, plan: run.Plan) -> None:
+def test_run_logs_each_fold_their_mean_and_deviation(dataset: data.Dataset, plan: Plan) -> None:
     result = run.train(params.variant(SMALL), dataset, replace(plan, folds=FOLDS))
     client = MlflowClient(plan.target.uri)
     found = client.get_run(str(result.run_id)).data

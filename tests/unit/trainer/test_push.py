@@ -16,6 +16,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from trainer import data, params, push, run, tracking
+from trainer.plan import Plan
 
 from .conftest import Answer, Proxy, free_port
 
@@ -68,7 +69,7 @@ def trained(
     target = tracking.connect(f"sqlite:///{file}", "source")
     parent = target.open().client.create_run(target.experiment_id, run_name="sweep").info.run_id
     variant = params.variant({"n_estimators": 30, "num_leaves": 4})
-    result = run.train(variant, dataset, run.Plan(target, seed=5, tags={"colour": "green"}, parent=parent))
+    result = run.train(variant, dataset, Plan(target, seed=5, tags={"colour": "green"}, parent=parent))
     return target.uri, str(result.run_id)
 
 

@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from trainer import data, metrics, promote, registry, run, sweep, tracking
 from trainer.errors import RefusedError, TrackingError
 from trainer.params import variant
+from trainer.plan import SELECTION, Plan, Result
 from trainer.probe import Outcome
-from trainer.run import Plan
 
 from .conftest import Answer, Proxy, free_port
 
@@ -30,7 +30,7 @@ def shop(tmp_path: Path, table: pd.DataFrame) -> Path:
 
 
 @pytest.fixture
-def best(dataset: data.Dataset, plan: Plan) -> run.Result:
+def best(dataset: data.Dataset, plan: Plan) -> Result:
     """A run in the embedded store."""
     return run.train(variant({"n_estimators": 5}), dataset, plan)
 
@@ -43,10 +43,8 @@ def client_of(uri: str | None = None) -> MlflowClient:
 # Registration ---------------------------------------------------------------------------------------------------------
 
 
-def test_registered_version_says_where_it_is_from(best: run.Result, dataset: data.Dataset, plan: Plan) -> None:
-    done = registry.register_best(
-        plan.target, "shop model", best, dataset, chosen_by=run.SELECTION, parent="the-parent"
-    )
+def test_registered_version_says_where_it_is_from(best: Result, dataset: data.Dataset, plan: Plan) -> None:
+    done = registry.register_best(plan.target, "shop model", best, dataset, chosen_by=SELECTION, parent="the-parent")
     assert (done.version, done.created, done.uri) == ("1", True, "models:/shop model/1")
     version = client_of().get_model_version("shop model", "1")
     assert version.run_id == best.run_id
@@ -63,21 +61,21 @@ def test_registered_version_says_where_it_is_from(best: run.Result, dataset: dat
     assert f"average precision {best.metrics['average_precision']:.4f}" in str(version.description)
 
 
-def test_registered_model_loads_by_its_version(best: run.Result, dataset: data.Dataset, plan: Plan) -> None:
+def test_registered_model_loads_by_its_version(best: Result, dataset: data.Dataset, plan: Plan) -> None:
     import mlflow
 
-    registry.register_best(plan.target, "shop", best, dataset, chosen_by=run.SELECTION)
+    registry.register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
     model = mlflow.sklearn.load_model(
         registry.Registry(plan.target.uri, "shop").download(client_of().get_model_version("shop", "1"), Path.cwd())
     )
     assert len(model.predict(dataset.test.features)) == dataset.test.rows
 
 
-def test_a_run_is_registered_once(best: run.Result, dataset: data.Dataset, plan: Plan) -> None:
-    first = registry.register_best(plan.target, "shop", best, dataset, chosen_by=run.SELECTION)
-    again = registry.register_best(plan.target, "shop", best, dataset, chosen_by=run.SELECTION)
+def test_a_run_is_registered_once(best: Result, dataset: data.Dataset, plan: Plan) -> None:
+    first = registry.register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
+    again = registry.register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
     assert (first.created, again.created, again.version) == (True, False, first.version)
-    elsewhere = registry.register_best(plan.target, "other", best, dataset, chosen_by=run.SELECTION)
+    elsewhere = registry.register_best(plan.target, "other", best, dataset, chosen_by=SELECTION)
     assert (elsewhere.created, elsewhere.version) == (True, "1")
 
 
@@ -113,8 +111,8 @@ def test_sweep_with_a_failed_variant_registers_nothing(
     trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
-        good = run.Result("good", {}, run_id="a", metrics=dict.fromkeys((run.SELECTION, *metrics.NAMES), 0.5))
-        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (good, run.Result("bad", {}, error="no memory"))))
+        good = Result("good", {}, run_id="a", metrics=dict.fromkeys((SELECTION, *metrics.NAMES), 0.5))
+        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (good, Result("bad", {}, error="no memory"))))
 
     monkeypatch.setattr(sweep, "run", run_failing)
     answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")
@@ -127,7 +125,7 @@ def test_sweep_without_a_finished_variant_tells_of_no_best(
     trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
-        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (run.Result("bad", {}, error="no memory"),)))
+        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (Result("bad", {}, error="no memory"),)))
 
     monkeypatch.setattr(sweep, "run", run_failing)
     answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")

@@ -8,7 +8,7 @@ import click
 import pytest
 from trainer import report, sweep
 from trainer.metrics import NAMES
-from trainer.run import SELECTION, Result
+from trainer.plan import SELECTION, Result
 
 RUN_ID, NAME = "0123456789abcdef" * 2, "n_estimators=1000 learning_rate=0.01"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from trainer import data, identity, params, provenance, resume, run, sweep, thresholds
-from trainer.run import Plan
+from trainer.plan import Plan
 
 from .conftest import warm_engine
 
@@ -55,7 +55,7 @@ def test_identity_changes_with_whatever_determines_the_result(change: str, datas
 
 
 def test_modules_that_make_a_result_are_not_declared_harmless() -> None:
-    made_of = {"data", "fit", "metrics", "model", "params", "run", "sessions", "thresholds"}
+    made_of = {"data", "fit", "metrics", "model", "params", "plan", "run", "sessions", "thresholds"}
     assert not made_of & identity._HARMLESS
     package = {path.stem for path in provenance.PACKAGE.iterdir()}
     assert package >= identity._HARMLESS, "names a module that is not there"

@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from trainer import data, fit, params, run, sessions
 from trainer.errors import TrainerError
+from trainer.plan import Plan, Result
 
 SMALL: dict[str, params.Value] = {"n_estimators": 12, "num_leaves": 8}
 
@@ -32,18 +33,18 @@ def variant() -> params.Variant:
 
 
 @pytest.fixture
-def result(variant: params.Variant, dataset: data.Dataset, plan: run.Plan) -> run.Result:
+def result(variant: params.Variant, dataset: data.Dataset, plan: Plan) -> Result:
     return run.train(variant, dataset, plan)
 
 
 @pytest.fixture
-def client(plan: run.Plan) -> Any:
+def client(plan: Plan) -> Any:
     mlflow.set_tracking_uri(plan.target.uri)
     return MlflowClient(plan.target.uri)
 
 
 def test_run_is_finished_and_readable(
-    result: run.Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
+    result: Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: Plan
 ) -> None:
     tracked = client.get_run(str(result.run_id))
     assert tracked.info.status == "FINISHED"
@@ -60,7 +61,7 @@ def test_run_is_finished_and_readable(
 
 
 def test_history_is_read_back_iteration_by_iteration(
-    result: run.Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
+    result: Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: Plan
 ) -> None:
     history = client.get_metric_history(str(result.run_id), "validation_log_loss")
     assert [point.step for point in history] == list(range(1, 13))
@@ -70,7 +71,7 @@ def test_history_is_read_back_iteration_by_iteration(
 
 @pytest.mark.parametrize("folds", [0, 3])
 def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
-    client: Any, dataset: data.Dataset, plan: run.Plan, folds: int
+    client: Any, dataset: data.Dataset, plan: Plan, folds: int
 ) -> None:
     early = params.variant({"n_estimators": 200, "learning_rate": 0.5, "early_stopping_round": 8})
     trained = run.train(early, dataset, replace(plan, folds=folds))
@@ -81,7 +82,7 @@ def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
     assert shown < max(points, key=lambda point: (point.step, -point.timestamp)).value
 
 
-def test_all_parameters_are_logged(result: run.Result, client: Any, dataset: data.Dataset) -> None:
+def test_all_parameters_are_logged(result: Result, client: Any, dataset: data.Dataset) -> None:
     logged = client.get_run(str(result.run_id)).data.params
     assert set(logged) >= {parameter.name for parameter in params.PARAMETERS} | set(params.FIXED)
     expected = {
@@ -103,7 +104,7 @@ def test_all_parameters_are_logged(result: run.Result, client: Any, dataset: dat
     assert int(logged["rows_fit"]) + int(logged["rows_validation"]) == dataset.train.rows
 
 
-def test_data_sets_are_inputs_of_the_run(result: run.Result, client: Any, dataset: data.Dataset) -> None:
+def test_data_sets_are_inputs_of_the_run(result: Result, client: Any, dataset: data.Dataset) -> None:
     inputs = client.get_run(str(result.run_id)).inputs.dataset_inputs
     found = {entry.tags[0].value: entry.dataset for entry in inputs}
     assert set(found) == {"training", "testing"}
@@ -114,7 +115,7 @@ def test_data_sets_are_inputs_of_the_run(result: run.Result, client: Any, datase
     assert mlflow.data.get_source(found["training"]) is not None
 
 
-def test_artifacts_are_the_pictures_and_the_effective_parameters(result: run.Result, client: Any) -> None:
+def test_artifacts_are_the_pictures_and_the_effective_parameters(result: Result, client: Any) -> None:
     run_id = str(result.run_id)
     names = ("calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve")
     for name in names:
@@ -126,7 +127,7 @@ def test_artifacts_are_the_pictures_and_the_effective_parameters(result: run.Res
 
 
 def test_model_loads_both_ways_and_predicts_alike(
-    result: run.Result, client: Any, dataset: data.Dataset, tmp_path: Path
+    result: Result, client: Any, dataset: data.Dataset, tmp_path: Path
 ) -> None:
     sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
     expected = fit.fit(params.variant(SMALL).params, dataset, seed=5, validation_size=0.2).probability
@@ -141,7 +142,7 @@ def test_model_loads_both_ways_and_predicts_alike(
     assert 0 < pyfunc.predict(read).sum() < 200
 
 
-def test_model_accepts_gaps_and_unseen_categories(result: run.Result, client: Any) -> None:
+def test_model_accepts_gaps_and_unseen_categories(result: Result, client: Any) -> None:
     sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
     rows = sessions.generate(30, seed=78).drop(columns="purchase")
     rows = rows.astype({"product_pages": "float64", "weekend": object})
@@ -155,14 +156,14 @@ def test_model_accepts_gaps_and_unseen_categories(result: run.Result, client: An
     np.testing.assert_array_equal(pyfunc.predict(whole), sk.predict(whole))
 
 
-def test_model_without_a_column_says_which(result: run.Result, client: Any) -> None:
+def test_model_without_a_column_says_which(result: Result, client: Any) -> None:
     rows = sessions.generate(3, seed=1).drop(columns=["purchase", "month"])
     with pytest.raises(mlflow.exceptions.MlflowException, match="month"):
         mlflow.pyfunc.load_model(result.model_uri).predict(rows)
 
 
 def test_model_carries_signature_example_and_pinned_requirements(
-    result: run.Result, client: Any, dataset: data.Dataset
+    result: Result, client: Any, dataset: data.Dataset
 ) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(result.model_uri))
     pinned = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
@@ -177,7 +178,7 @@ def test_model_carries_signature_example_and_pinned_requirements(
     assert (folder / "serving_input_example.json").exists()
 
 
-def test_model_loads_without_this_package(result: run.Result, client: Any, workdir: Path) -> None:
+def test_model_loads_without_this_package(result: Result, client: Any, workdir: Path) -> None:
     folder = mlflow.artifacts.download_artifacts(result.model_uri)
     code = (
         "import sys; sys.modules['trainer'] = None\n"
@@ -188,7 +189,7 @@ def test_model_loads_without_this_package(result: run.Result, client: Any, workd
     assert done.stdout.strip() == str(list(model.predict(model.input_example)))
 
 
-def test_model_is_ready_and_carries_the_figures(result: run.Result, client: Any, plan: run.Plan) -> None:
+def test_model_is_ready_and_carries_the_figures(result: Result, client: Any, plan: Plan) -> None:
     (model,) = client.search_logged_models([plan.target.experiment_id])
     assert str(model.status) == "READY"
     assert model.source_run_id == result.run_id
@@ -197,7 +198,7 @@ def test_model_is_ready_and_carries_the_figures(result: run.Result, client: Any,
 
 
 def test_failure_half_way_marks_the_run_failed_with_its_reason(
-    variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: Any, workdir: Path
+    variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any, workdir: Path
 ) -> None:
     # A file where the artifacts' folder should be.
     (workdir / "mlartifacts").write_text("")
@@ -208,7 +209,7 @@ def test_failure_half_way_marks_the_run_failed_with_its_reason(
     assert "mlartifacts" in failed.data.tags["failure_reason"]
 
 
-def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: run.Plan, client: Any) -> None:
+def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: Plan, client: Any) -> None:
     broken = params.Variant("broken", {**params.complete(), "max_bin": -7})
     with pytest.raises(TrainerError, match="LightGBM refuses"):
         run.train(broken, dataset, plan)
@@ -218,7 +219,7 @@ def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: run.Plan, 
 
 
 def test_failed_model_upload_leaves_no_model_pending(
-    variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: Any, workdir: Path
+    variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any, workdir: Path
 ) -> None:
     if os.getuid() == 0:
         location = workdir / "mlartifacts" / "unit"
@@ -232,7 +233,7 @@ def test_failed_model_upload_leaves_no_model_pending(
     assert str(model.status) == "FAILED"
 
 
-def test_long_name_is_cut(dataset: data.Dataset, plan: run.Plan, client: Any) -> None:
+def test_long_name_is_cut(dataset: data.Dataset, plan: Plan, client: Any) -> None:
     result = run.train(params.variant(SMALL, name="long\n" * 100), dataset, plan)
     name = client.get_run(str(result.run_id)).info.run_name
     assert name.startswith("long long")
@@ -240,7 +241,7 @@ def test_long_name_is_cut(dataset: data.Dataset, plan: run.Plan, client: Any) ->
 
 
 def test_same_variant_twice_has_the_same_metrics(
-    result: run.Result, variant: params.Variant, dataset: data.Dataset, plan: run.Plan
+    result: Result, variant: params.Variant, dataset: data.Dataset, plan: Plan
 ) -> None:
     again = run.train(variant, dataset, plan)
     assert again.run_id != result.run_id
@@ -255,7 +256,7 @@ def test_schema_that_mlflow_would_refuse_is_left_out(dataset: data.Dataset) -> N
 
 
 def test_other_data_is_another_input(
-    result: run.Result, variant: params.Variant, dataset: data.Dataset, plan: run.Plan, client: Any
+    result: Result, variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any
 ) -> None:
     other = replace(dataset, digest="0" * 32)
     again = run.train(variant, other, plan)

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from trainer import data, search, study
 from trainer.errors import InputError, TrainerError
-from trainer.run import Plan
+from trainer.plan import Plan
 from trainer.space import Dimension, Space
 
 from .conftest import warm_engine

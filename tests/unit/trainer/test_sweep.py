@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from trainer import data, engine, params, sweep
-from trainer.run import Plan
+from trainer.plan import Plan
 
 from .conftest import warm_engine
 

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from trainer import data, params, run, sweep, tracking
 from trainer.errors import TrackingError
+from trainer.plan import Plan, Result
 from trainer.signals import interruptible
 
 from .conftest import Proxy, free_port, warm_engine
@@ -37,9 +38,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
 
 
-def train(url: str, experiment: str, dataset: data.Dataset) -> run.Result:
+def train(url: str, experiment: str, dataset: data.Dataset) -> Result:
     target = tracking.connect(url, experiment, wait=5)
-    return run.train(params.variant(SMALL), dataset, run.Plan(target, seed=5))
+    return run.train(params.variant(SMALL), dataset, Plan(target, seed=5))
 
 
 def all_runs(server: str, experiment: str) -> list[Any]:
@@ -79,14 +80,14 @@ def test_a_run_takes_few_requests(proxy: Proxy, experiment: str, dataset: data.D
 
 
 def test_long_history_is_logged_completely(server: str, experiment: str, dataset: data.Dataset) -> None:
-    plan = run.Plan(tracking.connect(server, experiment))
+    plan = Plan(tracking.connect(server, experiment))
     result = run.train(params.variant({"n_estimators": 1_203, "num_leaves": 2}), dataset, plan)
     history = MlflowClient(server).get_metric_history(str(result.run_id), "validation_log_loss")
     assert sorted(point.step for point in history) == list(range(1, 1_204))
 
 
 def test_sweep_is_tracked_through_the_server(server: str, experiment: str, dataset: data.Dataset) -> None:
-    plan = run.Plan(tracking.connect(server, experiment), seed=5)
+    plan = Plan(tracking.connect(server, experiment), seed=5)
     chosen = [params.variant({"learning_rate": rate}, SMALL) for rate in (0.1, 0.2)]
     done = sweep.run(chosen, dataset, plan, warm_engine(2))
     assert len(all_runs(server, experiment)) == 3

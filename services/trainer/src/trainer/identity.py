@@ -19,7 +19,7 @@ from trainer.provenance import PACKAGE
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
-    from trainer.run import Plan
+    from trainer.plan import Plan
 
 TAG = "trainer.identity"
 

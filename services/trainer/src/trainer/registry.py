@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from trainer.data import Dataset
-    from trainer.run import Result
+    from trainer.plan import Result
 
 ALIAS = "champion"
 #: Tags of the registered model, one for each move of the alias, in the order of time.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from trainer.params import describe
 
 if TYPE_CHECKING:
+    from trainer.plan import Result
     from trainer.promote import Constraint, Verdict
     from trainer.registry import Registration
-    from trainer.run import Result
     from trainer.search import SearchResult
     from trainer.sweep import SweepResult
 

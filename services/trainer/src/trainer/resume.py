@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer import identity
+from trainer.plan import Result
 from trainer.tracking import failure
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
     from trainer.params import Variant
-    from trainer.run import Plan, Result
+    from trainer.plan import Plan
 
 
 def finished(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[int, Result]:
@@ -59,7 +60,7 @@ def _latest(its: str, plan: Plan) -> Any:
 
 def _result(variant: Variant, run: Any, plan: Plan) -> Result:
     from trainer import model
-    from trainer.run import CURVE_TAG, FOLD, Result
+    from trainer.run import CURVE_TAG, FOLD
 
     run_id = run.info.run_id
     metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(FOLD)}

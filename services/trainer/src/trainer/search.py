@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 from trainer import identity, params, plots, search_worker, study, worker
 from trainer.errors import SweepError
 from trainer.params import Value
-from trainer.run import Result, inputs
+from trainer.plan import Result
+from trainer.run import inputs
 from trainer.signals import uninterrupted
 from trainer.space import Space
 from trainer.study import OWNER, PARENT
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from trainer.data import Dataset
     from trainer.engine import Engine
+    from trainer.plan import Plan
     from trainer.progress import View
-    from trainer.run import Plan
 
 TABLE = "trials.csv"
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -11,8 +11,8 @@ from trainer import options, params, training
 
 if TYPE_CHECKING:
     from trainer.errors import TrainerError
+    from trainer.plan import Result
     from trainer.registry import Registration
-    from trainer.run import Result
 
 STORAGE = "optuna.journal"
 

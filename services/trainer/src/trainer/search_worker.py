@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from trainer import run, tracking, worker
 from trainer.errors import PrunedError
+from trainer.plan import Result
 from trainer.progress import Reporter
 
 
@@ -18,7 +19,7 @@ class Shared(worker.Shared):
     pruner: str = "none"
 
 
-def train(item: worker.Item, shared: Shared) -> run.Result:
+def train(item: worker.Item, shared: Shared) -> Result:
     """Train and track a trial in this process, and ask the study on the way whether to go on."""
     from trainer.study import Pruning
 
@@ -28,5 +29,5 @@ def train(item: worker.Item, shared: Shared) -> run.Result:
     try:
         return run.train(item.variant, shared.dataset, shared.plan, item.key, [*reporters, pruning])
     except PrunedError as pruned:
-        result = run.Result(name=item.variant.name, overrides=item.variant.overrides, pruned=len(pruned.loss))
+        result = Result(name=item.variant.name, overrides=item.variant.overrides, pruned=len(pruned.loss))
         return replace(result, run_id=pruned.run_id, url=shared.plan.target.run_url(str(pruned.run_id)))

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import SweepError, one_line
 from trainer.params import Variant
+from trainer.plan import Result
 from trainer.signals import uninterrupted
 from trainer.tracking import failure, figures
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
     from trainer.engine import Engine, Outcome
+    from trainer.plan import Plan
     from trainer.progress import View
-    from trainer.run import Plan, Result
     from trainer.tracking import ActiveRun, Tracking
     from trainer.worker import Item
 
@@ -130,8 +131,6 @@ def run(
 
 def ended(outcome: Outcome[Item, Result], tracking: Tracking) -> Result:
     """Return a task's result, or the error of one that has none; then its run is ended too."""
-    from trainer.run import Result
-
     if outcome.answer is not None:
         return outcome.answer
     reason = one_line(outcome.error or "no answer")

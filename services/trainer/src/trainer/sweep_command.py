@@ -11,6 +11,7 @@ from trainer import options, params, training
 
 if TYPE_CHECKING:
     from trainer.errors import TrainerError
+    from trainer.plan import Result
     from trainer.registry import Registration
 
 
@@ -96,8 +97,6 @@ def sweep_command(
     # From here the processes' imports go on beside this process's own.
     engine.warm_up()
 
-    from trainer import run
-
     for remark in choice.notes:
         report.note(remark)
     report.note(f"{choice.words}, {engine.jobs} at a time")
@@ -112,7 +111,7 @@ def sweep_command(
             " skipped (--again trains them anew)"
         )
 
-    def on_result(result: run.Result, done: int) -> None:
+    def on_result(result: Result, done: int) -> None:
         if result.error is None:
             outcome = f"validation AP {result.score:.4f}, test AP {result.metrics['average_precision']:.4f}"
         else:

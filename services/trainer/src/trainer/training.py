@@ -13,8 +13,8 @@ from trainer.params import PARAMETERS, Value
 
 if TYPE_CHECKING:
     from trainer.data import Dataset
+    from trainer.plan import Plan, Result
     from trainer.registry import Registration
-    from trainer.run import Plan, Result
     from trainer.tracking import Target
 
 
@@ -35,7 +35,7 @@ def prepare(options: dict[str, Any], *all_params: Any) -> tuple[Dataset, Target,
         TrainerError: Something that was given cannot be used, or the server cannot be reached.
     """
     from trainer import data, fit, provenance, report, thresholds, tracking
-    from trainer.run import Plan
+    from trainer.plan import Plan
 
     tracking.configure(options["debug"])
     policy = thresholds.parse(options["threshold"])
@@ -70,11 +70,12 @@ def register(
     name: str, best: Result, dataset: Dataset, plan: Plan, parent: str | None = None
 ) -> tuple[Registration | None, TrainerError | None]:
     """Register a run's model; return what came of it, or why it could not be: what was trained is reported first."""
-    from trainer import registry, run
+    from trainer import registry
     from trainer.errors import TrackingError
+    from trainer.plan import SELECTION
 
     try:
-        return registry.register_best(plan.target, name, best, dataset, chosen_by=run.SELECTION, parent=parent), None
+        return registry.register_best(plan.target, name, best, dataset, chosen_by=SELECTION, parent=parent), None
     except TrackingError as error:
         return None, error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from trainer import run, tracking
 from trainer.data import Dataset
 from trainer.params import Variant
+from trainer.plan import Plan, Result
 from trainer.progress import Reporter
 
 
@@ -24,12 +25,12 @@ class Shared:
     """What all variants of a sweep share."""
 
     dataset: Dataset
-    plan: run.Plan
+    plan: Plan
     #: Where to report progress to, if anywhere.
     progress: str | None = None
 
 
-def train(item: Item, shared: Shared) -> run.Result:
+def train(item: Item, shared: Shared) -> Result:
     """Train and track a variant in this process."""
     tracking.configure()
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
