@@ -19,8 +19,10 @@ import mlflow
 import pandas as pd
 from lightgbm import LGBMClassifier
 from sklearn.metrics import PrecisionRecallDisplay, f1_score
-from trainer import data, fit, params
-from trainer.variants import combine
+from trainer.config import parameters as params
+from trainer.data import sources as data
+from trainer.sweeps.variants import combine
+from trainer.training import fit
 
 #: MLflow's default format stores no LightGBM model without these.
 TRUSTED = ["collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier"]

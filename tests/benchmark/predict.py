@@ -22,8 +22,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
-from trainer import predict, sessions, tracking
-from trainer.scoring import models
+from trainer.data import demo as sessions
+from trainer.scoring import models, predict
+from trainer.tracking import client as tracking
 
 ROUNDS = 3
 CHUNK = 20_000

@@ -19,7 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
-from trainer import data, fit, model, params, tracking
+from trainer.config import parameters as params
+from trainer.data import sources as data
+from trainer.tracking import client as tracking
+from trainer.training import fit, model
 
 REQUESTS = {1: 400, 1_000: 60}
 NAMES = ("trainer serve", "mlflow models serve")

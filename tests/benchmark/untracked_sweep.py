@@ -3,12 +3,15 @@
 import tempfile
 from pathlib import Path
 
-from trainer import data, engine, params
+from trainer.config import parameters as params
+from trainer.data import sources as data
+from trainer.parallel import pool as engine
 
 
 def train(variant: params.Variant, dataset: data.Dataset) -> float:
     """Fits one variant and draws its pictures; returns its average precision."""
-    from trainer import fit, plots
+    from trainer import plots
+    from trainer.training import fit
 
     fitted = fit.fit(variant.params, dataset, seed=42, validation_size=0.2)
     with tempfile.TemporaryDirectory() as folder:
@@ -18,7 +21,7 @@ def train(variant: params.Variant, dataset: data.Dataset) -> float:
 
 def main() -> None:
     """Trains the standard variants as `trainer sweep` does."""
-    processes = engine.Engine(engine.available_cpus(), preload=["trainer.preload"])
+    processes = engine.Engine(engine.available_cpus(), preload=["trainer.runs.preload"])
     processes.warm_up()
     dataset = data.load()
     # The longest first, as the sweep does.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from trainer import sessions
+from trainer.data import demo as sessions
 
 from .stack import STORAGE_SERVERS, Stack, wait_until
 

@@ -18,7 +18,7 @@ ROOT_ADDRESS = {"minio": f"s3://{BUCKET}", "gcs": f"gs://{BUCKET}/{PREFIX.rstrip
 CLIENT = f"mlflow-client@{DOMAIN}"
 LOAD = """
 import sys, mlflow
-from trainer import sessions
+from trainer.data import demo as sessions
 model = mlflow.pyfunc.load_model(sys.argv[1])
 print(len(model.predict(sessions.generate(rows=50, seed=3).drop(columns=sessions.TARGET))))
 """

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from trainer import sessions
+from trainer.data import demo as sessions
 
 from .stack import ROOT, Stack
 

@@ -10,7 +10,7 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from trainer import sessions
+from trainer.data import demo as sessions
 
 from .stack import Stack
 

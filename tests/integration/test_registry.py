@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from trainer import sessions
+from trainer.data import demo as sessions
 
 from .stack import Stack
 

@@ -12,7 +12,7 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from trainer import sessions
+from trainer.data import demo as sessions
 
 from .stack import Stack
 

@@ -18,7 +18,7 @@ import requests
 from mlflow import MlflowClient
 from PIL import Image
 from sklearn.metrics import average_precision_score
-from trainer import sessions
+from trainer.data import demo as sessions
 
 from .stack import ROOT, Stack
 

@@ -24,9 +24,13 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from trainer import cli, data, sessions, sweep, tracking
-from trainer.engine import Engine
-from trainer.plan import Plan
+from trainer.cli import main as cli
+from trainer.data import demo as sessions
+from trainer.data import sources as data
+from trainer.parallel.pool import Engine
+from trainer.runs.plan import Plan
+from trainer.sweeps import sweep
+from trainer.tracking import client as tracking
 
 REPOSITORY = Path(__file__).parents[3]
 SHOPPERS = REPOSITORY.parent / "shared" / "data" / "online_shoppers_intention.csv"

@@ -3,14 +3,14 @@
 import sys
 from typing import NoReturn
 
-from trainer.signals import exit_code, interruptible
+from trainer.util.signals import exit_code, interruptible
 
 
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     try:
         with interruptible():
-            from trainer import cli
+            from trainer.cli import main as cli
 
             cli.main()
     except KeyboardInterrupt as interrupt:

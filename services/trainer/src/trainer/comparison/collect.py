@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trainer import tracking
-from trainer.errors import InputError, one_line
-from trainer.tracking import PARENT_TAG, Target
+from trainer.tracking import client as tracking
+from trainer.tracking.client import PARENT_TAG, Target
+from trainer.util.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,7 +8,7 @@ from importlib import resources
 
 from trainer.comparison.collect import Compared, Comparison, direction, number
 from trainer.comparison.markup import Markup, element
-from trainer.comparison.pictures import Picture
+from trainer.comparison.plot_files import Picture
 
 #: Whatever a run's name or picture may hold, the browser loads and runs nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trainer import report
+from trainer.cli import results as report
 from trainer.comparison.collect import Comparison, number
-from trainer.errors import one_line
+from trainer.util.errors import one_line
 
 #: Where runs stand one below the other, there is room for these only; all are in the JSON and in the report.
 _NARROW = ("validation_average_precision", "f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")

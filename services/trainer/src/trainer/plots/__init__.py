@@ -10,10 +10,10 @@ from trainer.plots.learning import learning_curve
 from trainer.plots.precision_recall import pr_curve
 from trainer.plots.reliability import calibration
 from trainer.plots.roc import roc_curve
+from trainer.plots.run_plots import write_run
 from trainer.plots.style import Heading, rehearse, save
 from trainer.plots.sweep_curves import Curve, sweep_curves
 from trainer.plots.sweep_parameters import sweep_parameters
-from trainer.plots.whole_run import write_run
 
 __all__ = [
     "Curve",

@@ -11,7 +11,7 @@ from trainer.plots import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from trainer.importance import Importance
+    from trainer.plots.importance_values import Importance
 
 SHOWN = 12
 

@@ -64,7 +64,7 @@ def canvas(heading: Heading, merit: str, its_name: str) -> Figure:
     from matplotlib import rcParams
     from matplotlib.figure import Figure
 
-    from trainer.plots.canvas import Canvas
+    from trainer.accelerators.matplotlib_canvas import Canvas
 
     # At these sizes nobody sees the difference, and letters are drawn a third faster.
     rcParams["text.hinting"] = "none"
@@ -121,7 +121,7 @@ def axes_in(figure: Figure, left: float = LEFT, bottom: float = BOTTOM, right: f
 
     matplotlib's own scales make five objects for each tick and measure every label twice: a third of a picture's time.
     """
-    from trainer.plots.canvas import BareAxes
+    from trainer.accelerators.matplotlib_canvas import BareAxes
 
     axes = BareAxes(figure, (left, bottom, right - left, top - bottom))
     figure.add_axes(axes)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.metrics import LEVELS
 from trainer.plots import style
+from trainer.training.metrics import LEVELS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.data import GAPS, category_text
-from trainer.errors import InputError, one_line
+from trainer.data.sources import GAPS, category_text
+from trainer.util.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import pandas as pd

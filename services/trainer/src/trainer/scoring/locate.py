@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from trainer import tracking
-from trainer.errors import InputError, TrackingError, downloading, one_line
+from trainer.tracking import client as tracking
+from trainer.util.errors import InputError, TrackingError, downloading, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.data import listed, unknown_texts
-from trainer.errors import InputError, TrainerError, one_line
+from trainer.data.sources import listed, unknown_texts
 from trainer.scoring.columns import Feature, Type, own_kinds, to_pandas
+from trainer.util.errors import InputError, TrainerError, one_line
 
 if TYPE_CHECKING:
     import pandas as pd

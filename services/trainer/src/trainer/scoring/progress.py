@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from trainer import report
+from trainer.cli import results as report
 
 #: Seconds between two lines; a log should not be made of them.
 INTERVAL = 10.0

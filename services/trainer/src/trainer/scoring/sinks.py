@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from trainer.data import TABLE_SUFFIXES
-from trainer.errors import InputError
+from trainer.data.sources import TABLE_SUFFIXES
+from trainer.util.errors import InputError
 
 #: Rows of a Parquet file's row group: many small ones read slowly, large ones stay in memory until they are written.
 _GROUP = 1 << 17

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from trainer.data import GAPS, TABLE_SUFFIXES, check_unique, csv_header, misfit, readable
-from trainer.errors import InputError, one_line
+from trainer.data.sources import GAPS, TABLE_SUFFIXES, check_unique, csv_header, misfit, readable
 from trainer.scoring.columns import ARROW, Feature, Type, bad_value
+from trainer.util.errors import InputError, one_line
 
 #: A chunk of text. Large enough that what each chunk costs beyond its rows does not show; small enough that a chunk for
 #: each of many cores fits into memory, as numbers too.

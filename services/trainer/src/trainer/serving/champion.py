@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import InputError, TrainerError, downloading, one_line
-from trainer.tracking import as_default, new_client
+from trainer.tracking.client import as_default, new_client
+from trainer.util.errors import InputError, TrainerError, downloading, one_line
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel

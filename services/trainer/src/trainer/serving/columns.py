@@ -20,7 +20,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 
-from trainer.data import category_text, uneven
+from trainer.data.sources import category_text, uneven
 from trainer.scoring.columns import own_kinds
 
 if TYPE_CHECKING:

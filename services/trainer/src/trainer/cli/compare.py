@@ -1,0 +1,73 @@
+"""The command ``trainer compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainer.cli import options
+
+
+@click.command("compare", cls=options.GroupedCommand)
+@click.argument("names", nargs=-1, metavar="[RUN_OR_MODEL]...", help="Run ids, or URIs of models or runs.")
+@options.option(
+    "--sweep",
+    metavar="RUN_ID",
+    group="Runs",
+    env=None,
+    help="All variants of a sweep, or trials of a search, given by its parent run.",
+)
+@options.option(
+    # Not from MLFLOW_EXPERIMENT_NAME, which says where to train: it would make every other choice ambiguous.
+    "--experiment",
+    metavar="NAME",
+    group="Runs",
+    env=None,
+    help="All runs of an experiment, given by name or id.",
+)
+@options.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    group="Output",
+    env=None,
+    help="Also write a report with the runs' pictures, as one file. Written whole or not at all; an older one is"
+    " replaced.",
+)
+@options.ui_option
+@options.server_options
+def compare_command(
+    names: tuple[str, ...], sweep: str | None, experiment: str | None, html: Path | None, **given: Any
+) -> None:
+    r"""Show runs side by side: the parameters that differ, and the metrics with the best marked.
+
+    Runs are given by their ids, or by the URIs of their models; or all of a sweep or an experiment, best first.
+
+    \b
+    For example:
+    trainer compare RUN_ID RUN_ID models:/purchase@champion
+    trainer compare --sweep RUN_ID --html report.html
+    """
+    if [bool(names), sweep is not None, experiment is not None].count(True) != 1:
+        raise click.UsageError("name runs or models, or give --sweep or --experiment: one of the three")
+    from trainer.tracking import client as tracking
+
+    tracking.configure(given["debug"])
+    from trainer.cli import results as report
+    from trainer.comparison import compare, table
+    from trainer.comparison.collect import Selection
+
+    comparison = compare.run(
+        Selection(names, experiment, sweep),
+        html=html,
+        tracking_uri=given["tracking_uri"] or None,
+        wait=given["wait"],
+        ui_url=given["ui_url"] or None,
+    )
+    if given["as_json"]:
+        report.as_json(table.content(comparison))
+        return
+    table.show(comparison)
+    if html is not None:
+        print(f"report {html}")

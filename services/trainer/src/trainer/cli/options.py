@@ -1,0 +1,262 @@
+"""The options of the commands, and how a command shows them: grouped under headings, each with its variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from trainer.config import parameters as params
+from trainer.config.parameters import PARAMETERS, Parameter, Value
+from trainer.util.errors import InputError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+EXPERIMENT = "purchase_predict"
+MODEL = "purchase_predict"
+#: The settings of a command that is called by itself; those of the group hold for its commands.
+SETTINGS = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
+
+
+class GroupedOption(click.Option):
+    """An option that the help lists under a heading."""
+
+    def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+def paragraphs(help_: str | None) -> str | None:
+    """Return a raw docstring as click wants it: a backspace marks a paragraph whose lines stay as they are."""
+    return help_ and help_.replace("\\b\n", "\b\n")
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under their headings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "help": paragraphs(kwargs.get("help"))})
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading, in the order of their declaration."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            # Arguments have a heading of click's own.
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class ParameterType(click.ParamType[Value]):
+    """Checks a LightGBM parameter's value by its row in the table of parameters."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.parameter = parameter
+        self.name = parameter.kind.__name__
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """Return how the help shows the value."""
+        if self.parameter.choices:
+            return "|".join(self.parameter.choices)
+        return {int: "INT", float: "NUM"}.get(self.parameter.kind, "TEXT")
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Value:  # noqa: ARG002
+        """Return the value in the parameter's type."""
+        return self.parameter.parse(value, self.parameter.option)
+
+
+class Share(click.ParamType[float]):
+    """A share of the rows: above 0 and below 1."""
+
+    name = "share"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ARG002
+        """Return the share as a number."""
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = -1.0
+        if not 0 < number < 1:
+            name = param.opts[0] if param is not None else "share"
+            raise InputError(f"{name}: {str(value)!r} is not allowed; it must be a number above 0 and below 1")
+        return number
+
+
+def option(*names: str, group: str, env: str | None, **kwargs: Any) -> Callable[[Function], Function]:
+    """Return a decorator that adds an option.
+
+    Args:
+        names: As click's option takes them.
+        group: The heading under which the help lists it.
+        env: The environment variable that sets it, if any.
+        kwargs: What else click's option takes.
+    """
+    return click.option(*names, cls=GroupedOption, group=group, envvar=env, show_envvar=env is not None, **kwargs)
+
+
+tracking_uri_option = option(
+    "--tracking-uri",
+    group="Tracking",
+    env="MLFLOW_TRACKING_URI",
+    help="The MLflow server. Without one, mlflow.db in the working directory.",
+)
+wait_option = option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    group="Tracking",
+    env="TRAINER_WAIT",
+    help="Seconds to wait for the server.",
+)
+json_option = option(
+    "--json", "as_json", is_flag=True, group="Output", env="TRAINER_JSON", help="Print the result as JSON."
+)
+debug_option = option(
+    "--debug", is_flag=True, group="Output", env="TRAINER_DEBUG", help="Show tracebacks and MLflow's own log."
+)
+
+
+def data_options(function: Function) -> Function:
+    """Add the options that choose and split the data."""
+    for decorate in reversed(
+        [
+            option(
+                "--data",
+                type=click.Path(path_type=Path),
+                group="Data",
+                env="TRAINER_DATA",
+                help="A folder with X_train.csv, X_test.csv, y_train.csv and y_test.csv, or one CSV or Parquet table."
+                " Without data the trainer makes up web-shop sessions.",
+            ),
+            option("--target", group="Data", env="TRAINER_TARGET", help="The target column of a single table."),
+            option(
+                "--test-size",
+                type=Share(),
+                default=0.2,
+                show_default=True,
+                group="Data",
+                env="TRAINER_TEST_SIZE",
+                help="Share of a single table that is held out for the final figures.",
+            ),
+            option(
+                "--validation-size",
+                type=Share(),
+                default=0.2,
+                show_default=True,
+                group="Data",
+                env="TRAINER_VALIDATION_SIZE",
+                help="Share of the training rows that chooses the threshold and gives the loss history.",
+            ),
+            option(
+                "--threshold",
+                default="max-f1",
+                show_default=True,
+                group="Data",
+                env="TRAINER_THRESHOLD",
+                help="Decision threshold, chosen on the validation rows: max-f1, precision>=0.8 (the highest"
+                " recall that keeps it), recall>=0.9 (the highest precision that keeps it), or a number from 0 to 1.",
+            ),
+            option(
+                "--cv",
+                "folds",
+                type=click.IntRange(2, 100),
+                metavar="K",
+                group="Data",
+                env="TRAINER_CV",
+                help="Cross-validate: K stratified folds of the training rows, each left out once, choose the"
+                " threshold and compare variants, in place of --validation-size; the model is then fitted to all"
+                " training rows.",
+            ),
+            option(
+                "--seed",
+                type=click.IntRange(0, 2**31 - 1),
+                default=42,
+                show_default=True,
+                group="Data",
+                env="TRAINER_SEED",
+                help="Seed of the splits, the made-up sessions, and LightGBM.",
+            ),
+        ]
+    ):
+        function = decorate(function)
+    return function
+
+
+def server_options(function: Function) -> Function:
+    """Add the options that say where the server is, and how to report."""
+    return tracking_uri_option(wait_option(json_option(debug_option(function))))
+
+
+def registry_options(register: bool) -> Callable[[Function], Function]:
+    """Return a decorator that adds the options of the model registry.
+
+    Args:
+        register: Whether the best model is registered by default.
+    """
+
+    def add(function: Function) -> Function:
+        function = option(
+            "--model-name",
+            default=MODEL,
+            show_default=True,
+            group="Registry",
+            env="TRAINER_MODEL_NAME",
+            help="The registered model; created where it does not exist.",
+        )(function)
+        return option(
+            "--register/--no-register",
+            default=register,
+            show_default=True,
+            group="Registry",
+            env="TRAINER_REGISTER",
+            help="Register the best model as a version of the registered model, if that has not been done.",
+        )(function)
+
+    return add
+
+
+def ui_option(function: Function) -> Function:
+    """Add the option that says where links lead."""
+    return option(
+        "--ui-url",
+        group="Tracking",
+        env="TRAINER_UI_URL",
+        help="Where a browser finds the UI, if not at the tracking URI; for the links that are printed.",
+    )(function)
+
+
+def tracking_options(function: Function) -> Function:
+    """Add the options that say where to track, and how to report."""
+    experiment = option(
+        "--experiment",
+        default=EXPERIMENT,
+        show_default=True,
+        group="Tracking",
+        env="MLFLOW_EXPERIMENT_NAME",
+        help="The experiment; created where it does not exist.",
+    )
+    return experiment(ui_option(server_options(function)))
+
+
+def lightgbm_options(function: Function) -> Function:
+    """Add an option for each of LightGBM's parameters."""
+    for parameter in reversed(PARAMETERS):
+        negation = f"{parameter.option}/--no-{parameter.option[2:]}"
+        default = "" if parameter.default is None else f"; default {params.describe({'': parameter.default})[1:]}"
+        allowed = "" if parameter.kind is bool else f" [{parameter.allowed}{default}]"
+        function = click.option(
+            negation if parameter.kind is bool else parameter.option,
+            parameter.name,
+            cls=GroupedOption,
+            group=f"LightGBM: {parameter.group.lower()}",
+            envvar=f"TRAINER_{parameter.name.upper()}",
+            default=None,
+            help=parameter.help + allowed,
+            **({} if parameter.kind is bool else {"type": ParameterType(parameter)}),
+        )(function)
+    return function

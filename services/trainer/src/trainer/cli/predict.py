@@ -1,0 +1,107 @@
+"""The command ``trainer predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainer.cli import options
+
+
+@click.command("predict", cls=options.GroupedCommand)
+@options.option(
+    "--model",
+    required=True,
+    metavar="URI",
+    group="Scoring",
+    env=None,
+    help="runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a folder. Any model that"
+    " MLflow can load here will do; load only models that you trust, as loading some kinds runs code.",
+)
+@options.option(
+    # Not from TRAINER_DATA, which says what to train on.
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    group="Scoring",
+    env=None,
+    help="The table to score: .csv, .csv.gz or .parquet.",
+)
+@options.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    group="Scoring",
+    env=None,
+    help="The file to write: .csv, .csv.gz or .parquet. Written whole or not at all; an older one is replaced.",
+)
+@options.option(
+    "--id",
+    "ids",
+    multiple=True,
+    metavar="COLUMN",
+    group="Scoring",
+    env=None,
+    help="A column to copy into the result. Repeatable.",
+)
+@options.option("--keep", is_flag=True, group="Scoring", env=None, help="Copy all columns into the result.")
+@options.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    group="Scoring",
+    env="TRAINER_JOBS",
+    help="Threads; by default as many as there are processors. The result does not depend on it.",
+)
+@options.server_options
+def predict_command(
+    model: str, data: Path, out: Path, ids: tuple[str, ...], keep: bool, jobs: int | None, **given: Any
+) -> None:
+    r"""Score a file of any size with a logged model.
+
+    The result has a row for each row of the file, in the same order: its probability, and its class at the model's own
+    threshold. Columns may come in any order; they are read as the kinds that the model was trained on.
+
+    \b
+    For example:
+    trainer predict --model runs:/RUN_ID/model --data new.csv --out scores.csv --id session
+    trainer predict --model models:/purchase@champion --data new.parquet --out scored.parquet --keep
+    """
+    if keep and ids:
+        raise click.UsageError("--keep copies all columns already; leave out --id")
+    from trainer.tracking import client as tracking
+
+    tracking.configure(given["debug"])
+    from trainer.cli import results as report
+    from trainer.parallel.pool import available_cpus
+    from trainer.scoring import predict
+
+    request = predict.Request(
+        model,
+        data,
+        out,
+        ids,
+        keep,
+        jobs or available_cpus(),
+        given["tracking_uri"] or None,
+        given["wait"],
+    )
+    done = predict.run(request)
+    if given["as_json"]:
+        report.as_json(
+            {
+                "out": str(done.out),
+                "rows": done.rows,
+                "columns": list(done.columns),
+                "positives": done.positives,
+                "threshold": done.threshold,
+                "seconds": round(done.seconds, 3),
+            }
+        )
+        return
+    at = "" if done.threshold is None else f" at threshold {done.threshold:.4f}"
+    # Another's model may call its classes anything.
+    what = "positive" if done.positive == 1 else f"of class {done.positive}"
+    called = "" if done.positives is None else f", {done.positives:,} ({done.positives / done.rows:.1%}) {what}{at}"
+    print(f"{done.out}: {done.rows:,} rows{called}; {done.seconds:.1f} s, {done.rows / done.seconds:,.0f} rows/s")

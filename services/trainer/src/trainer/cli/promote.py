@@ -1,0 +1,294 @@
+"""The command ``trainer promote``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer.cli import options
+from trainer.util.errors import InputError, RefusedError
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from trainer.promotion.evaluate import Figures, Verdict
+    from trainer.registry.registry import Registry
+
+
+def _without(*names: str) -> Callable[[options.Function], options.Function]:
+    """Return a decorator that takes options away which others have added."""
+
+    def take_away(function: options.Function) -> options.Function:
+        parameters = [one for one in function.__click_params__ if one.name not in names]  # type: ignore[attr-defined]
+        function.__click_params__ = parameters  # type: ignore[attr-defined]
+        return function
+
+    return take_away
+
+
+@click.command("promote", cls=options.GroupedCommand)
+@click.argument("model_uri", required=False, help="The version; by default the latest one.")
+@options.option(
+    "--version",
+    "number",
+    type=click.IntRange(1),
+    group="Promotion",
+    env=None,
+    help="The version's number, instead of a model URI. By default the latest version.",
+)
+@options.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    group="Promotion",
+    env="TRAINER_POLICY",
+    help="A YAML file of constraints, over the default ones.",
+)
+@options.option("--show-policy", is_flag=True, group="Promotion", env=None, help="Print the default policy, and end.")
+@options.option(
+    "--logged",
+    is_flag=True,
+    group="Promotion",
+    env="TRAINER_LOGGED",
+    help="Take the figures that the runs have logged, even where data is given. The champion's count only if they are"
+    " of the same test rows.",
+)
+@options.option("--dry-run", is_flag=True, group="Promotion", env=None, help="Check everything, and move nothing.")
+@options.option(
+    "--rollback",
+    is_flag=True,
+    group="Promotion",
+    env=None,
+    help="Return to the version that was champion before the current one was promoted; no constraint is checked.",
+)
+@options.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    group="Data",
+    env="TRAINER_DATA",
+    help="What to test on: the same folder or table as in training, split in the same way. An empty folder stands for"
+    " the made-up sessions. Without data, the figures that the runs have logged are compared.",
+)
+@_without("data", "register", "validation_size", "threshold", "folds", "experiment", "ui_url")
+@options.data_options
+@options.registry_options(register=False)
+@options.tracking_options
+def promote_command(
+    model_uri: str | None,
+    number: int | None,
+    policy: Path | None,
+    show_policy: bool,
+    dry_run: bool,
+    rollback: bool,
+    **given: Any,
+) -> None:
+    r"""Make a version of the registered model champion, if it satisfies a policy's constraints.
+
+    MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/model. The test rows of the data, split as
+    in training, are scored with the version and with the current champion. Without data, the figures that their runs
+    have logged are compared, if they are of the same test rows.
+
+    \b
+    For example:
+    trainer promote                                        the latest version
+    trainer promote --version 3 --dry-run
+    trainer promote --data shop.csv --target Revenue --policy policy.yaml
+    trainer promote --rollback
+
+    Exit code 0: promoted (or champion already). 3: refused, with a line for each constraint that is not satisfied.
+    1 or 2: an error, and the alias is where it was.
+    """
+    from trainer.promotion import policy as policies
+
+    if show_policy:
+        click.echo(policies.DEFAULT, nl=False)
+        return
+    if rollback and (model_uri or number):
+        raise InputError("--rollback finds the version itself; name none")
+    if model_uri and number:
+        raise InputError(f"{model_uri} and --version {number} both name a version; name one")
+    started = time.monotonic()
+    rules = policies.load(policy)
+
+    from mlflow.exceptions import MlflowException
+
+    from trainer.registry import registry as registries
+    from trainer.tracking import client as tracking
+
+    name = registries.check_name(given["model_name"])
+    tracking.configure(given["debug"])
+    try:
+        if rollback:
+            _roll_back(_open(name, given), dry_run, given["as_json"])
+        else:
+            _promote(name, model_uri, number, rules, dry_run, started, given)
+    except MlflowException as error:
+        raise tracking.failure(error) from error
+
+
+def _open(name: str, given: dict[str, Any]) -> Registry:
+    """Wait for the server, and return the registered model.
+
+    Raises:
+        InputError: There is no such registered model.
+    """
+    from trainer.registry.registry import Registry
+    from trainer.tracking import client as tracking
+
+    # Whether the server answers is asked with a question that finds nothing wrong with a model that is not there.
+    wanted = f"name = '{name}'"
+    uri, found = tracking.look_up(
+        given["tracking_uri"] or None,
+        lambda client: client.search_registered_models(wanted, max_results=1),
+        wait=given["wait"],
+    )
+    if not found:
+        raise InputError(f"there is no registered model {name!r}; 'trainer sweep' registers its best (--model-name)")
+    return Registry(uri, name)
+
+
+def _promote(
+    name: str,
+    model_uri: str | None,
+    number: int | None,
+    rules: Any,
+    dry_run: bool,
+    started: float,
+    given: dict[str, Any],
+) -> None:
+    from trainer.cli import results as report
+    from trainer.data import sources as data
+
+    dataset = None
+    if given["data"] is not None and not given["logged"]:
+        seed, test_size = given["seed"], given["test_size"]
+        dataset = data.load(given["data"], target=given["target"], test_size=test_size, seed=seed)
+        # That sessions were made up says the table.
+        for remark in () if dataset.generated else dataset.notes:
+            report.note(remark)
+
+    registry = _open(name, given)
+    version = _choose(registry, model_uri, number)
+    champion = registry.aliased()
+    if champion is not None and champion.version == version.version:
+        report.note(f"version {version.version} of {name} is champion already; nothing was checked or changed")
+        if given["as_json"]:
+            report.as_json(_content(registry, version, champion, None, rules, promoted=False, dry_run=dry_run))
+        return
+    if str(version.status) != "READY":
+        raise InputError(f"version {version.version} of {name} is {version.status}, not READY; choose another one")
+    beside = f", beside the champion, version {champion.version}" if champion is not None else ", as first champion"
+    report.note(f"checking version {version.version} of {name}{beside} (policy {rules.digest})")
+
+    from trainer.promotion import evaluate as promote
+
+    if dataset is not None:
+        tested_on = version.tags.get("trainer.test_digest")
+        if tested_on not in (None, dataset.test_digest):
+            report.note(
+                f"the test rows differ from those that version {version.version} was tested on (digest {tested_on}):"
+                " it may have been trained on some of them"
+            )
+    verdict = promote.check(registry, version, champion, rules, dataset)
+    promoted = not verdict.failed and not dry_run
+    if promoted:
+        registry.promote(version, champion, policy=rules.digest, figures=_tags(verdict, champion))
+    seconds = time.monotonic() - started
+    if given["as_json"]:
+        content = _content(registry, version, champion, verdict, rules, promoted=promoted, dry_run=dry_run)
+        report.as_json(content | {"seconds": round(seconds, 2)})
+    else:
+        report.show_constraints(verdict)
+        print(f"checked  {len(verdict.constraints)} constraints in {seconds:.1f} s")
+    stays = f"version {champion.version}" if champion is not None else "none"
+    if verdict.failed:
+        for constraint in verdict.failed:
+            report.note(f"not satisfied: {report.failure(constraint)}")
+        raise RefusedError(
+            f"version {version.version} of {name} is refused: {len(verdict.failed)} of {len(verdict.constraints)}"
+            f" constraints are not satisfied; champion stays {stays}"
+        )
+    if dry_run:
+        report.note(f"dry run: version {version.version} would become champion; champion stays {stays}")
+    elif not given["as_json"]:
+        print(f"champion {name} version {version.version} (before: {stays})")
+
+
+def _choose(registry: Registry, model_uri: str | None, number: int | None) -> ModelVersion:
+    if number is not None:
+        return registry.version(str(number))
+    return registry.find(model_uri) if model_uri else registry.latest()
+
+
+def _roll_back(registry: Registry, dry_run: bool, as_json: bool) -> None:
+    from trainer.cli import results as report
+
+    current, previous = registry.rollback_target()
+    if not dry_run:
+        registry.roll_back(current, previous)
+    if as_json:
+        report.as_json(
+            {
+                "model": registry.name,
+                "version": str(previous.version),
+                "champion_before": str(current.version),
+                "champion": str(current.version if dry_run else previous.version),
+                "rollback": True,
+                "dry_run": dry_run,
+            }
+        )
+    elif dry_run:
+        report.note(f"dry run: champion would return from version {current.version} to version {previous.version}")
+    else:
+        print(f"champion {registry.name} version {previous.version} (rolled back from version {current.version})")
+
+
+def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
+    """Return the figures compared, as a tag of the version."""
+
+    def shown(figures: Figures) -> str:
+        values = ", ".join(f"{name} {value:.6f}" for name, value in figures.values.items())
+        return f"{values or 'not known'} (rows {figures.digest or 'not known'})"
+
+    words = f"{verdict.source}: {shown(verdict.figures)}"
+    if champion is not None and verdict.champion_figures is not None:
+        words += f"; version {champion.version}: {shown(verdict.champion_figures)}"
+    return {"trainer.approved_figures": words}
+
+
+def _content(
+    registry: Registry,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    verdict: Verdict | None,
+    rules: Any,
+    *,
+    promoted: bool,
+    dry_run: bool,
+) -> dict[str, Any]:
+    from trainer.cli import results as report
+
+    before = str(champion.version) if champion is not None else None
+    content: dict[str, Any] = {
+        "model": registry.name,
+        "version": str(version.version),
+        "champion_before": before,
+        "champion": str(version.version) if promoted else before,
+        "promoted": promoted,
+        "dry_run": dry_run,
+        "policy": rules.digest,
+    }
+    if verdict is None:
+        return content
+    return content | {
+        "satisfied": not verdict.failed,
+        "figures": {
+            "source": verdict.source,
+            "version": dict(verdict.figures.values),
+            "champion": dict(verdict.champion_figures.values) if verdict.champion_figures is not None else None,
+        },
+        "constraints": [report.constraint_content(constraint) for constraint in verdict.constraints],
+    }

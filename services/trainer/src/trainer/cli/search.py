@@ -1,0 +1,153 @@
+"""The command ``trainer search``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer.cli import options
+from trainer.cli import preparation as training
+from trainer.config import parameters as params
+
+if TYPE_CHECKING:
+    from trainer.registry.registry import Registration
+    from trainer.runs.plan import Result
+    from trainer.util.errors import TrainerError
+
+STORAGE = "optuna.journal"
+
+
+@click.command("search", cls=options.GroupedCommand)
+@options.option(
+    "--space",
+    type=click.Path(path_type=Path),
+    group="Search",
+    env="TRAINER_SPACE",
+    help="A YAML mapping from parameter to a range {low, high, step, log}, a list of values, or one value. Without it,"
+    " a standard space of six parameters.",
+)
+@options.option(
+    "--trials",
+    type=click.IntRange(1, 100_000),
+    default=30,
+    show_default=True,
+    group="Search",
+    env="TRAINER_TRIALS",
+    help="Trials that the study shall hold in all, finished or pruned, whoever made them.",
+)
+@options.option(
+    "--sampler",
+    type=click.Choice(("tpe", "random")),
+    default="tpe",
+    show_default=True,
+    group="Search",
+    env="TRAINER_SAMPLER",
+    help="Learn from earlier trials where to look (tree-structured Parzen estimator), or draw at random.",
+)
+@options.option(
+    "--pruner",
+    type=click.Choice(("median", "hyperband", "none")),
+    default="median",
+    show_default=True,
+    group="Search",
+    env="TRAINER_PRUNER",
+    help="End a trial whose validation loss is worse than others' at the same share of their iterations.",
+)
+@options.option(
+    "--storage",
+    default=STORAGE,
+    show_default=True,
+    group="Search",
+    env="TRAINER_STORAGE",
+    help="Where the trials are kept: a file (a journal), or a database's URL such as sqlite:///trials.db.",
+)
+@options.option(
+    "--study",
+    group="Search",
+    env="TRAINER_STUDY",
+    help="The study's name; by default one made of data, space and seed, so that the same command goes on with it.",
+)
+@options.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    group="Search",
+    env="TRAINER_JOBS",
+    help="Trials side by side; by default as many as there are processors. One job makes a search reproducible.",
+)
+@options.data_options
+@options.registry_options(register=True)
+@options.tracking_options
+@options.lightgbm_options
+def search_command(space: Path | None, jobs: int | None, **given: Any) -> None:
+    """Search for good parameters with Optuna, each trial as a nested run of one parent run.
+
+    LightGBM's parameters given here hold for all trials. An interrupted search goes on when the same command is given
+    again; several processes that name the same storage and study share one search.
+    """
+    from trainer.parallel.pool import Engine, available_cpus
+    from trainer.registry import registry
+    from trainer.searches.space import load
+    from trainer.tracking.client import configure
+
+    chosen = {name: given.pop(name) for name in ("trials", "storage", "study", "sampler", "pruner")}
+    model_name = registry.check_name(given["model_name"])
+    base = training.overrides(given)
+    wanted = load(space, base)
+    configure(given["debug"])
+
+    from trainer.sweeps import sweep
+
+    served = (given["tracking_uri"] or "").startswith(("http://", "https://"))
+    preload = (*sweep.PRELOAD, *(() if served else sweep.PRELOAD_EMBEDDED), "optuna")
+    engine = Engine(min(jobs or available_cpus(), chosen["trials"]), preload)
+    engine.warm_up()
+
+    from trainer.cli import results as report
+    from trainer.parallel import progress
+    from trainer.searches import search
+
+    settings = search.Settings(**chosen)
+    size = 1.0
+    for dimension in wanted.dimensions:
+        size *= dimension.size
+    if size < settings.trials:
+        report.note(f"the space has {size:.0f} points, fewer than {settings.trials} trials: some will be tried twice")
+    dataset, target, plan = training.prepare(given, params.complete(base, wanted.fixed))
+
+    def on_open(name: str, done: int) -> None:
+        report.note(f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {engine.jobs} at a time")
+
+    def on_result(result: Result) -> None:
+        words = report.brief(result.overrides)
+        if result.error is not None:
+            report.note(f"{result.name} failed: {result.error}")
+        elif result.pruned is not None:
+            report.note(f"{result.name}: pruned after {result.pruned} iterations ({words})")
+        else:
+            report.note(f"{result.name}: validation AP {result.score:.4f} ({words})")
+
+    failed: TrainerError | None = None
+    registered: Registration | None = None
+    try:
+        with progress.view(settings.trials, "trials") as view:
+            done = search.run(
+                wanted, base, dataset, plan, engine, settings, on_result=on_result, on_open=on_open, view=view
+            )
+    except search.SearchFailedError as error:
+        failed, done = error, error.result
+    if given["register"] and done.best is not None:
+        if failed is not None:
+            report.note("the best model is not registered: some trials failed; the same command again goes on")
+        elif done.shared:
+            report.note("other processes still search: the last of them to end registers the best model")
+        else:
+            registered, failed = training.register(model_name, done.best, dataset, plan, done.run_id)
+    if given["as_json"]:
+        report.as_json(report.sweep_content(done) | {"study": done.study} | report.registered_content(registered))
+    else:
+        report.show_search(done, training.ui_command(target))
+        report.show_registered(registered)
+    if failed is not None:
+        raise failed

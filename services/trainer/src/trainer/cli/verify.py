@@ -1,0 +1,97 @@
+"""The command ``trainer verify``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer.cli import options
+
+if TYPE_CHECKING:
+    from trainer.verification.verify import Finding, Report
+
+
+@click.command("verify", cls=options.GroupedCommand)
+@options.option(
+    "--tracking-uri",
+    required=True,
+    group="Stack",
+    env="MLFLOW_TRACKING_URI",
+    help="The MLflow server to check, as its clients reach it. A login comes from MLFLOW_TRACKING_USERNAME and"
+    " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+)
+@options.option(
+    "--large-mib",
+    type=click.IntRange(1, 1024),
+    default=20,
+    show_default=True,
+    group="Stack",
+    env=None,
+    help="The size of the large artifact, in MiB. It stays in the bucket where the server may not delete.",
+)
+@options.option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=10.0,
+    show_default=True,
+    group="Stack",
+    env="TRAINER_WAIT",
+    help="Seconds to wait for the server.",
+)
+@options.json_option
+@options.debug_option
+def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool, debug: bool) -> None:
+    """Check that a running MLflow stack, production included, does what this replica does.
+
+    The checks work in an experiment and a registered model with names of their own, and remove both again. What
+    cannot be removed, because the server's identity may not delete from its bucket, is named at the end.
+
+    Exit code 0: as the replica. 1: something differs, or could not be checked. 2: no such server, or it refuses.
+    """
+    from trainer.cli import results as output
+    from trainer.tracking.client import configure
+    from trainer.verification.verify import ConformanceError, Report, verify
+
+    configure(debug)
+    report = Report()
+    try:
+        verify(report, tracking_uri, wait=wait, large_mib=large_mib, on_finding=_progress)
+    finally:
+        if report.findings:
+            if as_json:
+                output.as_json(report.content())
+            else:
+                _show(report)
+    if not report.conforms:
+        odd = sum(1 for finding in report.findings if not finding.same)
+        raise ConformanceError(f"{odd} of {len(report.findings)} checks: not as the replica")
+
+
+def _progress(finding: Finding) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{finding.check}: {finding.outcome}", end="", file=sys.stderr, flush=True)
+
+
+def _show(report: Report) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from trainer.cli.results import plain_table
+
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    print(f"{report.tracking_uri}, experiment {report.experiment}")
+    if sys.stdout.isatty():
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for head in ("check", "result", "what was seen"):
+            table.add_column(head, no_wrap=head != "what was seen")
+        for finding in report.findings:
+            table.add_row(finding.check, finding.outcome, finding.detail, style=None if finding.same else "red")
+        Console(highlight=False, markup=False).print(table)
+    else:
+        plain_table(*((finding.check, finding.outcome, finding.detail) for finding in report.findings))
+    for item in report.left:
+        print(f"left   {item}")

@@ -1,0 +1,1 @@
+"""LightGBM's parameters: their table, and the variants that are made of them."""

@@ -1,0 +1,408 @@
+"""LightGBM's parameters as one table, and the variants that are made of them.
+
+The table drives the command line's options, the validation of variant files and every message about a wrong value. To
+add a parameter, add a row: nothing else needs to change. This module imports no third-party package, so that the
+command line starts at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from trainer.util.errors import InputError
+
+Value = bool | int | float | str | None
+
+#: Set in every fit and not open to change: they make a fit deterministic, and a variant one process with one thread.
+FIXED: Mapping[str, Value] = {
+    "objective": "binary",
+    "deterministic": True,
+    "force_row_wise": True,
+    "n_jobs": 1,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One LightGBM parameter: its name in scikit-learn's spelling, its type, its allowed values and its help."""
+
+    name: str
+    kind: type[bool] | type[int] | type[float] | type[str]
+    default: Value
+    group: str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    choices: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def option(self) -> str:
+        """The parameter's spelling on the command line, such as ``--num-leaves``."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, as they appear in messages and in the help."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.kind is bool:
+            return "true or false"
+        noun = "an integer" if self.kind is int else "a number"
+        low, high = _plain(self.low), _plain(self.high)
+        if low is not None and high is not None:
+            return f"{noun} above {low}, up to {high}" if self.low_open else f"{noun} from {low} to {high}"
+        if low is not None:
+            return f"{noun} above {low}" if self.low_open else f"{noun} of at least {low}"
+        return noun
+
+    def parse(self, value: object, label: str | None = None) -> Value:
+        """Return ``value`` converted to the parameter's type.
+
+        Args:
+            value: Text from the command line, or a scalar from a YAML file.
+            label: How a message names the parameter; its name by default.
+
+        Raises:
+            InputError: The value has the wrong type or is out of range; the message names parameter, value and range.
+        """
+        problem = InputError(f"{label or self.name}: {_shown(value)} is not allowed; it must be {self.allowed}")
+        if self.choices:
+            text = str(value).strip().lower() if value is not None else "none"
+            if text not in self.choices:
+                raise problem
+            return None if text == "none" else text
+        if self.kind is bool:
+            flag = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}.get(
+                str(value).lower()
+            )
+            if flag is None:
+                raise problem
+            return flag
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise problem
+        try:
+            number = float(value)
+            if self.kind is int and isinstance(value, str):
+                number = int(value)
+        except (ValueError, OverflowError):
+            raise problem from None
+        if not math.isfinite(number) or (self.kind is int and number != int(number)):
+            raise problem
+        too_low = self.low is not None and (number <= self.low if self.low_open else number < self.low)
+        if too_low or (self.high is not None and number > self.high):
+            raise problem
+        return int(number) if self.kind is int else float(number)
+
+
+TREES, LEARNING, SAMPLING, REGULARISATION, CLASSES = (
+    "Trees",
+    "Learning",
+    "Sampling",
+    "Regularisation",
+    "Class imbalance",
+)
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        "n_estimators",
+        int,
+        100,
+        LEARNING,
+        "Boosting iterations.",
+        1,
+        100_000,
+        aliases=("num_iterations", "num_trees", "num_round", "num_boost_round", "n_iter", "max_iter", "nrounds"),
+    ),
+    Parameter(
+        "learning_rate",
+        float,
+        0.1,
+        LEARNING,
+        "Shrinkage of each tree's contribution.",
+        0,
+        1,
+        low_open=True,
+        aliases=("eta", "shrinkage_rate", "lr"),
+    ),
+    Parameter(
+        "boosting_type",
+        str,
+        "gbdt",
+        LEARNING,
+        "Gradient boosting, DART, or a random forest.",
+        choices=("gbdt", "dart", "rf"),
+        aliases=("boosting", "boost"),
+    ),
+    Parameter(
+        "early_stopping_round",
+        int,
+        0,
+        LEARNING,
+        "Stop when the validation loss has not fallen for this many iterations; 0 never stops early.",
+        0,
+        100_000,
+        aliases=("early_stopping_rounds", "early_stopping", "n_iter_no_change"),
+    ),
+    Parameter(
+        "random_state",
+        int,
+        None,
+        LEARNING,
+        "Seed of LightGBM's own sampling; --seed unless given.",
+        0,
+        2**31 - 1,
+        aliases=("random_seed", "seed"),
+    ),
+    Parameter("num_leaves", int, 60, TREES, "Leaves a tree may have.", 2, 131_072, aliases=("num_leaf", "max_leaves")),
+    Parameter(
+        "max_depth",
+        int,
+        12,
+        TREES,
+        "Levels a tree may have; -1 for no limit.",
+        -1,
+        1_000,
+        aliases=("depth", "tree_depth"),
+    ),
+    Parameter(
+        "min_child_samples",
+        int,
+        10,
+        TREES,
+        "Fewest rows in a leaf.",
+        0,
+        aliases=("min_data_in_leaf", "min_samples_leaf", "min_data_per_leaf"),
+    ),
+    Parameter(
+        "min_child_weight",
+        float,
+        1e-3,
+        TREES,
+        "Smallest sum of Hessians in a leaf.",
+        0,
+        aliases=("min_sum_hessian_in_leaf", "min_hessian"),
+    ),
+    Parameter(
+        "min_split_gain",
+        float,
+        0.0,
+        TREES,
+        "Smallest gain that justifies a split.",
+        0,
+        aliases=("min_gain_to_split", "gamma"),
+    ),
+    Parameter("max_bin", int, 255, TREES, "Bins a feature's values are sorted into.", 2, 65_535, aliases=("max_bins",)),
+    Parameter(
+        "subsample_for_bin",
+        int,
+        200_000,
+        TREES,
+        "Rows looked at to find the bins.",
+        1,
+        2**31 - 1,
+        aliases=("bin_construct_sample_cnt",),
+    ),
+    Parameter("extra_trees", bool, False, TREES, "Pick split thresholds at random (extremely randomised trees)."),
+    Parameter(
+        "subsample",
+        float,
+        1.0,
+        SAMPLING,
+        "Share of the rows used for a tree; needs --subsample-freq.",
+        0,
+        1,
+        low_open=True,
+        aliases=("bagging_fraction", "sub_row", "bagging"),
+    ),
+    Parameter(
+        "subsample_freq",
+        int,
+        0,
+        SAMPLING,
+        "Draw the rows anew every so many iterations; 0 never draws.",
+        0,
+        100_000,
+        aliases=("bagging_freq",),
+    ),
+    Parameter(
+        "colsample_bytree",
+        float,
+        1.0,
+        SAMPLING,
+        "Share of the features used for a tree.",
+        0,
+        1,
+        low_open=True,
+        aliases=("feature_fraction", "sub_feature"),
+    ),
+    Parameter("reg_alpha", float, 0.0, REGULARISATION, "L1 penalty on leaf values.", 0, aliases=("lambda_l1", "l1")),
+    Parameter("reg_lambda", float, 0.0, REGULARISATION, "L2 penalty on leaf values.", 0, aliases=("lambda_l2", "l2")),
+    Parameter("path_smooth", float, 0.0, REGULARISATION, "Smoothing of a leaf's value towards its parent's.", 0),
+    Parameter("cat_smooth", float, 10.0, REGULARISATION, "Smoothing of rare categories.", 0),
+    Parameter("cat_l2", float, 10.0, REGULARISATION, "L2 penalty in splits on categories.", 0),
+    Parameter("min_data_per_group", int, 100, REGULARISATION, "Fewest rows in a group of categories.", 1, 2**31 - 1),
+    Parameter(
+        "scale_pos_weight",
+        float,
+        1.0,
+        CLASSES,
+        "Weight of the positive class.",
+        0,
+        low_open=True,
+        aliases=("pos_weight",),
+    ),
+    Parameter(
+        "is_unbalance",
+        bool,
+        False,
+        CLASSES,
+        "Let LightGBM weight the classes by their frequency.",
+        aliases=("unbalance", "is_unbalanced", "unbalanced_sets"),
+    ),
+    Parameter(
+        "class_weight",
+        str,
+        None,
+        CLASSES,
+        "Weight the rows so that both classes count alike.",
+        choices=("none", "balanced"),
+    ),
+)
+
+BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
+
+#: The sweep without a variants file: slower learning with more trees, over the baseline.
+STANDARD_VARIANTS: tuple[Mapping[str, Value], ...] = (
+    {"n_estimators": 200, "learning_rate": 0.05},
+    {"n_estimators": 500, "learning_rate": 0.025},
+    {"n_estimators": 1000, "learning_rate": 0.01},
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named set of parameters: what was asked for, and the complete set that results from it."""
+
+    name: str
+    params: Mapping[str, Value]
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+
+
+def parse(name: object, value: object) -> tuple[str, Value]:
+    """Return a parameter's name and its value, converted to the parameter's type.
+
+    Raises:
+        InputError: There is no such parameter (the message suggests the nearest), or the value is not allowed.
+    """
+    parameter = BY_NAME.get(str(name))
+    if parameter is None:
+        raise InputError(f"there is no parameter {str(name)!r}{suggest(str(name))}")
+    return parameter.name, parameter.parse(value)
+
+
+def suggest(name: str) -> str:
+    """Return ``; did you mean 'x'?`` for the parameter that ``name`` most likely stands for."""
+    near = nearest(name, BY_NAME)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(name: str, among: Iterable[str]) -> str | None:
+    """Return which of some names of parameters or options, or of their aliases, ``name`` most likely is, or None."""
+    names = {_normal(one): one for one in among}
+    aliases = {alias: parameter.name for parameter in PARAMETERS for alias in parameter.aliases}
+    names = {alias: names[name] for alias, name in aliases.items() if name in names} | names
+    close = difflib.get_close_matches(_normal(name), names, n=1, cutoff=0.6)
+    return names[close[0]] if close else None
+
+
+def _normal(name: str) -> str:
+    return name.strip().lower().lstrip("-").replace("-", "_")
+
+
+def complete(*layers: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the complete parameters: the defaults overridden by each layer in turn.
+
+    Args:
+        layers: Mappings from parameter name to value, as ``parse`` returns them; a later one wins.
+
+    Raises:
+        InputError: Values that are allowed one by one but not together.
+    """
+    params: dict[str, Value] = {parameter.name: parameter.default for parameter in PARAMETERS}
+    for layer in layers:
+        params.update(layer)
+    _check_together(params)
+    return params
+
+
+def variant(
+    overrides: Mapping[str, Value], base: Mapping[str, Value] | None = None, name: str | None = None
+) -> Variant:
+    """Return a variant: ``overrides`` over ``base`` over the defaults.
+
+    Args:
+        overrides: What distinguishes this variant; it gives the variant its name.
+        base: What the variants of a sweep have in common.
+        name: The variant's name; made of the overrides by default, such as ``n_estimators=500 learning_rate=0.025``.
+
+    Raises:
+        InputError: Values that are allowed one by one but not together.
+    """
+    return Variant(
+        name=name or describe(overrides) or "baseline",
+        params=complete(base or {}, overrides),
+        overrides=dict(overrides),
+    )
+
+
+def describe(params: Mapping[str, Value]) -> str:
+    """Return parameters as ``name=value`` pairs, the way a run is named."""
+    return " ".join(f"{name}={_shown(value, quote=False)}" for name, value in params.items())
+
+
+def notices(params: Mapping[str, Value]) -> list[str]:
+    """Return remarks on parameters that are allowed but have no effect as they stand."""
+    remarks = []
+    subsample, frequency = params["subsample"], params["subsample_freq"]
+    if subsample != 1.0 and not frequency:
+        remarks.append(
+            f"subsample={subsample} has no effect while subsample_freq is 0; set subsample_freq to 1 or more"
+        )
+    if params["boosting_type"] == "rf" and params["learning_rate"] != BY_NAME["learning_rate"].default:
+        remarks.append("learning_rate has no effect with boosting_type=rf")
+    if params["boosting_type"] == "dart" and params["early_stopping_round"]:
+        remarks.append("early_stopping_round has no effect with boosting_type=dart")
+    return remarks
+
+
+def _check_together(params: Mapping[str, Value]) -> None:
+    weightings = [name for name in ("is_unbalance", "class_weight") if params[name]]
+    if params["scale_pos_weight"] != 1.0:
+        weightings.append("scale_pos_weight")
+    if len(weightings) > 1:
+        raise InputError(f"{' and '.join(weightings)} both weight the classes; give only one of them")
+    if params["boosting_type"] == "rf":
+        frequency, rows, features = params["subsample_freq"], params["subsample"], params["colsample_bytree"]
+        if not (frequency and rows != 1.0) and features == 1.0:
+            raise InputError(
+                "boosting_type=rf needs randomness: set subsample below 1 with subsample_freq of at least 1,"
+                " or colsample_bytree below 1"
+            )
+
+
+def _plain(bound: float | None) -> str | None:
+    return None if bound is None else f"{bound:.0f}" if bound == int(bound) else repr(bound)
+
+
+def _shown(value: object, quote: bool = True) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and quote:
+        return repr(value)
+    return str(value)

@@ -1,0 +1,1 @@
+"""Reads the training data and makes it uniform, before a run exists."""

@@ -1,0 +1,212 @@
+"""Runs independent tasks side by side, one process each. The seam at which a distributed engine could take its place.
+
+A task is a function of this package's modules, called with an item and with what all tasks share; both must be
+picklable. A task that fails, or whose process dies, does not disturb the others.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from trainer.util.errors import TrainerError
+from trainer.util.signals import held_back, interrupt, send_again, uninterrupted
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+#: How long the tasks may take to end their runs after an interrupt, in seconds.
+GRACE = 20.0
+
+
+class TaskDiedError(TrainerError):
+    """A task's process ended without an answer: out of memory, most likely."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Item, Answer]):
+    """What came of one item: an answer, or an error."""
+
+    index: int
+    item: Item
+    answer: Answer | None = None
+    error: BaseException | None = None
+
+
+class Engine:
+    """A number of processes side by side, forked from a server that did the imports; each takes task after task.
+
+    What libraries look up at their first use is then looked up once a process. One in which a task failed is replaced.
+    """
+
+    def __init__(self, jobs: int, preload: Sequence[str] = ()) -> None:
+        self.jobs = jobs
+        self._preload = list(preload)
+        self._context: BaseContext | None = None
+
+    def warm_up(self) -> None:
+        """Begin the imports in the background, while the caller does something else."""
+        self._processes()
+
+    def map(
+        self, task: Callable[[Item, Any], Answer], items: Iterable[Item], shared: Any = None
+    ) -> Generator[Outcome[Item, Answer]]:
+        """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
+
+        Whoever stops before the last outcome closes the generator, which ends the tasks.
+
+        Args:
+            task: A module-level function.
+            items: The items, started in this order. Each is drawn when a process is free for it and not before: an
+                iterator may depend on earlier outcomes.
+            shared: What all tasks need; serialised once, however many there are.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C or a termination signal, when all tasks have ended.
+        """
+        context = self._processes()
+        strangers = set(multiprocessing.active_children())
+        with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+            path = Path(folder) / "shared.pickle"
+            path.write_bytes(pickle.dumps(shared, protocol=pickle.HIGHEST_PROTOCOL))
+            running: dict[Future[Answer], tuple[int, Item, ProcessPoolExecutor]] = {}
+            idle: list[ProcessPoolExecutor] = []
+            waiting = enumerate(items)
+            more = True
+            try:
+                while True:
+                    while more and len(running) < self.jobs:
+                        drawn = next(waiting, None)
+                        if drawn is None:
+                            more = False
+                            break
+                        index, item = drawn
+                        # One that is half started could not be ended: nobody would know of it yet.
+                        with held_back(), _interrupt_blocked():
+                            # Pools of one: a process that dies takes no other task with it.
+                            pool = idle.pop() if idle else ProcessPoolExecutor(1, context, _prepare)
+                            running[pool.submit(_call, task, item, path)] = (index, item, pool)
+                    if not running:
+                        return
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        index, item, pool = running.pop(future)
+                        if more and future.exception() is None:
+                            idle.append(pool)
+                        else:
+                            pool.shutdown()
+                        yield _outcome(index, item, future)
+            finally:
+                with uninterrupted():
+                    for pool in idle:
+                        pool.shutdown()
+                    if running:
+                        self._end(running, strangers)
+
+    def _processes(self) -> BaseContext:
+        if self._context is None:
+            # On macOS a forked process crashes when it asks the system for its proxies, as every HTTP client does.
+            forks = "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+            self._context = multiprocessing.get_context("forkserver" if forks else "spawn")
+            if sys.platform != "win32":
+                from multiprocessing import resource_tracker
+
+                # The first process to start would start it otherwise, and it unblocks the signal.
+                resource_tracker.ensure_running()
+            if forks:
+                from multiprocessing import forkserver
+
+                self._context.set_forkserver_preload(self._preload)
+                with _interrupt_blocked():
+                    forkserver.ensure_running()
+        return self._context
+
+    @staticmethod
+    def _end(running: dict[Future[Any], tuple[int, Any, ProcessPoolExecutor]], strangers: set[Any]) -> None:
+        """Ask the tasks' processes to end, give them time to tidy up, then insist; ``strangers`` are not theirs."""
+        children = [child for child in multiprocessing.active_children() if child not in strangers]
+        for child in children:
+            child.terminate()
+        deadline = time.monotonic() + GRACE
+        for child in children:
+            child.join(max(deadline - time.monotonic(), 0.0))
+            if child.is_alive():
+                child.kill()
+        for _, _, pool in running.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def available_cpus() -> int:
+    """Return the number of processors this process may use, container limits included; at least 1."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        count = min(count, os.process_cpu_count() or count)
+    with suppress(OSError, ValueError):
+        # A container's limit is a share of time, which no affinity shows: "<quota> <period>" or "max <period>".
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            count = min(count, round(int(quota) / int(period)))
+    return max(count, 1)
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Let the processes that start inside inherit a blocked Ctrl-C, which reaches all processes of a terminal.
+
+    During their imports it would end them with a traceback.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _prepare() -> None:
+    """Set up a task's process: the parent alone answers to Ctrl-C, and passes it on as a termination signal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.unraisablehook = send_again
+
+
+@cache
+def _shared(path: Path) -> Any:
+    return pickle.loads(path.read_bytes())  # noqa: S301 - written by the parent, in a folder of its own
+
+
+def _call(task: Callable[[Any, Any], Any], item: Any, path: Path) -> Any:
+    try:
+        # Between tasks a process has nothing to tidy up, and ends at once.
+        signal.signal(signal.SIGTERM, interrupt)
+        answer = task(item, _shared(path))
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    except KeyboardInterrupt:
+        # The run is tidied up and nobody waits for an answer.
+        os._exit(130)
+    return answer
+
+
+def _outcome(index: int, item: Item, future: Future[Answer]) -> Outcome[Item, Answer]:
+    try:
+        return Outcome(index, item, answer=future.result())
+    except BrokenProcessPool:
+        died = TaskDiedError("its process died; the system may have run out of memory (try fewer --jobs)")
+        return Outcome(index, item, error=died)
+    except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+        return Outcome(index, item, error=error)

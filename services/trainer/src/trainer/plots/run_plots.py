@@ -1,0 +1,37 @@
+"""All pictures of one run, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.plots import confusion, importance, learning, precision_recall, reliability, roc, style
+from trainer.plots.importance_values import measure
+
+if TYPE_CHECKING:
+    from trainer.data.sources import Dataset
+    from trainer.training.fit import Fitted
+
+
+def write_run(folder: Path, name: str, dataset: Dataset, fitted: Fitted) -> None:
+    """Write the pictures of a fitted variant.
+
+    Args:
+        folder: Where the files go; created where it does not exist.
+        name: The variant's name.
+        dataset: What it was trained on.
+        fitted: The fitted variant.
+    """
+    target, scores = dataset.test.target, fitted.probability
+    tested = style.Heading(name, f"{dataset.name}, {dataset.test.rows:,} test rows")
+    trained = style.Heading(name, f"{dataset.name}, {dataset.train.rows:,} training rows")
+    measured = measure(fitted.model.estimator_.estimator, dataset.test.features, scores)
+    point = (target, scores, fitted.threshold, fitted.test)
+    # Each figure is gone before the next is drawn.
+    style.save(precision_recall.pr_curve(*point, tested), folder / "pr_curve.png")
+    style.save(roc.roc_curve(*point, tested), folder / "roc_curve.png")
+    style.save(confusion.confusion_matrix(*point, tested), folder / "confusion_matrix.png")
+    style.save(reliability.calibration(target, scores, tested), folder / "calibration.png")
+    style.save(importance.feature_importance(measured, tested), folder / "feature_importance.png")
+    curve = learning.learning_curve(fitted.loss, fitted.iterations, trained, fitted.fold_losses)
+    style.save(curve, folder / "learning_curve.png")

@@ -1,0 +1,1 @@
+"""Decides whether a version of a model may become champion."""

@@ -1,0 +1,145 @@
+"""The promotion policy: what a version of a model must satisfy to become champion, with defaults and a YAML file."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer.util import yaml_file as yamlfile
+from trainer.util.errors import InputError
+
+#: Figures of a model on the test rows, and whether more of one is better.
+FIGURES: Mapping[str, bool] = {
+    "f1": True,
+    "precision": True,
+    "recall": True,
+    "average_precision": True,
+    "roc_auc": True,
+    "log_loss": False,
+}
+
+DEFAULT = """\
+# What a version must satisfy to become champion. A key that is left out keeps the value given here; false switches a
+# constraint off.
+minimum:                      # figures on the test data, at least
+  average_precision: 0.5
+  roc_auc: 0.8
+maximum: false                # the same, at most; for log_loss
+champion:                     # by how much a figure may be worse than the current champion's on the same test data
+  average_precision: 0.005
+  f1: 0.02
+signature: true               # takes the champion's columns, in compatible types, and returns what it returns
+latency_ms: 200               # median time of a prediction for one row, in milliseconds, at most
+seconds: 60                   # loading and predicting in a clean process, at most
+memory_mib: 2048              # the memory of that process, in MiB, at most
+"""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Constraints on a version. An empty mapping, False or None leaves the constraint out."""
+
+    minimum: Mapping[str, float] = field(default_factory=dict)
+    maximum: Mapping[str, float] = field(default_factory=dict)
+    champion: Mapping[str, float] = field(default_factory=dict)
+    signature: bool = True
+    latency_ms: float | None = None
+    seconds: float = 60.0
+    memory_mib: float = 2048.0
+
+    @property
+    def digest(self) -> str:
+        """Return a digest (12 hexadecimal digits) of the constraints, whatever the file's order and comments."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+#: The numbers a key takes: lowest, highest, and whether ``false`` leaves it out.
+_NUMBERS: Mapping[str, tuple[float, float, bool]] = {
+    "latency_ms": (0.001, 3_600_000, True),
+    "seconds": (1, 3_600, False),
+    "memory_mib": (64, 1_048_576, False),
+}
+_FIGURE_KEYS = ("minimum", "maximum", "champion")
+_KEYS = (*_FIGURE_KEYS, "signature", *_NUMBERS)
+_SEE = "trainer promote --show-policy prints the default policy"
+
+
+def load(path: Path | None = None) -> Policy:
+    """Return the policy in a YAML file, over the default one; without a file, the default one.
+
+    Raises:
+        InputError: The file cannot be read or is no policy; the message names file, key and remedy.
+    """
+    import yaml
+
+    content: dict[str, Any] = yaml.safe_load(DEFAULT)
+    place = str(path) if path is not None else "the default policy"
+    own: Any = None
+    if path is not None:
+        own = yamlfile.read(path, "--policy", "a YAML mapping of constraints")
+        if not isinstance(own, dict):
+            raise InputError(
+                f"{place}: holds {yamlfile.what(own)}; write a mapping such as"
+                f" 'minimum: {{average_precision: 0.6}}' ({_SEE})"
+            )
+        for key in own:
+            if key not in _KEYS:
+                where = yamlfile.place(place, own, key)
+                raise InputError(f"{where}: there is no constraint {str(key)!r}{_nearest(key, _KEYS)}")
+        content |= own
+    wheres = {key: f"{yamlfile.place(place, own, key)}: {key}" for key in content}
+    checked: dict[str, Any] = {
+        **{key: _figures(key, content[key], wheres[key]) for key in _FIGURE_KEYS},
+        **{key: _number(content[key], wheres[key], *bounds) for key, bounds in _NUMBERS.items()},
+        "signature": _truth(content["signature"], wheres["signature"]),
+    }
+    return Policy(**checked)
+
+
+def _figures(key: str, value: Any, where: str) -> dict[str, float]:
+    if value is False:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(
+            f"{where} is {yamlfile.what(value)}; write a mapping such as {{average_precision: 0.01}}, or false"
+        )
+    figures: dict[str, float] = {}
+    for name, number in value.items():
+        if name not in FIGURES:
+            raise InputError(f"{where}: there is no figure {str(name)!r}{_nearest(name, tuple(FIGURES))}")
+        if key == "minimum" and not FIGURES[name]:
+            raise InputError(f"{where}: {name} is better when it is low; name it under maximum")
+        if key == "maximum" and FIGURES[name]:
+            raise InputError(f"{where}: {name} is better when it is high; name it under minimum")
+        highest = 1.0 if FIGURES[name] else 1_000.0
+        figures[name] = _number(number, f"{where}: {name}", 0.0, highest, False) or 0.0
+    return figures
+
+
+def _number(value: Any, where: str, lowest: float, highest: float, optional: bool) -> float | None:
+    if optional and value is False:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        found = yamlfile.what(value)
+    elif not lowest <= value <= highest:
+        found = f"{value:g}" if isinstance(value, float) else str(value)
+    else:
+        return float(value)
+    either = ", or false" if optional else ""
+    raise InputError(f"{where} is {found}; it must be a number from {lowest:g} to {highest:,.12g}{either}")
+
+
+def _truth(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{where} is {yamlfile.what(value)}; it must be true or false")
+    return value
+
+
+def _nearest(name: object, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)} ({_SEE})"

@@ -1,0 +1,161 @@
+"""Tries a model in a clean process, within bounds of time and memory: it can neither hang nor take anything along."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.util.errors import one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trainer.promotion.policy import Policy
+
+SCRIPT = Path(__file__).with_name("sandbox_child.py")
+#: The only variables that the process gets: neither the server's address nor anybody's credentials.
+_KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT")
+#: One thread: several on busy cores stand in each other's way, and a server gives a request one as well.
+_SET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+_GLANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a model: ``error`` says what failed, None where all went well.
+
+    ``seconds`` is the time from the process's start until its input example was predicted, None where that failed;
+    ``peak_mib`` the memory it held at most; ``latency_ms`` the median of predictions for one row. ``classes`` and
+    ``probability`` are the (rows,) predictions for the table; the latter None where the model has no probabilities.
+    """
+
+    error: str | None = None
+    seconds: float | None = None
+    peak_mib: float | None = None
+    latency_ms: float | None = None
+    classes: NDArray[np.int64] | None = None
+    probability: NDArray[np.float64] | None = None
+
+
+class Probe:
+    """A model on trial. The process runs from the start; ``result`` waits for it."""
+
+    def __init__(self, model: Path, folder: Path, policy: Policy, *, table: Path | None, latency: bool) -> None:
+        """Start the process.
+
+        Args:
+            model: A folder in MLflow's model format.
+            folder: Where the process works; is made.
+            policy: Says after how many seconds, and at how much memory, the process is ended.
+            table: A Parquet file of features to score.
+            latency: Whether to measure the latency.
+        """
+        folder.mkdir()
+        self._folder, self._seconds, self._memory = folder, policy.seconds, policy.memory_mib
+        self._peak: float | None = None
+        self._killed: str | None = None
+        self._started = time.monotonic()
+        arguments = [str(model), str(table or ""), "yes" if latency else "", str(folder)]
+        with (folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(SCRIPT), *arguments],
+                cwd=folder,
+                env={**{name: os.environ[name] for name in _KEPT if name in os.environ}, **_SET},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # What the model may start ends with it; and Ctrl-C is ours to handle.
+                start_new_session=True,
+            )
+        self._watch = threading.Thread(target=self._guard, name="trainer-probe", daemon=True)
+        self._watch.start()
+
+    def result(self) -> Outcome:
+        """Wait for the process to end, and return what came of it."""
+        self._watch.join()
+        if self._killed is not None:
+            return Outcome(error=self._killed, peak_mib=self._peak)
+        found = self._read()
+        code = self._process.returncode
+        if found is None or code != 0:
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            return Outcome(error=f"its process ended with {how}{self._last_words()}", peak_mib=self._peak)
+        error = one_line(f"cannot {found['stage']}: {found['error']}", 400) if "error" in found else None
+        classes, probability = self._array("classes"), self._array("probability")
+        if probability is not None and (probability.ndim != 2 or probability.shape[1] != 2):
+            probability = None
+        return Outcome(
+            error=error,
+            seconds=found.get("seconds"),
+            peak_mib=self._peak,
+            latency_ms=found.get("latency_ms"),
+            classes=classes,
+            probability=None if probability is None else probability[:, 1],
+        )
+
+    def end(self) -> None:
+        """End the process if it still runs."""
+        if self._process.poll() is None:
+            self._kill("stopped")
+        self._watch.join()
+
+    def _guard(self) -> None:
+        """Watch over time and memory until the process ends."""
+        while True:
+            try:
+                self._process.wait(_GLANCE)
+            except subprocess.TimeoutExpired:
+                pass
+            else:
+                # What the model has started does not outlive it.
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                return
+            self._peak = _peak_mib(self._process.pid) or self._peak
+            if time.monotonic() - self._started > self._seconds:
+                self._kill(f"took more than {self._seconds:g} s")
+            elif self._peak is not None and self._peak > self._memory:
+                self._kill(f"used more than {self._memory:g} MiB of memory")
+
+    def _kill(self, why: str) -> None:
+        self._killed = self._killed or why
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _read(self) -> Mapping[str, Any] | None:
+        try:
+            content: Mapping[str, Any] = json.loads((self._folder / "result.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content
+
+    def _array(self, name: str) -> Any:
+        import numpy as np
+
+        file = self._folder / f"{name}.npy"
+        return np.load(file, allow_pickle=False) if file.exists() else None
+
+    def _last_words(self) -> str:
+        lines = (self._folder / "log").read_text(encoding="utf-8", errors="replace").split("\n")
+        words = next((line for line in reversed(lines) if line.strip()), "")
+        return f": {one_line(words, 200)}" if words else ""
+
+
+def _peak_mib(pid: int) -> float | None:
+    """Return the memory that a process has held at most, in MiB; None where the system does not tell (not Linux)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)

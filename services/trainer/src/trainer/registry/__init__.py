@@ -1,0 +1,1 @@
+"""MLflow's model registry: versions, and the alias of the champion."""

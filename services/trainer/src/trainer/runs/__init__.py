@@ -1,0 +1,1 @@
+"""One variant as one run: what it is trained with, what comes of it, and whether it was trained before."""

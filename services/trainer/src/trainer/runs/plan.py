@@ -1,0 +1,70 @@
+"""What the variants of a command have in common, and what comes of each: plain data that travels between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.tracking.client import Target
+from trainer.training.threshold_rule import Policy
+
+#: What variants are compared by: taken from the validation rows, so that the test rows decide nothing.
+SELECTION = "validation_average_precision"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the variants of a command have in common. Plain data: it travels to other processes."""
+
+    target: Target
+    seed: int = 42
+    validation_size: float = 0.2
+    policy: Policy = field(default_factory=Policy)
+    #: How many folds to cross-validate with; 0 for the one hold-out.
+    folds: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+
+    @property
+    def judged_on(self) -> str:
+        """What variants are compared by, in words."""
+        return f"training rows in {self.folds} folds" if self.folds else "validation rows"
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings as the parameters of a run."""
+        validation = {"cv_folds": self.folds} if self.folds else {"validation_size": self.validation_size}
+        return {"seed": self.seed, **validation, "threshold_rule": str(self.policy)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a variant: its run and figures, or the error that ended it.
+
+    ``reused`` marks one that an earlier sweep had finished: its run and figures are that one's.
+    ``pruned`` is the iteration after which a search ended it early; such a one has no figures.
+    """
+
+    name: str
+    overrides: Mapping[str, Any]
+    run_id: str | None = None
+    url: str | None = None
+    model_uri: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    iterations: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+    reused: bool = False
+    pruned: int | None = None
+    #: The PR curve on the validation rows, as ``metrics.sampled_curve`` returns it.
+    curve: tuple[float, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """What became of it: FINISHED, PRUNED or FAILED."""
+        return "FAILED" if self.error is not None else "PRUNED" if self.pruned is not None else "FINISHED"
+
+    @property
+    def score(self) -> float:
+        """The figure by which variants are compared; higher is better."""
+        return self.metrics.get(SELECTION, float("-inf"))

@@ -1,0 +1,78 @@
+"""Finds the variants of a sweep that an earlier one has finished already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainer.runs import cache_key as identity
+from trainer.runs.plan import Result
+from trainer.tracking.client import failure
+
+if TYPE_CHECKING:
+    from trainer.config.parameters import Variant
+    from trainer.data.sources import Dataset
+    from trainer.runs.plan import Plan
+
+
+def finished(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[int, Result]:
+    """Return the results that earlier runs of the experiment hold, by the variants' positions.
+
+    A run counts when it is FINISHED and of the same identity: data, splits, seed, parameters, settings and code.
+
+    Args:
+        variants: What is to be trained.
+        dataset: What it would be trained on.
+        plan: Where runs are tracked, and what the variants have in common.
+
+    Raises:
+        TrackingError: The server fails.
+    """
+    from mlflow.exceptions import MlflowException
+
+    wanted = [identity.of(variant, dataset, plan) for variant in variants]
+    try:
+        found = {its: _latest(its, plan) for its in dict.fromkeys(wanted)}
+    except MlflowException as error:
+        raise failure(error) from error
+    return {
+        place: _result(variant, found[its], plan)
+        for place, (variant, its) in enumerate(zip(variants, wanted, strict=True))
+        if found[its] is not None
+    }
+
+
+def _latest(its: str, plan: Plan) -> Any:
+    """Return the latest finished run of an identity, or None.
+
+    A request for each: one for all would bring every run that was ever trained with the same data and code.
+    """
+    tracking = plan.target.open()
+    found = tracking.call(
+        tracking.client.search_runs,
+        [plan.target.experiment_id],
+        f"attributes.status = 'FINISHED' AND tags.`{identity.TAG}` = '{its}'",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return found[0] if found else None
+
+
+def _result(variant: Variant, run: Any, plan: Plan) -> Result:
+    from trainer.runs.train import CURVE_TAG, FOLD
+    from trainer.training import model
+
+    run_id = run.info.run_id
+    metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(FOLD)}
+    curve = run.data.tags.get(CURVE_TAG, "")
+    return Result(
+        name=variant.name,
+        overrides=variant.overrides,
+        run_id=run_id,
+        url=plan.target.run_url(run_id),
+        model_uri=f"runs:/{run_id}/{model.NAME}",
+        metrics=metrics,
+        iterations=int(metrics["iterations"]) if "iterations" in metrics else None,
+        reused=True,
+        curve=tuple(float(precision) for precision in curve.split(",")) if curve else (),
+    )

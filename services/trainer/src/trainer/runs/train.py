@@ -1,0 +1,220 @@
+"""Trains one variant and tracks it as one run, from end to end."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer import plots
+from trainer.accelerators import background_import as ahead
+from trainer.config.parameters import Variant
+from trainer.data.sources import Dataset, Table, stratified_split
+from trainer.runs import cache_key as identity
+from trainer.runs.plan import Plan, Result
+from trainer.tracking.client import ActiveRun, failure, figures, history
+from trainer.training import fit, model
+from trainer.training.metrics import NAMES
+from trainer.util.errors import PrunedError, TrainerError
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+#: The validation loss after each iteration; the figure that a search may prune by.
+HISTORY = "validation_log_loss"
+#: The validation rows' PR curve: a sweep draws it also for a variant that it does not train again.
+CURVE_TAG = "trainer.validation_pr_curve"
+#: The figures of each fold of a cross-validation, as a metric's history.
+FOLD = "fold_"
+
+
+def train(
+    variant: Variant,
+    dataset: Dataset,
+    plan: Plan,
+    key: str | None = None,
+    callbacks: Sequence[Callable[[Any], None]] = (),
+) -> Result:
+    """Train a variant and track it.
+
+    Args:
+        variant: What to train.
+        dataset: What to train on.
+        plan: Where to track it, and what it has in common with others.
+        key: Identifies the run before it has an id.
+        callbacks: Called by LightGBM after each iteration.
+
+    Raises:
+        TrainerError: The fit or the tracking failed; the run is marked FAILED.
+    """
+    from mlflow.exceptions import MlflowException
+
+    clock = Clock()
+    ahead.load(*fit.NEEDS)
+    tracking = plan.target.open()
+    try:
+        tags = {**plan.tags, identity.TAG: identity.of(variant, dataset, plan)}
+        with tracking.run(variant.name, tags, parent=plan.parent, key=key) as run:
+            run.log(params=parameters(variant, dataset, plan))
+            run.log_inputs(inputs(dataset))
+            clock.lap("start")
+            try:
+                with ahead.importing("trainer.runs.preload") as begin:
+                    fitted = fit.fit(
+                        variant.params,
+                        dataset,
+                        seed=plan.seed,
+                        validation_size=plan.validation_size,
+                        policy=plan.policy,
+                        folds=plan.folds,
+                        callbacks=[*callbacks, begin],
+                    )
+            except PrunedError as pruned:
+                pruned.run_id = run.run_id
+                run.log(history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
+                raise
+            clock.lap("fit")
+            with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
+                # Drawn while the server is busy with the rest. All requests stay in this thread.
+                drawn = artist.submit(_write_files, Path(folder) / "files", variant, dataset, fitted)
+                run.log(history(HISTORY, fitted.loss))
+                clock.lap("history")
+                metrics = _log_model(run, Path(folder), dataset, fitted, clock)
+                drawn.result()
+                clock.lap("pictures")
+                run.log_files(Path(folder) / "files")
+                clock.lap("upload")
+            run_id = run.run_id
+        clock.lap("end")
+    except MlflowException as error:
+        raise failure(error) from error
+    except MemoryError as error:
+        raise TrainerError("out of memory") from error
+    return Result(
+        name=variant.name,
+        overrides=variant.overrides,
+        run_id=run_id,
+        url=plan.target.run_url(run_id),
+        model_uri=f"runs:/{run_id}/{model.NAME}",
+        metrics=metrics,
+        iterations=fitted.iterations,
+        seconds=clock.laps,
+        curve=fitted.curve,
+    )
+
+
+def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    """Return everything that determines the result, as the run's parameters."""
+    return {
+        **fit.estimator(variant.params, plan.seed).get_params(),
+        **plan.parameters(),
+        **({} if dataset.test_size is None else {"test_size": dataset.test_size}),
+        "data": dataset.name,
+        "data_digest": dataset.digest,
+        "target": dataset.target,
+        "features": len(dataset.kinds),
+        "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
+        **_rows(dataset, plan),
+    }
+
+
+def _rows(dataset: Dataset, plan: Plan) -> dict[str, int]:
+    rows, held_out = dataset.train.rows, dataset.train.rows
+    if not plan.folds:
+        held_out = len(stratified_split(dataset.train.target, plan.validation_size, plan.seed)[1])
+        rows -= held_out
+    return {"rows_fit": rows, "rows_validation": held_out, "rows_test": dataset.test.rows}
+
+
+def inputs(dataset: Dataset) -> list[DatasetInput]:
+    """Return the training and the test table as MLflow's data set inputs."""
+    return [
+        _input(dataset, dataset.train, dataset.digest, "training"),
+        _input(dataset, dataset.test, dataset.test_digest, "testing"),
+    ]
+
+
+def _input(dataset: Dataset, table: Table, digest: str, context: str) -> DatasetInput:
+    from mlflow.entities import Dataset as Entity
+    from mlflow.entities import DatasetInput, InputTag
+
+    # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
+    types = {"number": "double", "boolean": "boolean", "text": "string"}
+    columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.kinds.items()]
+    columns.append({"name": dataset.target, "type": "long", "required": True})
+    source = {"tags": {"generator": dataset.source}} if dataset.generated else {"uri": dataset.source}
+    schema = json.dumps({"mlflow_colspec": columns})
+    entity = Entity(
+        name=dataset.name,
+        digest=digest,
+        source_type="code" if dataset.generated else "local",
+        source=json.dumps(source),
+        # MLflow stores up to a megabyte: enough for about ten thousand columns.
+        schema=schema if len(schema) < 1_000_000 else None,
+        profile=json.dumps({"num_rows": table.rows, "num_elements": table.rows * len(columns)}),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", context)])
+
+
+class Clock:
+    """Measures the phases of a run, in seconds."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a phase."""
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 4)
+        self._last = now
+
+
+def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: fit.Fitted) -> None:
+    plots.write_run(folder / "plots", variant.name, dataset, fitted)
+    effective = json.dumps(fitted.effective, indent=2) + "\n"
+    (folder / "lightgbm_parameters.json").write_text(effective, encoding="utf-8")
+
+
+def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitted, clock: Clock) -> dict[str, float]:
+    with run.model(model.NAME, fitted.params) as logged:
+        model.save(
+            fitted.model,
+            dataset,
+            folder / "model",
+            run_id=run.run_id,
+            model_id=logged.model_id,
+            location=logged.location,
+        )
+        clock.lap("model")
+        logged.upload(folder / "model")
+        test = {**fitted.test, "threshold": fitted.threshold, "iterations": float(fitted.iterations)}
+        validation = {f"validation_{name}": value for name, value in fitted.validation.items() if name != "log_loss"}
+        if fitted.folds:
+            validation |= {f"validation_{name}_std": value for name, value in deviations(fitted.folds).items()}
+        links: dict[str, Any] = {"run_id": run.run_id, "model_id": logged.model_id, "dataset_name": dataset.name}
+        # What stopped early keeps fewer iterations than its history has, whose last value would stand for the model.
+        loss = fitted.validation["log_loss"]
+        kept = {} if math.isclose(loss, fitted.loss[-1], rel_tol=1e-4) else {HISTORY: loss}
+        run.log(
+            [
+                *figures(test, **links, dataset_digest=dataset.test_digest),
+                *figures(validation, **links, dataset_digest=dataset.digest),
+                *figures(kept, step=len(fitted.loss), **links, dataset_digest=dataset.digest),
+                *(one for name in NAMES for one in history(f"{FOLD}{name}", [fold[name] for fold in fitted.folds])),
+            ],
+            tags={CURVE_TAG: ",".join(f"{precision:g}" for precision in fitted.curve)},
+        )
+    clock.lap("model upload")
+    return {**test, **validation, HISTORY: fitted.validation["log_loss"]}
+
+
+def deviations(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the standard deviation of each figure over the folds, as a sample of all that could have been."""
+    return {name: statistics.stdev(fold[name] for fold in folds) for name in NAMES}

@@ -1,0 +1,231 @@
+"""Trains several variants side by side, as nested runs of one parent run that carries the best one's figures."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.config.parameters import Variant
+from trainer.runs.plan import Result
+from trainer.tracking.client import failure, figures
+from trainer.util.errors import SweepError, one_line
+from trainer.util.signals import uninterrupted
+
+if TYPE_CHECKING:
+    from trainer.data.sources import Dataset
+    from trainer.parallel.pool import Engine, Outcome
+    from trainer.parallel.progress import View
+    from trainer.runs.plan import Plan
+    from trainer.sweeps.tasks import Item
+    from trainer.tracking.client import ActiveRun, Tracking
+
+#: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
+#: skops looks for the home of SciPy's functions in all modules, in the order in which they were imported.
+PRELOAD = ("trainer.accelerators.garbage_collection", "scipy.special", "trainer.runs.preload")
+PRELOAD_EMBEDDED = ("trainer.runs.preload_database",)
+TABLE = "variants.csv"
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What came of a sweep: its parent run, and the variants' results in the order in which they were given."""
+
+    run_id: str
+    url: str | None
+    results: tuple[Result, ...]
+
+    @property
+    def best(self) -> Result | None:
+        """The variant with the highest score, the earliest of equals; None where all failed."""
+        finished = [result for result in self.results if result.status == "FINISHED"]
+        return max(finished, key=lambda result: result.score) if finished else None
+
+    @property
+    def failed(self) -> list[Result]:
+        """The variants that failed."""
+        return [result for result in self.results if result.error is not None]
+
+
+def run(
+    variants: Sequence[Variant],
+    dataset: Dataset,
+    plan: Plan,
+    engine: Engine,
+    *,
+    name: str = "sweep",
+    reused: Mapping[int, Result] | None = None,
+    on_result: Callable[[Result, int], None] = lambda _result, _done: None,
+    view: View | None = None,
+) -> SweepResult:
+    """Train the variants and track them; a variant that fails is reported, and the others finish.
+
+    Args:
+        variants: What to train.
+        dataset: What to train on.
+        plan: Where to track, and what the variants have in common.
+        engine: Runs the variants.
+        name: The parent run's name.
+        reused: Results of earlier runs, by the variants' positions (see ``resume``): these are not trained again.
+        on_result: Called with each result as it comes, and with how many there are so far.
+        view: Shows the progress of those that run.
+
+    Raises:
+        SweepFailedError: Some variants failed; holds the result of the sweep.
+        TrackingError: The parent run cannot be tracked.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from trainer import plots
+    from trainer.runs.train import inputs
+    from trainer.sweeps import tasks as worker
+
+    tracking = plan.target.open()
+    tags = {**plan.tags, "trainer.sweep": str(len(variants))}
+    keys = [uuid.uuid4().hex for _ in variants]
+    pairs = list(zip(variants, keys, strict=True))
+    results: dict[int, Result] = dict(reused or {})
+    if results:
+        tags["trainer.reused"] = str(len(results))
+    try:
+        with tracking.run(name, tags) as parent:
+            try:
+                parent.log(params=_parent_params(variants, dataset, plan))
+                # Before the children do: they would otherwise register the same data at the same moment.
+                parent.log_inputs(inputs(dataset))
+                shared = worker.Shared(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
+                items = [worker.Item(variant, key, index) for index, (variant, key) in enumerate(pairs)]
+                items = [item for item in items if item.index not in results]
+                # The longest first: it would otherwise run alone at the end.
+                items.sort(key=lambda item: -int(item.variant.params["n_estimators"] or 0))
+                # While the processes still import, this one need not wait: it will draw, too.
+                plots.rehearse()
+                # Closing ends the processes, wherever in here an interrupt arrives.
+                with closing(engine.map(worker.train, items, shared)) as outcomes:
+                    for outcome in outcomes:
+                        result = ended(outcome, tracking)
+                        results[outcome.item.index] = result
+                        if view is not None:
+                            view.end(outcome.item.index)
+                        on_result(result, len(results))
+                done = SweepResult(
+                    parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
+                )
+                _log_comparison(parent, done, variants, f"{dataset.name}, {plan.judged_on}")
+            except BaseException as error:
+                status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+                with uninterrupted():
+                    # Stops at the first that the server does not answer for: it is gone.
+                    all(tracking.end_by_key(key, status) for key in keys)
+                raise
+            if done.failed:
+                raise SweepFailedError(done)
+    except MlflowException as error:
+        raise failure(error) from error
+    return done
+
+
+def ended(outcome: Outcome[Item, Result], tracking: Tracking) -> Result:
+    """Return a task's result, or the error of one that has none; then its run is ended too."""
+    if outcome.answer is not None:
+        return outcome.answer
+    reason = one_line(outcome.error or "no answer")
+    # Its process may have had no chance to do that itself.
+    tracking.end_by_key(outcome.item.key, "FAILED", reason)
+    variant = outcome.item.variant
+    return Result(name=variant.name, overrides=variant.overrides, error=reason)
+
+
+class SweepFailedError(SweepError):
+    """Some variants of a sweep failed; ``result`` holds what came of all of them."""
+
+    def __init__(self, result: SweepResult) -> None:
+        self.result = result
+        first = result.failed[0]
+        count = f"{len(result.failed)} of {len(result.results)} variants failed"
+        super().__init__(f"{count}; {first.name}: {first.error}")
+
+
+def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    """Return what all variants share, as the parent's parameters."""
+    first = variants[0].params
+    common = {name: value for name, value in first.items() if all(other.params[name] == value for other in variants)}
+    if "random_state" in common and common["random_state"] is None:
+        common["random_state"] = plan.seed
+    return {
+        **common,
+        "variants": len(variants),
+        **plan.parameters(),
+        "data": dataset.name,
+        "data_digest": dataset.digest,
+        "target": dataset.target,
+    }
+
+
+def _log_comparison(parent: ActiveRun, done: SweepResult, variants: Sequence[Variant], subtitle: str) -> None:
+    best = done.best
+    if best is not None:
+        tags = {"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name}
+        parent.log(figures(best.metrics), tags=tags)
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        write_table(Path(folder) / TABLE, done.results)
+        write_pictures(
+            Path(folder) / "plots",
+            [(variant.params, result) for variant, result in zip(variants, done.results, strict=True)],
+            subtitle,
+        )
+        parent.log_files(Path(folder))
+
+
+def write_pictures(
+    folder: Path, variants: Sequence[tuple[Mapping[str, Any], Result]], subtitle: str, noun: str = "variants"
+) -> None:
+    """Write the PR curves of the finished variants on one sheet, and their parameters against their scores.
+
+    Args:
+        folder: Where the files go; created where it does not exist.
+        variants: Each variant's parameters, and what came of it.
+        subtitle: What data the curves are of.
+        noun: What the variants are called.
+    """
+    from trainer import plots
+
+    finished = [(params, result) for params, result in variants if result.curve]
+    if not finished:
+        return
+    heading = plots.Heading(f"{len(finished)} {noun}", subtitle)
+    curves = [plots.Curve(result.name, result.score, result.curve) for _, result in finished]
+    plots.save(plots.sweep_curves(curves, heading), folder / "pr_curves.png")
+    scores = [result.score for _, result in finished]
+    figure = plots.sweep_parameters([params for params, _ in finished], scores, heading)
+    if figure is not None:
+        plots.save(figure, folder / "parameters.png")
+
+
+def write_table(path: Path, results: Sequence[Result]) -> None:
+    """Write the variants as a CSV table: name, run, status, what distinguishes it, its figures, and its error.
+
+    ``reused`` is "yes" for a variant whose run an earlier sweep made.
+    """
+    overrides = list(dict.fromkeys(name for result in results for name in result.overrides))
+    figures = list(dict.fromkeys(name for result in results for name in result.metrics))
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["variant", "run_id", "status", "reused", *overrides, *figures, "error"])
+        for result in results:
+            writer.writerow(
+                [
+                    result.name,
+                    result.run_id or "",
+                    result.status,
+                    "yes" if result.reused else "no",
+                    *(result.overrides.get(name, "") for name in overrides),
+                    *(result.metrics.get(name, "") for name in figures),
+                    result.error or "",
+                ]
+            )

@@ -1,0 +1,1 @@
+"""Talks to MLflow's tracking server."""

@@ -1,0 +1,473 @@
+"""Copies a model version, with the run that made it, from one tracking server to another.
+
+MLflow copies a version within one registry only. Here the run is made anew on the other server (parameters, metrics
+with their history, tags, data sets, artifacts), then the logged model, and last the version, so that a copy that was
+interrupted is no version yet. What was made carries the ids of what it was made from: by them the same command finds
+it, and finishes it or leaves it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.tracking import client as tracking
+from trainer.tracking.client import KEY_TAG, PARENT_TAG, ActiveRun, Target, Tracking, as_default, without_credentials
+from trainer.util.errors import InputError, TrackingError, downloading, one_line
+from trainer.util.signals import uninterrupted
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Metric, Run
+    from mlflow.entities.model_registry import ModelVersion
+
+#: Where a copy came from: the tracking server, and there the run, its parent, the logged model and the version.
+SOURCE_TAG = "trainer.push.source"
+RUN_TAG = "trainer.push.run_id"
+PARENT_RUN_TAG = "trainer.push.parent_run_id"
+MODEL_TAG = "trainer.push.model_id"
+VERSION_TAG = "trainer.push.version"
+STATE_TAG = "trainer.push.state"
+COPYING, COMPLETE = "copying", "complete"
+
+#: Tags that would lie on another server: MLflow's own lists of versions and models, and ids that mean nothing there.
+_NOT_COPIED = ("mlflow.modelVersions", "mlflow.log-model.history", KEY_TAG, PARENT_TAG, "mlflow.runName")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A version that is to be copied, and what belongs to it."""
+
+    uri: str
+    client: MlflowClient
+    version: ModelVersion
+    files: str
+    run: Run
+    experiment: str
+    model: LoggedModel | None
+
+    @property
+    def name(self) -> str:
+        """The registered model's name and the version, as ``name/3``."""
+        return f"{self.version.name}/{self.version.version}"
+
+    @property
+    def model_id(self) -> str:
+        """What tells the model from others: the logged model's id; the version's name where it is older than those."""
+        return self.model.model_id if self.model is not None else self.name
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of everything that is made from it."""
+        return {SOURCE_TAG: without_credentials(self.uri), RUN_TAG: self.run.info.run_id}
+
+
+@dataclass
+class Pushed:
+    """What came of it: the version on the other server.
+
+    ``created`` is whether it is new; ``files`` and ``bytes`` count what was compared.
+    """
+
+    name: str
+    version: str
+    run_id: str
+    model_id: str
+    created: bool
+    url: str | None = None
+    alias: str | None = None
+    files: int = 0
+    bytes: int = 0
+
+
+def read(uri: str, model_uri: str, wait: float) -> Source:
+    """Look a model version up.
+
+    Args:
+        uri: The tracking URI.
+        model_uri: ``models:/name/3`` or ``models:/name@alias``.
+        wait: How many seconds to wait for a server that cannot be reached.
+
+    Raises:
+        InputError: There is no such version, or it belongs to no run, or its run has not ended.
+        TrackingError: The server cannot be reached, refuses, or fails.
+    """
+    from mlflow.exceptions import MlflowException
+
+    named = re.fullmatch(r"models:/+([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
+    if named is None:
+        raise InputError(f"{model_uri!r} names no model version; write models:/NAME/3 or models:/NAME@ALIAS")
+    name, number, alias = named.groups()
+    uri = tracking.absolute(uri)
+    client, shown = tracking.reach(uri, wait), without_credentials(uri)
+    try:
+        if alias is not None:
+            version = client.get_model_version_by_alias(name, alias)
+        else:
+            version = client.get_model_version(name, number)
+        if not version.run_id:
+            raise InputError(f"{model_uri} at {shown} belongs to no run; only versions of runs can be copied")
+        run = client.get_run(version.run_id)
+        files = client.get_model_version_download_uri(name, version.version)
+        model = _logged_model(client, version, run, files)
+        experiment = client.get_experiment(run.info.experiment_id).name
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in str(error):
+            raise InputError(f"{shown} has no {model_uri}: {one_line(error, 200)}") from error
+        raise tracking.failure(error) from error
+    if run.info.status in ("RUNNING", "SCHEDULED"):
+        raise InputError(f"run {run.info.run_id} of {model_uri} has not ended yet; copy it when it has")
+    return Source(uri, client, version, files, run, experiment, model)
+
+
+def push(
+    source: Source, target: Target, alias: str | None = None, say: Callable[[str], None] = lambda _text: None
+) -> Pushed:
+    """Copy a version to another server, unless it is there.
+
+    Args:
+        source: What to copy.
+        target: The other server, and the experiment there.
+        alias: An alias that is to lead to the copy.
+        say: Called with what is being done.
+
+    Raises:
+        InputError: The target is the source.
+        TrackingError: A server cannot be reached, refuses or fails, or what arrived is not what was sent.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _Push(source, target.open(), say).run(alias)
+    except MlflowException as error:
+        raise tracking.failure(error) from error
+    except OSError as error:
+        raise TrackingError(f"cannot copy artifacts: {error.strerror or one_line(error)}") from error
+
+
+@dataclass
+class _Push:
+    source: Source
+    target: Tracking
+    say: Callable[[str], None]
+    files: int = field(default=0, init=False)
+    bytes: int = field(default=0, init=False)
+
+    @property
+    def client(self) -> MlflowClient:
+        return self.target.client
+
+    def run(self, alias: str | None) -> Pushed:
+        self._refuse_the_source_itself()
+        version = self._find_version()
+        created = version is None
+        if version is None:
+            run_id, model_id = self._copy()
+            version = self._register(run_id, model_id)
+        if alias is not None:
+            self.client.set_registered_model_alias(version.name, alias, version.version)
+        run_id = str(version.run_id)
+        return Pushed(
+            name=version.name,
+            version=str(version.version),
+            run_id=run_id,
+            model_id=_model_id(version) or "",
+            created=created,
+            url=self.target.target.run_url(run_id),
+            alias=alias,
+            files=self.files,
+            bytes=self.bytes,
+        )
+
+    def _refuse_the_source_itself(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_run(self.source.run.info.run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return
+            raise
+        raise InputError(
+            f"{without_credentials(self.target.target.uri)} holds the run itself: --to and --from are one server."
+            " Within one, MlflowClient.copy_model_version copies"
+        )
+
+    # The run ----------------------------------------------------------------------------------------------------------
+
+    def _copy(self) -> tuple[str, str]:
+        """Copy the run and the model, or what an interrupted attempt has left of them; return their ids there."""
+        run = self._find_run()
+        if run is not None:
+            self.say(f"going on with run {run.info.run_id}, which was copied before")
+        else:
+            run = self.target.create_once(self._create_run, self._find_run)
+        run_id = run.info.run_id
+        complete = run.data.tags.get(STATE_TAG) == COMPLETE
+        model = self._find_model()
+        if complete and model is not None and model.status == "READY":
+            return run_id, model.model_id
+        with self._open(run_id):
+            if model is None:
+                model = self.target.create_once(lambda: self._create_model(run_id), self._find_model)
+            if not complete:
+                self._log(run_id, model.model_id)
+                self.say("copying the run's artifacts")
+                self._copy_files(self.source.run.info.artifact_uri, run.info.artifact_uri)
+            if model.status != "READY":
+                self.say("copying the model")
+                self._copy_model(run_id, model)
+        return run_id, model.model_id
+
+    @contextmanager
+    def _open(self, run_id: str) -> Iterator[None]:
+        """Mark the run as running, and at the end as the source's; as KILLED or FAILED where there is no end."""
+        from mlflow.exceptions import MlflowException
+
+        self.client.update_run(run_id, status="RUNNING")
+        try:
+            yield
+            info = self.source.run.info
+            self.client.set_terminated(run_id, info.status, end_time=info.end_time)
+            # Last: one without it is gone through again.
+            self.client.set_tag(run_id, STATE_TAG, COMPLETE)
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            with uninterrupted(), tracking.limits(retries=1, timeout=5), contextlib.suppress(MlflowException):
+                self.client.set_terminated(run_id, status)
+            raise
+
+    def _create_run(self) -> Run:
+        info, tags = self.source.run.info, self.source.run.data.tags
+        copied = {**_copied(tags), **self.source.tags, STATE_TAG: COPYING}
+        if PARENT_TAG in tags:
+            # The parent stays behind: as a parent it would lead nowhere.
+            copied[PARENT_RUN_TAG] = tags[PARENT_TAG]
+        return self.client.create_run(
+            self.target.target.experiment_id, start_time=info.start_time, tags=copied, run_name=info.run_name
+        )
+
+    def _find_run(self) -> Run | None:
+        filters = f"tags.`{RUN_TAG}` = '{self.source.run.info.run_id}'"
+        found = self.client.search_runs([self.target.target.experiment_id], filters, max_results=1)
+        return found[0] if found else None
+
+    def _log(self, run_id: str, model_id: str) -> None:
+        """Log parameters, metrics and data sets, and read them back."""
+        from mlflow.entities import Metric
+
+        source, active = self.source.run, ActiveRun(self.target, run_id, "")
+        histories = _histories(self.source.client, source)
+        active.log([point for points in histories.values() for point in points], source.data.params)
+        if source.inputs is not None and source.inputs.dataset_inputs:
+            active.log_inputs(list(source.inputs.dataset_inputs))
+        if self.source.model is not None:
+            # The figures that the run itself gave its model: these show on the model's page too.
+            own = [point for point in self.source.model.metrics or () if point.run_id == source.info.run_id]
+            active.log(
+                [
+                    Metric(
+                        point.key,
+                        point.value,
+                        point.timestamp,
+                        point.step,
+                        model_id=model_id,
+                        dataset_name=point.dataset_name,
+                        dataset_digest=point.dataset_digest,
+                    )
+                    for point in own
+                ]
+            )
+        copy = self.client.get_run(run_id)
+        if copy.data.params != source.data.params:
+            raise TrackingError(
+                f"the parameters of run {run_id} are not those of the source; is it still being copied?"
+            )
+        for name, points in _histories(self.client, copy).items():
+            if _values(points) != _values(histories.get(name, [])):
+                raise TrackingError(f"metric {name} of run {run_id} has not the values of the source")
+        if missing := set(histories) - set(copy.data.metrics):
+            raise TrackingError(f"run {run_id} lacks the metrics {', '.join(sorted(missing))}")
+
+    # The model --------------------------------------------------------------------------------------------------------
+
+    def _create_model(self, run_id: str) -> LoggedModel:
+        model = self.source.model
+        return self.client.create_logged_model(
+            self.target.target.experiment_id,
+            name=model.name if model is not None else "model",
+            source_run_id=run_id,
+            tags={
+                **_copied(model.tags if model is not None else {}),
+                **self.source.tags,
+                MODEL_TAG: self.source.model_id,
+            },
+            params=model.params if model is not None else None,
+            model_type=model.model_type if model is not None else None,
+        )
+
+    def _find_model(self) -> LoggedModel | None:
+        filters = f"tags.`{MODEL_TAG}` = '{self.source.model_id}'"
+        found = self.client.search_logged_models([self.target.target.experiment_id], filters, max_results=1)
+        return found[0] if found else None
+
+    def _copy_model(self, run_id: str, model: LoggedModel) -> None:
+        from mlflow.entities import LoggedModelOutput
+
+        ids = {"run_id": run_id, "model_id": model.model_id, "artifact_path": model.artifact_location}
+        self._copy_files(self.source.files, model.artifact_location, {"MLmodel": lambda file: _replace_ids(file, ids)})
+        outputs = self.source.run.outputs.model_outputs if self.source.run.outputs is not None else []
+        step = next((output.step for output in outputs if output.model_id == self.source.model_id), 0)
+        active = ActiveRun(self.target, run_id, "")
+        if not active.has_output(model.model_id):
+            self.target.create_once(
+                lambda: (self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)]), True)[1],
+                lambda: active.has_output(model.model_id) or None,
+            )
+        self.client.finalize_logged_model(model.model_id, "READY")
+
+    # The version ------------------------------------------------------------------------------------------------------
+
+    def _find_version(self) -> ModelVersion | None:
+        name = self.source.version.name
+        quote = '"' if "'" in name else "'"
+        # Not by the server's address: it may have several names.
+        wanted = {name: value for name, value in self._ids().items() if name != SOURCE_TAG}.items()
+        filters = f"name = {quote}{name}{quote} AND tags.`{MODEL_TAG}` = {quote}{self.source.model_id}{quote}"
+        for version in self.client.search_model_versions(filters):
+            if wanted <= version.tags.items():
+                return version
+        return None
+
+    def _register(self, run_id: str, model_id: str) -> ModelVersion:
+        from mlflow.exceptions import MlflowException
+
+        version = self.source.version
+        try:
+            model = self.source.client.get_registered_model(version.name)
+            self.client.create_registered_model(version.name, tags=model.tags, description=model.description)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        # A store without a server looks the model up by the default.
+        with as_default(self.target.target.uri):
+            return self.target.create_once(
+                lambda: self.client.create_model_version(
+                    version.name,
+                    f"models:/{model_id}",
+                    run_id=run_id,
+                    model_id=model_id,
+                    tags={**_copied(version.tags), **self._ids()},
+                    description=version.description,
+                ),
+                self._find_version,
+            )
+
+    def _ids(self) -> dict[str, str]:
+        return {**self.source.tags, MODEL_TAG: self.source.model_id, VERSION_TAG: self.source.name}
+
+    # Files ------------------------------------------------------------------------------------------------------------
+
+    def _copy_files(
+        self, source_uri: str, target_uri: str, changed: Mapping[str, Callable[[Path], None]] | None = None
+    ) -> None:
+        """Copy the files below a location, one at a time, and compare the SHA-256 of each as it is read back.
+
+        Args:
+            source_uri: The location they are in.
+            target_uri: The location they go to; what is there with the same content is not sent again.
+            changed: By name, what changes a file before it is sent.
+        """
+        source = _repository(source_uri, self.source.uri)
+        target = _repository(target_uri, self.target.target.uri)
+        there = set(_names(target))
+        for name in _names(source):
+            with tempfile.TemporaryDirectory(prefix="trainer-push-") as folder:
+                file = _download(source, name, Path(folder) / "source")
+                if changed is not None and name in changed:
+                    changed[name](file)
+                wanted = _sha256(file)
+                if name not in there or _sha256(_download(target, name, Path(folder) / "before")) != wanted:
+                    target.log_artifact(str(file), name.rpartition("/")[0] or None)
+                    if _sha256(_download(target, name, Path(folder) / "after")) != wanted:
+                        raise TrackingError(f"{name} has arrived with other content; the same command tries it again")
+                self.files += 1
+                self.bytes += file.stat().st_size
+
+
+def _model_id(version: ModelVersion) -> str | None:
+    """Return the id of the logged model that a version was registered as: MLflow's database keeps it in the source."""
+    named = re.fullmatch(r"models:/+(m-[0-9a-f]+)", version.source or "")
+    return named[1] if named else version.model_id or None
+
+
+def _logged_model(client: MlflowClient, version: ModelVersion, run: Run, files: str) -> LoggedModel | None:
+    """Return a version's logged model; None for one that MLflow 2 registered, or whose logged model is deleted."""
+    from mlflow.exceptions import MlflowException
+
+    if (model_id := _model_id(version)) is not None:
+        try:
+            return client.get_logged_model(model_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+    of_run = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    return next((one for one in of_run if one.artifact_location.rstrip("/") == files.rstrip("/")), None)
+
+
+def _copied(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if name not in _NOT_COPIED}
+
+
+def _histories(client: MlflowClient, run: Run) -> dict[str, list[Metric]]:
+    return {name: list(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics}
+
+
+def _values(points: list[Metric]) -> list[tuple[int, int, str]]:
+    # As text: a value may be NaN, which is not equal to itself.
+    return sorted({(point.step, point.timestamp, repr(point.value)) for point in points})
+
+
+def _replace_ids(file: Path, ids: Mapping[str, str]) -> None:
+    """Put the copy's ids in the place of the source's in an MLmodel file, so that a loaded model names its own."""
+    import yaml
+
+    content = yaml.safe_load(file.read_text())
+    if content.get("model_uuid") and content.get("model_uuid") == content.get("model_id"):
+        content["model_uuid"] = ids["model_id"]
+    content.update(ids)
+    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def _repository(location: str, tracking_uri: str) -> Any:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(location, tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _names(repository: Any) -> list[str]:
+    """Return the names of all files in an artifact repository."""
+    names: list[str] = []
+    folders: list[str | None] = [None]
+    while folders:
+        for entry in repository.list_artifacts(folders.pop()):
+            (folders if entry.is_dir else names).append(entry.path)
+    return sorted(names)
+
+
+def _download(repository: Any, name: str, folder: Path) -> Path:
+    folder.mkdir()
+    with downloading(folder):
+        return Path(repository.download_artifacts(name, str(folder)))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

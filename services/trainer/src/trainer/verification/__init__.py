@@ -1,0 +1,1 @@
+"""Checks that a running MLflow stack does what this replica does."""

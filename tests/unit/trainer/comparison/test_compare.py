@@ -1,0 +1,217 @@
+"""Comparing runs: what differs, which is best, and a report that is one file and runs nothing."""
+
+from __future__ import annotations
+
+import base64
+import stat
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+from PIL import Image
+from trainer.comparison import page, table
+from trainer.comparison import plot_files as pictures
+from trainer.comparison.collect import Compared, Comparison, direction, number
+
+Trainer = Callable[..., Any]
+URI = "sqlite:///mlflow.db"
+HOSTILE = "<script>alert(1)</script> [bold]\" ' &"
+
+
+class Page(HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+
+    def handle_data(self, data: str) -> None:
+        """Note text."""
+        self.text += data
+
+
+@pytest.fixture
+def runs(workdir: Path) -> list[str]:
+    """Return the ids of two finished runs and a failed one; the first two have a picture, the second a model."""
+    # Absolute: MLflow keeps a store for each URI.
+    uri = f"sqlite:///{workdir}/mlflow.db"
+    client = MlflowClient(uri, uri)
+    experiment = client.create_experiment("shop")
+    found = []
+    for index, (name, status) in enumerate((("small", "FINISHED"), (HOSTILE, "FINISHED"), ("late", "FAILED"))):
+        run_id = client.create_run(experiment, run_name=name).info.run_id
+        client.log_param(run_id, "num_leaves", 10 + index)
+        client.log_param(run_id, "seed", 42)
+        if status == "FINISHED":
+            client.log_metric(run_id, "f1", 0.5 + index / 10)
+            client.log_metric(run_id, "log_loss", 0.3 + index / 10)
+            client.log_metric(run_id, "threshold", 0.4)
+            Image.new("RGB", (4, 4), (index, 0, 0)).save(workdir / "curve.png")
+            client.log_artifact(run_id, str(workdir / "curve.png"), "plots")
+        client.set_terminated(run_id, status)
+        found.append(run_id)
+    client.create_registered_model("shop")
+    client.create_model_version("shop", "somewhere", found[1])
+    client.set_registered_model_alias("shop", "champion", "1")
+    return found
+
+
+def test_what_differs_and_what_is_best(trainer: Trainer, runs: list[str]) -> None:
+    answer = trainer("compare", *runs, "--json")
+    assert answer.code == 0, answer.err
+    content = answer.json
+    assert [run["run_id"] for run in content["runs"]] == runs
+    assert content["differing_params"] == ["num_leaves"]
+    # A threshold is neither good nor bad.
+    assert content["best"] == {"f1": [runs[1]], "log_loss": [runs[0]]}
+
+
+def test_table_shows_runs_and_marks_the_best(trainer: Trainer, runs: list[str]) -> None:
+    answer = trainer("compare", *runs)
+    lines = {line.split()[0]: line for line in answer.out.splitlines()}
+    assert lines["run"].split()[1:] == runs
+    assert lines["f1"].split()[1:] == ["0.5000", "0.6000", "*", "-"]
+    assert lines["log_loss"].split()[1:] == ["0.3000", "*", "0.4000", "-"]
+    assert lines["status"].split()[1:] == ["FINISHED", "FINISHED", "FAILED"]
+    assert "seed" not in lines
+
+
+def test_every_way_to_name_a_run(trainer: Trainer, runs: list[str]) -> None:
+    for name in (runs[1], f"runs:/{runs[1]}", f"runs:/{runs[1]}/model", "models:/shop/1", "models:/shop@champion"):
+        answer = trainer("compare", runs[0], name, "--json")
+        assert [run["run_id"] for run in answer.json["runs"]] == runs[:2], name
+
+
+def test_an_experiment_comes_best_first(trainer: Trainer, runs: list[str]) -> None:
+    answer = trainer("compare", "--experiment", "shop", "--json")
+    assert [run["run_id"] for run in answer.json["runs"]] == [runs[1], runs[0], runs[2]]
+    assert trainer("compare", "--experiment", "shop").out.splitlines()[-1] == "ordered by f1"
+
+
+def test_figure_that_is_no_number_comes_last(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+    uri = f"sqlite:///{workdir}/mlflow.db"
+    MlflowClient(uri, uri).log_metric(runs[2], "f1", float("nan"))
+    answer = trainer("compare", "--experiment", "shop", "--json")
+    assert [run["run_id"] for run in answer.json["runs"]] == [runs[1], runs[0], runs[2]]
+
+
+def test_report_that_is_replaced_keeps_its_permissions(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+    (workdir / "report.html").touch(mode=0o600)
+    assert trainer("compare", *runs, "--html", "report.html").code == 0
+    assert stat.S_IMODE((workdir / "report.html").stat().st_mode) == 0o600
+
+
+def test_report_is_one_file_with_pictures_and_without_scripts(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+    (workdir / "report.html").write_text("older")
+    answer = trainer("compare", *runs, "--html", "report.html")
+    assert answer.code == 0, answer.err
+    text = (workdir / "report.html").read_text()
+    shown = Page(text)
+    sources = [value for name, value in shown.attributes if name == "src"]
+    assert len(sources) == 2
+    for source in sources:
+        assert source is not None
+        assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert "script" not in shown.tags
+    assert "link" not in shown.tags
+    assert HOSTILE in shown.text
+    assert "0.6000 ★" in shown.text
+    assert ("content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in shown.attributes
+
+
+@given(name=st.text(max_size=20), value=st.text(max_size=20), metric=st.floats(), path=st.text(max_size=20))
+def test_a_report_holds_any_text_as_text(name: str, value: str, metric: float, path: str) -> None:
+    run = Compared("a" * 32, name, "FINISHED", "javascript:alert(1)", {"p": value}, {"f1": metric, name or "m": 1.0})
+    other = Compared("b" * 32, "other", "FAILED", None, {}, {"f1": 0.5})
+    comparison = Comparison(name, (run, other), URI)
+    plain = Page(page.render(Comparison("x", (other, other), URI), {}))
+    shown = Page(page.render(comparison, {run.run_id: [pictures.Picture(path, "data:image/png;base64,")]}))
+    assert set(shown.tags) <= {*plain.tags, "code", "figure", "figcaption", "img"}
+    assert not [name for name, _ in shown.attributes if name.startswith("on") or name == "href"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "sign"),
+    [
+        ("f1", 1),
+        ("validation_average_precision", 1),
+        ("roc_auc", 1),
+        ("log_loss", -1),
+        ("rmse", -1),
+        ("threshold", None),
+        ("validation_f1_std", None),
+        ("fold_f1", None),
+    ],
+)
+def test_direction_of_metrics(metric: str, sign: int | None) -> None:
+    assert direction(metric) == sign
+
+
+def test_table_that_is_wider_than_the_terminal_keeps_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tuple(
+        Compared(
+            letter * 32, f"run {letter}", "FINISHED", None, {f"parameter_{n}": letter for n in range(30)}, {"f1": 0.5}
+        )
+        for letter in "abc"
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    table.show(Comparison("runs", runs, URI))
+    shown = capsys.readouterr().out
+    for word in (*(f"parameter_{n}" for n in range(30)), *(run.run_id for run in runs), "0.5000"):
+        assert word in shown
+
+
+@given(st.floats())
+def test_any_number_is_short(value: float) -> None:
+    assert len(number(value)) <= 17
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name runs or models"),
+        (["0" * 32, "--experiment", "shop"], "one of the three"),
+        (["0" * 32], "not found"),
+        (["nonsense"], "'nonsense' is neither a run id"),
+        (["models:/shop/7"], "models:/shop/7"),
+        (["models:/shop@nobody"], "models:/shop@nobody"),
+        (["--experiment", "shoop"], "there is no experiment 'shoop'"),
+        (["--experiment", "shop", "--html", "report.txt"], "report.txt"),
+        (["--experiment", "shop", "--html", "no/report.html"], "there is no folder"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_no_file(
+    trainer: Trainer, runs: list[str], workdir: Path, arguments: list[str], words: str
+) -> None:
+    assert runs
+    before = sorted(entry.name for entry in workdir.iterdir())
+    answer = trainer("compare", *arguments)
+    assert answer.code == 2
+    assert words in answer.error
+    assert sorted(entry.name for entry in workdir.iterdir()) == before
+
+
+def test_a_server_out_of_reach_is_one_line(trainer: Trainer, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    options = ["--tracking-uri", "http://127.0.0.1:9", "--wait", 0, "--html", out]
+    answer = trainer("compare", "0" * 32, *options)
+    assert answer.code == 1
+    assert "127.0.0.1:9" in answer.error
+    assert not out.exists()

@@ -1,0 +1,56 @@
+"""Tasks for the engine's tests, in a module that other processes can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from trainer.util.errors import InputError
+
+
+def double(item: int, shared: int) -> int:
+    return item * 2 + shared
+
+
+def process_id(_item: int, _shared: Any) -> int:
+    return os.getpid()
+
+
+def fail_at_two(item: int, _shared: Any) -> int:
+    if item == 2:
+        raise InputError("two is no good")
+    return item
+
+
+def fail_at_two_with_process_id(item: int, _shared: Any) -> int:
+    return process_id(fail_at_two(item, _shared), _shared)
+
+
+def die_at_two(item: int, _shared: Any) -> int:
+    if item == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def wait_and_tidy_up(item: int, folder: Path) -> None:
+    if item == 0:
+        return
+    try:
+        (folder / f"started-{item}").touch()
+        time.sleep(60)
+    except KeyboardInterrupt as interrupt:
+        (folder / f"tidied-{item}").write_text(str(interrupt))
+        raise
+
+
+def tidy_up_for(seconds: float, folder: Path) -> None:
+    (folder / f"started-{seconds}").touch()
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        time.sleep(seconds)
+        (folder / f"tidied-{seconds}").touch()
+        raise

@@ -1,0 +1,369 @@
+"""The pictures of a run: they are files of the right size, and what is drawn in them is what was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from PIL import Image
+from trainer import plots
+from trainer.config import parameters as params
+from trainer.data import sources as data
+from trainer.plots import confusion, reliability, style
+from trainer.plots import importance_values as importance
+from trainer.training import fit, metrics
+
+HEADING = plots.Heading("baseline", "some data, 400 test rows")
+POINT_PICTURES = (plots.pr_curve, plots.roc_curve, plots.confusion_matrix)
+
+
+def scores(rows: int = 400, seed: int = 0, skill: float = 0.4) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    target = (rng.random(rows) < 0.2).astype(np.int64)
+    return target, np.clip(target * skill + rng.random(rows) * (1 - skill), 0, 1)
+
+
+def point(target: Any, probability: Any, heading: plots.Heading = HEADING) -> tuple[Any, ...]:
+    threshold = metrics.best_f1_threshold(target, probability)
+    return target, probability, threshold, metrics.evaluate(target, probability, threshold), heading
+
+
+def texts(figure: Any) -> str:
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+    return "\n".join(found)
+
+
+def reaches(axes: Any, *, upward: bool = False) -> list[float]:
+    return [float(path.vertices[:, int(upward)].max()) for path in axes.collections[0].get_paths()]
+
+
+def pixels(path: Path) -> Any:
+    with Image.open(path) as picture:
+        assert (picture.format, picture.size) == ("PNG", (960, 720))
+        return np.asarray(picture.convert("RGB"))
+
+
+def made(count: int = 3, names: list[str] | None = None) -> importance.Importance:
+    values = np.arange(count, 0, -1, dtype=np.float64)
+    return importance.Importance(names or [f"f{n}" for n in range(count)], values[::-1].copy(), values, 20)
+
+
+@pytest.mark.parametrize("wide", ["特" * 28, "AMT_REQ_CREDIT_BUREAU_MON_WM", "W" * 30])
+def test_wide_letters_get_their_room(wide: str) -> None:
+    figure: Any = plots.feature_importance(made(2, [wide, "ab"]), HEADING)
+    name = next(text for text in figure.axes[0].texts if text.get_text().startswith(wide[:3]))
+    extent = name.get_window_extent(figure.canvas.get_renderer())
+    assert extent.x0 >= 0
+    assert extent.width > 0.3 * figure.bbox.width
+
+
+@pytest.mark.parametrize(
+    "name", ["application_train_with_bureau_balance", "APPLICATION_TRAIN_WITH_BUREAU", "訓練" * 20]
+)
+def test_heading_stays_clear_of_the_figure_beside_it(name: str) -> None:
+    figure = style.canvas(
+        plots.Heading(name * 2, f"{name}, 61,503 test rows"), "18 of 120", "features, by contribution"
+    )
+    assert touching(figure) == []
+    assert all(float(text.get_fontsize()) > 7 for text in figure.texts)
+
+
+def test_letters_come_from_the_first_font_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "FONTS", (*style.FONTS, "No Such Font"))
+    style._fonts.cache_clear()
+    assert style._fonts()[0] == "DejaVu Sans"
+    assert "No Such Font" not in style._fonts()
+    style._fonts.cache_clear()
+
+
+def test_font_without_bold_letters_is_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(style, "FONTS", ("DejaVu Sans", "cmr10"))
+    style._fonts.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        plots.save(style.canvas(HEADING, "bold", "normal"), tmp_path / "a.png")
+    style._fonts.cache_clear()
+    assert caplog.messages == []
+
+
+# What is drawn --------------------------------------------------------------------------------------------------------
+
+
+def test_pr_curve_runs_through_all_points_of_the_curve() -> None:
+    args = point(*scores())
+    precision, recall, _ = sklearn.metrics.precision_recall_curve(*args[:2])
+    line: Any = plots.pr_curve(*args).axes[0].lines[0]
+    drawn = set(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    # But those that share a pixel with their neighbour.
+    assert drawn <= set(zip(recall, precision, strict=True))
+    for x, y in zip(recall, precision, strict=True):
+        assert min(abs(x - other_x) + abs(y - other_y) for other_x, other_y in drawn) < 0.01
+
+
+def test_threshold_is_marked_where_its_figures_are() -> None:
+    on_pr: Any
+    on_roc: Any
+    target, probability, threshold, figures, _ = args = point(*scores())
+    on_pr, on_roc = (
+        next(line for line in draw(*args).axes[0].lines if line.get_marker() == "o")
+        for draw in (plots.pr_curve, plots.roc_curve)
+    )
+    assert (on_pr.get_xdata()[0], on_pr.get_ydata()[0]) == (figures["recall"], figures["precision"])
+    false_alarms = np.mean(probability[target == 0] >= threshold)
+    assert (on_roc.get_xdata()[0], on_roc.get_ydata()[0]) == (false_alarms, figures["recall"])
+
+
+@pytest.mark.parametrize("share", [0.005, 0.2, 0.5, 0.95])
+@pytest.mark.parametrize("recall", [0.0, 0.35, 0.6])
+@pytest.mark.parametrize("above", [0.0, 0.2, 1.0])
+def test_note_on_the_threshold_leaves_what_no_skill_is_readable(share: float, recall: float, above: float) -> None:
+    target = (np.arange(1_000) < 1_000 * share).astype(np.int64)
+    precision = min(share + above, 1.0)
+    figures = {"average_precision": share, "precision": precision, "recall": recall, "f1": 0.1}
+    figure: Any = plots.pr_curve(target, np.linspace(1, 0, 1_000), 0.00123, figures, HEADING)
+    figure.canvas.draw()
+    by_start = {text.get_text()[:8]: text for text in figure.axes[0].texts}
+    label = by_start["No skill"].get_window_extent()
+    assert not by_start["Threshol"].get_bbox_patch().get_window_extent().overlaps(label)
+
+
+def test_share_of_very_rare_positives_is_not_zero() -> None:
+    target = (np.arange(10_000) < 2).astype(np.int64)
+    args = point(target, np.linspace(1, 0, 10_000))
+    assert "No skill: 0.02% are positive" in texts(plots.pr_curve(*args))
+
+
+def test_roc_curve_encloses_the_area_it_names() -> None:
+    args = point(*scores())
+    figure = plots.roc_curve(*args)
+    line: Any = figure.axes[0].lines[0]
+    assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(args[3]["roc_auc"])
+    assert f"{args[3]['roc_auc']:.1%}" in texts(figure)
+
+
+def test_confusion_matrix_counts_every_row_once() -> None:
+    target, probability, threshold, *_ = args = point(*scores())
+    cells = confusion.counts(target, probability, threshold)
+    np.testing.assert_array_equal(cells, sklearn.metrics.confusion_matrix(target, probability >= threshold))
+    shown = texts(plots.confusion_matrix(*args))
+    for actual in (0, 1):
+        for called in (0, 1):
+            assert f"\n{cells[actual, called]:,}\n" in shown
+            assert f"{cells[actual, called] / 400:.1%} of all rows" in shown
+
+
+def test_calibration_shows_shares_and_counts_of_each_range() -> None:
+    target, probability = scores()
+    found = reliability.reliability(target, probability)
+    assert found.counts.sum() == 400
+    for n, (score, share) in enumerate(zip(found.score, found.share, strict=True)):
+        low = np.flatnonzero(found.counts)[n] / reliability.BINS
+        rows = (probability >= low) & (probability < low + 0.1)
+        assert score == pytest.approx(probability[rows].mean())
+        assert share == pytest.approx(target[rows].mean())
+    assert np.all((found.low <= found.share + 1e-12) & (found.share <= found.high + 1e-12))
+    figure: Any = plots.calibration(target, probability, HEADING)
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), found.share)
+    assert reaches(figure.axes[1], upward=True) == list(found.counts)
+
+
+def test_scores_that_are_shares_have_a_small_gap() -> None:
+    rng = np.random.default_rng(3)
+    probability = rng.random(20_000)
+    target = (rng.random(20_000) < probability).astype(np.int64)
+    assert reliability.reliability(target, probability).gap < 0.02
+    assert reliability.reliability(target, probability**3).gap > 0.2
+
+
+def test_importance_shows_the_features_that_move_the_scores_most() -> None:
+    figure: Any = plots.feature_importance(made(300), HEADING)
+    left, right = figure.axes
+    labels = [text.get_text() for text in left.texts]
+    assert [label for label in labels if label.startswith("f")] == [f"f{n}" for n in range(12)]
+    assert reaches(left) == list(range(300, 288, -1))
+    assert reaches(right)[0] == pytest.approx(1 / (300 * 301 / 2))
+    assert "12 of 300" in texts(figure)
+
+
+def test_long_feature_names_keep_both_ends_and_leave_room_for_the_bars() -> None:
+    figure = plots.feature_importance(made(2, ["a" * 100 + "_1", "a" * 100 + "_2"]), HEADING)
+    labels = [text.get_text() for text in figure.axes[0].texts if text.get_text().startswith("aaa")]
+    assert len(set(labels)) == 2
+    assert max(map(len, labels)) <= 28
+    assert figure.axes[0].get_position().width > 0.2
+
+
+@pytest.mark.parametrize("slope", [-0.01, -0.001, 0.0, 0.001, 0.01])
+def test_note_on_the_lowest_loss_leaves_the_curve_in_sight(slope: float) -> None:
+    steps = np.arange(1, 101)
+    losses = 0.5 + 0.3 * np.exp(-steps / 8) + slope * steps
+    figure: Any = plots.learning_curve(list(losses), 100, HEADING)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    note = next(text for text in axes.texts if "owest after" in text.get_text()).get_bbox_patch().get_window_extent()
+    assert note.count_contains(axes.transData.transform(np.stack([steps, losses], axis=1))) == 0
+
+
+def test_learning_curve_marks_the_lowest_validation_loss() -> None:
+    losses = [0.7, 0.5, 0.4, 0.45, 0.5]
+    figure: Any = plots.learning_curve(losses, 5, HEADING)
+    curve, _, mark = figure.axes[0].lines
+    assert list(curve.get_ydata()) == losses
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (3, 0.4)
+    assert "After all 5: 0.5000" in texts(figure)
+    assert "Stopped early: 3 of 5 kept" in texts(plots.learning_curve(losses, 3, HEADING))
+
+
+def test_learning_curve_that_falls_to_the_end_says_its_last_loss_once() -> None:
+    found = texts(plots.learning_curve([0.7, 0.5, 0.4], 3, HEADING)).splitlines()
+    assert "Lowest after all 3: 0.4000" in found
+    assert not any(line.startswith(("After all", "Lowest after 3")) for line in found)
+
+
+# Importance -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fitted(dataset: data.Dataset) -> fit.Fitted:
+    return fit.fit(params.complete({"n_estimators": 12, "num_leaves": 8}), dataset, seed=5, validation_size=0.25)
+
+
+def test_contributions_are_lightgbms_own(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+    pipeline = fitted.model.estimator_.estimator
+    found = importance.measure(pipeline, dataset.test.features, fitted.probability)
+    assert found.rows == dataset.test.rows == 180
+    encoded = pipeline[0].transform(dataset.test.features)
+    values = pipeline[-1].predict_proba(encoded, pred_contrib=True)[:, :-1]
+    np.testing.assert_allclose(found.contribution, np.abs(values).mean(axis=0))
+    assert found.names == list(encoded.columns)
+    assert set(found.names) == set(dataset.kinds)
+    np.testing.assert_array_equal(found.gain, pipeline[-1].booster_.feature_importance("gain"))
+
+
+def test_large_models_are_measured_on_fewer_rows(
+    dataset: data.Dataset, fitted: fit.Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importance, "EFFORT", 12 * 8 * 30)
+    found = importance.measure(fitted.model.estimator_.estimator, dataset.test.features, fitted.probability)
+    assert found.rows == 30
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def test_run_has_six_pictures_none_of_them_blank(dataset: data.Dataset, fitted: fit.Fitted, tmp_path: Path) -> None:
+    plots.write_run(tmp_path / "plots", "baseline", dataset, fitted)
+    files = sorted((tmp_path / "plots").iterdir())
+    assert [file.stem for file in files] == [
+        "calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve",
+    ]  # fmt: skip
+    for file in files:
+        assert len(np.unique(pixels(file).reshape(-1, 3), axis=0)) > 50
+
+
+def test_same_figure_gives_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        plots.save(plots.pr_curve(*point(*scores())), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def touching(figure: Any) -> list[tuple[str, str]]:
+    figure.canvas.draw()
+    found = [
+        text for text in [*figure.texts, *(text for axes in figure.axes for text in axes.texts)] if text.get_text()
+    ]
+    places = [(text.get_text(), text.get_window_extent(figure.canvas.get_renderer())) for text in found]
+    return [(one, other) for (one, its), (other, place) in itertools.combinations(places, 2) if its.overlaps(place)]
+
+
+@pytest.mark.parametrize("losses", [[0.01371], [0.013712, 0.013711, 0.013705], [0.7, 0.5, 0.4]])
+def test_scale_of_a_learning_curve_stays_clear_of_its_title(losses: list[float]) -> None:
+    assert touching(plots.learning_curve(losses, len(losses), HEADING)) == []
+
+
+@pytest.mark.parametrize("name", ["f", "a column with a very long name, number "])
+def test_texts_of_the_importance_stay_clear_of_each_other(name: str) -> None:
+    heading = plots.Heading("n_estimators=30 early_stopping_round=3", "some data, 400 test rows")
+    many = made(21, [f"{name}{number}" for number in range(21)])
+    assert touching(plots.feature_importance(dataclasses.replace(many, rows=2_000), heading)) == []
+
+
+# Edges ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("title", ["a" * 300, "$x$ and $y", "", "größer ≥ 5"])
+@pytest.mark.parametrize(
+    "rows",
+    [([0, 1], [0.1, 0.9]), ([0, 1, 0, 1], [0.5] * 4), ([0, 0, 1], [0.0, 1.0, 1.0]), ([0, 1, 1], [1.0, 0.0, 0.0])],
+    ids=["two rows", "constant", "extremes", "all wrong"],
+)
+def test_any_scores_and_titles_can_be_drawn(tmp_path: Path, title: str, rows: tuple[list[int], list[float]]) -> None:
+    target, probability = np.array(rows[0]), np.array(rows[1])
+    heading = plots.Heading(title, title)
+    for draw in POINT_PICTURES:
+        plots.save(draw(*point(target, probability, heading)), tmp_path / "x.png")
+    plots.save(plots.calibration(target, probability, heading), tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("losses", [[0.5], [0.5, 0.5], [0.0, 0.0]])
+def test_any_losses_can_be_drawn(tmp_path: Path, losses: list[float]) -> None:
+    plots.save(plots.learning_curve(losses, len(losses), HEADING), tmp_path / "x.png")
+
+
+def test_single_feature_without_any_worth_can_be_drawn(tmp_path: Path) -> None:
+    nothing = importance.Importance(["$only$"], np.zeros(1), np.zeros(1), 2)
+    plots.save(plots.feature_importance(nothing, HEADING), tmp_path / "x.png")
+
+
+def test_tiny_data_with_a_single_feature_gives_all_pictures(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": np.arange(12.0), "y": [0, 1] * 6})
+    table.to_csv(tmp_path / "tiny.csv", index=False)
+    dataset = data.load(tmp_path / "tiny.csv", target="y")
+    fitted = fit.fit(params.complete({"n_estimators": 2}), dataset, seed=1, validation_size=0.2)
+    plots.write_run(tmp_path / "plots", "tiny", dataset, fitted)
+    assert len(list((tmp_path / "plots").iterdir())) == 6
+
+
+def test_million_points_are_thinned_to_what_can_be_seen() -> None:
+    x = np.linspace(0, 1, 1_000_000)
+    thin_x, thin_y = style.thinned(x, x**2)
+    assert len(thin_x) < 4_000
+    assert (thin_x[0], thin_x[-1]) == (0, 1)
+    np.testing.assert_array_equal(thin_y, thin_x**2)
+
+
+def test_saved_picture_has_the_colours_that_were_drawn(tmp_path: Path) -> None:
+    figure = plots.roc_curve(*point(*scores()))
+    plots.save(figure, tmp_path / "roc.png")
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)  # type: ignore[attr-defined]
+    saved = pixels(tmp_path / "roc.png").astype(int)
+    assert np.abs(saved - drawn).max() < 20
+    assert np.abs(saved - drawn).mean() < 1
+    # The background's white is no near-white, which would show as a tinted box on a white page.
+    np.testing.assert_array_equal(saved[0, 0], [255, 255, 255])
+
+
+def test_pyplot_and_shap_stay_unloaded() -> None:
+    code = (
+        "import sys, trainer.runs.preload, trainer.plots;"
+        "assert not {'matplotlib.pyplot', 'shap'} & set(sys.modules), 'loaded'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_process_server_has_what_scikit_learn_reads_tables_with() -> None:
+    # Scikit-learn's dependency, not the trainer's: it comes with the import of what needs it.
+    code = "import sys, trainer.runs.preload; assert 'narwhals.stable.v2' in sys.modules, 'each variant would load it'"
+    subprocess.run([sys.executable, "-c", code], check=True)

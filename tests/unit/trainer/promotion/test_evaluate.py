@@ -1,0 +1,298 @@
+"""Promotion: each constraint by itself, and the command from end to end on models that really load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from mlflow import MlflowClient
+from trainer.promotion import evaluate as promote
+from trainer.promotion.evaluate import Constraint, Figures
+from trainer.promotion.sandbox import Outcome
+
+from ..conftest import Answer
+from ..registry.test_registry import client_of
+
+GOOD = Outcome(seconds=2.0, peak_mib=300.0, latency_ms=5.0)
+
+
+def rules(**content: Any) -> Any:
+    """Return a policy."""
+    from trainer.promotion.policy import Policy
+
+    return Policy(**content)
+
+
+def only(constraints: Any) -> Constraint:
+    (constraint,) = constraints
+    assert isinstance(constraint, Constraint)
+    return constraint
+
+
+# In a clean process ---------------------------------------------------------------------------------------------------
+
+
+def test_good_model_satisfies_time_memory_and_latency() -> None:
+    found = list(promote._in_a_clean_process(GOOD, rules(latency_ms=5.0, memory_mib=300, seconds=2)))
+    assert [one.name for one in found] == ["loads and predicts", "memory", "latency of 1 row, p50"]
+    assert all(one.passed for one in found)
+
+
+def test_slow_predictions_fail_the_latency_only() -> None:
+    found = promote._in_a_clean_process(GOOD, rules(latency_ms=4.9))
+    assert [one.name for one in found if not one.passed] == ["latency of 1 row, p50"]
+
+
+def test_model_that_does_not_load_fails_what_could_not_be_measured_as_well() -> None:
+    outcome = Outcome(error="cannot load: ValueError: no")
+    found = [one for one in promote._in_a_clean_process(outcome, rules(latency_ms=9)) if not one.passed]
+    assert [one.name for one in found] == ["loads and predicts", "latency of 1 row, p50"]
+    assert all("cannot load: ValueError: no" in one.remark for one in found)
+
+
+# Figures --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "bound", "passed"),
+    [
+        ("minimum", "f1", 0.5, 0.5, True),
+        ("minimum", "f1", 0.4999, 0.5, False),
+        ("maximum", "log_loss", 0.3, 0.3, True),
+        ("maximum", "log_loss", 0.3001, 0.3, False),
+    ],
+)
+def test_bounds_of_figures(kind: str, name: str, value: float, bound: float, passed: bool) -> None:
+    found = only(promote._on_their_own(Figures({name: value}), rules(**{kind: {name: bound}})))
+    assert (found.passed, found.value, found.bound) == (passed, value, bound)
+
+
+def test_figure_that_is_not_known_fails() -> None:
+    assert not only(promote._on_their_own(Figures({"f1": 0.5}), rules(minimum={"roc_auc": 0.1}))).passed
+    missing = only(promote._on_their_own(Figures(problem="it broke"), rules(minimum={"roc_auc": 0.1})))
+    assert (missing.passed, missing.remark) == (False, "cannot be told: it broke")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "its", "tolerance", "passed"),
+    [
+        ("f1", 0.70, 0.71, 0.01, True),
+        ("f1", 0.6999, 0.71, 0.01, False),
+        ("f1", 0.9, 0.71, 0.0, True),
+        ("log_loss", 0.31, 0.3, 0.01, True),
+        ("log_loss", 0.3101, 0.3, 0.01, False),
+        ("log_loss", 0.1, 0.3, 0.0, True),
+    ],
+)
+def test_tolerance_beside_the_champion(name: str, value: float, its: float, tolerance: float, passed: bool) -> None:
+    found = only(
+        promote._beside_the_champion(
+            Figures({name: value}, "rows"), "7", Figures({name: its}, "rows"), rules(champion={name: tolerance})
+        )
+    )
+    assert found.passed is passed, found
+    assert "version 7 has" in found.remark
+
+
+def test_figures_of_other_rows_are_not_compared() -> None:
+    for one, other in (("a", "b"), (None, None), ("a", None)):
+        figures, its = Figures({"f1": 0.9}, one), Figures({"f1": 0.1}, other)
+        found = only(promote._beside_the_champion(figures, "7", its, rules(champion={"f1": 0.1})))
+        assert not found.passed
+        assert "not logged on the same test rows" in found.remark
+        assert "--data" in found.remark
+
+
+def test_champion_that_cannot_be_scored_blocks_and_says_what_to_do() -> None:
+    its = Figures(problem="cannot load: gone")
+    found = only(promote._beside_the_champion(Figures({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1})))
+    assert not found.passed
+    assert "version 7" in found.remark
+    assert "put 'champion: false' into the policy" in found.remark
+
+
+def test_first_champion_has_nothing_to_be_compared_with() -> None:
+    found = only(promote._beside_the_champion(Figures({"f1": 0.1}, "a"), None, None, rules(champion={"f1": 0})))
+    assert found.passed
+
+
+# Signatures -----------------------------------------------------------------------------------------------------------
+
+
+def interface(
+    inputs: Mapping[str, str], outputs: Mapping[str, str] | None = None, optional: tuple[str, ...] = ()
+) -> promote._Interface:
+    return promote._Interface(
+        {name: (type_, name not in optional) for name, type_ in inputs.items()},
+        {name: (type_, True) for name, type_ in (outputs or {"y": "long"}).items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        (interface({"a": "double"}), interface({"a": "double"}), ""),
+        (interface({"b": "string", "a": "double"}), interface({"a": "double", "b": "string"}), ""),
+        (interface({"a": "double"}), interface({"a": "long"}), ""),
+        (interface({"a": "any"}), interface({"a": "long"}), ""),
+        (interface({"a": "long"}), interface({"a": "double"}), "a is long instead of double"),
+        (interface({"a": "string"}), interface({"a": "double"}), "a is string instead of double"),
+        (interface({"a": "double"}), interface({"a": "double", "b": "long"}), "it lacks b"),
+        (interface({"a": "double", "b": "long"}), interface({"a": "double"}), "it also needs b"),
+        (interface({"a": "double", "b": "long"}, optional=("b",)), interface({"a": "double"}), ""),
+        (interface({"a": "long"}), interface({"a": "long"}, optional=("a",)), "a is required"),
+        (interface({"a": "long"}, {"y": "string"}), interface({"a": "long"}), "it returns string instead of long"),
+        (interface({"a": "long"}, {"z": "long"}), interface({"a": "long"}), "it returns z instead of y"),
+    ],
+)
+def test_signatures_differ_in(new: promote._Interface, old: promote._Interface, expected: str) -> None:
+    assert "; ".join(new.differences(old)) == expected
+
+
+# From end to end ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, table: pd.DataFrame) -> Path:
+    """Sessions in a file; models 1 and 2 learn from them, 3 knows nothing, and 4 takes other columns."""
+    folder = tmp_path_factory.mktemp("promote")
+    table.to_csv(folder / "shop.csv", index=False)
+    noise = table.copy()
+    noise["purchase"] = np.random.default_rng(1).permutation(noise["purchase"].to_numpy())
+    noise.to_csv(folder / "noise.csv", index=False)
+    other = table.drop(columns="month").assign(
+        weekend=lambda t: t["weekend"].map({True: "on", False: "off"}), extra=1.5
+    )
+    other.to_csv(folder / "other.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def models(workdir: Path, trainer: Callable[..., Answer], shop: Path) -> MlflowClient:
+    """Four versions in the embedded registry."""
+    for name, leaves in (("shop", 6), ("shop", 5), ("noise", 5), ("other", 5)):
+        place = ("--data", shop / f"{name}.csv", "--target", "purchase", "--register")
+        answer = trainer("--n-estimators", 20, "--num-leaves", leaves, *place)
+        assert answer.code == 0, answer.err
+    return client_of()
+
+
+def champion(client: MlflowClient) -> str:
+    return str(client.get_model_version_by_alias("purchase_predict", "champion").version)
+
+
+def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer], shop: Path) -> None:
+    data = ("--data", shop / "shop.csv", "--target", "purchase")
+    (shop / "lenient.yaml").write_text(
+        yaml.safe_dump({"champion": {"f1": 0.2, "average_precision": 0.2}, "latency_ms": 5_000})
+    )
+    lenient = ("--policy", shop / "lenient.yaml")
+
+    dry = trainer("promote", "--version", 1, *lenient, "--dry-run", "--json")
+    assert (dry.code, dry.json["promoted"], dry.json["satisfied"]) == (0, False, True)
+    assert dry.json["seconds"] > 0
+    assert {"name", "passed", "value", "unit", "remark"} <= set(dry.json["constraints"][0])
+    assert "champion" not in models.get_registered_model("purchase_predict").aliases
+    assert not models.get_registered_model("purchase_predict").tags
+
+    # Without data: what the runs have logged.
+    first = trainer("promote", "models:/purchase_predict/1", *lenient)
+    assert first.code == 0, first.err
+    assert "as logged by the runs" in first.out
+    assert champion(models) == "1"
+
+    second = trainer("promote", "--version", 2, *data, *lenient, "--json")
+    assert second.code == 0, second.err
+    assert (second.json["champion_before"], second.json["champion"]) == ("1", "2")
+    figures = second.json["figures"]
+    for number, whose in (("1", "champion"), ("2", "version")):
+        tags = models.get_model_version("purchase_predict", number).tags
+        logged = {name: float(tags[f"test.{name}"]) for name in figures[whose]}
+        # Scored here in a clean process, on the same rows as in training.
+        assert figures[whose] == pytest.approx(logged)
+    tags = models.get_model_version("purchase_predict", "2").tags
+    assert tags["trainer.previous_champion"] == "1"
+    assert tags["trainer.approved_policy"] == second.json["policy"]
+    assert "version 1: f1" in tags["trainer.approved_figures"]
+
+    already = trainer("promote", "--version", 2)
+    assert already.code == 0
+    assert "is champion already" in already.err
+
+    noise = trainer("promote", "--version", 3, *data, *lenient)
+    assert noise.code == 3
+    lines = [line for line in noise.err.splitlines() if line.startswith("trainer: not satisfied: ")]
+    assert {line.split(": ")[2] for line in lines} >= {"roc_auc", "average_precision vs champion"}
+    assert "refused" in noise.error
+    assert noise.error.endswith("champion stays version 2")
+    assert noise.out.count("FAILED") == len(lines)
+    assert champion(models) == "2"
+
+    # Other rows: the logged figures cannot be compared; and the signature is another one. Both are listed.
+    other = trainer("promote", *lenient, "--json")
+    assert other.code == 3
+    assert other.json["version"] == "4"
+    failed = {one["name"]: one["remark"] for one in other.json["constraints"] if not one["passed"]}
+    assert "not logged on the same test rows" in failed["f1 vs champion"]
+    assert "it lacks month" in failed["signature"]
+    assert "it also needs extra" in failed["signature"]
+    assert "weekend is string instead of boolean" in failed["signature"]
+
+    assert trainer("promote", "--rollback", "--dry-run").code == 0
+    assert champion(models) == "2"
+    back = trainer("promote", "--rollback")
+    assert (back.code, champion(models)) == (0, "1")
+    assert trainer("promote", "--rollback").code == 3
+
+
+def test_what_is_not_there_is_named(models: MlflowClient, trainer: Callable[..., Answer]) -> None:
+    for arguments, message in (
+        (("--version", 9), "purchase_predict has no version 9; its latest versions are 4, 3, 2, 1"),
+        (("models:/purchase_predict/9",), "purchase_predict has no version 9"),
+        (("models:/purchase_predict@best",), "has no alias 'best'"),
+        (("models:/other/1",), "add --model-name other"),
+        (("runs:/abc/model",), "this run is not registered as purchase_predict"),
+        (("nonsense",), "names no version; expected models:/NAME/VERSION"),
+        (("--model-name", "absent"), "there is no registered model 'absent'"),
+        (("--version", 1, "models:/purchase_predict/1"), "both name a version"),
+        (("--version", 1, "--rollback"), "--rollback finds the version itself"),
+        (("--data", "none.csv"), "none.csv: no such file"),
+    ):
+        answer = trainer("promote", *arguments)
+        assert answer.code == 2, answer.err
+        assert message in answer.error
+    by_run = trainer("promote", f"runs:/{models.get_model_version('purchase_predict', '1').run_id}/x", "--dry-run")
+    assert "checking version 1" in by_run.err
+
+
+def test_embedded_registry_that_is_not_there(
+    trainer: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = trainer("promote")
+    assert answer.code == 2
+    assert "no such file" in answer.error
+    assert not list(tmp_path.iterdir())
+
+
+def test_version_whose_files_are_gone(models: MlflowClient, trainer: Callable[..., Answer]) -> None:
+    location = models.get_model_version_download_uri("purchase_predict", "1").removeprefix("file://")
+    Path(location).rename(location + ".gone")
+    answer = trainer("promote", "--version", 1)
+    assert answer.code == 1
+    assert "models:/purchase_predict/1 cannot be downloaded" in answer.error
+    assert "champion" not in models.get_registered_model("purchase_predict").aliases
+
+
+def test_model_that_does_not_load_is_refused(models: MlflowClient, trainer: Callable[..., Answer]) -> None:
+    location = Path(models.get_model_version_download_uri("purchase_predict", "1").removeprefix("file://"))
+    (location / "model.skops").write_bytes(b"no model")
+    answer = trainer("promote", "--version", 1, "--json")
+    assert answer.code == 3
+    assert not {one["name"]: one["passed"] for one in answer.json["constraints"]}["loads and predicts"]
+    assert "cannot load" in answer.err

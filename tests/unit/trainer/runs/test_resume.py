@@ -1,0 +1,136 @@
+"""Resuming a sweep: what counts as the same variant, and what becomes of those that are skipped."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from trainer.config import parameters as params
+from trainer.data import sources as data
+from trainer.runs import cache_key as identity
+from trainer.runs import resume
+from trainer.runs import train as run
+from trainer.runs.plan import Plan
+from trainer.sweeps import sweep
+from trainer.training import threshold_rule as thresholds
+from trainer.util import provenance
+
+from ..conftest import warm_engine
+
+SMALL: dict[str, params.Value] = {"num_leaves": 6, "n_estimators": 8}
+
+
+def test_identity_is_the_same_for_other_names_and_places(dataset: data.Dataset, plan: Plan) -> None:
+    one = identity.of(params.variant(SMALL), dataset, plan)
+    other = replace(dataset, name="other", source="elsewhere")
+    elsewhere = replace(plan, parent="p", tags={}, target=replace(plan.target, uri="x"))
+    # The seed that a variant would get anyway makes no difference.
+    named = params.variant({**SMALL, "random_state": plan.seed}, name="named")
+    assert identity.of(named, other, elsewhere) == one
+
+
+@pytest.mark.parametrize(
+    "change", ["params", "seed", "validation_size", "policy", "folds", "digest", "test_digest", "target", "kinds"]
+)
+def test_identity_changes_with_whatever_determines_the_result(change: str, dataset: data.Dataset, plan: Plan) -> None:
+    variant = params.variant(SMALL)
+    before = identity.of(variant, dataset, plan)
+    if change == "params":
+        variant = params.variant({**SMALL, "reg_lambda": 0.5})
+    elif change == "seed":
+        plan = replace(plan, seed=6)
+    elif change == "validation_size":
+        plan = replace(plan, validation_size=0.3)
+    elif change == "policy":
+        plan = replace(plan, policy=thresholds.parse("recall>=0.9"))
+    elif change == "folds":
+        plan = replace(plan, folds=5)
+    else:
+        dataset = {
+            "digest": replace(dataset, digest="other"),
+            "test_digest": replace(dataset, test_digest="other"),
+            "target": replace(dataset, target="other"),
+            # The digest does not tell true from "true".
+            "kinds": replace(dataset, kinds=dict.fromkeys(dataset.kinds, "text")),
+        }[change]
+    assert identity.of(variant, dataset, plan) != before
+
+
+def test_modules_that_make_a_result_are_not_declared_harmless() -> None:
+    made_of = {"data", "fit", "metrics", "model", "params", "plan", "run", "sessions", "thresholds"}
+    assert not made_of & identity._HARMLESS
+    package = {path.stem for path in provenance.PACKAGE.iterdir()}
+    assert package >= identity._HARMLESS, "names a module that is not there"
+
+
+def test_finished_runs_are_found_and_no_others(dataset: data.Dataset, plan: Plan) -> None:
+    variants = [params.variant({**SMALL, "learning_rate": rate}) for rate in (0.1, 0.2, 0.3)]
+    first = run.train(variants[0], dataset, plan)
+    again = run.train(variants[0], dataset, plan)
+    failed = run.train(variants[1], dataset, plan)
+    client = MlflowClient(plan.target.uri)
+    client.set_terminated(str(failed.run_id), "KILLED")
+    found = resume.finished(variants, dataset, plan)
+    assert list(found) == [0]
+    assert found[0].run_id == again.run_id
+    assert found[0].score == first.score
+    assert found[0].iterations == 8
+    assert resume.finished(variants, dataset, replace(plan, seed=6)) == {}
+    client.delete_run(str(again.run_id))
+    assert resume.finished(variants, dataset, plan)[0].run_id == first.run_id
+
+
+def test_finished_runs_are_found_without_asking_for_those_of_other_variants(
+    dataset: data.Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variants = [params.variant({**SMALL, "n_estimators": count}) for count in (1, 2, 3)]
+    trained = [run.train(variant, dataset, plan).run_id for variant in variants]
+    answers: list[list[str]] = []
+    search = MlflowClient.search_runs
+
+    def count(*args: Any, **options: Any) -> Any:
+        page = search(*args, **options)
+        answers.append([run.info.run_id for run in page])
+        return page
+
+    monkeypatch.setattr(MlflowClient, "search_runs", count)
+    wanted = [variants[0], params.variant({**SMALL, "n_estimators": 4})]
+    assert [result.run_id for result in resume.finished(wanted, dataset, plan).values()] == trained[:1]
+    assert answers == [trained[:1], []]
+
+
+def test_resumed_sweep_trains_the_rest_and_shows_all(dataset: data.Dataset, plan: Plan) -> None:
+    variants = [params.variant({"learning_rate": rate}, SMALL) for rate in (0.3, 0.01, 0.2)]
+    before = run.train(variants[0], dataset, plan)
+    reused = resume.finished(variants, dataset, plan)
+    done = sweep.run(variants, dataset, plan, warm_engine(2), reused=reused)
+    client = MlflowClient(plan.target.uri)
+    assert len(client.search_runs([plan.target.experiment_id])) == 4
+    assert [result.reused for result in done.results] == [True, False, False]
+    parent = client.get_run(done.run_id)
+    assert parent.data.tags["trainer.reused"] == "1"
+    assert parent.data.metrics["f1"] == done.best.metrics["f1"]  # type: ignore[union-attr]
+    with Path(client.download_artifacts(done.run_id, "variants.csv")).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["reused"] for row in rows] == ["yes", "no", "no"]
+    assert rows[0]["run_id"] == before.run_id
+    assert float(rows[0]["f1"]) == before.metrics["f1"]
+
+
+def test_same_sweep_twice_trains_once(trainer: Callable[..., Any], workdir: Path) -> None:
+    command = ("sweep", "--grid", "learning_rate=0.1,0.3", "--n-estimators", 5, "--jobs", 2, "--json")
+    first, second = trainer(*command), trainer(*command)
+    assert second.code == 0, second.err
+    assert "skipped" not in first.err
+    assert "2 of 2 variants finished before" in second.err
+    ids = [[variant["run_id"] for variant in answer.json["variants"]] for answer in (first, second)]
+    assert ids[0] == ids[1]
+    assert first.json["best_run_id"] == second.json["best_run_id"]
+    again = trainer(*command, "--again").json
+    assert not {variant["run_id"] for variant in again["variants"]} & set(ids[0])
+    assert [v["metrics"] for v in again["variants"]] == [v["metrics"] for v in first.json["variants"]]

@@ -1,0 +1,270 @@
+"""One variant from end to end, in the embedded store: what is logged can be read back and used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import mlflow.artifacts
+import mlflow.pyfunc
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from trainer.config import parameters as params
+from trainer.data import demo as sessions
+from trainer.data import sources as data
+from trainer.runs import train as run
+from trainer.runs.plan import Plan, Result
+from trainer.training import fit
+from trainer.util.errors import TrainerError
+
+SMALL: dict[str, params.Value] = {"n_estimators": 12, "num_leaves": 8}
+
+
+@pytest.fixture
+def variant() -> params.Variant:
+    return params.variant(SMALL)
+
+
+@pytest.fixture
+def result(variant: params.Variant, dataset: data.Dataset, plan: Plan) -> Result:
+    return run.train(variant, dataset, plan)
+
+
+@pytest.fixture
+def client(plan: Plan) -> Any:
+    mlflow.set_tracking_uri(plan.target.uri)
+    return MlflowClient(plan.target.uri)
+
+
+def test_run_is_finished_and_readable(
+    result: Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: Plan
+) -> None:
+    tracked = client.get_run(str(result.run_id))
+    assert tracked.info.status == "FINISHED"
+    assert tracked.info.run_name == "n_estimators=12 num_leaves=8"
+    assert tracked.data.tags["colour"] == "green"
+    fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+    for name, value in fitted.test.items():
+        assert tracked.data.metrics[name] == value
+    assert tracked.data.metrics["threshold"] == fitted.threshold
+    assert tracked.data.metrics["validation_average_precision"] == fitted.validation["average_precision"]
+    assert result.metrics == pytest.approx(
+        {**tracked.data.metrics, "validation_log_loss": fitted.validation["log_loss"]}
+    )
+
+
+def test_history_is_read_back_iteration_by_iteration(
+    result: Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: Plan
+) -> None:
+    history = client.get_metric_history(str(result.run_id), "validation_log_loss")
+    assert [point.step for point in history] == list(range(1, 13))
+    fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+    assert [point.value for point in history] == fitted.loss
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
+    client: Any, dataset: data.Dataset, plan: Plan, folds: int
+) -> None:
+    early = params.variant({"n_estimators": 200, "learning_rate": 0.5, "early_stopping_round": 8})
+    trained = run.train(early, dataset, replace(plan, folds=folds))
+    shown = client.get_run(str(trained.run_id)).data.metrics["validation_log_loss"]
+    assert shown == trained.metrics["validation_log_loss"]
+    points = client.get_metric_history(str(trained.run_id), "validation_log_loss")
+    assert max(point.step for point in points) < 200
+    assert shown < max(points, key=lambda point: (point.step, -point.timestamp)).value
+
+
+def test_all_parameters_are_logged(result: Result, client: Any, dataset: data.Dataset) -> None:
+    logged = client.get_run(str(result.run_id)).data.params
+    assert set(logged) >= {parameter.name for parameter in params.PARAMETERS} | set(params.FIXED)
+    expected = {
+        "n_estimators": "12",
+        "num_leaves": "8",
+        "max_depth": "12",
+        "learning_rate": "0.1",
+        "random_state": "5",
+        "seed": "5",
+        "validation_size": "0.2",
+        "test_size": "0.2",
+        "target": "purchase",
+        "data": "generated-sessions",
+        "data_digest": dataset.digest,
+        "rows_test": str(dataset.test.rows),
+        "n_jobs": "1",
+    }
+    assert {name: logged[name] for name in expected} == expected
+    assert int(logged["rows_fit"]) + int(logged["rows_validation"]) == dataset.train.rows
+
+
+def test_data_sets_are_inputs_of_the_run(result: Result, client: Any, dataset: data.Dataset) -> None:
+    inputs = client.get_run(str(result.run_id)).inputs.dataset_inputs
+    found = {entry.tags[0].value: entry.dataset for entry in inputs}
+    assert set(found) == {"training", "testing"}
+    assert found["training"].digest == dataset.digest
+    assert found["testing"].digest == dataset.test_digest
+    assert json.loads(found["training"].profile)["num_rows"] == dataset.train.rows
+    assert json.loads(found["testing"].profile)["num_rows"] == dataset.test.rows
+    assert mlflow.data.get_source(found["training"]) is not None
+
+
+def test_artifacts_are_the_pictures_and_the_effective_parameters(result: Result, client: Any) -> None:
+    run_id = str(result.run_id)
+    names = ("calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve")
+    for name in names:
+        picture = Image.open(client.download_artifacts(run_id, f"plots/{name}.png"))
+        picture.load()
+        assert picture.size == (960, 720)
+    effective = json.loads(Path(client.download_artifacts(run_id, "lightgbm_parameters.json")).read_text())
+    assert effective["num_leaves"] == "8"
+
+
+def test_model_loads_both_ways_and_predicts_alike(
+    result: Result, client: Any, dataset: data.Dataset, tmp_path: Path
+) -> None:
+    sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
+    expected = fit.fit(params.variant(SMALL).params, dataset, seed=5, validation_size=0.2).probability
+    np.testing.assert_array_equal(sk.predict_proba(dataset.test.features)[:, 1], expected)
+    np.testing.assert_array_equal(sk.predict(dataset.test.features), pyfunc.predict(dataset.test.features))
+    # A table that another program reads from a file: integers, booleans, gaps, other rows.
+    raw = sessions.generate(200, seed=77)
+    raw.to_csv(tmp_path / "raw.csv", index=False)
+    read = pd.read_csv(tmp_path / "raw.csv").drop(columns="purchase")
+    assert read["product_pages"].dtype == np.int64
+    np.testing.assert_array_equal(pyfunc.predict(read), sk.predict(read))
+    assert 0 < pyfunc.predict(read).sum() < 200
+
+
+def test_model_accepts_gaps_and_unseen_categories(result: Result, client: Any) -> None:
+    sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
+    rows = sessions.generate(30, seed=78).drop(columns="purchase")
+    rows = rows.astype({"product_pages": "float64", "weekend": object})
+    rows.loc[0, ["month", "device"]] = None
+    rows.loc[1, "month"] = "Smarch"
+    rows.loc[2, ["product_pages", "page_value"]] = np.nan
+    rows.loc[3, "weekend"] = None
+    np.testing.assert_array_equal(pyfunc.predict(rows), sk.predict(rows))
+    # A column of numbers that happen to be whole, as a short CSV file gives it.
+    whole = rows.assign(page_value=7)
+    np.testing.assert_array_equal(pyfunc.predict(whole), sk.predict(whole))
+
+
+def test_model_without_a_column_says_which(result: Result, client: Any) -> None:
+    rows = sessions.generate(3, seed=1).drop(columns=["purchase", "month"])
+    with pytest.raises(mlflow.exceptions.MlflowException, match="month"):
+        mlflow.pyfunc.load_model(result.model_uri).predict(rows)
+
+
+def test_model_carries_signature_example_and_pinned_requirements(
+    result: Result, client: Any, dataset: data.Dataset
+) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(result.model_uri))
+    pinned = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
+    assert {"mlflow", "lightgbm", "scikit-learn", "skops", "pandas", "numpy"} <= set(pinned)
+    assert all(importlib.metadata.version(name) == version for name, version in pinned.items())
+    info: Any = mlflow.models.get_model_info(str(result.model_uri))
+    assert info.signature.inputs.input_names() == list(dataset.kinds)
+    assert info.metadata["columns"] == dataset.kinds
+    model = mlflow.pyfunc.load_model(result.model_uri)
+    pd.testing.assert_frame_equal(model.input_example, dataset.train.features.head(5), check_dtype=False)
+    assert len(model.predict(model.input_example)) == 5
+    assert (folder / "serving_input_example.json").exists()
+
+
+def test_model_loads_without_this_package(result: Result, client: Any, workdir: Path) -> None:
+    folder = mlflow.artifacts.download_artifacts(result.model_uri)
+    code = (
+        "import sys; sys.modules['trainer'] = None\n"
+        f"import mlflow; model = mlflow.pyfunc.load_model({folder!r}); print(list(model.predict(model.input_example)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    model = mlflow.pyfunc.load_model(result.model_uri)
+    assert done.stdout.strip() == str(list(model.predict(model.input_example)))
+
+
+def test_model_is_ready_and_carries_the_figures(result: Result, client: Any, plan: Plan) -> None:
+    (model,) = client.search_logged_models([plan.target.experiment_id])
+    assert str(model.status) == "READY"
+    assert model.source_run_id == result.run_id
+    assert {metric.key: metric.value for metric in model.metrics}["f1"] == result.metrics["f1"]
+    assert client.get_run(str(result.run_id)).outputs.model_outputs[0].model_id == model.model_id
+
+
+def test_failure_half_way_marks_the_run_failed_with_its_reason(
+    variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any, workdir: Path
+) -> None:
+    # A file where the artifacts' folder should be.
+    (workdir / "mlartifacts").write_text("")
+    with pytest.raises(TrainerError):
+        run.train(variant, dataset, plan)
+    (failed,) = client.search_runs([plan.target.experiment_id])
+    assert failed.info.status == "FAILED"
+    assert "mlartifacts" in failed.data.tags["failure_reason"]
+
+
+def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: Plan, client: Any) -> None:
+    broken = params.Variant("broken", {**params.complete(), "max_bin": -7})
+    with pytest.raises(TrainerError, match="LightGBM refuses"):
+        run.train(broken, dataset, plan)
+    (failed,) = client.search_runs([plan.target.experiment_id])
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["failure_reason"].startswith("LightGBM refuses")
+
+
+def test_failed_model_upload_leaves_no_model_pending(
+    variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any, workdir: Path
+) -> None:
+    if os.getuid() == 0:
+        location = workdir / "mlartifacts" / "unit"
+        location.mkdir(parents=True)
+        (location / "models").write_text("")
+    with pytest.raises(TrainerError):
+        run.train(variant, dataset, plan)
+    (failed,) = client.search_runs([plan.target.experiment_id])
+    (model,) = client.search_logged_models([plan.target.experiment_id])
+    assert failed.info.status == "FAILED"
+    assert str(model.status) == "FAILED"
+
+
+def test_long_name_is_cut(dataset: data.Dataset, plan: Plan, client: Any) -> None:
+    result = run.train(params.variant(SMALL, name="long\n" * 100), dataset, plan)
+    name = client.get_run(str(result.run_id)).info.run_name
+    assert name.startswith("long long")
+    assert len(name) == 250
+
+
+def test_same_variant_twice_has_the_same_metrics(
+    result: Result, variant: params.Variant, dataset: data.Dataset, plan: Plan
+) -> None:
+    again = run.train(variant, dataset, plan)
+    assert again.run_id != result.run_id
+    assert again.metrics == result.metrics
+
+
+def test_schema_that_mlflow_would_refuse_is_left_out(dataset: data.Dataset) -> None:
+    wide = replace(dataset, kinds={f"a column of many, number {place:,}": "number" for place in range(15_000)})
+    training, _ = run.inputs(wide)
+    assert training.dataset.schema is None
+    assert run.inputs(dataset)[0].dataset.schema is not None
+
+
+def test_other_data_is_another_input(
+    result: Result, variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any
+) -> None:
+    other = replace(dataset, digest="0" * 32)
+    again = run.train(variant, other, plan)
+    digests = {
+        client.get_run(str(run_id)).inputs.dataset_inputs[0].dataset.digest for run_id in (result.run_id, again.run_id)
+    }
+    assert len(digests) == 2

@@ -1,0 +1,71 @@
+"""What the tests of scoring and of comparing have in common: a model made once, and tables to score with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from trainer.config import parameters as params
+from trainer.data import sources as data
+from trainer.scoring import models, predict
+from trainer.training import fit, model
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A fitted model, and the folder that it was saved to in MLflow's format."""
+
+    fitted: fit.Fitted
+    dataset: data.Dataset
+    folder: Path
+
+    @property
+    def kinds(self) -> dict[str, data.Kind]:
+        """The kinds of the columns."""
+        return self.dataset.kinds
+
+    def expected(self, features: pd.DataFrame) -> tuple[list[float], list[int]]:
+        """Return the probabilities and classes that scikit-learn's own model gives."""
+        columns = {name: data._convert(features[name], kind) for name, kind in self.kinds.items()}
+        table = pd.DataFrame(columns)
+        return self.fitted.model.predict_proba(table)[:, 1].tolist(), self.fitted.model.predict(table).tolist()
+
+
+def save(dataset: data.Dataset, folder: Path, **overrides: Any) -> Saved:
+    """Fit a small model and save it as the trainer does."""
+    variant = params.variant({"n_estimators": 12, "num_leaves": 9, **overrides})
+    fitted = fit.fit(variant.params, dataset, seed=1, validation_size=0.25)
+    model.save(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
+    return Saved(fitted, dataset, folder)
+
+
+def score(saved: Saved | Path, path: Path, out: Path, **options: Any) -> pd.DataFrame:
+    """Score a file, and return what was written."""
+    folder = saved.folder if isinstance(saved, Saved) else saved
+    predict.run(predict.Request(str(folder), path, out, **options))
+    return read(out)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return a written table."""
+    if path.name.endswith((".parquet", ".pq")):
+        return pd.read_parquet(path)
+    return pd.read_csv(path, keep_default_na=False)
+
+
+def scorer_of(saved: Saved) -> type[models.Scorer]:
+    """Return which scorer the saved model gets."""
+    loaded = models.load(saved.folder, "model")
+    assert loaded.features is not None
+    from trainer.scoring.columns import convert
+
+    rows = saved.dataset.test.features.head(50)
+    import pyarrow as pa
+
+    columns = {
+        feature.name: convert(pa.array(rows[feature.name], from_pandas=True), feature, 0, "", from_text=False)
+        for feature in loaded.features
+    }
+    return type(loaded.scorer(loaded.features, columns, len(rows), 1))

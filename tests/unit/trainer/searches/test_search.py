@@ -1,0 +1,305 @@
+"""Searches: trials as nested runs, reproducible, resumable, shared, and pruned."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import itertools
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from optuna.trial import TrialState
+from trainer.data import sources as data
+from trainer.runs.plan import Plan
+from trainer.searches import search, study
+from trainer.searches.space import Dimension, Space
+from trainer.util.errors import InputError, TrainerError
+
+from ..conftest import warm_engine
+
+BASE = {"n_estimators": 20, "num_leaves": 6}
+SPACE = Space((Dimension("learning_rate", low=0.05, high=0.5, log=True), Dimension("max_depth", low=2, high=6)))
+FILE = "learning_rate: {low: 0.05, high: 0.5, log: true}\nmax_depth: [2, 3, 4, 5]\n"
+SMALL = ("--n-estimators", 8, "--num-leaves", 6)
+Trainer = Callable[..., Any]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def settings(trials: int, storage: str = "s.journal", **more: Any) -> search.Settings:
+    return search.Settings(trials, storage, **more)
+
+
+def trials(storage: str = "s.journal") -> list[optuna.trial.FrozenTrial]:
+    opened = study.open_storage(storage)
+    (found,) = optuna.get_all_study_names(opened)
+    return list(optuna.load_study(storage=opened, study_name=found).trials)
+
+
+def nested(plan: Plan) -> tuple[list[Any], list[Any]]:
+    runs = list(MlflowClient(plan.target.uri).search_runs([plan.target.experiment_id]))
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    return [run for run in runs if run not in children], children
+
+
+def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: data.Dataset, plan: Plan) -> None:
+    whole = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4, "whole.journal"))
+    part = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(2))
+    rest = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4))
+    assert part.run_id == rest.run_id
+    assert [r.overrides for r in rest.results] == [r.overrides for r in whole.results]
+    assert [r.metrics for r in rest.results] == [r.metrics for r in whole.results]
+    assert len({str(r.overrides) for r in rest.results}) == 4
+    parents, children = nested(plan)
+    assert {run.info.run_id for run in parents} == {whole.run_id, rest.run_id}
+    assert sum(run.data.tags["mlflow.parentRunId"] == rest.run_id for run in children) == 4
+    assert {run.info.status for run in [*parents, *children]} == {"FINISHED"}
+    client = MlflowClient(plan.target.uri)
+    parent = client.get_run(rest.run_id)
+    assert rest.best is not None
+    assert parent.data.metrics["f1"] == rest.best.metrics["f1"]
+    assert parent.data.tags["trainer.best_run_id"] == rest.best.run_id
+    assert parent.data.params["space.learning_rate"] == "0.05 to 0.5, log"
+    # One comparison after another: none is written over.
+    assert {file.path for file in client.list_artifacts(rest.run_id)} == {"after_2_trials", "after_4_trials"}
+    table = client.download_artifacts(rest.run_id, f"{search.comparison_folder(rest)}/{search.TABLE}")
+    with Path(table).open(newline="") as stream:
+        assert [row["run_id"] for row in csv.DictReader(stream)] == [r.run_id for r in rest.results]
+    # Nothing left to do: no more trials, and the same result.
+    assert search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4)).results == rest.results
+
+
+def test_unpromising_trials_are_pruned_and_marked(dataset: data.Dataset, plan: Plan) -> None:
+    # The second keeps trials apart and changes no figure: of two good ones none is worse.
+    rows = Dimension("subsample_for_bin", low=100_000, high=200_000)
+    space = Space((Dimension("learning_rate", choices=(0.000001, 0.3)), rows))
+    chosen = settings(10, "sqlite:///trials.db", sampler="random")
+    done = search.run(space, BASE, dataset, plan, warm_engine(2), chosen)
+    assert done.pruned
+    assert all(result.overrides["learning_rate"] == 0.000001 for result in done.pruned)
+    assert not done.failed
+    client = MlflowClient(plan.target.uri)
+    for result in done.pruned:
+        run = client.get_run(str(result.run_id))
+        assert run.info.status == "KILLED"
+        assert run.data.tags["trainer.pruned"] == "true"
+        assert "failure_reason" not in run.data.tags
+        assert "f1" not in run.data.metrics
+        assert len(client.get_metric_history(str(result.run_id), "validation_log_loss")) == result.pruned
+        assert 5 <= int(result.pruned or 0) < 20
+    states = [trial.state for trial in trials("sqlite:///trials.db")]
+    assert states.count(TrialState.PRUNED) == len(done.pruned)
+    assert client.get_run(done.run_id).data.tags["trainer.trials_pruned"] == str(len(done.pruned))
+
+
+def test_failed_trials_are_reported_and_the_search_ends(dataset: data.Dataset, plan: Plan) -> None:
+    broken = Space((Dimension("learning_rate", low=0.1, high=0.2),), {"max_bin": -7})
+    with pytest.raises(search.SearchFailedError, match=r"2 trials failed; trial \d: LightGBM refuses") as error:
+        search.run(broken, BASE, dataset, plan, warm_engine(1), settings(2))
+    assert error.value.result.best is None
+    parents, children = nested(plan)
+    assert [run.info.status for run in children] == ["FAILED", "FAILED"]
+    assert "max_bin" in parents[0].data.params
+
+
+def test_study_of_another_setting_is_refused(dataset: data.Dataset, plan: Plan) -> None:
+    opened = study.open_storage("s.journal")
+    sampler = study.SeededSampler("random", 1)
+    assert study.open_study(opened, "mine", "one setting", sampler).made
+    assert not study.open_study(opened, "mine", "one setting", sampler).made
+    with pytest.raises(InputError, match="name another one with --study"):
+        search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(2, study="mine"))
+
+
+def test_interrupt_is_told_though_the_server_goes_before_others_get_their_parent_back(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_args: object, **_kwargs: object) -> None:
+        raise MlflowException("the server is gone")
+
+    def parent_is_interrupted(member: study.Membership) -> None:
+        with search._parent(opened, member, plan):
+            monkeypatch.setattr(MlflowClient, "update_run", gone)
+            raise KeyboardInterrupt
+
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1))
+    with study.Membership(opened.study), study.Membership(opened.study) as member, pytest.raises(KeyboardInterrupt):
+        parent_is_interrupted(member)
+    assert nested(plan)[0][0].info.status == "KILLED"
+
+
+def test_parent_that_is_reopened_as_ctrl_c_comes_is_ended(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(client: MlflowClient, run_id: str, status: str) -> None:
+        reopen(client, run_id, status)
+        raise KeyboardInterrupt
+
+    reopen = MlflowClient.update_run
+    tracking = plan.target.open()
+    with tracking.run("parent", {}) as parent:
+        pass
+    monkeypatch.setattr(MlflowClient, "update_run", interrupted)
+    with pytest.raises(KeyboardInterrupt), tracking.reopened(parent.run_id):
+        pass
+    assert tracking.client.get_run(parent.run_id).info.status == "KILLED"
+
+
+def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -> None:
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    abandoned, running = opened.ask(), opened.ask()
+    abandoned.set_user_attr(study.OWNER, "who is gone")
+    with study.Membership(opened) as other, study.Membership(opened) as member:
+        running.set_user_attr(study.OWNER, other.token)
+        assert member.others()
+        member.release_abandoned()
+        assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_trial_without_an_owner_is_given_up_when_it_is_old(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    opened.ask()  # its process is about to write its name
+    member = study.Membership(opened)
+    member.release_abandoned()
+    assert [trial.state for trial in trials()] == [TrialState.RUNNING]
+    monkeypatch.setattr(study, "_SILENCE", 0.0)
+    member.release_abandoned()
+    assert [trial.state for trial in trials()] == [TrialState.FAIL]
+
+
+def test_of_processes_that_draw_the_last_trial_at_once_the_first_goes_on(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    ask = opened.ask
+
+    def after_another(*given: Any) -> optuna.Trial:
+        ask(*given).set_user_attr(study.OWNER, other.token)
+        return ask(*given)
+
+    monkeypatch.setattr(opened, "ask", after_another)
+    with study.Membership(opened) as other, study.Membership(opened) as member:
+        assert list(search._Search(SPACE, BASE, opened, member, 1).draw()) == []
+    assert [trial.state for trial in trials()] == [TrialState.RUNNING, TrialState.FAIL]
+
+
+def test_trial_reports_once_at_each_point_and_is_not_ended_at_the_last(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AtTheEnd(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:  # noqa: ARG002
+            return trial.last_step == steps[-1]
+
+    steps = list(range(1, study.STEPS + 1))
+    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    monkeypatch.setattr(study, "pruner", lambda _kind: AtTheEnd())
+    pruning = study.Pruning("s.journal", "s", opened.ask().number, "median")
+    end = 2 * study.STEPS
+    for iteration in range(end):
+        results = [("validation", "loss", float(iteration), False)]
+        pruning(SimpleNamespace(iteration=iteration, end_iteration=end, evaluation_result_list=results))
+    assert trials()[0].intermediate_values == {step: -float(2 * step - 1) for step in steps}
+
+
+def test_study_goes_on_after_half_a_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened() -> optuna.Study:
+        return study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+
+    first = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(TrainerError, match=r"^s\.journal: cannot be written \(--storage\): No space left"):
+            first.set_user_attr("lost", 1)
+    journal = workdir / "s.journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    first.set_user_attr("kept", 2)
+    opened().set_user_attr("more", 3)
+    assert {name: opened().user_attrs.get(name) for name in ("lost", "kept", "more")} == {
+        "lost": None,
+        "kept": 2,
+        "more": 3,
+    }
+
+
+def test_storage_that_is_busy_for_a_moment_ends_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = optuna.create_study()
+    write, beats, goes_on = opened.set_user_attr, itertools.count(), threading.Event()
+
+    def busy_once(name: str, value: float) -> None:
+        beat = next(beats)
+        if beat == 1:
+            raise OSError("the storage is busy")
+        write(name, value)
+        if beat > 1:
+            goes_on.set()
+
+    monkeypatch.setattr(study, "_BEAT", 0.01)
+    monkeypatch.setattr(opened, "set_user_attr", busy_once)
+    with study.Membership(opened):
+        assert goes_on.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--storage", "no/such/folder/x.journal"], ["no/such/folder", "--storage"]),
+        (["--storage", "oracle://u:secret@h/x"], ["oracle://h/x", "--storage"]),
+        (["--storage", "nosuch://h/x"], ["nosuch://h/x", "--storage"]),
+        (["--space", "none.yaml"], ["none.yaml", "no such file"]),
+        (["--trials", "0"], ["--trials"]),
+        (["--sampler", "grid"], ["--sampler", "tpe"]),
+        (["--num-leafs", "3"], ["did you mean --num-leaves?"]),
+        (["--trails", "3"], ["did you mean --trials?"]),
+    ],
+)
+def test_wrong_usage_is_one_line(trainer: Trainer, workdir: Path, arguments: list[str], words: list[str]) -> None:
+    answer = trainer("search", *arguments)
+    assert answer.code in (1, 2)
+    for word in words:
+        assert word in answer.error
+    assert "secret" not in answer.err
+
+
+def test_processes_share_one_search(start: Start, workdir: Path) -> None:
+    (workdir / "space.yaml").write_text(FILE)
+    command = ("search", "--space", "space.yaml", "--trials", 5, "--jobs", 1, *SMALL)
+    processes = [start(*command) for _ in range(2)]
+    for process in processes:
+        assert process.wait(120) == 0, process.communicate()[1]
+    found = [trial for trial in trials("optuna.journal") if trial.state == TrialState.COMPLETE]
+    assert len(found) == 5
+    assert len({trial.user_attrs[study.OWNER] for trial in found}) == 2
+    client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    experiment = client.get_experiment_by_name("purchase_predict")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len([run for run in runs if "mlflow.parentRunId" not in run.data.tags]) == 1
+    assert len(runs) == 6
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_interrupted_search_marks_its_runs_and_frees_its_trials(start: Start, workdir: Path) -> None:
+    (workdir / "space.yaml").write_text(FILE + "n_estimators: [99999]\n")
+    command = ("search", "--space", "space.yaml", "--trials", 1, "--jobs", 1, "--num-leaves", 6)
+    process = start(*command)
+    client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    deadline = time.monotonic() + 60
+    runs: list[Any] = []
+    while len(runs) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        experiment = client.get_experiment_by_name("purchase_predict")
+        runs = list(client.search_runs([experiment.experiment_id])) if experiment else []
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, process.communicate()
+    assert [client.get_run(run.info.run_id).info.status for run in runs] == ["KILLED", "KILLED"]
+    assert [trial.state for trial in trials("optuna.journal")] == [TrialState.FAIL]

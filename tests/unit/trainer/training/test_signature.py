@@ -1,0 +1,149 @@
+"""What a model takes and refuses: in Python by its logged signature, when served by what it was trained on."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+import uvicorn
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel, scoring_server
+from trainer.config import parameters as params
+from trainer.data import sources as data
+from trainer.serving import columns
+from trainer.training import fit, model
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+SANE: dict[str, Change] = {
+    "decimals": lambda rows: rows,
+    "integers": lambda rows: rows.assign(region=np.array([1, 20], dtype="int64")),
+    "32-bit integers": lambda rows: rows.assign(region=np.array([1, 20], dtype="int32")),
+    "a gap": lambda rows: rows.assign(region=[1.0, np.nan]),
+    "only gaps": lambda rows: rows.assign(region=[np.nan, np.nan]),
+    "a gap among texts": lambda rows: rows.assign(month=["May", np.nan]),
+    "a gap among booleans": lambda rows: rows.assign(weekend=pd.Series([True, np.nan], dtype=object)),
+    "another order": lambda rows: rows[rows.columns[::-1]],
+    "a further column": lambda rows: rows.assign(further=1),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, dataset: data.Dataset) -> Path:
+    """A small model's files."""
+    fitted = fit.fit(params.variant({"n_estimators": 5}).params, dataset, seed=1, validation_size=0.2)
+    place = tmp_path_factory.mktemp("signature") / "model"
+    model.save(fitted.model, dataset, place, run_id="r", model_id="m", location="nowhere")
+    return place
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> PyFuncModel:
+    """The model as Python code loads it."""
+    model_: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
+    return model_
+
+
+@pytest.fixture
+def rows(dataset: data.Dataset) -> pd.DataFrame:
+    """Two rows without gaps."""
+    return dataset.test.features.dropna().head(2).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    """MLflow's scoring server as the trainer serves with it, in this process."""
+    served = columns.typed(mlflow.pyfunc.load_model(str(folder)))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(scoring_server.init(served), log_level="critical"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/invocations"
+        server.should_exit = True
+        thread.join(20)
+
+
+def ask(url: str, body: str, kind: str = "application/json") -> tuple[int, str]:
+    """Return the status and the text of the server's answer."""
+    request = urllib.request.Request(url, body.encode(), {"Content-Type": kind})  # noqa: S310 - the address is ours
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def as_json(rows: pd.DataFrame) -> str:
+    return f'{{"dataframe_split": {rows.to_json(orient="split")}}}'
+
+
+def probability(loaded: PyFuncModel, rows: pd.DataFrame) -> Any:
+    return loaded.get_raw_model().predict_proba(rows)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("name", SANE)
+def test_python_takes_sane_rows(loaded: PyFuncModel, rows: pd.DataFrame, name: str) -> None:
+    assert set(loaded.predict(SANE[name](rows))) <= {0, 1}
+
+
+def test_integers_are_the_same_numbers_in_python(loaded: PyFuncModel, rows: pd.DataFrame) -> None:
+    whole = rows.assign(region=[1.0, 20.0])
+    assert np.array_equal(probability(loaded, whole), probability(loaded, whole.astype({"region": "int64"})))
+
+
+@pytest.mark.parametrize("name", SANE)
+def test_server_takes_sane_rows(loaded: PyFuncModel, rows: pd.DataFrame, url: str, name: str) -> None:
+    changed = SANE[name](rows)
+    expected = {"predictions": np.asarray(loaded.predict(changed)).tolist()}
+    status, text = ask(url, as_json(changed))
+    assert (status, json.loads(text)) == (200, expected)
+
+
+def test_server_takes_null_for_a_number_in_a_single_row(rows: pd.DataFrame, url: str) -> None:
+    status, text = ask(url, json.dumps({"dataframe_records": [json.loads(rows.loc[0].to_json()) | {"region": None}]}))
+    assert status == 200, text
+
+
+def test_server_takes_csv(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
+    status, text = ask(url, rows.to_csv(index=False), "text/csv")
+    assert (status, json.loads(text)["predictions"]) == (200, np.asarray(loaded.predict(rows)).tolist())
+
+
+def test_missing_column_is_named(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
+    short = rows.drop(columns="region")
+    with pytest.raises(MlflowException, match="region"):
+        loaded.predict(short)
+    status, text = ask(url, as_json(short))
+    assert status == 400
+    assert "region" in text
+
+
+def test_text_in_a_column_of_numbers_is_refused_and_named(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
+    wrong = rows.assign(region=["north", "south"])
+    with pytest.raises(ValueError, match="region"):
+        loaded.predict(wrong)
+    status, text = ask(url, as_json(wrong))
+    assert status == 400
+    assert "column 'region' holds 'north'; the model takes numbers" in text
+
+
+def test_another_models_signature_stays(folder: Path) -> None:
+    other = mlflow.pyfunc.load_model(str(folder))
+    other.metadata.metadata = None
+    assert columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()

@@ -1,0 +1,134 @@
+"""Threshold rules, against brute force over all thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+from sklearn.metrics import precision_score, recall_score
+from trainer.config import parameters as params
+from trainer.data import sources as data
+from trainer.training import fit
+from trainer.training import threshold_rule as thresholds
+from trainer.util.errors import InputError, TrainerError
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("text", ["precision>=0.5", "precision>=0.3", "recall>=0.9", "recall>=0.33", "recall>=1"])
+def test_rule_finds_what_brute_force_finds(text: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    target = (rng.random(150) < 0.3).astype(np.int64)
+    target[:2] = 0, 1
+    probability: Any = np.round(np.clip(target * 0.4 + rng.random(150) * 0.6, 0, 1), 2)
+    policy = thresholds.parse(text)
+    table = [
+        (precision_score(target, probability >= t), recall_score(target, probability >= t), t)
+        for t in np.unique(probability)
+    ]
+    kept, other = (0, 1) if policy.kind == "precision" else (1, 0)
+    best = max((row for row in table if row[kept] >= policy.value), key=lambda row: (row[other], row[2]))
+    assert policy.choose(target, probability) == best[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("max-f1", "max-f1"), (" Precision >= .8", "precision>=0.8"), ("recall>=0.90", "recall>=0.9"), ("0.25", "0.25")],
+)
+def test_rule_is_shown_as_it_is_written(text: str, shown: str) -> None:
+    assert str(thresholds.parse(text)) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "f1", "precision>0.8", "precision>=0", "recall>=1.1", "-0.1", "1.5", "nan", "inf", "recall>=x", "\uff11"],
+)
+def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(InputError, match=r"--threshold: .* is not allowed; it must be max-f1"):
+        thresholds.parse(text)
+
+
+def test_precision_out_of_reach_says_what_is_reached() -> None:
+    with pytest.raises(TrainerError, match=r"precision>=0.9: no threshold .* the highest precision there is 0\.5000"):
+        thresholds.parse("precision>=0.9").choose(np.array([0, 1]), np.array([0.5, 0.5]))
+
+
+def test_threshold_is_kept_on_validation_rows_and_used_by_the_model(dataset: data.Dataset) -> None:
+    complete = params.complete({"n_estimators": 12, "num_leaves": 8})
+    fitted = [
+        fit.fit(complete, dataset, seed=5, validation_size=0.25, policy=thresholds.parse(text))
+        for text in ("recall>=0.95", "0.125")
+    ]
+    assert fitted[0].validation["recall"] >= 0.95
+    assert fitted[1].threshold == 0.125
+    for one in fitted:
+        classes = one.model.predict(dataset.test.features)
+        np.testing.assert_array_equal(classes, (one.probability >= one.threshold).astype(int))
+
+
+def test_command_line_logs_rule_and_threshold(trainer: Callable[..., Any], workdir: Path) -> None:
+    answer = trainer("--n-estimators", 3, "--threshold", "0.3")
+    assert answer.code == 0
+    client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert run.data.params["threshold_rule"] == "0.3"
+    assert run.data.metrics["threshold"] == 0.3
+
+
+def test_command_line_refuses_a_wrong_rule_before_it_does_anything(trainer: Callable[..., Any], workdir: Path) -> None:
+    answer = trainer("--threshold", "precision=0.8")
+    assert answer.code == 2
+    assert "'precision=0.8' is not allowed" in answer.error
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=12),
+        st.floats(allow_nan=True, allow_infinity=True).map(str),
+        st.tuples(st.sampled_from(["precision>=", "recall >= ", "f1>=", ">="]), st.floats(0, 1.2)).map(
+            lambda parts: f"{parts[0]}{parts[1]}"
+        ),
+    )
+)
+def test_any_text_is_a_rule_or_one_line(text: str) -> None:
+    try:
+        policy = thresholds.parse(text)
+    except InputError as error:
+        message = str(error)
+    else:
+        assert 0 <= policy.value <= 1
+        # What a run logs as its rule is that rule.
+        assert thresholds.parse(str(policy)) == policy
+        return
+    assert "\n" not in message
+    assert message.startswith("--threshold: ")
+
+
+rows = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_size=40).filter(
+    lambda some: len({target for target, _ in some}) == 2
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, st.sampled_from(["max-f1", "precision>=0.4", "precision>=0.9", "recall>=0.5", "recall>=1", "0.35"]))
+def test_any_scores_give_a_threshold_that_keeps_the_rule_or_one_line(rows: list[tuple[bool, int]], text: str) -> None:
+    target = np.array([int(positive) for positive, _ in rows])
+    probability = np.array([score / 20 for _, score in rows])
+    policy = thresholds.parse(text)
+    reached = max(precision_score(target, probability >= score) for score in probability)
+    if policy.kind == "precision" and reached < policy.value:
+        with pytest.raises(TrainerError, match=r"^--threshold precision>=.*the highest precision there is .*"):
+            policy.choose(target, probability)
+        return
+    threshold = policy.choose(target, probability)
+    called = probability >= threshold
+    if policy.kind == "precision":
+        assert precision_score(target, called) >= policy.value
+    if policy.kind == "recall":
+        assert recall_score(target, called) >= policy.value
