@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,11 +62,16 @@ def test_identity_changes_with_whatever_determines_the_result(change: str, datas
     assert identity.of(variant, dataset, plan) != before
 
 
-def test_modules_that_make_a_result_are_not_declared_harmless() -> None:
-    made_of = {"data", "fit", "metrics", "model", "params", "plan", "run", "sessions", "thresholds"}
-    assert not made_of & identity._HARMLESS
-    package = {path.stem for path in provenance.PACKAGE.iterdir()}
-    assert package >= identity._HARMLESS, "names a module that is not there"
+@pytest.mark.parametrize("package", sorted(file.parent.name for file in provenance.PACKAGE.glob("*/__init__.py")))
+def test_code_counts_by_its_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of code that results are made with changes every key; another change keeps what was trained."""
+    copy = tmp_path / "trainer"
+    shutil.copytree(provenance.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(identity, "PACKAGE", copy)
+    before = identity.code.__wrapped__()
+    (copy / package / "added_later.py").write_text("x = 1\n")
+    counts = package in {"config", "data", "runs", "training", "util"}
+    assert (identity.code.__wrapped__() != before) is counts
 
 
 def test_finished_runs_are_found_and_no_others(dataset: data.Dataset, plan: Plan) -> None:

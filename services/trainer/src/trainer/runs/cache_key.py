@@ -1,7 +1,7 @@
-"""Tells whether a run would come out as another did: a digest of everything that determines its result.
+"""The cache key of a run: a hash of the data, the splits, the seed, the parameters and the code that made it.
 
-What a command prints or how many processes it uses is left out by name; anything else counts, so that a setting or a
-module that is added later makes a difference without being registered here.
+Runs with equal keys have equal results. The layout of the package says which code that is: ``RESULT_PACKAGES`` hold
+all that a result is made with. What tracks, draws, prints or runs tasks in parallel is elsewhere and does not count.
 """
 
 from __future__ import annotations
@@ -25,15 +25,8 @@ TAG = "trainer.identity"
 
 #: Says where and as what a run is tracked, not what comes of it.
 _ELSEWHERE = frozenset({"target", "tags", "parent"})
-#: Modules and packages that no figure and no model depends on.
-_HARMLESS = frozenset({
-    "__init__", "__main__", "ahead", "atomic", "checks", "cli", "collector", "compare", "compare_command",
-    "comparison", "conformance", "engine", "errors", "identity", "importance", "options", "plots", "policy",
-    "predict", "predict_command", "preload", "preload_embedded", "probe", "probe_script", "progress", "promote",
-    "promote_command", "provenance", "push", "push_command", "registry", "report", "resume", "scoring", "search",
-    "search_command", "search_worker", "serve_command", "serving", "signals", "space", "study", "sweep",
-    "sweep_command", "tracking", "train_command", "training", "variants", "verify_command", "worker", "yamlfile",
-})  # fmt: skip
+#: What a result is made with. A module that is added to one of these counts from then on.
+RESULT_PACKAGES = ("config", "data", "runs", "training", "util")
 #: What a fit, a split and a figure are computed with.
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")
 
@@ -61,8 +54,8 @@ def code() -> str:
     """Return the digest of the modules and the versions of the libraries that a result depends on."""
     files = {
         file.relative_to(PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(PACKAGE.rglob("*.py"))
-        if file.relative_to(PACKAGE).parts[0].removesuffix(".py") not in _HARMLESS
+        for package in RESULT_PACKAGES
+        for file in sorted((PACKAGE / package).rglob("*.py"))
     }
     return _digest({"files": files, "libraries": {name: version(name) for name in _LIBRARIES}})
 
