@@ -19,10 +19,10 @@ import mlflow
 import pandas as pd
 from lightgbm import LGBMClassifier
 from sklearn.metrics import PrecisionRecallDisplay, f1_score
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.sweeps.variants import combine
-from trainer.training import fit
+from trainer.config.variant import STANDARD_VARIANTS, make_variant
+from trainer.data.sources import load_data
+from trainer.sweeps.variants import combine_lists
+from trainer.training.split import split_validation
 
 #: MLflow's default format stores no LightGBM model without these.
 TRUSTED = ["collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier"]
@@ -30,14 +30,14 @@ TRUSTED = ["collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklear
 
 def main() -> None:
     """Trains and tracks the variants."""
-    dataset = data.load()
-    rows, _ = fit.split(dataset, seed=42, validation_size=0.2)
+    dataset = load_data()
+    rows, _ = split_validation(dataset, seed=42, validation_size=0.2)
     texts = dataset.columns("text")
     categories = {name: pd.CategoricalDtype(sorted(rows.features[name].dropna().unique())) for name in texts}
     train, test = rows.features.astype(categories), dataset.test.features.astype(categories)
     mlflow.set_experiment("plain_loop")
-    standard = [params.variant(overrides) for overrides in ({}, *params.STANDARD_VARIANTS)]
-    for variant in combine(sys.argv[1:], (), {}).variants if sys.argv[1:] else standard:
+    standard = [make_variant(overrides) for overrides in ({}, *STANDARD_VARIANTS)]
+    for variant in combine_lists(sys.argv[1:], (), {}).variants if sys.argv[1:] else standard:
         chosen: dict[str, Any] = {
             name: variant.params[name]
             for name in ("num_leaves", "min_child_samples", "max_depth", "n_estimators", "learning_rate")

@@ -22,15 +22,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
-from trainer.data import demo as sessions
-from trainer.scoring import models, predict
-from trainer.tracking import client as tracking
+from trainer.data import demo
+from trainer.data.demo import generate_sessions
+from trainer.scoring.models import load_model
+from trainer.scoring.predict import PredictRequest, predict_with
+from trainer.scoring.scorers import TreeScorer
+from trainer.tracking.settings import configure
 
 ROUNDS = 3
 CHUNK = 20_000
 
 
-def pandas_loop(trees: models.TreeScorer, data: Path, threads: int) -> int:
+def pandas_loop(trees: TreeScorer, data: Path, threads: int) -> int:
     """Returns how many rows it scored."""
     names = sorted(trees._positions, key=trees._positions.__getitem__)
     codes = {
@@ -45,7 +48,7 @@ def pandas_loop(trees: models.TreeScorer, data: Path, threads: int) -> int:
     return rows
 
 
-def arrow_loop(trees: models.TreeScorer, data: Path, threads: int) -> int:
+def arrow_loop(trees: TreeScorer, data: Path, threads: int) -> int:
     """Returns how many rows it scored."""
     names = sorted(trees._positions, key=trees._positions.__getitem__)
     types = pa.csv.ConvertOptions(column_types=dict.fromkeys(trees._categories, pa.string()))
@@ -72,26 +75,26 @@ def rate(work: Callable[[], int]) -> float:
 def main() -> None:
     """Prints the table."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 300_000
-    tracking.configure()
+    configure()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train = [sys.executable, "-m", "trainer", "--json"]
         done = subprocess.run(train, cwd=folder, capture_output=True, text=True, check=True)
         os.chdir(folder)
         data, out = folder / "data.csv", folder / "out.csv"
-        sessions.generate(rows, seed=7).drop(columns=sessions.TARGET).to_csv(data, index=False)
+        generate_sessions(rows, seed=7).drop(columns=demo.TARGET).to_csv(data, index=False)
         uri = json.loads(done.stdout)["model_uri"]
         from trainer.scoring import locate
 
-        loaded = models.load(locate.local_files(uri, folder, uri=None, wait=1), uri)
+        loaded = load_model(locate.local_files(uri, folder, uri=None, wait=1), uri)
         features = loaded.features or ()
-        trees = models.TreeScorer.of(loaded.model, features)
+        trees = TreeScorer.of(loaded.model, features)
         if trees is None:
             raise SystemExit("benchmark: error: the trainer's own model is not recognised as such")
 
         def ours(jobs: int) -> int:
             # The model is there already, as it is for the loops.
-            return predict.score(predict.Request(uri, data, out, jobs=jobs), loaded).rows
+            return predict_with(PredictRequest(uri, data, out, jobs=jobs), loaded).rows
 
         print(f"{rows:,} rows, {data.stat().st_size / 2**20:.0f} MiB; rows/s, best of {ROUNDS}")
         print(f"{'':<16}{'trainer':>12}{'pandas loop':>14}{'Arrow loop':>14}{'ratio':>8}{'ratio':>8}")

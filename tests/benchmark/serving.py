@@ -19,20 +19,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.tracking import client as tracking
-from trainer.training import fit, model
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
+from trainer.data.sources import load_data
+from trainer.tracking.settings import configure
+from trainer.training.fit import fit_variant
+from trainer.training.model import save_model
 
 REQUESTS = {1: 400, 1_000: 60}
 NAMES = ("trainer serve", "mlflow models serve")
 
 
-def save(folder: Path, trees: int) -> data.Dataset:
+def save(folder: Path, trees: int) -> Dataset:
     """Fits a variant on the made-up sessions and saves its model; returns the data."""
-    dataset = data.load()
-    fitted = fit.fit(params.variant({"n_estimators": trees}).params, dataset, seed=42, validation_size=0.2)
-    model.save(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
+    dataset = load_data()
+    fitted = fit_variant(make_variant({"n_estimators": trees}).params, dataset, seed=42, validation_size=0.2)
+    save_model(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
     return dataset
 
 
@@ -129,7 +131,7 @@ def ask(connection: http.client.HTTPConnection, body: bytes) -> None:
 def main() -> None:
     """Measures and prints."""
     trees = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    tracking.configure()
+    configure()
     with tempfile.TemporaryDirectory(prefix="serving-") as name, contextlib.ExitStack() as running:
         folder = Path(name) / "model"
         dataset = save(folder, trees)

@@ -3,29 +3,31 @@
 import tempfile
 from pathlib import Path
 
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.parallel import pool as engine
+from trainer.config.variant import STANDARD_VARIANTS, Variant, make_variant
+from trainer.data.dataset import Dataset
+from trainer.data.sources import load_data
+from trainer.parallel import pool
+from trainer.parallel.pool import ProcessPool
 
 
-def train(variant: params.Variant, dataset: data.Dataset) -> float:
+def train(variant: Variant, dataset: Dataset) -> float:
     """Fits one variant and draws its pictures; returns its average precision."""
     from trainer import plots
-    from trainer.training import fit
+    from trainer.training.fit import fit_variant
 
-    fitted = fit.fit(variant.params, dataset, seed=42, validation_size=0.2)
+    fitted = fit_variant(variant.params, dataset, seed=42, validation_size=0.2)
     with tempfile.TemporaryDirectory() as folder:
-        plots.write_run(Path(folder), variant.name, dataset, fitted)
+        plots.write_run_plots(Path(folder), variant.name, dataset, fitted)
     return fitted.test["average_precision"]
 
 
 def main() -> None:
     """Trains the standard variants as `trainer sweep` does."""
-    processes = engine.Engine(engine.available_cpus(), preload=["trainer.runs.preload"])
+    processes = ProcessPool(pool.available_cpus(), preload=["trainer.runs.preload"])
     processes.warm_up()
-    dataset = data.load()
+    dataset = load_data()
     # The longest first, as the sweep does.
-    variants = [params.variant(overrides) for overrides in reversed(params.STANDARD_VARIANTS)]
+    variants = [make_variant(overrides) for overrides in reversed(STANDARD_VARIANTS)]
     for outcome in processes.map(train, variants, dataset):
         if outcome.error:
             raise outcome.error

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from trainer.data import demo as sessions
+from trainer.data.demo import generate_sessions
 
 from .stack import STORAGE_SERVERS, Stack, wait_until
 
@@ -45,7 +45,7 @@ def bad_data(stack: Stack) -> Path:
     """A data folder in which almost everything is wrong."""
     folder = stack.data.parent / "bad"
     folder.mkdir()
-    table = sessions.generate(rows=300, seed=5)
+    table = generate_sessions(rows=300, seed=5)
     table.to_csv(folder / "good.csv", index=False)
     (folder / "empty.csv").touch()
     table.head(0).to_csv(folder / "header.csv", index=False)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from trainer.data import demo as sessions
+from trainer.data.demo import generate_sessions
 
 from .stack import ROOT, Stack
 
@@ -36,7 +36,7 @@ def prepared(stack: Stack, client: MlflowClient, tmp_path_factory: pytest.TempPa
     shutil.copytree(ROOT / "examples" / "kedro", project, ignore=shutil.ignore_patterns("data", "__pycache__"))
     output = project / "shop"
     output.mkdir()
-    raw = sessions.generate(rows=ROWS, seed=3)
+    raw = generate_sessions(rows=ROWS, seed=3)
     raw.to_csv(project / "raw.csv", index=False)
     done = subprocess.run(
         [sys.executable, "-m", "kedro", "run", "--params", f"raw={project / 'raw.csv'},output={output}"],

@@ -10,7 +10,8 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from trainer.data import demo as sessions
+from trainer.data import demo
+from trainer.data.demo import generate_sessions
 
 from .stack import Stack
 
@@ -27,7 +28,7 @@ def predictions(stack: Stack, uri: str) -> Any:
     """Returns what a stack's model says to sessions that no training has seen."""
     mlflow.set_tracking_uri(stack.url)
     mlflow.set_registry_uri(stack.url)
-    features = sessions.generate(rows=500, seed=11).drop(columns=sessions.TARGET)
+    features = generate_sessions(rows=500, seed=11).drop(columns=demo.TARGET)
     return mlflow.sklearn.load_model(uri).predict_proba(features)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from trainer.data import demo as sessions
+from trainer.data import demo
+from trainer.data.demo import generate_sessions
 
 from .stack import Stack
 
@@ -48,7 +49,7 @@ def test_sweep_registered_its_best_model_in_postgres(stack: Stack, client: Mlflo
     best = next(one for one in sweep["variants"] if one["run_id"] == sweep["best_run_id"])
     assert float(version.tags["test.average_precision"]) == best["metrics"]["average_precision"]
     model = mlflow.pyfunc.load_model(registered["uri"])
-    assert len(model.predict(sessions.generate(rows=5, seed=1).drop(columns=sessions.TARGET))) == 5
+    assert len(model.predict(generate_sessions(rows=5, seed=1).drop(columns=demo.TARGET))) == 5
 
 
 def test_repeated_sweep_registers_nothing_new(stack: Stack, client: MlflowClient, sweep: dict[str, Any]) -> None:

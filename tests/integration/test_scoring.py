@@ -12,7 +12,8 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from trainer.data import demo as sessions
+from trainer.data import demo
+from trainer.data.demo import generate_sessions
 
 from .stack import Stack
 
@@ -22,7 +23,7 @@ def new_sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with sessions that no training has seen, as CSV and as Parquet; two of the files are broken."""
     folder = tmp_path_factory.mktemp("new")
     folder.chmod(0o755)
-    table = sessions.generate(rows=5_000, seed=11).drop(columns=sessions.TARGET)
+    table = generate_sessions(rows=5_000, seed=11).drop(columns=demo.TARGET)
     table.to_csv(folder / "new.csv", index=False)
     table.to_parquet(folder / "new.parquet", index=False)
     table.drop(columns="page_value").to_csv(folder / "lacks.csv", index=False)

@@ -18,7 +18,8 @@ import requests
 from mlflow import MlflowClient
 from PIL import Image
 from sklearn.metrics import average_precision_score
-from trainer.data import demo as sessions
+from trainer.data import demo
+from trainer.data.demo import generate_sessions
 
 from .stack import ROOT, Stack
 
@@ -50,7 +51,7 @@ def model_location(client: MlflowClient, run_id: str) -> str:
 @pytest.fixture(scope="module")
 def new_sessions() -> pd.DataFrame:
     """Sessions that no training has seen."""
-    return sessions.generate(rows=1_000, seed=7)
+    return generate_sessions(rows=1_000, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +218,7 @@ def test_clients_cannot_delete_artifacts_through_the_server(
 def test_model_loads_through_the_server_and_predicts(
     client: MlflowClient, baseline: dict[str, Any], new_sessions: pd.DataFrame
 ) -> None:
-    features, target = new_sessions.drop(columns=sessions.TARGET), new_sessions[sessions.TARGET]
+    features, target = new_sessions.drop(columns=demo.TARGET), new_sessions[demo.TARGET]
     classes = np.asarray(mlflow.pyfunc.load_model(baseline["model_uri"]).predict(features)).ravel()
     model = mlflow.sklearn.load_model(baseline["model_uri"])
     assert set(classes) == {0, 1}
@@ -227,9 +228,9 @@ def test_model_loads_through_the_server_and_predicts(
 
 def test_model_has_signature_example_and_pinned_requirements(client: MlflowClient, baseline: dict[str, Any]) -> None:
     info = mlflow.models.get_model_info(baseline["model_uri"])
-    columns = list(sessions.generate(rows=50).drop(columns=sessions.TARGET).columns)
+    columns = list(generate_sessions(rows=50).drop(columns=demo.TARGET).columns)
     assert info.signature.inputs.input_names() == columns
-    assert info.signature.outputs.input_names() == [sessions.TARGET]
+    assert info.signature.outputs.input_names() == [demo.TARGET]
     assert info.saved_input_example_info is not None
     lines = Path(mlflow.pyfunc.get_model_dependencies(baseline["model_uri"])).read_text().split()
     assert {line.partition("==")[0] for line in lines} >= {"mlflow", "lightgbm", "scikit-learn", "pandas", "numpy"}
@@ -241,7 +242,7 @@ def test_registered_model_loads_by_its_alias(
 ) -> None:
     version = mlflow.register_model(baseline["model_uri"], "purchase")
     client.set_registered_model_alias("purchase", "champion", version.version)
-    features = new_sessions.drop(columns=sessions.TARGET)
+    features = new_sessions.drop(columns=demo.TARGET)
     by_alias = mlflow.pyfunc.load_model("models:/purchase@champion").predict(features)
     np.testing.assert_array_equal(by_alias, mlflow.pyfunc.load_model(baseline["model_uri"]).predict(features))
 
@@ -294,13 +295,13 @@ def test_real_sessions_train_as_they_are(stack: Stack, client: MlflowClient) -> 
 def test_folder_of_four_tables_is_used_as_it_was_split(stack: Stack, client: MlflowClient) -> None:
     folder = stack.data.parent / "kedro"
     folder.mkdir()
-    table = sessions.generate(rows=3_000, seed=3)
+    table = generate_sessions(rows=3_000, seed=3)
     for part, rows in (("train", table[:2_000]), ("test", table[2_000:])):
-        rows.drop(columns=sessions.TARGET).to_csv(folder / f"X_{part}.csv", index=False)
-        rows[[sessions.TARGET]].to_csv(folder / f"y_{part}.csv", index=False)
+        rows.drop(columns=demo.TARGET).to_csv(folder / f"X_{part}.csv", index=False)
+        rows[[demo.TARGET]].to_csv(folder / f"y_{part}.csv", index=False)
     folder.chmod(0o755)
     result = stack.train("--n-estimators", "20", data=folder)
     params = client.get_run(result["run_id"]).data.params
     assert int(params["rows_test"]) == 1_000
     assert int(params["rows_fit"]) + int(params["rows_validation"]) == 2_000
-    assert params["target"] == sessions.TARGET
+    assert params["target"] == demo.TARGET

@@ -24,13 +24,17 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from trainer.cli import main as cli
-from trainer.data import demo as sessions
-from trainer.data import sources as data
-from trainer.parallel.pool import Engine
+from trainer.cli.main import main
+from trainer.data import demo
+from trainer.data.dataset import Dataset
+from trainer.data.demo import generate_sessions
+from trainer.data.sources import load_data
+from trainer.parallel.pool import ProcessPool
 from trainer.runs.plan import Plan
 from trainer.sweeps import sweep
-from trainer.tracking import client as tracking
+from trainer.tracking import client
+from trainer.tracking.connection import connect
+from trainer.tracking.settings import configure
 
 REPOSITORY = Path(__file__).parents[3]
 SHOPPERS = REPOSITORY.parent / "shared" / "data" / "online_shoppers_intention.csv"
@@ -43,7 +47,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in before:
         if name.startswith(("TRAINER_", "MLFLOW_")):
             monkeypatch.delenv(name)
-    tracking.configure()
+    configure()
     # MLflow's own notion of the server outlives a test: loading a model by its URI sets it.
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
     mlflow.set_registry_uri(None)  # type: ignore[arg-type]
@@ -61,22 +65,22 @@ def shoppers() -> Path:
 
 
 @pytest.fixture(scope="session")
-def dataset() -> data.Dataset:
+def dataset() -> Dataset:
     """Return a small data set with numbers, texts, booleans and gaps."""
-    return data.load(rows=900, seed=7)
+    return load_data(rows=900, seed=7)
 
 
 @pytest.fixture(scope="session")
 def table() -> pd.DataFrame:
     """Return generated sessions as a raw table; tests copy it before they change it."""
-    return sessions.generate(600, seed=3)
+    return generate_sessions(600, seed=3)
 
 
 @pytest.fixture(scope="session")
 def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create the tables of a SQLite store once: it takes longer than a test does."""
     folder = tmp_path_factory.mktemp("template")
-    tracking.connect(f"sqlite:///{folder}/mlflow.db", "warm-up")
+    connect(f"sqlite:///{folder}/mlflow.db", "warm-up")
     return folder / "mlflow.db"
 
 
@@ -89,13 +93,13 @@ def workdir(tmp_path: Path, _template: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def target(workdir: Path) -> tracking.Target:
+def target(workdir: Path) -> client.Target:
     """Return an experiment in the embedded store."""
-    return tracking.connect(None, "unit")
+    return connect(None, "unit")
 
 
 @pytest.fixture
-def plan(target: tracking.Target) -> Plan:
+def plan(target: client.Target) -> Plan:
     """Return a plan that tracks in the embedded store."""
     return Plan(target, seed=5, tags={"colour": "green"})
 
@@ -130,7 +134,7 @@ def trainer(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     def run(*args: object) -> Answer:
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main([str(arg) for arg in args])
+            main([str(arg) for arg in args])
         captured = capfd.readouterr()
         return Answer(int(ended.value.code or 0), captured.out, captured.err)
 
@@ -168,9 +172,9 @@ def start(workdir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def warm_engine(jobs: int) -> Engine:
+def warm_engine(jobs: int) -> ProcessPool:
     """Return an engine whose processes need not import everything anew."""
-    return Engine(jobs, sweep.PRELOAD + sweep.PRELOAD_EMBEDDED)
+    return ProcessPool(jobs, sweep.PRELOAD + sweep.PRELOAD_EMBEDDED)
 
 
 def free_port() -> int:
@@ -305,7 +309,7 @@ def four_files(tmp_path: Path, table: pd.DataFrame) -> Path:
     """Return a folder as a Kedro pipeline leaves it."""
     folder = tmp_path / "four"
     folder.mkdir()
-    features, labels = table.drop(columns=sessions.TARGET), table[[sessions.TARGET]]
+    features, labels = table.drop(columns=demo.TARGET), table[[demo.TARGET]]
     held_out = np.arange(len(table)) % 5 == 0
     for part, rows in (("train", ~held_out), ("test", held_out)):
         features[rows].to_csv(folder / f"X_{part}.csv", index=False)

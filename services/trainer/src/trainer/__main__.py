@@ -10,9 +10,9 @@ def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     try:
         with interruptible():
-            from trainer.cli import main as cli
+            from trainer.cli.main import main as run_command_line
 
-            cli.main()
+            run_command_line()
     except KeyboardInterrupt as interrupt:
         # Before the command line was there to report it, or a second one after it had.
         print("trainer: error: interrupted", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from trainer.accelerators import background_import as ahead
+from trainer.accelerators import background_import
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_module_is_imported_while_the_fit_goes_on_and_is_whole_at_its_end(slow: str, tmp_path: Path) -> None:
-    with ahead.importing(slow) as begin:
+    with background_import.importing(slow) as begin:
         begin(None)
         begin(None)  # the second iteration
         (tmp_path / "go").touch()
@@ -35,7 +35,7 @@ def test_module_is_imported_while_the_fit_goes_on_and_is_whole_at_its_end(slow: 
 
 
 def test_nothing_is_imported_where_nothing_is_fitted(slow: str) -> None:
-    with ahead.importing(slow):
+    with background_import.importing(slow):
         pass
     assert slow not in sys.modules
 
@@ -47,7 +47,7 @@ def test_failure_of_the_import_is_left_to_whoever_needs_the_module(
 ) -> None:
     (tmp_path / "broken_module.py").write_text("raise OSError('no disk')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with ahead.importing("broken_module") as begin:
+    with background_import.importing("broken_module") as begin:
         begin(None)
     assert capfd.readouterr() == ("", "")
 
@@ -57,7 +57,7 @@ def test_end_of_the_fit_leaves_pythons_turns_as_they_were(slow: str, tmp_path: P
     (tmp_path / "go").touch()
 
     def fit() -> None:
-        with ahead.importing(slow) as begin:
+        with background_import.importing(slow) as begin:
             begin(None)
             turns.append(sys.getswitchinterval())
             raise KeyboardInterrupt
@@ -70,8 +70,8 @@ def test_end_of_the_fit_leaves_pythons_turns_as_they_were(slow: str, tmp_path: P
 def test_fit_beside_one_that_imports_leaves_pythons_turns_alone(slow: str, tmp_path: Path) -> None:
     before = sys.getswitchinterval()
     with ExitStack() as first, ExitStack() as second:
-        first.enter_context(ahead.importing(slow))(None)
-        second.enter_context(ahead.importing("sys"))(None)
+        first.enter_context(background_import.importing(slow))(None)
+        second.enter_context(background_import.importing("sys"))(None)
         (tmp_path / "go").touch()
         first.close()
         second.close()
@@ -81,19 +81,20 @@ def test_fit_beside_one_that_imports_leaves_pythons_turns_alone(slow: str, tmp_p
 def test_run_by_itself_has_all_that_it_needs_when_its_fit_ends(tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from trainer.cli import main as cli; from trainer.training import fit\n"
-        "inner = fit.fit\n"
+        "from trainer.cli import main\n"
+        "from trainer.training import fit\n"
+        "inner = fit.fit_variant\n"
         "def outer(*arguments, **options):\n"
         "    assert 'skops.io' not in sys.modules\n"
         "    return inner(*arguments, **options)\n"
-        "fit.fit = outer\n"
-        "from trainer.runs import train as run\n"
-        "log = run._log_model\n"
+        "fit.fit_variant = outer\n"
+        "from trainer.runs import train\n"
+        "log = train._log_model\n"
         "def logged(*arguments):\n"
         "    assert {'skops.io', 'matplotlib.figure', 'trainer.runs.preload'} <= set(sys.modules)\n"
         "    return log(*arguments)\n"
-        "run._log_model = logged\n"
-        "cli.main(['--n-estimators', '5'])\n"
+        "train._log_model = logged\n"
+        "main.main(['--n-estimators', '5'])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

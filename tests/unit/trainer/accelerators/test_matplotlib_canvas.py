@@ -11,7 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from trainer import plots
-from trainer.accelerators import matplotlib_canvas as canvas
+from trainer.accelerators import matplotlib_canvas
 
 
 def drawn(kind: type[FigureCanvasAgg], text: str, **style: Any) -> Any:
@@ -25,7 +25,9 @@ def drawn(kind: type[FigureCanvasAgg], text: str, **style: Any) -> Any:
 @pytest.mark.parametrize("rotation", [0, 90, 33])
 @pytest.mark.parametrize("text", ["Recall: share of the positives", "größer ≥ 5\nsecond line", r"$\frac{1}{2}$", ""])
 def test_letters_are_where_matplotlib_puts_them(text: str, rotation: int) -> None:
-    own, plain = (drawn(kind, text, rotation=rotation, fontsize=13) for kind in (canvas.Canvas, FigureCanvasAgg))
+    own, plain = (
+        drawn(kind, text, rotation=rotation, fontsize=13) for kind in (matplotlib_canvas.Canvas, FigureCanvasAgg)
+    )
     # A quarter of a pixel to either side changes the edges' shades.
     assert np.abs(own - plain).max() < 160
     assert np.abs(own - plain).mean() < 1.5
@@ -33,20 +35,20 @@ def test_letters_are_where_matplotlib_puts_them(text: str, rotation: int) -> Non
 
 
 def test_same_text_is_drawn_the_same_again_from_memory() -> None:
-    first = drawn(canvas.Canvas, "again and again")
-    texts, letters = canvas._letters.cache_info(), canvas._letter.cache_info()
-    np.testing.assert_array_equal(drawn(canvas.Canvas, "again and again"), first)
-    assert canvas._letters.cache_info().misses == texts.misses
+    first = drawn(matplotlib_canvas.Canvas, "again and again")
+    texts, letters = matplotlib_canvas._letters.cache_info(), matplotlib_canvas._letter.cache_info()
+    np.testing.assert_array_equal(drawn(matplotlib_canvas.Canvas, "again and again"), first)
+    assert matplotlib_canvas._letters.cache_info().misses == texts.misses
     # Another text takes its letters from memory where they start at the same quarter of a pixel.
-    drawn(canvas.Canvas, "again and  again")
-    assert canvas._letters.cache_info().misses == texts.misses + 1
-    assert canvas._letter.cache_info().hits > letters.hits
+    drawn(matplotlib_canvas.Canvas, "again and  again")
+    assert matplotlib_canvas._letters.cache_info().misses == texts.misses + 1
+    assert matplotlib_canvas._letter.cache_info().hits > letters.hits
 
 
 def test_nothing_is_left_of_the_picture_before() -> None:
-    blank = drawn(canvas.Canvas, "")
-    drawn(canvas.Canvas, "something")
-    np.testing.assert_array_equal(drawn(canvas.Canvas, ""), blank)
+    blank = drawn(matplotlib_canvas.Canvas, "")
+    drawn(matplotlib_canvas.Canvas, "something")
+    np.testing.assert_array_equal(drawn(matplotlib_canvas.Canvas, ""), blank)
     assert np.unique(blank).tolist() == [255]
 
 

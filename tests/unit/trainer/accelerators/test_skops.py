@@ -12,17 +12,19 @@ import pytest
 import skops.io
 from skops.io import _persist
 from skops.io._utils import SaveContext, _get_state
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.training import fit, model
+from trainer.config.variant import complete_params
+from trainer.data.dataset import Dataset
+from trainer.training import model
+from trainer.training.fit import FitResult, fit_variant
+from trainer.training.model import save_model
 
 
 @pytest.fixture(scope="module")
-def fitted(dataset: data.Dataset) -> fit.Fitted:
-    return fit.fit(params.complete({"n_estimators": 3}), dataset, seed=1, validation_size=0.2)
+def fitted(dataset: Dataset) -> FitResult:
+    return fit_variant(complete_params({"n_estimators": 3}), dataset, seed=1, validation_size=0.2)
 
 
-def test_trees_are_written_as_skops_writes_them(fitted: fit.Fitted) -> None:
+def test_trees_are_written_as_skops_writes_them(fitted: FitResult) -> None:
     booster = fitted.model.estimator_.estimator[-1].booster_
     model._write_trees_once()
     written = []
@@ -34,7 +36,7 @@ def test_trees_are_written_as_skops_writes_them(fitted: fit.Fitted) -> None:
     assert written[0] == written[1]
 
 
-def test_schema_holds_what_skops_writes(fitted: fit.Fitted, tmp_path: Path) -> None:
+def test_schema_holds_what_skops_writes(fitted: FitResult, tmp_path: Path) -> None:
     encoder, written = fitted.model.estimator_.estimator[0], []
     for _ in range(2):
         with zipfile.ZipFile(io.BytesIO(_persist._save(encoder, zipfile.ZIP_STORED, None).getvalue())) as archive:
@@ -47,9 +49,9 @@ def test_schema_holds_what_skops_writes(fitted: fit.Fitted, tmp_path: Path) -> N
 
 
 def test_requirements_are_not_checked_against_what_they_were_read_from(
-    fitted: fit.Fitted, dataset: data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fitted: FitResult, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[str] = []
     monkeypatch.setattr("mlflow.utils.requirements_utils._check_requirement_satisfied", checked.append)
-    model.save(fitted.model, dataset, tmp_path / "m", run_id="0" * 32, model_id="m-0", location=str(tmp_path))
+    save_model(fitted.model, dataset, tmp_path / "m", run_id="0" * 32, model_id="m-0", location=str(tmp_path))
     assert not checked

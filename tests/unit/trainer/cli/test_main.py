@@ -17,10 +17,11 @@ import click
 import pytest
 import yaml
 from mlflow import MlflowClient
-from trainer.cli import main as cli
-from trainer.cli import preparation as training
-from trainer.config import parameters as params
-from trainer.data import demo as sessions
+from trainer.cli import preparation
+from trainer.cli.main import DefaultGroup
+from trainer.cli.main import command as command_group
+from trainer.config import parameters
+from trainer.data.demo import generate_sessions
 from trainer.tracking.client import Target
 
 Trainer = Callable[..., Any]
@@ -41,8 +42,8 @@ def test_help_lists_each_command_once(trainer: Trainer) -> None:
     answer = trainer("--help")
     assert answer.code == 0
     listed = re.findall(r"^  trainer ([a-z]+|(?=\[OPTIONS\])).*  [a-z]", answer.out, re.M)
-    commands = cli.command.list_commands(click.Context(cli.command))
-    assert sorted(listed) == sorted(["" if name == cli.command.default else name for name in commands])
+    commands = command_group.list_commands(click.Context(command_group))
+    assert sorted(listed) == sorted(["" if name == command_group.default else name for name in commands])
     assert "\nCommands:" not in answer.out
 
 
@@ -63,21 +64,21 @@ def test_help_keeps_the_lines_of_its_examples(trainer: Trainer, command: tuple[s
 @pytest.mark.parametrize("command", ["train", "sweep"])
 def test_help_lists_every_parameter_with_its_range(trainer: Trainer, command: str) -> None:
     words = " ".join(trainer(command, "--help").out.split())
-    for parameter in params.PARAMETERS:
+    for parameter in parameters.PARAMETERS:
         assert parameter.option in words
         if parameter.kind is not bool:
             assert parameter.allowed in words
 
 
-@pytest.mark.parametrize("command", cli.DefaultGroup.names)
+@pytest.mark.parametrize("command", DefaultGroup.names)
 def test_help_names_the_variable_of_each_option_under_a_heading(trainer: Trainer, command: str) -> None:
     help_ = trainer(command, "--help").out
     words = " ".join(help_.split())
-    own = cli.command.get_command(click.Context(cli.command), command)
+    own = command_group.get_command(click.Context(command_group), command)
     assert own is not None
     for option in own.params:
         # LightGBM's are named in one line for all.
-        if option.envvar is not None and option.name not in params.BY_NAME:
+        if option.envvar is not None and option.name not in parameters.BY_NAME:
             assert f"env var: {option.envvar}" in words
     assert "\nOther:\n" in help_  # --help alone
     assert ("\nLightGBM: trees:\n" in help_) == (command in ("train", "sweep", "search"))
@@ -85,7 +86,7 @@ def test_help_names_the_variable_of_each_option_under_a_heading(trainer: Trainer
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom trainer import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "import sys\nfrom trainer import cli\ntry: main(['--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('pandas', 'numpy', 'mlflow', 'lightgbm', 'sklearn', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -160,13 +161,13 @@ def test_what_is_amiss_is_said_once_before_anything_is_trained(trainer: Trainer,
 
 def test_command_that_opens_the_ui_can_be_pasted() -> None:
     target = Target("sqlite:////srv/my shop/mlflow.db", "1", "unit")
-    command = training.ui_command(target)
+    command = preparation.ui_command(target)
     assert command == "mlflow ui --backend-store-uri 'sqlite:////srv/my shop/mlflow.db'"
 
 
 def test_command_that_opens_the_ui_is_short_in_the_working_directory(workdir: Path) -> None:
     target = Target(f"sqlite:///{workdir}/mlflow.db", "1", "unit")
-    assert training.ui_command(target) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    assert preparation.ui_command(target) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 
 def test_links_lead_to_the_ui_where_a_browser_finds_it(
@@ -195,7 +196,7 @@ def test_trainer_without_a_command_trains(trainer: Trainer, workdir: Path) -> No
 
 
 def test_json_is_the_whole_of_standard_output(trainer: Trainer, workdir: Path) -> None:
-    table = sessions.generate(400, seed=1)
+    table = generate_sessions(400, seed=1)
     table.to_csv(workdir / "shop.csv", index=False)
     answer = trainer("train", "--json", *SMALL, "--data", "shop.csv", "--target", "purchase", "--experiment", "mine")
     (run,) = runs(workdir, "mine")
@@ -260,7 +261,7 @@ def test_debug_shows_the_traceback(trainer: Trainer, workdir: Path) -> None:
 
 
 def test_unexpected_error_is_one_line_too(trainer: Trainer, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.plots.write_run", lambda *_args: 1 / 0)
+    monkeypatch.setattr("trainer.plots.write_run_plots", lambda *_args: 1 / 0)
     answer = trainer(*SMALL)
     assert answer.code == 1
     assert answer.error == "unexpected ZeroDivisionError: division by zero (--debug shows where)"
@@ -372,13 +373,14 @@ def test_ctrl_c_in_a_terminal_reaches_all_processes_and_prints_one_line(
 def test_ctrl_c_while_a_dataclass_is_made_ends_with_its_code_too(workdir: Path) -> None:
     (workdir / "interrupted.py").write_text(
         "import sys\n"
-        "from trainer import __main__; from trainer.cli import main as cli\n"
+        "from trainer import __main__\n"
+        "from trainer.cli import main\n"
         "def run():\n"
         "    try:\n"
         "        exec('raise KeyboardInterrupt')\n"
         "    except KeyboardInterrupt:\n"
         "        sys.exit(130)\n"
-        "cli.main = run\n"
+        "main.main = run\n"
         "__main__.main()\n"
     )
     assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=workdir, check=False).returncode == 130

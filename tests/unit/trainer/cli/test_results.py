@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 import click
 import pytest
-from trainer.cli import results as report
+from trainer.cli import results
 from trainer.runs.plan import SELECTION, Result
 from trainer.sweeps import sweep
-from trainer.training.metrics import NAMES
+from trainer.training.metrics import METRIC_NAMES
 
 RUN_ID, NAME = "0123456789abcdef" * 2, "n_estimators=1000 learning_rate=0.01"
 
@@ -21,10 +21,10 @@ def test_sweep_cuts_no_figure_on_a_terminal(
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("LINES", "25")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    figures = MappingProxyType({SELECTION: 0.8123, **dict.fromkeys(NAMES, 0.7456)})
-    report.show_sweep(sweep.SweepResult("parent", None, (Result(NAME, {}, RUN_ID, metrics=figures),)), None)
+    figures = MappingProxyType({SELECTION: 0.8123, **dict.fromkeys(METRIC_NAMES, 0.7456)})
+    results.show_sweep(sweep.SweepResult("parent", None, (Result(NAME, {}, RUN_ID, metrics=figures),)), None)
     table, _, rest = click.unstyle(capsys.readouterr().out).partition("best ")
-    assert (table.count("0.7456"), "0.8123" in table, "…" in table) == (len(NAMES), True, False)
+    assert (table.count("0.7456"), "0.8123" in table, "…" in table) == (len(METRIC_NAMES), True, False)
     assert all(word in table for word in NAME.split())
     assert (RUN_ID in table, RUN_ID in rest) == (with_runs, True)
     # Narrower than the figures, the terminal itself breaks the lines.

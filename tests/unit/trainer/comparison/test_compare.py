@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from PIL import Image
 from trainer.comparison import page, table
-from trainer.comparison import plot_files as pictures
 from trainer.comparison.collect import Compared, Comparison, direction, number
+from trainer.comparison.plot_files import PlotFile
 
 Trainer = Callable[..., Any]
 URI = "sqlite:///mlflow.db"
@@ -139,7 +139,7 @@ def test_a_report_holds_any_text_as_text(name: str, value: str, metric: float, p
     other = Compared("b" * 32, "other", "FAILED", None, {}, {"f1": 0.5})
     comparison = Comparison(name, (run, other), URI)
     plain = Page(page.render(Comparison("x", (other, other), URI), {}))
-    shown = Page(page.render(comparison, {run.run_id: [pictures.Picture(path, "data:image/png;base64,")]}))
+    shown = Page(page.render(comparison, {run.run_id: [PlotFile(path, "data:image/png;base64,")]}))
     assert set(shown.tags) <= {*plain.tags, "code", "figure", "figcaption", "img"}
     assert not [name for name, _ in shown.attributes if name.startswith("on") or name == "href"]
 

@@ -6,12 +6,14 @@ import math
 
 import lightgbm
 import pytest
-from trainer.config import parameters as params
+from trainer.config import parameters
+from trainer.config.parameters import parse_param
+from trainer.config.variant import complete_params, make_variant, param_warnings
 from trainer.util.errors import InputError
 
 
 def test_baseline_is_the_documented_one() -> None:
-    baseline = params.variant({})
+    baseline = make_variant({})
     expected = {
         "num_leaves": 60,
         "min_child_samples": 10,
@@ -21,7 +23,7 @@ def test_baseline_is_the_documented_one() -> None:
     }
     assert {name: baseline.params[name] for name in expected} == expected
     assert baseline.name == "baseline"
-    assert params.FIXED["objective"] == "binary"
+    assert parameters.FIXED["objective"] == "binary"
 
 
 def test_every_parameter_is_one_that_lightgbm_knows() -> None:
@@ -30,15 +32,15 @@ def test_every_parameter_is_one_that_lightgbm_knows() -> None:
         for main, aliases in lightgbm.basic._ConfigAliases._get_all_param_aliases().items()
         for name in (main, *aliases)
     }
-    assert {parameter.name for parameter in params.PARAMETERS} <= known
-    assert {alias for parameter in params.PARAMETERS for alias in parameter.aliases} - known <= {
+    assert {parameter.name for parameter in parameters.PARAMETERS} <= known
+    assert {alias for parameter in parameters.PARAMETERS for alias in parameter.aliases} - known <= {
         "num_leaf", "depth", "tree_depth", "gamma", "lr", "nrounds", "min_data_per_leaf", "l1", "l2", "pos_weight",
         "is_unbalanced", "early_stopping", "max_bins", "n_iter_no_change", "min_samples_leaf", "max_iter", "max_leaves",
     }  # fmt: skip
 
 
 def test_every_default_is_allowed() -> None:
-    for parameter in params.PARAMETERS:
+    for parameter in parameters.PARAMETERS:
         if parameter.default is not None:
             assert parameter.parse(parameter.default) == parameter.default
 
@@ -73,11 +75,11 @@ def test_every_default_is_allowed() -> None:
 )
 def test_value_out_of_range_is_refused_with_name_value_and_range(name: str, value: object) -> None:
     with pytest.raises(InputError) as refused:
-        params.parse(name, value)
+        parse_param(name, value)
     message = str(refused.value)
     assert name in message
     assert str(value).lower() in message.lower() or repr(value) in message
-    assert params.BY_NAME[name].allowed in message
+    assert parameters.BY_NAME[name].allowed in message
     assert "\n" not in message
 
 
@@ -97,7 +99,7 @@ def test_value_out_of_range_is_refused_with_name_value_and_range(name: str, valu
     ],
 )
 def test_allowed_value_is_converted(name: str, value: object, expected: object) -> None:
-    parsed = params.parse(name, value)[1]
+    parsed = parse_param(name, value)[1]
     assert parsed == expected
     assert type(parsed) is type(expected)
 
@@ -116,17 +118,17 @@ def test_allowed_value_is_converted(name: str, value: object, expected: object) 
 )
 def test_unknown_parameter_is_answered_with_the_nearest(written: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"did you mean '{meant}'"):
-        params.parse(written, 1)
+        parse_param(written, 1)
 
 
 def test_unknown_parameter_without_a_near_one_has_no_suggestion() -> None:
     with pytest.raises(InputError) as refused:
-        params.parse("zzzzz", 1)
+        parse_param("zzzzz", 1)
     assert "did you mean" not in str(refused.value)
 
 
 def test_layers_override_one_another() -> None:
-    made = params.variant({"learning_rate": 0.05}, base={"learning_rate": 0.5, "num_leaves": 8})
+    made = make_variant({"learning_rate": 0.05}, base={"learning_rate": 0.5, "num_leaves": 8})
     assert made.params["learning_rate"] == 0.05
     assert made.params["num_leaves"] == 8
     assert made.params["max_depth"] == 12
@@ -143,12 +145,12 @@ def test_layers_override_one_another() -> None:
         {"boosting_type": "rf", "subsample": 0.5},
     ],
 )
-def test_contradicting_values_are_refused(overrides: dict[str, params.Value]) -> None:
+def test_contradicting_values_are_refused(overrides: dict[str, parameters.Value]) -> None:
     with pytest.raises(InputError):
-        params.variant(overrides)
+        make_variant(overrides)
 
 
 def test_values_without_effect_are_remarked_on() -> None:
-    assert any("subsample_freq" in remark for remark in params.notices(params.complete({"subsample": 0.5})))
-    assert params.notices(params.complete({"subsample": 0.5, "subsample_freq": 1})) == []
-    assert params.notices(params.complete()) == []
+    assert any("subsample_freq" in remark for remark in param_warnings(complete_params({"subsample": 0.5})))
+    assert param_warnings(complete_params({"subsample": 0.5, "subsample_freq": 1})) == []
+    assert param_warnings(complete_params()) == []

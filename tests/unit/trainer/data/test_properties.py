@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trainer.data import sources as data
-from trainer.sweeps import variants
+from trainer.data.dataset import Dataset
+from trainer.data.sources import load_data
+from trainer.sweeps.variants import load_variants
 from trainer.util.errors import InputError
 
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -24,7 +25,7 @@ cells = st.one_of(
 )
 
 
-def is_sound(made: data.Dataset) -> None:
+def is_sound(made: Dataset) -> None:
     for table in (made.train, made.test):
         assert list(table.features.columns) == list(made.kinds)
         assert len(table.features) == table.rows > 0
@@ -36,7 +37,7 @@ def is_sound(made: data.Dataset) -> None:
 def load(path: Path) -> None:
     message = None
     try:
-        is_sound(data.load(path, target="y"))
+        is_sound(load_data(path, target="y"))
     except InputError as error:
         message = str(error)
     assert message is None or (str(path) in message and "\n" not in message)
@@ -92,10 +93,10 @@ def test_any_sound_columns_are_loaded(tmp_path: Path, makers: list[Any], rows: i
     frame.to_parquet(path)
     if not frame.drop(columns="y").notna().any().any():
         with pytest.raises(InputError):
-            data.load(path, target="y")
+            load_data(path, target="y")
         return
     try:
-        made = data.load(path, target="y")
+        made = load_data(path, target="y")
     except InputError as error:
         if "every feature value is missing" in str(error):  # those that are there fell into the test part
             return
@@ -111,7 +112,7 @@ def test_any_text_as_variants(tmp_path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8", errors="surrogateescape")
     message = None
     try:
-        assert variants.load(path, {})
+        assert load_variants(path, {})
     except InputError as error:
         message = str(error)
     assert message is None or (str(path) in message and "\n" not in message)

@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from trainer.data import demo as sessions
-from trainer.data import sources as data
+from trainer.data import demo, sources
+from trainer.data.dataset import stratified_split, table_digest
+from trainer.data.sources import load_data
+from trainer.data.target import binary_target
 from trainer.util.errors import InputError
 
-TARGET = sessions.TARGET
+TARGET = demo.TARGET
 
 
 def refused(path: Path | None, **options: object) -> str:
     """Return the message with which the data is refused; it is one line."""
     with pytest.raises(InputError) as error:
-        data.load(path, **options)  # type: ignore[arg-type]
+        load_data(path, **options)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -34,7 +36,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_without_data_sessions_are_generated_and_it_says_so() -> None:
-    made = data.load(None, seed=9)
+    made = load_data(None, seed=9)
     assert made.generated
     assert made.target == TARGET
     assert made.train.rows + made.test.rows == 12_000
@@ -44,13 +46,13 @@ def test_without_data_sessions_are_generated_and_it_says_so() -> None:
 def test_folder_without_data_means_generated_sessions(tmp_path: Path) -> None:
     write(tmp_path / "README.md", "put data here")
     write(tmp_path / ".gitkeep", "")
-    made = data.load(tmp_path)
+    made = load_data(tmp_path)
     assert made.generated
     assert str(tmp_path) in made.notes[0]
 
 
 def test_four_files_are_read_as_they_are(four_files: Path, table: pd.DataFrame) -> None:
-    read = data.load(four_files)
+    read = load_data(four_files)
     held_out = np.arange(len(table)) % 5 == 0
     assert read.target == TARGET
     assert read.test_size is None
@@ -66,7 +68,7 @@ def test_table_is_split_in_a_stratified_and_seeded_way(tmp_path: Path, table: pd
         table.to_parquet(path)
     else:
         table.to_csv(path, index=False)
-    first, again, other = (data.load(path, target=TARGET, test_size=0.25, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (load_data(path, target=TARGET, test_size=0.25, seed=seed) for seed in (1, 1, 2))
     assert first.name == "shop"
     assert first.test.rows == pytest.approx(0.25 * len(table), abs=1)
     assert first.test.target.mean() == pytest.approx(table[TARGET].mean(), abs=0.01)
@@ -79,11 +81,11 @@ def test_table_is_split_in_a_stratified_and_seeded_way(tmp_path: Path, table: pd
 def test_folder_with_one_table_is_that_table(tmp_path: Path, table: pd.DataFrame) -> None:
     table.to_parquet(tmp_path / "only.parquet")
     write(tmp_path / "README.md", "")
-    assert data.load(tmp_path, target=TARGET).name == "only"
+    assert load_data(tmp_path, target=TARGET).name == "only"
 
 
 def test_real_data_is_read_as_it_is(shoppers: Path) -> None:
-    read = data.load(shoppers, target="Revenue")
+    read = load_data(shoppers, target="Revenue")
     assert read.train.rows + read.test.rows == 12_330
     assert read.kinds["Weekend"] == "boolean"
     assert read.columns("text") == ["Month", "VisitorType"]
@@ -110,7 +112,7 @@ def test_columns_become_numbers_booleans_or_text(tmp_path: Path) -> None:
         }
     )
     frame.to_parquet(tmp_path / "t.parquet")
-    read = data.load(tmp_path / "t.parquet", target="y")
+    read = load_data(tmp_path / "t.parquet", target="y")
     kinds = {**dict.fromkeys(frame.columns[:-1], "number"), "flag": "boolean", "gappy_flag": "boolean"}
     assert read.kinds == {**kinds, "text": "text", "category": "text"}
     assert read.train.features["integer"].dtype == np.float64
@@ -125,7 +127,7 @@ def test_digest_depends_on_contents_and_not_on_the_format(tmp_path: Path, table:
     changed.loc[5, "month"] = "Feb" if table.loc[5, "month"] != "Feb" else "Mar"
     changed.to_parquet(tmp_path / "changed.parquet")
     of_csv, of_parquet, of_changed = (
-        data.load(tmp_path / name, target=TARGET) for name in ("t.csv", "t.parquet", "changed.parquet")
+        load_data(tmp_path / name, target=TARGET) for name in ("t.csv", "t.parquet", "changed.parquet")
     )
     assert of_csv.digest == of_parquet.digest
     assert of_csv.test_digest == of_parquet.test_digest
@@ -138,7 +140,7 @@ def test_words_for_gaps_are_gaps_in_every_format(tmp_path: Path, gap: str) -> No
     table = pd.DataFrame({"v": [gap, "a", "b", "a"] * 10, "y": [0, 1] * 20})
     table.to_csv(tmp_path / "t.csv", index=False)
     table.to_parquet(tmp_path / "t.parquet")
-    from_csv, from_parquet = (data.load(tmp_path / name, target="y") for name in ("t.csv", "t.parquet"))
+    from_csv, from_parquet = (load_data(tmp_path / name, target="y") for name in ("t.csv", "t.parquet"))
     assert from_parquet.digest == from_csv.digest
     assert from_parquet.train.features["v"].isna().any()
 
@@ -147,40 +149,40 @@ def test_digest_takes_zeros_of_both_signs_and_all_gaps_for_the_same() -> None:
     target = np.array([0, 1, 0])
     one = pd.DataFrame({"x": [0.0, np.nan, 1.0]})
     other = pd.DataFrame({"x": [-0.0, -np.nan, 1.0]})
-    assert data.digest(one, target) == data.digest(other, target)
+    assert table_digest(one, target) == table_digest(other, target)
 
 
 def test_column_order_may_differ_between_train_and_test(four_files: Path) -> None:
-    expected = data.load(four_files)
+    expected = load_data(four_files)
     test = pd.read_csv(four_files / "X_test.csv")
     test[test.columns[::-1]].to_csv(four_files / "X_test.csv", index=False)
-    read = data.load(four_files)
+    read = load_data(four_files)
     assert list(read.test.features) == list(read.train.features)
     assert read.test_digest == expected.test_digest
 
 
 def test_index_columns_are_left_out_with_a_remark(four_files: Path) -> None:
-    expected = data.load(four_files)
-    for part in data.PARTS:
+    expected = load_data(four_files)
+    for part in sources.PARTS:
         pd.read_csv(four_files / f"{part}.csv").to_csv(four_files / f"{part}.csv")
-    read = data.load(four_files)
+    read = load_data(four_files)
     assert read.digest == expected.digest
     assert sum("index" in note for note in read.notes) == 4
 
 
 def test_target_in_another_order_than_the_features_is_refused(four_files: Path) -> None:
-    expected = data.load(four_files)
-    shuffled = {part: pd.read_csv(four_files / f"{part}.csv").sample(frac=1, random_state=1) for part in data.PARTS}
+    expected = load_data(four_files)
+    shuffled = {part: pd.read_csv(four_files / f"{part}.csv").sample(frac=1, random_state=1) for part in sources.PARTS}
     for part, table in shuffled.items():
         table.to_csv(four_files / f"{part}.csv")
-    assert data.load(four_files).train.target.sum() == expected.train.target.sum()
+    assert load_data(four_files).train.target.sum() == expected.train.target.sum()
     shuffled["y_train"].sort_index().to_csv(four_files / "y_train.csv")
     assert "X_train.csv and y_train.csv hold the same index in different orders" in refused(four_files)
     # Numbered anew after shuffling, or of an index that the other has not.
     shuffled["y_train"].set_index(shuffled["y_train"].index + 7).to_csv(four_files / "y_train.csv")
-    data.load(four_files)
+    load_data(four_files)
     shuffled["y_train"].to_csv(four_files / "y_train.csv", index=False)
-    data.load(four_files)
+    load_data(four_files)
 
 
 def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path) -> None:
@@ -188,7 +190,7 @@ def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path)
         features = pd.read_csv(four_files / f"X_{part}.csv")
         features["code"] = [values[row % 3] for row in range(len(features))]
         features.to_csv(four_files / f"X_{part}.csv", index=False)
-    read = data.load(four_files)
+    read = load_data(four_files)
     assert read.kinds["code"] == "text"
     assert set(read.test.features["code"]) == {"7", "8"}
     assert set(read.train.features["code"]) == {"7", "8", "x"}
@@ -205,7 +207,7 @@ def test_texts_written_otherwise_for_the_test_are_noted(four_files: Path, share:
         f"column 'month' holds texts in {count} of {count} test rows that no training row has, such as {example!r}:"
         " the model takes them for gaps"
     )
-    assert data.load(four_files).notes == ((remark,) if noted else ())
+    assert load_data(four_files).notes == ((remark,) if noted else ())
 
 
 def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: Path) -> None:
@@ -213,7 +215,7 @@ def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: P
         features = pd.read_csv(four_files / f"X_{part}.csv")
         features["code"] = [values[row % 3] for row in range(len(features))]
         features.to_csv(four_files / f"X_{part}.csv", index=False)
-    read = data.load(four_files)
+    read = load_data(four_files)
     assert set(read.test.features["code"].dropna()) == {"007", "1.50"}
     assert read.test.features["code"].isna().any()
     assert set(read.train.features["code"]) == {"007", "1.50", "x"}
@@ -224,7 +226,7 @@ def notes_on(path: Path, *values: str, rows: int = 60) -> str:
     """Return the notes on a column of texts: the numbers from 1 on as ``values`` write them, in turns."""
     lines = [f"{values[row % len(values)].format(row + 1)},{row % 2}" for row in range(rows)]
     write(path / "shop.csv", "\n".join(["v,y", *lines]))
-    return "; ".join(data.load(path / "shop.csv", target="y").notes)
+    return "; ".join(load_data(path / "shop.csv", target="y").notes)
 
 
 @pytest.mark.parametrize(
@@ -300,26 +302,26 @@ def test_booleans_that_are_taken_as_text_are_noted(tmp_path: Path, other: str, e
 def test_text_that_may_identify_rows_is_noted(tmp_path: Path, values: int, noted: str) -> None:
     lines = "".join(f"visitor {number},{number % 2}\n" for number in range(values))
     (tmp_path / "t.csv").write_text(f"v,y\n{lines}")
-    notes = data.load(tmp_path / "t.csv", target="y").notes
+    notes = load_data(tmp_path / "t.csv", target="y").notes
     assert [noted in note for note in notes] == ([True] if noted else [])
 
 
 def test_column_without_a_value_is_noted(tmp_path: Path) -> None:
     write(tmp_path / "shop.csv", "x,e,y\n" + "1,,0\n2,,1\n" * 10)
-    read = data.load(tmp_path / "shop.csv", target="y")
+    read = load_data(tmp_path / "shop.csv", target="y")
     assert read.notes == ("no training row has a value in column e",)
 
 
 def test_empty_column_without_a_name_is_left_out(tmp_path: Path) -> None:
     write(tmp_path / "shop.csv", "x,y,\n" + "1,0,\n2,1,\n" * 10)
-    read = data.load(tmp_path / "shop.csv", target="y")
+    read = load_data(tmp_path / "shop.csv", target="y")
     assert list(read.kinds) == ["x"]
     assert read.notes == ("shop.csv: its column 3 has no name and no values, and is left out",)
 
 
 def test_rows_may_end_in_commas_and_the_table_in_blank_lines(tmp_path: Path) -> None:
     write(tmp_path / "shop.csv", "y,x,z\n" + "0,1,,\n1,2,3,\n" * 10 + "\n  \n")
-    assert data.load(tmp_path / "shop.csv", target="y").train.rows == 16
+    assert load_data(tmp_path / "shop.csv", target="y").train.rows == 16
 
 
 @pytest.mark.parametrize("comma", ["", ",,,"])
@@ -330,8 +332,8 @@ def test_what_was_written_with_an_index_twice_is_read_without(tmp_path: Path, ta
         table = pd.read_csv(tmp_path / "shop.csv")
     write(tmp_path / "shop.csv", "\n".join(line + comma for line in (tmp_path / "shop.csv").read_text().splitlines()))
     expected.to_csv(tmp_path / "plain.csv", index=False)
-    read = data.load(tmp_path / "shop.csv", target=TARGET)
-    assert read.digest == data.load(tmp_path / "plain.csv", target=TARGET).digest
+    read = load_data(tmp_path / "shop.csv", target=TARGET)
+    assert read.digest == load_data(tmp_path / "plain.csv", target=TARGET).digest
     assert read.notes[0] == "shop.csv: its unnamed first 2 columns are taken for indexes and left out"
     assert read.notes[1:] == (
         ("shop.csv: 3 of its columns have no name and no values, and are left out",) if comma else ()
@@ -342,13 +344,13 @@ def test_column_without_a_name_is_refused(tmp_path: Path) -> None:
     # Its invented name would be in the model, and in no file that is scored.
     write(tmp_path / "shop.csv", "x,,y\n" + "1,5,0\n2,6,1\n" * 10)
     with pytest.raises(InputError, match="column 2 has no name; name it, or remove it"):
-        data.load(tmp_path / "shop.csv", target="y")
+        load_data(tmp_path / "shop.csv", target="y")
 
 
 def test_index_that_pandas_wrote_into_parquet_is_noted(tmp_path: Path) -> None:
     table = pd.DataFrame({"x": np.arange(20.0), "y": [0, 1] * 10, "customer": range(20)}).set_index("customer")
     table.to_parquet(tmp_path / "shop.parquet")
-    read = data.load(tmp_path / "shop.parquet", target="y")
+    read = load_data(tmp_path / "shop.parquet", target="y")
     assert read.notes == ("shop.parquet: its pandas index customer is left out",)
 
 
@@ -360,7 +362,7 @@ def test_index_that_pandas_wrote_into_parquet_is_noted(tmp_path: Path) -> None:
     [[0, 1], [0.0, 1.0], ["false", "true"], ["False", "TRUE"], ["No", "yes"], ["n", "Y"], [" f ", "t"]],
 )
 def test_target_may_be_written_in_many_ways(values: list[object]) -> None:
-    found = data.binary_target(pd.Series([values[0], values[1], values[0]]), "y")
+    found = binary_target(pd.Series([values[0], values[1], values[0]]), "y")
     assert found.tolist() == [0, 1, 0]
     assert found.dtype == np.int64
 
@@ -380,7 +382,7 @@ def test_target_may_be_written_in_many_ways(values: list[object]) -> None:
 )
 def test_target_that_is_not_binary_is_refused(values: list[object], words: list[str]) -> None:
     with pytest.raises(InputError) as error:
-        data.binary_target(pd.Series(values), "file: y")
+        binary_target(pd.Series(values), "file: y")
     for word in ["file: y", *words]:
         assert word in str(error.value)
 
@@ -558,6 +560,6 @@ def test_column_of_another_kind_is_refused_by_name(tmp_path: Path, values: objec
 
 def test_split_keeps_both_classes_on_both_sides() -> None:
     target = np.array([0] * 40 + [1] * 2)
-    stay, out = data.stratified_split(target, 0.01, seed=0)
+    stay, out = stratified_split(target, 0.01, seed=0)
     assert set(target[stay]) == set(target[out]) == {0, 1}
     assert sorted([*stay, *out]) == list(range(42))

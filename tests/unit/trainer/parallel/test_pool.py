@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trainer.parallel import pool as engine
+from trainer.parallel import pool
+from trainer.parallel.pool import ProcessPool
 from trainer.util.errors import InputError
 
 from ..conftest import warm_engine
@@ -53,7 +54,7 @@ def test_failure_does_not_disturb_the_others(tasks: Any) -> None:
 def test_death_does_not_disturb_the_others(tasks: Any) -> None:
     outcomes = {outcome.item: outcome for outcome in warm_engine(2).map(tasks.die_at_two, [1, 2, 3])}
     assert (outcomes[1].answer, outcomes[3].answer) == (1, 3)
-    assert isinstance(outcomes[2].error, engine.TaskDiedError)
+    assert isinstance(outcomes[2].error, pool.TaskDiedError)
 
 
 def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: Any) -> None:
@@ -75,16 +76,16 @@ def test_interrupt_while_the_first_process_starts_leaves_none_behind(tmp_path: P
         """
 import gc, multiprocessing, os, signal, threading, time
 import engine_tasks
-from trainer.parallel.pool import Engine
+from trainer.parallel.pool import ProcessPool
 from trainer.util.signals import interruptible
 
 if __name__ == "__main__":
-    engine = Engine(1, ["slow_import"])
-    engine.warm_up()
+    pool = ProcessPool(1, ["slow_import"])
+    pool.warm_up()
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:
         with interruptible():
-            list(engine.map(engine_tasks.double, [1], 2))
+            list(pool.map(engine_tasks.double, [1], 2))
     except KeyboardInterrupt:
         print("interrupted", multiprocessing.active_children())
     gc.collect()
@@ -103,7 +104,7 @@ if __name__ == "__main__":
 def test_on_macos_no_task_runs_in_a_forked_process(monkeypatch: pytest.MonkeyPatch) -> None:
     # Its system's proxy settings, which each HTTP client asks for, crash a process that was forked.
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert engine.Engine(1, ())._processes().get_start_method() == "spawn"
+    assert ProcessPool(1, ())._processes().get_start_method() == "spawn"
 
 
 def test_interrupt_of_the_terminal_while_a_process_that_was_not_forked_starts_is_no_traceback(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_interrupt_of_the_terminal_while_a_process_that_was_not_forked_starts_is
         """
 import multiprocessing, os, signal, threading, time
 import engine_tasks
-from trainer.parallel.pool import Engine
+from trainer.parallel.pool import ProcessPool
 from trainer.util.signals import interruptible
 
 if __name__ == "__main__":
@@ -119,7 +120,7 @@ if __name__ == "__main__":
     threading.Timer(0.7, os.killpg, (0, signal.SIGINT)).start()
     try:
         with interruptible():
-            list(Engine(1).map(engine_tasks.double, [1], 2))
+            list(ProcessPool(1).map(engine_tasks.double, [1], 2))
     except KeyboardInterrupt:
         print("interrupted", multiprocessing.active_children())
 else:
@@ -160,13 +161,13 @@ def test_closing_early_ends_the_tasks(tmp_path: Path, tasks: Any) -> None:
 
 
 def test_each_task_has_the_whole_grace_to_tidy_up(tmp_path: Path, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "GRACE", 4.0)
+    monkeypatch.setattr(pool, "GRACE", 4.0)
     interrupt_all(tasks, [0.0, 2.7], tmp_path)
     assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-0.0", "tidied-2.7"]
 
 
 def test_task_that_does_not_end_in_time_is_killed(tmp_path: Path, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "GRACE", 0.5)
+    monkeypatch.setattr(pool, "GRACE", 0.5)
     before = set(multiprocessing.active_children())
     interrupt_all(tasks, [50.0], tmp_path)
     deadline = time.monotonic() + 10
@@ -189,4 +190,4 @@ def interrupt_all(tasks: Any, seconds: list[float], folder: Path) -> None:
 
 
 def test_at_least_one_cpu_and_no_more_than_there_are() -> None:
-    assert 1 <= engine.available_cpus() <= (os.cpu_count() or 1)
+    assert 1 <= pool.available_cpus() <= (os.cpu_count() or 1)

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from trainer.config import parameters as params
-from trainer.data import sources as data
+from trainer.config.variant import complete_params
+from trainer.data.dataset import Dataset
 from trainer.parallel import progress
-from trainer.training import fit
+from trainer.training.fit import fit_variant
 
 
-def test_lightgbm_reports_while_it_fits(dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lightgbm_reports_while_it_fits(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "INTERVAL", 0.0)
     seen: list[progress.Step] = []
     everything = threading.Event()
@@ -33,8 +33,8 @@ def test_lightgbm_reports_while_it_fits(dataset: data.Dataset, monkeypatch: pyte
     with progress.listening(show) as address:
         assert address is not None
         reporter = progress.Reporter(address, 3, "a variant")
-        chosen = params.complete({"n_estimators": 4, "num_leaves": 4})
-        fitted = fit.fit(chosen, dataset, seed=1, validation_size=0.2, callbacks=[reporter])
+        chosen = complete_params({"n_estimators": 4, "num_leaves": 4})
+        fitted = fit_variant(chosen, dataset, seed=1, validation_size=0.2, callbacks=[reporter])
         assert everything.wait(10)
     assert [(step.index, step.name, step.done, step.total) for step in seen] == [
         (3, "a variant", done, 4) for done in (1, 2, 3, 4)

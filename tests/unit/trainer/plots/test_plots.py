@@ -16,11 +16,13 @@ import pytest
 import sklearn.metrics
 from PIL import Image
 from trainer import plots
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.plots import confusion, reliability, style
-from trainer.plots import importance_values as importance
-from trainer.training import fit, metrics
+from trainer.config.variant import complete_params
+from trainer.data.dataset import Dataset
+from trainer.data.sources import load_data
+from trainer.plots import confusion, importance_values, reliability, style
+from trainer.plots.importance_values import measure_importance
+from trainer.training import metrics
+from trainer.training.fit import FitResult, fit_variant
 
 HEADING = plots.Heading("baseline", "some data, 400 test rows")
 POINT_PICTURES = (plots.pr_curve, plots.roc_curve, plots.confusion_matrix)
@@ -54,9 +56,9 @@ def pixels(path: Path) -> Any:
         return np.asarray(picture.convert("RGB"))
 
 
-def made(count: int = 3, names: list[str] | None = None) -> importance.Importance:
+def made(count: int = 3, names: list[str] | None = None) -> importance_values.Importance:
     values = np.arange(count, 0, -1, dtype=np.float64)
-    return importance.Importance(names or [f"f{n}" for n in range(count)], values[::-1].copy(), values, 20)
+    return importance_values.Importance(names or [f"f{n}" for n in range(count)], values[::-1].copy(), values, 20)
 
 
 @pytest.mark.parametrize("wide", ["特" * 28, "AMT_REQ_CREDIT_BUREAU_MON_WM", "W" * 30])
@@ -236,13 +238,13 @@ def test_learning_curve_that_falls_to_the_end_says_its_last_loss_once() -> None:
 
 
 @pytest.fixture(scope="module")
-def fitted(dataset: data.Dataset) -> fit.Fitted:
-    return fit.fit(params.complete({"n_estimators": 12, "num_leaves": 8}), dataset, seed=5, validation_size=0.25)
+def fitted(dataset: Dataset) -> FitResult:
+    return fit_variant(complete_params({"n_estimators": 12, "num_leaves": 8}), dataset, seed=5, validation_size=0.25)
 
 
-def test_contributions_are_lightgbms_own(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_contributions_are_lightgbms_own(dataset: Dataset, fitted: FitResult) -> None:
     pipeline = fitted.model.estimator_.estimator
-    found = importance.measure(pipeline, dataset.test.features, fitted.probability)
+    found = measure_importance(pipeline, dataset.test.features, fitted.probability)
     assert found.rows == dataset.test.rows == 180
     encoded = pipeline[0].transform(dataset.test.features)
     values = pipeline[-1].predict_proba(encoded, pred_contrib=True)[:, :-1]
@@ -253,18 +255,18 @@ def test_contributions_are_lightgbms_own(dataset: data.Dataset, fitted: fit.Fitt
 
 
 def test_large_models_are_measured_on_fewer_rows(
-    dataset: data.Dataset, fitted: fit.Fitted, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, fitted: FitResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importance, "EFFORT", 12 * 8 * 30)
-    found = importance.measure(fitted.model.estimator_.estimator, dataset.test.features, fitted.probability)
+    monkeypatch.setattr(importance_values, "EFFORT", 12 * 8 * 30)
+    found = measure_importance(fitted.model.estimator_.estimator, dataset.test.features, fitted.probability)
     assert found.rows == 30
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-def test_run_has_six_pictures_none_of_them_blank(dataset: data.Dataset, fitted: fit.Fitted, tmp_path: Path) -> None:
-    plots.write_run(tmp_path / "plots", "baseline", dataset, fitted)
+def test_run_has_six_pictures_none_of_them_blank(dataset: Dataset, fitted: FitResult, tmp_path: Path) -> None:
+    plots.write_run_plots(tmp_path / "plots", "baseline", dataset, fitted)
     files = sorted((tmp_path / "plots").iterdir())
     assert [file.stem for file in files] == [
         "calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve",
@@ -323,16 +325,16 @@ def test_any_losses_can_be_drawn(tmp_path: Path, losses: list[float]) -> None:
 
 
 def test_single_feature_without_any_worth_can_be_drawn(tmp_path: Path) -> None:
-    nothing = importance.Importance(["$only$"], np.zeros(1), np.zeros(1), 2)
+    nothing = importance_values.Importance(["$only$"], np.zeros(1), np.zeros(1), 2)
     plots.save(plots.feature_importance(nothing, HEADING), tmp_path / "x.png")
 
 
 def test_tiny_data_with_a_single_feature_gives_all_pictures(tmp_path: Path) -> None:
     table = pd.DataFrame({"x": np.arange(12.0), "y": [0, 1] * 6})
     table.to_csv(tmp_path / "tiny.csv", index=False)
-    dataset = data.load(tmp_path / "tiny.csv", target="y")
-    fitted = fit.fit(params.complete({"n_estimators": 2}), dataset, seed=1, validation_size=0.2)
-    plots.write_run(tmp_path / "plots", "tiny", dataset, fitted)
+    dataset = load_data(tmp_path / "tiny.csv", target="y")
+    fitted = fit_variant(complete_params({"n_estimators": 2}), dataset, seed=1, validation_size=0.2)
+    plots.write_run_plots(tmp_path / "plots", "tiny", dataset, fitted)
     assert len(list((tmp_path / "plots").iterdir())) == 6
 
 

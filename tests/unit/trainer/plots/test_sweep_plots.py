@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 from trainer import plots
-from trainer.config import parameters as params
+from trainer.config import parameters
+from trainer.config.variant import complete_params
 from trainer.plots import style
 from trainer.plots.sweep_parameters import MOST_AXES
 from trainer.training import metrics
@@ -22,8 +23,8 @@ def curves(count: int, name: str = "variant") -> list[plots.Curve]:
     return [plots.Curve(f"{name} {n}", n / 100, tuple([n / 100] * 101)) for n in range(count)]
 
 
-def complete(*overrides: Mapping[str, params.Value]) -> list[dict[str, params.Value]]:
-    return [params.complete(some) for some in overrides]
+def complete(*overrides: Mapping[str, parameters.Value]) -> list[dict[str, parameters.Value]]:
+    return [complete_params(some) for some in overrides]
 
 
 def texts(figure: Any) -> list[str]:
@@ -92,7 +93,7 @@ def test_grid_of_two_parameters_is_a_heat_map() -> None:
 
 @pytest.mark.parametrize("count", [3, 32])
 def test_other_variants_are_parallel_coordinates(tmp_path: Path, count: int) -> None:
-    weights: tuple[params.Value, ...] = ("balanced", None)
+    weights: tuple[parameters.Value, ...] = ("balanced", None)
     chosen = complete(
         *(
             {"num_leaves": 4 + n, "learning_rate": 0.01 * (n + 1), "class_weight": weights[n % 2], "reg_alpha": n / 7}
@@ -113,7 +114,7 @@ def test_other_variants_are_parallel_coordinates(tmp_path: Path, count: int) -> 
 
 
 def test_equal_scores_and_many_parameters_can_be_drawn(tmp_path: Path) -> None:
-    names = [parameter.name for parameter in params.PARAMETERS if parameter.kind in (int, float)][:15]
+    names = [parameter.name for parameter in parameters.PARAMETERS if parameter.kind in (int, float)][:15]
     chosen = [dict.fromkeys(names, value) for value in (1, 2)]
     figure: Any = plots.sweep_parameters(chosen, [0.5, 0.5], HEADING)
     shown = texts(figure)

@@ -11,21 +11,22 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow import MlflowClient
-from trainer.promotion import evaluate as promote
-from trainer.promotion.evaluate import Constraint, Figures
-from trainer.promotion.sandbox import Outcome
+from trainer.promotion import evaluate
+from trainer.promotion.evaluate import Constraint, TestMetrics
+from trainer.promotion.interface import Interface
+from trainer.promotion.sandbox import SandboxResult
 
 from ..conftest import Answer
 from ..registry.test_registry import client_of
 
-GOOD = Outcome(seconds=2.0, peak_mib=300.0, latency_ms=5.0)
+GOOD = SandboxResult(seconds=2.0, peak_mib=300.0, latency_ms=5.0)
 
 
 def rules(**content: Any) -> Any:
     """Return a policy."""
-    from trainer.promotion.policy import Policy
+    from trainer.promotion.policy import PromotionPolicy
 
-    return Policy(**content)
+    return PromotionPolicy(**content)
 
 
 def only(constraints: Any) -> Constraint:
@@ -38,19 +39,19 @@ def only(constraints: Any) -> Constraint:
 
 
 def test_good_model_satisfies_time_memory_and_latency() -> None:
-    found = list(promote._in_a_clean_process(GOOD, rules(latency_ms=5.0, memory_mib=300, seconds=2)))
+    found = list(evaluate._in_a_clean_process(GOOD, rules(latency_ms=5.0, memory_mib=300, seconds=2)))
     assert [one.name for one in found] == ["loads and predicts", "memory", "latency of 1 row, p50"]
     assert all(one.passed for one in found)
 
 
 def test_slow_predictions_fail_the_latency_only() -> None:
-    found = promote._in_a_clean_process(GOOD, rules(latency_ms=4.9))
+    found = evaluate._in_a_clean_process(GOOD, rules(latency_ms=4.9))
     assert [one.name for one in found if not one.passed] == ["latency of 1 row, p50"]
 
 
 def test_model_that_does_not_load_fails_what_could_not_be_measured_as_well() -> None:
-    outcome = Outcome(error="cannot load: ValueError: no")
-    found = [one for one in promote._in_a_clean_process(outcome, rules(latency_ms=9)) if not one.passed]
+    outcome = SandboxResult(error="cannot load: ValueError: no")
+    found = [one for one in evaluate._in_a_clean_process(outcome, rules(latency_ms=9)) if not one.passed]
     assert [one.name for one in found] == ["loads and predicts", "latency of 1 row, p50"]
     assert all("cannot load: ValueError: no" in one.remark for one in found)
 
@@ -68,13 +69,13 @@ def test_model_that_does_not_load_fails_what_could_not_be_measured_as_well() -> 
     ],
 )
 def test_bounds_of_figures(kind: str, name: str, value: float, bound: float, passed: bool) -> None:
-    found = only(promote._on_their_own(Figures({name: value}), rules(**{kind: {name: bound}})))
+    found = only(evaluate._on_their_own(TestMetrics({name: value}), rules(**{kind: {name: bound}})))
     assert (found.passed, found.value, found.bound) == (passed, value, bound)
 
 
 def test_figure_that_is_not_known_fails() -> None:
-    assert not only(promote._on_their_own(Figures({"f1": 0.5}), rules(minimum={"roc_auc": 0.1}))).passed
-    missing = only(promote._on_their_own(Figures(problem="it broke"), rules(minimum={"roc_auc": 0.1})))
+    assert not only(evaluate._on_their_own(TestMetrics({"f1": 0.5}), rules(minimum={"roc_auc": 0.1}))).passed
+    missing = only(evaluate._on_their_own(TestMetrics(problem="it broke"), rules(minimum={"roc_auc": 0.1})))
     assert (missing.passed, missing.remark) == (False, "cannot be told: it broke")
 
 
@@ -91,8 +92,8 @@ def test_figure_that_is_not_known_fails() -> None:
 )
 def test_tolerance_beside_the_champion(name: str, value: float, its: float, tolerance: float, passed: bool) -> None:
     found = only(
-        promote._beside_the_champion(
-            Figures({name: value}, "rows"), "7", Figures({name: its}, "rows"), rules(champion={name: tolerance})
+        evaluate._beside_the_champion(
+            TestMetrics({name: value}, "rows"), "7", TestMetrics({name: its}, "rows"), rules(champion={name: tolerance})
         )
     )
     assert found.passed is passed, found
@@ -101,23 +102,23 @@ def test_tolerance_beside_the_champion(name: str, value: float, its: float, tole
 
 def test_figures_of_other_rows_are_not_compared() -> None:
     for one, other in (("a", "b"), (None, None), ("a", None)):
-        figures, its = Figures({"f1": 0.9}, one), Figures({"f1": 0.1}, other)
-        found = only(promote._beside_the_champion(figures, "7", its, rules(champion={"f1": 0.1})))
+        figures, its = TestMetrics({"f1": 0.9}, one), TestMetrics({"f1": 0.1}, other)
+        found = only(evaluate._beside_the_champion(figures, "7", its, rules(champion={"f1": 0.1})))
         assert not found.passed
         assert "not logged on the same test rows" in found.remark
         assert "--data" in found.remark
 
 
 def test_champion_that_cannot_be_scored_blocks_and_says_what_to_do() -> None:
-    its = Figures(problem="cannot load: gone")
-    found = only(promote._beside_the_champion(Figures({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1})))
+    its = TestMetrics(problem="cannot load: gone")
+    found = only(evaluate._beside_the_champion(TestMetrics({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1})))
     assert not found.passed
     assert "version 7" in found.remark
     assert "put 'champion: false' into the policy" in found.remark
 
 
 def test_first_champion_has_nothing_to_be_compared_with() -> None:
-    found = only(promote._beside_the_champion(Figures({"f1": 0.1}, "a"), None, None, rules(champion={"f1": 0})))
+    found = only(evaluate._beside_the_champion(TestMetrics({"f1": 0.1}, "a"), None, None, rules(champion={"f1": 0})))
     assert found.passed
 
 
@@ -126,8 +127,8 @@ def test_first_champion_has_nothing_to_be_compared_with() -> None:
 
 def interface(
     inputs: Mapping[str, str], outputs: Mapping[str, str] | None = None, optional: tuple[str, ...] = ()
-) -> promote._Interface:
-    return promote._Interface(
+) -> Interface:
+    return Interface(
         {name: (type_, name not in optional) for name, type_ in inputs.items()},
         {name: (type_, True) for name, type_ in (outputs or {"y": "long"}).items()},
     )
@@ -150,7 +151,7 @@ def interface(
         (interface({"a": "long"}, {"z": "long"}), interface({"a": "long"}), "it returns z instead of y"),
     ],
 )
-def test_signatures_differ_in(new: promote._Interface, old: promote._Interface, expected: str) -> None:
+def test_signatures_differ_in(new: Interface, old: Interface, expected: str) -> None:
     assert "; ".join(new.differences(old)) == expected
 
 

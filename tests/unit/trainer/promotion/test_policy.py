@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from trainer.promotion import policy
-from trainer.training import metrics
+from trainer.promotion.policy import DEFAULT_POLICY, METRICS, PromotionPolicy, load_policy
+from trainer.training.metrics import METRIC_NAMES
 from trainer.util.errors import InputError
 
 from ..conftest import Answer
@@ -26,12 +27,12 @@ def write(folder: Path, content: str) -> Path:
 
 def test_default_policy_is_what_is_printed(trainer: Callable[..., Answer], tmp_path: Path) -> None:
     printed = trainer("promote", "--show-policy")
-    assert (printed.code, printed.out) == (0, policy.DEFAULT)
-    assert policy.load(write(tmp_path, printed.out)) == policy.load()
+    assert (printed.code, printed.out) == (0, DEFAULT_POLICY)
+    assert load_policy(write(tmp_path, printed.out)) == load_policy()
 
 
 def test_default_policy_checks_something_of_every_kind() -> None:
-    default = policy.load()
+    default = load_policy()
     assert default.minimum
     assert default.champion
     assert default.signature
@@ -39,25 +40,25 @@ def test_default_policy_checks_something_of_every_kind() -> None:
 
 
 def test_all_figures_can_be_named() -> None:
-    assert set(policy.FIGURES) == set(metrics.NAMES)
+    assert set(METRICS) == set(METRIC_NAMES)
 
 
 def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
-    own = policy.load(write(tmp_path, "minimum: {f1: 0.7}\nlatency_ms: false"))
-    default = policy.load()
+    own = load_policy(write(tmp_path, "minimum: {f1: 0.7}\nlatency_ms: false"))
+    default = load_policy()
     assert (own.minimum, own.latency_ms) == ({"f1": 0.7}, None)
     assert (own.champion, own.seconds, own.signature) == (default.champion, default.seconds, default.signature)
 
 
 def test_false_leaves_a_constraint_out(tmp_path: Path) -> None:
-    own = policy.load(write(tmp_path, "{minimum: false, maximum: false, champion: false, signature: false}"))
+    own = load_policy(write(tmp_path, "{minimum: false, maximum: false, champion: false, signature: false}"))
     assert (own.minimum, own.maximum, own.champion, own.signature) == ({}, {}, {}, False)
 
 
 def test_digest_is_that_of_the_constraints(tmp_path: Path) -> None:
-    one = policy.load(write(tmp_path, "minimum: {f1: 0.7, roc_auc: 0.9}  # for the sale")).digest
-    same = policy.load(write(tmp_path, "minimum:\n  roc_auc: 0.9\n  f1: 0.70")).digest
-    other = policy.load(write(tmp_path, "minimum: {f1: 0.71, roc_auc: 0.9}")).digest
+    one = load_policy(write(tmp_path, "minimum: {f1: 0.7, roc_auc: 0.9}  # for the sale")).digest
+    same = load_policy(write(tmp_path, "minimum:\n  roc_auc: 0.9\n  f1: 0.70")).digest
+    other = load_policy(write(tmp_path, "minimum: {f1: 0.71, roc_auc: 0.9}")).digest
     assert one == same != other
     assert re.fullmatch(r"[0-9a-f]{12}", one)
 
@@ -102,7 +103,7 @@ def test_policy_that_is_not_there(trainer: Callable[..., Answer], tmp_path: Path
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
-keys = st.sampled_from([*policy._KEYS, *policy.FIGURES]) | scalars
+keys = st.sampled_from([*policy._KEYS, *METRICS]) | scalars
 contents = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
 )
@@ -113,10 +114,10 @@ def test_any_yaml_is_a_policy_or_one_line_that_names_the_file(
     tmp_path_factory: pytest.TempPathFactory, content: Any
 ) -> None:
     path = write(tmp_path_factory.getbasetemp(), yaml.safe_dump(content))
-    loaded: policy.Policy | None = None
+    loaded: PromotionPolicy | None = None
     message = f"{path}: refused"
     try:
-        loaded = policy.load(path)
+        loaded = load_policy(path)
     except InputError as error:
         message = str(error)
     assert message.startswith(str(path))
@@ -134,7 +135,7 @@ def test_any_yaml_is_a_policy_or_one_line_that_names_the_file(
         optional={
             "minimum": st.dictionaries(st.sampled_from(["f1", "roc_auc"]), st.floats(0, 1), max_size=2),
             "maximum": st.dictionaries(st.just("log_loss"), st.floats(0, 10), max_size=1),
-            "champion": st.dictionaries(st.sampled_from(sorted(policy.FIGURES)), st.floats(0, 1)),
+            "champion": st.dictionaries(st.sampled_from(sorted(METRICS)), st.floats(0, 1)),
             "signature": st.booleans(),
             "latency_ms": st.floats(0.001, 1e6) | st.just(False),
             "seconds": st.integers(1, 3600),
@@ -145,6 +146,6 @@ def test_any_yaml_is_a_policy_or_one_line_that_names_the_file(
 def test_a_good_policy_is_read_as_it_is_written(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
 ) -> None:
-    loaded = policy.load(write(tmp_path_factory.getbasetemp(), yaml.safe_dump(content)))
+    loaded = load_policy(write(tmp_path_factory.getbasetemp(), yaml.safe_dump(content)))
     for key, value in content.items():
         assert getattr(loaded, key) == (None if value is False and key == "latency_ms" else value)

@@ -10,16 +10,18 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from trainer.config.parameters import variant
-from trainer.data import sources as data
-from trainer.promotion import evaluate as promote
-from trainer.promotion.sandbox import Outcome
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
+from trainer.promotion import evaluate
+from trainer.promotion.sandbox import SandboxResult
 from trainer.registry import registry
-from trainer.runs import train as run
+from trainer.registry.champion import TRAIL, ChampionAlias
+from trainer.registry.registration import register_best
 from trainer.runs.plan import SELECTION, Plan, Result
+from trainer.runs.train import train_run
 from trainer.sweeps import sweep
-from trainer.tracking import client as tracking
-from trainer.training import metrics
+from trainer.tracking import client
+from trainer.training.metrics import METRIC_NAMES
 from trainer.util.errors import RefusedError, TrackingError
 
 from ..conftest import Answer, Proxy, free_port
@@ -36,9 +38,9 @@ def shop(tmp_path: Path, table: pd.DataFrame) -> Path:
 
 
 @pytest.fixture
-def best(dataset: data.Dataset, plan: Plan) -> Result:
+def best(dataset: Dataset, plan: Plan) -> Result:
     """A run in the embedded store."""
-    return run.train(variant({"n_estimators": 5}), dataset, plan)
+    return train_run(make_variant({"n_estimators": 5}), dataset, plan)
 
 
 def client_of(uri: str | None = None) -> MlflowClient:
@@ -49,15 +51,15 @@ def client_of(uri: str | None = None) -> MlflowClient:
 # Registration ---------------------------------------------------------------------------------------------------------
 
 
-def test_registered_version_says_where_it_is_from(best: Result, dataset: data.Dataset, plan: Plan) -> None:
-    done = registry.register_best(plan.target, "shop model", best, dataset, chosen_by=SELECTION, parent="the-parent")
+def test_registered_version_says_where_it_is_from(best: Result, dataset: Dataset, plan: Plan) -> None:
+    done = register_best(plan.target, "shop model", best, dataset, chosen_by=SELECTION, parent="the-parent")
     assert (done.version, done.created, done.uri) == ("1", True, "models:/shop model/1")
     version = client_of().get_model_version("shop model", "1")
     assert version.run_id == best.run_id
     assert str(version.status) == "READY"
     tags = version.tags
-    assert {name: float(tags[f"test.{name}"]) for name in metrics.NAMES} == {
-        name: best.metrics[name] for name in metrics.NAMES
+    assert {name: float(tags[f"test.{name}"]) for name in METRIC_NAMES} == {
+        name: best.metrics[name] for name in METRIC_NAMES
     }
     assert tags["trainer.run_id"] == best.run_id
     assert tags["trainer.parent_run_id"] == "the-parent"
@@ -67,21 +69,21 @@ def test_registered_version_says_where_it_is_from(best: Result, dataset: data.Da
     assert f"average precision {best.metrics['average_precision']:.4f}" in str(version.description)
 
 
-def test_registered_model_loads_by_its_version(best: Result, dataset: data.Dataset, plan: Plan) -> None:
+def test_registered_model_loads_by_its_version(best: Result, dataset: Dataset, plan: Plan) -> None:
     import mlflow
 
-    registry.register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
+    register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
     model = mlflow.sklearn.load_model(
         registry.Registry(plan.target.uri, "shop").download(client_of().get_model_version("shop", "1"), Path.cwd())
     )
     assert len(model.predict(dataset.test.features)) == dataset.test.rows
 
 
-def test_a_run_is_registered_once(best: Result, dataset: data.Dataset, plan: Plan) -> None:
-    first = registry.register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
-    again = registry.register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
+def test_a_run_is_registered_once(best: Result, dataset: Dataset, plan: Plan) -> None:
+    first = register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
+    again = register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
     assert (first.created, again.created, again.version) == (True, False, first.version)
-    elsewhere = registry.register_best(plan.target, "other", best, dataset, chosen_by=SELECTION)
+    elsewhere = register_best(plan.target, "other", best, dataset, chosen_by=SELECTION)
     assert (elsewhere.created, elsewhere.version) == (True, "1")
 
 
@@ -117,10 +119,10 @@ def test_sweep_with_a_failed_variant_registers_nothing(
     trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
-        good = Result("good", {}, run_id="a", metrics=dict.fromkeys((SELECTION, *metrics.NAMES), 0.5))
+        good = Result("good", {}, run_id="a", metrics=dict.fromkeys((SELECTION, *METRIC_NAMES), 0.5))
         raise sweep.SweepFailedError(sweep.SweepResult("p", None, (good, Result("bad", {}, error="no memory"))))
 
-    monkeypatch.setattr(sweep, "run", run_failing)
+    monkeypatch.setattr(sweep, "run_sweep", run_failing)
     answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")
     assert answer.code == 1
     assert "the best model is not registered" in answer.err
@@ -133,7 +135,7 @@ def test_sweep_without_a_finished_variant_tells_of_no_best(
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
         raise sweep.SweepFailedError(sweep.SweepResult("p", None, (Result("bad", {}, error="no memory"),)))
 
-    monkeypatch.setattr(sweep, "run", run_failing)
+    monkeypatch.setattr(sweep, "run_sweep", run_failing)
     answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")
     assert answer.code == 1
     assert "best" not in answer.out + answer.err
@@ -213,7 +215,7 @@ def test_lost_reply_does_not_register_twice(
 
 
 @pytest.fixture
-def versions(target: tracking.Target) -> registry.Registry:
+def versions(target: client.Target) -> registry.Registry:
     """A registered model of three versions without files."""
     shop = registry.Registry(target.uri, "shop")
     shop.client.create_registered_model("shop")
@@ -223,7 +225,9 @@ def versions(target: tracking.Target) -> registry.Registry:
 
 
 def move(shop: registry.Registry, number: str) -> None:
-    shop.promote(shop.version(number), shop.aliased(), policy="abc", figures={"trainer.approved_test": "f1 0.5"})
+    ChampionAlias(shop).promote(
+        shop.version(number), shop.aliased(), policy="abc", figures={"trainer.approved_test": "f1 0.5"}
+    )
 
 
 def champion(shop: registry.Registry) -> str | None:
@@ -236,29 +240,29 @@ def test_rollback_goes_back_step_by_step_to_the_first(versions: registry.Registr
         move(versions, number)
     seen = []
     for _ in range(2):
-        versions.roll_back(*versions.rollback_target())
+        ChampionAlias(versions).roll_back(*ChampionAlias(versions).rollback_target())
         seen.append(champion(versions))
     assert seen == ["2", "1"]
     with pytest.raises(RefusedError, match="version 1 is the first champion"):
-        versions.rollback_target()
+        ChampionAlias(versions).rollback_target()
 
 
 def test_rollback_after_a_second_promotion_of_the_same_version(versions: registry.Registry) -> None:
     for number in ("1", "2"):
         move(versions, number)
-    versions.roll_back(*versions.rollback_target())
+    ChampionAlias(versions).roll_back(*ChampionAlias(versions).rollback_target())
     for number in ("3", "2"):
         move(versions, number)
-    versions.roll_back(*versions.rollback_target())
+    ChampionAlias(versions).roll_back(*ChampionAlias(versions).rollback_target())
     assert champion(versions) == "3"
 
 
 def test_rollback_without_a_champion_or_a_record_is_refused(versions: registry.Registry) -> None:
     with pytest.raises(RefusedError, match="no champion"):
-        versions.rollback_target()
+        ChampionAlias(versions).rollback_target()
     versions.client.set_registered_model_alias("shop", "champion", "2")
     with pytest.raises(RefusedError, match="not made champion by 'trainer promote'"):
-        versions.rollback_target()
+        ChampionAlias(versions).rollback_target()
 
 
 def test_rollback_to_a_deleted_version_is_refused(versions: registry.Registry) -> None:
@@ -268,15 +272,15 @@ def test_rollback_to_a_deleted_version_is_refused(versions: registry.Registry) -
     with pytest.raises(
         RefusedError, match="version 1, the champion before 2, has been deleted; 'trainer promote --version N'"
     ):
-        versions.rollback_target()
+        ChampionAlias(versions).rollback_target()
     assert champion(versions) == "2"
 
 
 def test_promotion_leaves_an_audit_trail(versions: registry.Registry) -> None:
     for number in ("1", "2"):
         move(versions, number)
-    versions.roll_back(*versions.rollback_target())
-    first, second, third = versions.trail()
+    ChampionAlias(versions).roll_back(*ChampionAlias(versions).rollback_target())
+    first, second, third = ChampionAlias(versions).trail()
     assert (first.before, first.after, first.kind, first.policy) == (None, "1", "promotion", "abc")
     assert (second.before, second.after, second.kind) == ("1", "2", "promotion")
     assert (third.before, third.after, third.kind) == ("2", "1", "rollback")
@@ -294,16 +298,16 @@ def test_champion_that_was_moved_meanwhile_is_not_overwritten(versions: registry
     before = versions.aliased()
     move(versions, "2")
     with pytest.raises(TrackingError, match="moved meanwhile, from version 1 to version 2"):
-        versions.promote(versions.version("3"), before, policy="abc", figures={})
+        ChampionAlias(versions).promote(versions.version("3"), before, policy="abc", figures={})
     assert champion(versions) == "2"
-    assert len(versions.trail()) == 2
+    assert len(ChampionAlias(versions).trail()) == 2
 
 
 def test_tags_that_are_no_entries_are_passed_over(versions: registry.Registry) -> None:
     move(versions, "1")
-    versions.client.set_registered_model_tag("shop", f"{registry.TRAIL}note", "by hand")
-    versions.client.set_registered_model_tag("shop", f"{registry.TRAIL}other", '{"from": 1}')
-    assert [entry.after for entry in versions.trail()] == ["1"]
+    versions.client.set_registered_model_tag("shop", f"{TRAIL}note", "by hand")
+    versions.client.set_registered_model_tag("shop", f"{TRAIL}other", '{"from": 1}')
+    assert [entry.after for entry in ChampionAlias(versions).trail()] == ["1"]
 
 
 # A registry that goes away half-way -----------------------------------------------------------------------------------
@@ -341,13 +345,13 @@ def served(
         def __init__(self, *_args: Any, **_kwargs: Any) -> None:
             pass
 
-        def result(self) -> Outcome:
-            return Outcome(seconds=1.0, peak_mib=100.0, latency_ms=5.0)
+        def result(self) -> SandboxResult:
+            return SandboxResult(seconds=1.0, peak_mib=100.0, latency_ms=5.0)
 
         def end(self) -> None:
             pass
 
-    monkeypatch.setattr(promote, "Probe", Known)
+    monkeypatch.setattr(evaluate, "Sandbox", Known)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     return Served(server, trainer, shop)
 

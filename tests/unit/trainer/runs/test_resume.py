@@ -11,44 +11,46 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.runs import cache_key as identity
-from trainer.runs import resume
-from trainer.runs import train as run
+from trainer.config import parameters
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
+from trainer.runs import cache_key
+from trainer.runs.cache_key import code_digest, run_key
 from trainer.runs.plan import Plan
-from trainer.sweeps import sweep
-from trainer.training import threshold_rule as thresholds
+from trainer.runs.resume import finished_runs
+from trainer.runs.train import train_run
+from trainer.sweeps.sweep import run_sweep
+from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util import provenance
 
 from ..conftest import warm_engine
 
-SMALL: dict[str, params.Value] = {"num_leaves": 6, "n_estimators": 8}
+SMALL: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
-def test_identity_is_the_same_for_other_names_and_places(dataset: data.Dataset, plan: Plan) -> None:
-    one = identity.of(params.variant(SMALL), dataset, plan)
+def test_identity_is_the_same_for_other_names_and_places(dataset: Dataset, plan: Plan) -> None:
+    one = run_key(make_variant(SMALL), dataset, plan)
     other = replace(dataset, name="other", source="elsewhere")
     elsewhere = replace(plan, parent="p", tags={}, target=replace(plan.target, uri="x"))
     # The seed that a variant would get anyway makes no difference.
-    named = params.variant({**SMALL, "random_state": plan.seed}, name="named")
-    assert identity.of(named, other, elsewhere) == one
+    named = make_variant({**SMALL, "random_state": plan.seed}, name="named")
+    assert run_key(named, other, elsewhere) == one
 
 
 @pytest.mark.parametrize(
     "change", ["params", "seed", "validation_size", "policy", "folds", "digest", "test_digest", "target", "kinds"]
 )
-def test_identity_changes_with_whatever_determines_the_result(change: str, dataset: data.Dataset, plan: Plan) -> None:
-    variant = params.variant(SMALL)
-    before = identity.of(variant, dataset, plan)
+def test_identity_changes_with_whatever_determines_the_result(change: str, dataset: Dataset, plan: Plan) -> None:
+    variant = make_variant(SMALL)
+    before = run_key(variant, dataset, plan)
     if change == "params":
-        variant = params.variant({**SMALL, "reg_lambda": 0.5})
+        variant = make_variant({**SMALL, "reg_lambda": 0.5})
     elif change == "seed":
         plan = replace(plan, seed=6)
     elif change == "validation_size":
         plan = replace(plan, validation_size=0.3)
     elif change == "policy":
-        plan = replace(plan, policy=thresholds.parse("recall>=0.9"))
+        plan = replace(plan, policy=parse_threshold_rule("recall>=0.9"))
     elif change == "folds":
         plan = replace(plan, folds=5)
     else:
@@ -59,7 +61,7 @@ def test_identity_changes_with_whatever_determines_the_result(change: str, datas
             # The digest does not tell true from "true".
             "kinds": replace(dataset, kinds=dict.fromkeys(dataset.kinds, "text")),
         }[change]
-    assert identity.of(variant, dataset, plan) != before
+    assert run_key(variant, dataset, plan) != before
 
 
 @pytest.mark.parametrize("package", sorted(file.parent.name for file in provenance.PACKAGE.glob("*/__init__.py")))
@@ -67,35 +69,35 @@ def test_code_counts_by_its_package(package: str, tmp_path: Path, monkeypatch: p
     """A change of code that results are made with changes every key; another change keeps what was trained."""
     copy = tmp_path / "trainer"
     shutil.copytree(provenance.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(identity, "PACKAGE", copy)
-    before = identity.code.__wrapped__()
+    monkeypatch.setattr(cache_key, "PACKAGE", copy)
+    before = code_digest.__wrapped__()
     (copy / package / "added_later.py").write_text("x = 1\n")
     counts = package in {"config", "data", "runs", "training", "util"}
-    assert (identity.code.__wrapped__() != before) is counts
+    assert (code_digest.__wrapped__() != before) is counts
 
 
-def test_finished_runs_are_found_and_no_others(dataset: data.Dataset, plan: Plan) -> None:
-    variants = [params.variant({**SMALL, "learning_rate": rate}) for rate in (0.1, 0.2, 0.3)]
-    first = run.train(variants[0], dataset, plan)
-    again = run.train(variants[0], dataset, plan)
-    failed = run.train(variants[1], dataset, plan)
+def test_finished_runs_are_found_and_no_others(dataset: Dataset, plan: Plan) -> None:
+    variants = [make_variant({**SMALL, "learning_rate": rate}) for rate in (0.1, 0.2, 0.3)]
+    first = train_run(variants[0], dataset, plan)
+    again = train_run(variants[0], dataset, plan)
+    failed = train_run(variants[1], dataset, plan)
     client = MlflowClient(plan.target.uri)
     client.set_terminated(str(failed.run_id), "KILLED")
-    found = resume.finished(variants, dataset, plan)
+    found = finished_runs(variants, dataset, plan)
     assert list(found) == [0]
     assert found[0].run_id == again.run_id
     assert found[0].score == first.score
     assert found[0].iterations == 8
-    assert resume.finished(variants, dataset, replace(plan, seed=6)) == {}
+    assert finished_runs(variants, dataset, replace(plan, seed=6)) == {}
     client.delete_run(str(again.run_id))
-    assert resume.finished(variants, dataset, plan)[0].run_id == first.run_id
+    assert finished_runs(variants, dataset, plan)[0].run_id == first.run_id
 
 
 def test_finished_runs_are_found_without_asking_for_those_of_other_variants(
-    dataset: data.Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variants = [params.variant({**SMALL, "n_estimators": count}) for count in (1, 2, 3)]
-    trained = [run.train(variant, dataset, plan).run_id for variant in variants]
+    variants = [make_variant({**SMALL, "n_estimators": count}) for count in (1, 2, 3)]
+    trained = [train_run(variant, dataset, plan).run_id for variant in variants]
     answers: list[list[str]] = []
     search = MlflowClient.search_runs
 
@@ -105,16 +107,16 @@ def test_finished_runs_are_found_without_asking_for_those_of_other_variants(
         return page
 
     monkeypatch.setattr(MlflowClient, "search_runs", count)
-    wanted = [variants[0], params.variant({**SMALL, "n_estimators": 4})]
-    assert [result.run_id for result in resume.finished(wanted, dataset, plan).values()] == trained[:1]
+    wanted = [variants[0], make_variant({**SMALL, "n_estimators": 4})]
+    assert [result.run_id for result in finished_runs(wanted, dataset, plan).values()] == trained[:1]
     assert answers == [trained[:1], []]
 
 
-def test_resumed_sweep_trains_the_rest_and_shows_all(dataset: data.Dataset, plan: Plan) -> None:
-    variants = [params.variant({"learning_rate": rate}, SMALL) for rate in (0.3, 0.01, 0.2)]
-    before = run.train(variants[0], dataset, plan)
-    reused = resume.finished(variants, dataset, plan)
-    done = sweep.run(variants, dataset, plan, warm_engine(2), reused=reused)
+def test_resumed_sweep_trains_the_rest_and_shows_all(dataset: Dataset, plan: Plan) -> None:
+    variants = [make_variant({"learning_rate": rate}, SMALL) for rate in (0.3, 0.01, 0.2)]
+    before = train_run(variants[0], dataset, plan)
+    reused = finished_runs(variants, dataset, plan)
+    done = run_sweep(variants, dataset, plan, warm_engine(2), reused=reused)
     client = MlflowClient(plan.target.uri)
     assert len(client.search_runs([plan.target.experiment_id])) == 4
     assert [result.reused for result in done.results] == [True, False, False]

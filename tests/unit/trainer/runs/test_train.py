@@ -20,25 +20,27 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from PIL import Image
-from trainer.config import parameters as params
-from trainer.data import demo as sessions
-from trainer.data import sources as data
-from trainer.runs import train as run
+from trainer.config import parameters
+from trainer.config.variant import Variant, complete_params, make_variant
+from trainer.data.dataset import Dataset
+from trainer.data.demo import generate_sessions
 from trainer.runs.plan import Plan, Result
-from trainer.training import fit
+from trainer.runs.train import train_run
+from trainer.tracking.inputs import dataset_inputs
+from trainer.training.fit import fit_variant
 from trainer.util.errors import TrainerError
 
-SMALL: dict[str, params.Value] = {"n_estimators": 12, "num_leaves": 8}
+SMALL: dict[str, parameters.Value] = {"n_estimators": 12, "num_leaves": 8}
 
 
 @pytest.fixture
-def variant() -> params.Variant:
-    return params.variant(SMALL)
+def variant() -> Variant:
+    return make_variant(SMALL)
 
 
 @pytest.fixture
-def result(variant: params.Variant, dataset: data.Dataset, plan: Plan) -> Result:
-    return run.train(variant, dataset, plan)
+def result(variant: Variant, dataset: Dataset, plan: Plan) -> Result:
+    return train_run(variant, dataset, plan)
 
 
 @pytest.fixture
@@ -48,13 +50,13 @@ def client(plan: Plan) -> Any:
 
 
 def test_run_is_finished_and_readable(
-    result: Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: Plan
+    result: Result, client: Any, variant: Variant, dataset: Dataset, plan: Plan
 ) -> None:
     tracked = client.get_run(str(result.run_id))
     assert tracked.info.status == "FINISHED"
     assert tracked.info.run_name == "n_estimators=12 num_leaves=8"
     assert tracked.data.tags["colour"] == "green"
-    fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+    fitted = fit_variant(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
     for name, value in fitted.test.items():
         assert tracked.data.metrics[name] == value
     assert tracked.data.metrics["threshold"] == fitted.threshold
@@ -65,20 +67,20 @@ def test_run_is_finished_and_readable(
 
 
 def test_history_is_read_back_iteration_by_iteration(
-    result: Result, client: Any, variant: params.Variant, dataset: data.Dataset, plan: Plan
+    result: Result, client: Any, variant: Variant, dataset: Dataset, plan: Plan
 ) -> None:
     history = client.get_metric_history(str(result.run_id), "validation_log_loss")
     assert [point.step for point in history] == list(range(1, 13))
-    fitted = fit.fit(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+    fitted = fit_variant(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
     assert [point.value for point in history] == fitted.loss
 
 
 @pytest.mark.parametrize("folds", [0, 3])
 def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
-    client: Any, dataset: data.Dataset, plan: Plan, folds: int
+    client: Any, dataset: Dataset, plan: Plan, folds: int
 ) -> None:
-    early = params.variant({"n_estimators": 200, "learning_rate": 0.5, "early_stopping_round": 8})
-    trained = run.train(early, dataset, replace(plan, folds=folds))
+    early = make_variant({"n_estimators": 200, "learning_rate": 0.5, "early_stopping_round": 8})
+    trained = train_run(early, dataset, replace(plan, folds=folds))
     shown = client.get_run(str(trained.run_id)).data.metrics["validation_log_loss"]
     assert shown == trained.metrics["validation_log_loss"]
     points = client.get_metric_history(str(trained.run_id), "validation_log_loss")
@@ -86,9 +88,9 @@ def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
     assert shown < max(points, key=lambda point: (point.step, -point.timestamp)).value
 
 
-def test_all_parameters_are_logged(result: Result, client: Any, dataset: data.Dataset) -> None:
+def test_all_parameters_are_logged(result: Result, client: Any, dataset: Dataset) -> None:
     logged = client.get_run(str(result.run_id)).data.params
-    assert set(logged) >= {parameter.name for parameter in params.PARAMETERS} | set(params.FIXED)
+    assert set(logged) >= {parameter.name for parameter in parameters.PARAMETERS} | set(parameters.FIXED)
     expected = {
         "n_estimators": "12",
         "num_leaves": "8",
@@ -108,7 +110,7 @@ def test_all_parameters_are_logged(result: Result, client: Any, dataset: data.Da
     assert int(logged["rows_fit"]) + int(logged["rows_validation"]) == dataset.train.rows
 
 
-def test_data_sets_are_inputs_of_the_run(result: Result, client: Any, dataset: data.Dataset) -> None:
+def test_data_sets_are_inputs_of_the_run(result: Result, client: Any, dataset: Dataset) -> None:
     inputs = client.get_run(str(result.run_id)).inputs.dataset_inputs
     found = {entry.tags[0].value: entry.dataset for entry in inputs}
     assert set(found) == {"training", "testing"}
@@ -131,14 +133,14 @@ def test_artifacts_are_the_pictures_and_the_effective_parameters(result: Result,
 
 
 def test_model_loads_both_ways_and_predicts_alike(
-    result: Result, client: Any, dataset: data.Dataset, tmp_path: Path
+    result: Result, client: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
     sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
-    expected = fit.fit(params.variant(SMALL).params, dataset, seed=5, validation_size=0.2).probability
+    expected = fit_variant(make_variant(SMALL).params, dataset, seed=5, validation_size=0.2).probability
     np.testing.assert_array_equal(sk.predict_proba(dataset.test.features)[:, 1], expected)
     np.testing.assert_array_equal(sk.predict(dataset.test.features), pyfunc.predict(dataset.test.features))
     # A table that another program reads from a file: integers, booleans, gaps, other rows.
-    raw = sessions.generate(200, seed=77)
+    raw = generate_sessions(200, seed=77)
     raw.to_csv(tmp_path / "raw.csv", index=False)
     read = pd.read_csv(tmp_path / "raw.csv").drop(columns="purchase")
     assert read["product_pages"].dtype == np.int64
@@ -148,7 +150,7 @@ def test_model_loads_both_ways_and_predicts_alike(
 
 def test_model_accepts_gaps_and_unseen_categories(result: Result, client: Any) -> None:
     sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
-    rows = sessions.generate(30, seed=78).drop(columns="purchase")
+    rows = generate_sessions(30, seed=78).drop(columns="purchase")
     rows = rows.astype({"product_pages": "float64", "weekend": object})
     rows.loc[0, ["month", "device"]] = None
     rows.loc[1, "month"] = "Smarch"
@@ -161,14 +163,12 @@ def test_model_accepts_gaps_and_unseen_categories(result: Result, client: Any) -
 
 
 def test_model_without_a_column_says_which(result: Result, client: Any) -> None:
-    rows = sessions.generate(3, seed=1).drop(columns=["purchase", "month"])
+    rows = generate_sessions(3, seed=1).drop(columns=["purchase", "month"])
     with pytest.raises(mlflow.exceptions.MlflowException, match="month"):
         mlflow.pyfunc.load_model(result.model_uri).predict(rows)
 
 
-def test_model_carries_signature_example_and_pinned_requirements(
-    result: Result, client: Any, dataset: data.Dataset
-) -> None:
+def test_model_carries_signature_example_and_pinned_requirements(result: Result, client: Any, dataset: Dataset) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(result.model_uri))
     pinned = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
     assert {"mlflow", "lightgbm", "scikit-learn", "skops", "pandas", "numpy"} <= set(pinned)
@@ -202,68 +202,68 @@ def test_model_is_ready_and_carries_the_figures(result: Result, client: Any, pla
 
 
 def test_failure_half_way_marks_the_run_failed_with_its_reason(
-    variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any, workdir: Path
+    variant: Variant, dataset: Dataset, plan: Plan, client: Any, workdir: Path
 ) -> None:
     # A file where the artifacts' folder should be.
     (workdir / "mlartifacts").write_text("")
     with pytest.raises(TrainerError):
-        run.train(variant, dataset, plan)
+        train_run(variant, dataset, plan)
     (failed,) = client.search_runs([plan.target.experiment_id])
     assert failed.info.status == "FAILED"
     assert "mlartifacts" in failed.data.tags["failure_reason"]
 
 
-def test_failed_fit_marks_the_run_failed(dataset: data.Dataset, plan: Plan, client: Any) -> None:
-    broken = params.Variant("broken", {**params.complete(), "max_bin": -7})
+def test_failed_fit_marks_the_run_failed(dataset: Dataset, plan: Plan, client: Any) -> None:
+    broken = Variant("broken", {**complete_params(), "max_bin": -7})
     with pytest.raises(TrainerError, match="LightGBM refuses"):
-        run.train(broken, dataset, plan)
+        train_run(broken, dataset, plan)
     (failed,) = client.search_runs([plan.target.experiment_id])
     assert failed.info.status == "FAILED"
     assert failed.data.tags["failure_reason"].startswith("LightGBM refuses")
 
 
 def test_failed_model_upload_leaves_no_model_pending(
-    variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any, workdir: Path
+    variant: Variant, dataset: Dataset, plan: Plan, client: Any, workdir: Path
 ) -> None:
     if os.getuid() == 0:
         location = workdir / "mlartifacts" / "unit"
         location.mkdir(parents=True)
         (location / "models").write_text("")
     with pytest.raises(TrainerError):
-        run.train(variant, dataset, plan)
+        train_run(variant, dataset, plan)
     (failed,) = client.search_runs([plan.target.experiment_id])
     (model,) = client.search_logged_models([plan.target.experiment_id])
     assert failed.info.status == "FAILED"
     assert str(model.status) == "FAILED"
 
 
-def test_long_name_is_cut(dataset: data.Dataset, plan: Plan, client: Any) -> None:
-    result = run.train(params.variant(SMALL, name="long\n" * 100), dataset, plan)
+def test_long_name_is_cut(dataset: Dataset, plan: Plan, client: Any) -> None:
+    result = train_run(make_variant(SMALL, name="long\n" * 100), dataset, plan)
     name = client.get_run(str(result.run_id)).info.run_name
     assert name.startswith("long long")
     assert len(name) == 250
 
 
 def test_same_variant_twice_has_the_same_metrics(
-    result: Result, variant: params.Variant, dataset: data.Dataset, plan: Plan
+    result: Result, variant: Variant, dataset: Dataset, plan: Plan
 ) -> None:
-    again = run.train(variant, dataset, plan)
+    again = train_run(variant, dataset, plan)
     assert again.run_id != result.run_id
     assert again.metrics == result.metrics
 
 
-def test_schema_that_mlflow_would_refuse_is_left_out(dataset: data.Dataset) -> None:
+def test_schema_that_mlflow_would_refuse_is_left_out(dataset: Dataset) -> None:
     wide = replace(dataset, kinds={f"a column of many, number {place:,}": "number" for place in range(15_000)})
-    training, _ = run.inputs(wide)
+    training, _ = dataset_inputs(wide)
     assert training.dataset.schema is None
-    assert run.inputs(dataset)[0].dataset.schema is not None
+    assert dataset_inputs(dataset)[0].dataset.schema is not None
 
 
 def test_other_data_is_another_input(
-    result: Result, variant: params.Variant, dataset: data.Dataset, plan: Plan, client: Any
+    result: Result, variant: Variant, dataset: Dataset, plan: Plan, client: Any
 ) -> None:
     other = replace(dataset, digest="0" * 32)
-    again = run.train(variant, other, plan)
+    again = train_run(variant, other, plan)
     digests = {
         client.get_run(str(run_id)).inputs.dataset_inputs[0].dataset.digest for run_id in (result.run_id, again.run_id)
     }

@@ -7,44 +7,48 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.scoring import models, predict
-from trainer.training import fit, model
+from trainer.config.variant import make_variant
+from trainer.data.columns import ColumnType, convert_column
+from trainer.data.dataset import Dataset
+from trainer.scoring.models import load_model
+from trainer.scoring.predict import PredictRequest, predict_file
+from trainer.scoring.scorers import Scorer
+from trainer.training.fit import FitResult, fit_variant
+from trainer.training.model import save_model
 
 
 @dataclass(frozen=True)
 class Saved:
     """A fitted model, and the folder that it was saved to in MLflow's format."""
 
-    fitted: fit.Fitted
-    dataset: data.Dataset
+    fitted: FitResult
+    dataset: Dataset
     folder: Path
 
     @property
-    def kinds(self) -> dict[str, data.Kind]:
+    def kinds(self) -> dict[str, ColumnType]:
         """The kinds of the columns."""
         return self.dataset.kinds
 
     def expected(self, features: pd.DataFrame) -> tuple[list[float], list[int]]:
         """Return the probabilities and classes that scikit-learn's own model gives."""
-        columns = {name: data._convert(features[name], kind) for name, kind in self.kinds.items()}
+        columns = {name: convert_column(features[name], kind) for name, kind in self.kinds.items()}
         table = pd.DataFrame(columns)
         return self.fitted.model.predict_proba(table)[:, 1].tolist(), self.fitted.model.predict(table).tolist()
 
 
-def save(dataset: data.Dataset, folder: Path, **overrides: Any) -> Saved:
+def save(dataset: Dataset, folder: Path, **overrides: Any) -> Saved:
     """Fit a small model and save it as the trainer does."""
-    variant = params.variant({"n_estimators": 12, "num_leaves": 9, **overrides})
-    fitted = fit.fit(variant.params, dataset, seed=1, validation_size=0.25)
-    model.save(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
+    variant = make_variant({"n_estimators": 12, "num_leaves": 9, **overrides})
+    fitted = fit_variant(variant.params, dataset, seed=1, validation_size=0.25)
+    save_model(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
     return Saved(fitted, dataset, folder)
 
 
 def score(saved: Saved | Path, path: Path, out: Path, **options: Any) -> pd.DataFrame:
     """Score a file, and return what was written."""
     folder = saved.folder if isinstance(saved, Saved) else saved
-    predict.run(predict.Request(str(folder), path, out, **options))
+    predict_file(PredictRequest(str(folder), path, out, **options))
     return read(out)
 
 
@@ -55,9 +59,9 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-def scorer_of(saved: Saved) -> type[models.Scorer]:
+def scorer_of(saved: Saved) -> type[Scorer]:
     """Return which scorer the saved model gets."""
-    loaded = models.load(saved.folder, "model")
+    loaded = load_model(saved.folder, "model")
     assert loaded.features is not None
     from trainer.scoring.columns import convert
 

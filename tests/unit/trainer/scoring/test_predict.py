@@ -17,10 +17,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from trainer.data import demo as sessions
-from trainer.data import sources as data
-from trainer.scoring import models, predict, sinks, sources
+from trainer.data import demo
+from trainer.data.columns import ColumnType, convert_column
+from trainer.data.dataset import Dataset
+from trainer.data.demo import generate_sessions
+from trainer.data.sources import load_data
+from trainer.scoring import models, sinks, sources
 from trainer.scoring.columns import Feature, convert
+from trainer.scoring.models import load_model
+from trainer.scoring.predict import PredictRequest, predict_file
+from trainer.scoring.scorers import ClassifierScorer, TreeScorer
 from trainer.util.errors import InputError, TrainerError
 
 from .scoring_files import Saved, read, save, score, scorer_of
@@ -30,7 +36,7 @@ ANY_TABLE = settings(max_examples=60, deadline=None, suppress_health_check=[Heal
 
 
 @pytest.fixture(scope="module")
-def saved(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+def saved(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """Return a model of numbers, texts, booleans and gaps."""
     return save(dataset, tmp_path_factory.mktemp("saved") / "model")
 
@@ -38,7 +44,7 @@ def saved(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Sa
 @pytest.fixture(scope="module")
 def rows(saved: Saved) -> pd.DataFrame:
     """Return rows that the model has not seen, with gaps in all columns and a text that it does not know."""
-    table = sessions.generate(400, seed=99).drop(columns=sessions.TARGET)
+    table = generate_sessions(400, seed=99).drop(columns=demo.TARGET)
     for position, name in enumerate(table.columns):
         table[name] = table[name].astype(object)
         table.loc[position::37, name] = None
@@ -51,7 +57,7 @@ def rows(saved: Saved) -> pd.DataFrame:
 
 
 def test_own_model_is_scored_without_pandas(saved: Saved) -> None:
-    assert scorer_of(saved) is models.TreeScorer
+    assert scorer_of(saved) is TreeScorer
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -63,7 +69,7 @@ def test_figures_are_the_models_own_bit_for_bit(
     monkeypatch.setattr(sources, "BLOCK", 2_000)
     path = tmp_path / f"data{suffix}"
     if suffix == ".parquet":
-        pd.DataFrame({name: data._convert(rows[name], kind) for name, kind in saved.kinds.items()}).to_parquet(path)
+        pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.kinds.items()}).to_parquet(path)
     else:
         rows.to_csv(path, index=False)
     scored = score(saved, path, tmp_path / "out.parquet", jobs=jobs)
@@ -81,14 +87,14 @@ def test_csv_output_reads_back_to_the_same_numbers(saved: Saved, rows: pd.DataFr
 
 
 def score_file(saved: Saved, path: Path, out: Path) -> Path:
-    predict.run(predict.Request(str(saved.folder), path, out))
+    predict_file(PredictRequest(str(saved.folder), path, out))
     return out
 
 
 def test_figures_are_those_of_pyfunc(saved: Saved, table: pd.DataFrame, tmp_path: Path) -> None:
     import mlflow.pyfunc
 
-    features = table.drop(columns=sessions.TARGET)
+    features = table.drop(columns=demo.TARGET)
     features.to_csv(tmp_path / "data.csv", index=False)
     scored = score(saved, tmp_path / "data.csv", tmp_path / "out.parquet")
     loaded = mlflow.pyfunc.load_model(str(saved.folder))
@@ -98,17 +104,17 @@ def test_figures_are_those_of_pyfunc(saved: Saved, table: pd.DataFrame, tmp_path
 def test_what_was_read_for_training_scores_the_same(saved: Saved, table: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     table.to_csv(path, index=False)
-    loaded = data.load(path, target=sessions.TARGET)
+    loaded = load_data(path, target=demo.TARGET)
     everything = pd.concat([loaded.train.features, loaded.test.features])
     scored = score(saved, path, tmp_path / "out.parquet")["probability"]
     assert sorted(scored) == sorted(saved.fitted.model.predict_proba(everything)[:, 1])
 
 
 def test_a_model_that_only_looks_like_ours_is_scored_by_its_own_methods(saved: Saved) -> None:
-    loaded = models.load(saved.folder, "model")
+    loaded = load_model(saved.folder, "model")
     assert loaded.features is not None
     # Another order of the categories, as a hand-made model may have: the codes would be wrong.
-    trees = models.TreeScorer.of(loaded.model, loaded.features)
+    trees = TreeScorer.of(loaded.model, loaded.features)
     assert trees is not None
     trees._categories = {name: known[::-1] for name, known in trees._categories.items()}
     table = saved.dataset.test.features
@@ -116,7 +122,7 @@ def test_a_model_that_only_looks_like_ours_is_scored_by_its_own_methods(saved: S
         feature.name: convert(pa.array(table[feature.name], from_pandas=True), feature, 0, "", from_text=False)
         for feature in loaded.features
     }
-    general = models.ClassifierScorer(loaded.model, loaded.features)
+    general = ClassifierScorer(loaded.model, loaded.features)
     assert not models._agree(trees, general, columns, len(table))
 
 
@@ -131,14 +137,14 @@ def test_column_order_and_unused_columns_do_not_matter(
 
 
 def test_digits_in_a_text_column_stay_text(tmp_path: Path) -> None:
-    table = sessions.generate(500, seed=4)
+    table = generate_sessions(500, seed=4)
     table["code"] = np.where(np.arange(500) % 2 == 0, "007", "x")
-    table.loc[table[sessions.TARGET] == 1, "code"] = "7"
+    table.loc[table[demo.TARGET] == 1, "code"] = "7"
     table.to_csv(tmp_path / "train.csv", index=False)
-    saved = save(data.load(tmp_path / "train.csv", target=sessions.TARGET), tmp_path / "model")
+    saved = save(load_data(tmp_path / "train.csv", target=demo.TARGET), tmp_path / "model")
     assert saved.kinds["code"] == "text"
     # A whole file of digits: its own types would make a number of each.
-    new = table[(table["code"] != "x")].drop(columns=sessions.TARGET).reset_index(drop=True)
+    new = table[(table["code"] != "x")].drop(columns=demo.TARGET).reset_index(drop=True)
     new.to_csv(tmp_path / "new.csv", index=False)
     scored = score(saved, tmp_path / "new.csv", tmp_path / "out.parquet")
     assert scored["probability"].tolist() == saved.expected(new)[0]
@@ -161,7 +167,7 @@ def test_text_columns_of_any_parquet_type(held: str) -> None:
 
 
 def test_ids_and_kept_columns_are_copied_as_they_are_written(saved: Saved, tmp_path: Path) -> None:
-    table = sessions.generate(50, seed=2).drop(columns=sessions.TARGET).astype(object)
+    table = generate_sessions(50, seed=2).drop(columns=demo.TARGET).astype(object)
     table.insert(0, "id", [f"00{index}" for index in range(50)])
     table["remark"] = 'NA, "so"'
     table.loc[0, "remark"] = "NA"
@@ -177,12 +183,12 @@ def test_ids_and_kept_columns_are_copied_as_they_are_written(saved: Saved, tmp_p
 
 
 def score_kept(saved: Saved, path: Path, out: Path) -> Path:
-    predict.run(predict.Request(str(saved.folder), path, out, keep=True))
+    predict_file(PredictRequest(str(saved.folder), path, out, keep=True))
     return out
 
 
 def test_parquet_columns_keep_their_types(saved: Saved, rows: pd.DataFrame, tmp_path: Path) -> None:
-    table = pd.DataFrame({name: data._convert(rows[name], kind) for name, kind in saved.kinds.items()})
+    table = pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.kinds.items()})
     table["day"] = pd.Timestamp("2026-01-02")
     table["list"] = [[1]] * len(table)
     table.to_parquet(tmp_path / "data.parquet")
@@ -206,7 +212,7 @@ def test_row_groups_are_large(saved: Saved, rows: pd.DataFrame, tmp_path: Path, 
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.parquet"])
 def test_a_bad_row_leaves_the_older_file(saved: Saved, tmp_path: Path, monkeypatch: Any, name: str) -> None:
     monkeypatch.setattr(sources, "BLOCK", 2_000)
-    table = sessions.generate(200, seed=2).drop(columns=sessions.TARGET).astype(object)
+    table = generate_sessions(200, seed=2).drop(columns=demo.TARGET).astype(object)
     number = saved.dataset.columns("number")[0]
     table.loc[170, number] = "many"
     table.to_csv(tmp_path / "data.csv", index=False)
@@ -220,7 +226,7 @@ def test_a_bad_row_leaves_the_older_file(saved: Saved, tmp_path: Path, monkeypat
 #: Stops after the first chunk is written, until its standard input ends.
 _STOPPING = """
 import sys
-from trainer.cli import main as cli
+from trainer.cli.main import main
 from trainer.scoring import sinks, sources
 
 def write_and_stop(sink, prepared, write=sinks.CsvSink.write):
@@ -231,14 +237,14 @@ def write_and_stop(sink, prepared, write=sinks.CsvSink.write):
 
 sources.BLOCK = 20_000
 sinks.CsvSink.write = write_and_stop
-cli.main(["predict", *sys.argv[1:]])
+main(["predict", *sys.argv[1:]])
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_process_leaves_the_older_file(saved: Saved, tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "out.csv").write_text("older")
-    sessions.generate(2_000, seed=2)[list(saved.kinds)].to_csv(tmp_path / "data.csv", index=False)
+    generate_sessions(2_000, seed=2)[list(saved.kinds)].to_csv(tmp_path / "data.csv", index=False)
     options = ["--model", str(saved.folder), "--data", "data.csv", "--out", "out.csv", "--jobs", "2"]
     process = subprocess.Popen(
         [sys.executable, "-c", _STOPPING, *options],
@@ -272,7 +278,7 @@ def test_booleans_are_read_as_in_training(
     name = saved.dataset.columns("boolean")[0]
     lines = [f"{name},y", *[f"{true},1", "fALSE,0", ",1"] * 5]
     (tmp_path / "train.csv").write_text("\n".join(lines))
-    table = data.load(tmp_path / "train.csv", target="y")
+    table = load_data(tmp_path / "train.csv", target="y")
     assert table.kinds == {name: "boolean"}
     assert set(table.train.features[name].dropna()) == {True, False}
     written = rows.assign(**{name: rows[name].map({True: true.strip('"'), False: "fALSE"})})
@@ -298,9 +304,9 @@ def test_missing_columns_are_named(saved: Saved, rows: pd.DataFrame, tmp_path: P
 )
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_bad_value_names_row_and_column(
-    saved: Saved, tmp_path: Path, kind: data.Kind, value: str, word: str, keep: bool
+    saved: Saved, tmp_path: Path, kind: ColumnType, value: str, word: str, keep: bool
 ) -> None:
-    table = sessions.generate(30, seed=2).drop(columns=sessions.TARGET).astype(object)
+    table = generate_sessions(30, seed=2).drop(columns=demo.TARGET).astype(object)
     name = saved.dataset.columns(kind)[0]
     table.loc[20, name] = value
     table.to_csv(tmp_path / "data.csv", index=False)
@@ -352,7 +358,7 @@ def test_a_folder_is_one_line(saved: Saved, tmp_path: Path) -> None:
 def test_names_over_several_lines_are_read_as_in_training(tmp_path: Path) -> None:
     rows = [f"{row % 7},{row},{row % 2}" for row in range(60)]
     (tmp_path / "data.csv").write_text("\n".join(['"time\n(s), all",x,y', *rows]))
-    saved = save(data.load(tmp_path / "data.csv", target="y"), tmp_path / "model")
+    saved = save(load_data(tmp_path / "data.csv", target="y"), tmp_path / "model")
     assert list(saved.kinds) == ["time\n(s), all", "x"]
     assert len(score(saved, tmp_path / "data.csv", tmp_path / "out.csv")) == 60
 
@@ -369,7 +375,7 @@ def test_commas_at_the_lines_ends_make_no_columns(saved: Saved, rows: pd.DataFra
 
 def test_broken_rows_are_one_line(saved: Saved, tmp_path: Path) -> None:
     path, out = tmp_path / "data.csv", tmp_path / "out.csv"
-    sessions.generate(9, seed=2).drop(columns=sessions.TARGET).to_csv(path, index=False)
+    generate_sessions(9, seed=2).drop(columns=demo.TARGET).to_csv(path, index=False)
     whole = path.read_bytes()
     header = whole.splitlines()[0]
     text = saved.dataset.columns("text")[0]
@@ -396,8 +402,8 @@ def test_broken_rows_are_one_line(saved: Saved, tmp_path: Path) -> None:
 
 
 def test_parquet_columns_of_the_wrong_type_are_named(saved: Saved, rows: pd.DataFrame, tmp_path: Path) -> None:
-    table = pd.DataFrame({name: data._convert(rows[name], kind) for name, kind in saved.kinds.items()})
-    wrong: list[tuple[data.Kind, Any]] = [
+    table = pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.kinds.items()})
+    wrong: list[tuple[ColumnType, Any]] = [
         ("number", "text"),
         ("number", True),
         ("boolean", 1.5),
@@ -471,7 +477,7 @@ def test_a_chunks_own_values_never_change_how_a_text_is_read(values: list[str], 
 
 
 def test_memory_does_not_grow_with_the_rows(saved: Saved, tmp_path: Path) -> None:
-    table = sessions.generate(20_000, seed=2)[list(saved.kinds)]
+    table = generate_sessions(20_000, seed=2)[list(saved.kinds)]
     # The fewer are enough to fill all buffers.
     for times in (10, 40):
         path = tmp_path / f"{times}.csv"

@@ -19,10 +19,15 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
-from trainer.data import sources as data
+from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
-from trainer.searches import search, study
+from trainer.searches import heartbeat, pruning, search, study
+from trainer.searches.heartbeat import OWNER, WorkerHeartbeat
+from trainer.searches.pruning import STEPS, Pruning
+from trainer.searches.sampler import SeededSampler
+from trainer.searches.search import run_search
 from trainer.searches.space import Dimension, Space
+from trainer.searches.storage import open_storage
 from trainer.util.errors import InputError, TrainerError
 
 from ..conftest import warm_engine
@@ -40,7 +45,7 @@ def settings(trials: int, storage: str = "s.journal", **more: Any) -> search.Set
 
 
 def trials(storage: str = "s.journal") -> list[optuna.trial.FrozenTrial]:
-    opened = study.open_storage(storage)
+    opened = open_storage(storage)
     (found,) = optuna.get_all_study_names(opened)
     return list(optuna.load_study(storage=opened, study_name=found).trials)
 
@@ -51,10 +56,10 @@ def nested(plan: Plan) -> tuple[list[Any], list[Any]]:
     return [run for run in runs if run not in children], children
 
 
-def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: data.Dataset, plan: Plan) -> None:
-    whole = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4, "whole.journal"))
-    part = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(2))
-    rest = search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4))
+def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: Dataset, plan: Plan) -> None:
+    whole = run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(4, "whole.journal"))
+    part = run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(2))
+    rest = run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(4))
     assert part.run_id == rest.run_id
     assert [r.overrides for r in rest.results] == [r.overrides for r in whole.results]
     assert [r.metrics for r in rest.results] == [r.metrics for r in whole.results]
@@ -75,15 +80,15 @@ def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: data.D
     with Path(table).open(newline="") as stream:
         assert [row["run_id"] for row in csv.DictReader(stream)] == [r.run_id for r in rest.results]
     # Nothing left to do: no more trials, and the same result.
-    assert search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(4)).results == rest.results
+    assert run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(4)).results == rest.results
 
 
-def test_unpromising_trials_are_pruned_and_marked(dataset: data.Dataset, plan: Plan) -> None:
+def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) -> None:
     # The second keeps trials apart and changes no figure: of two good ones none is worse.
     rows = Dimension("subsample_for_bin", low=100_000, high=200_000)
     space = Space((Dimension("learning_rate", choices=(0.000001, 0.3)), rows))
     chosen = settings(10, "sqlite:///trials.db", sampler="random")
-    done = search.run(space, BASE, dataset, plan, warm_engine(2), chosen)
+    done = run_search(space, BASE, dataset, plan, warm_engine(2), chosen)
     assert done.pruned
     assert all(result.overrides["learning_rate"] == 0.000001 for result in done.pruned)
     assert not done.failed
@@ -101,23 +106,23 @@ def test_unpromising_trials_are_pruned_and_marked(dataset: data.Dataset, plan: P
     assert client.get_run(done.run_id).data.tags["trainer.trials_pruned"] == str(len(done.pruned))
 
 
-def test_failed_trials_are_reported_and_the_search_ends(dataset: data.Dataset, plan: Plan) -> None:
+def test_failed_trials_are_reported_and_the_search_ends(dataset: Dataset, plan: Plan) -> None:
     broken = Space((Dimension("learning_rate", low=0.1, high=0.2),), {"max_bin": -7})
     with pytest.raises(search.SearchFailedError, match=r"2 trials failed; trial \d: LightGBM refuses") as error:
-        search.run(broken, BASE, dataset, plan, warm_engine(1), settings(2))
+        run_search(broken, BASE, dataset, plan, warm_engine(1), settings(2))
     assert error.value.result.best is None
     parents, children = nested(plan)
     assert [run.info.status for run in children] == ["FAILED", "FAILED"]
     assert "max_bin" in parents[0].data.params
 
 
-def test_study_of_another_setting_is_refused(dataset: data.Dataset, plan: Plan) -> None:
-    opened = study.open_storage("s.journal")
-    sampler = study.SeededSampler("random", 1)
+def test_study_of_another_setting_is_refused(dataset: Dataset, plan: Plan) -> None:
+    opened = open_storage("s.journal")
+    sampler = SeededSampler("random", 1)
     assert study.open_study(opened, "mine", "one setting", sampler).made
     assert not study.open_study(opened, "mine", "one setting", sampler).made
     with pytest.raises(InputError, match="name another one with --study"):
-        search.run(SPACE, BASE, dataset, plan, warm_engine(1), settings(2, study="mine"))
+        run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(2, study="mine"))
 
 
 def test_interrupt_is_told_though_the_server_goes_before_others_get_their_parent_back(
@@ -126,13 +131,13 @@ def test_interrupt_is_told_though_the_server_goes_before_others_get_their_parent
     def gone(*_args: object, **_kwargs: object) -> None:
         raise MlflowException("the server is gone")
 
-    def parent_is_interrupted(member: study.Membership) -> None:
+    def parent_is_interrupted(member: WorkerHeartbeat) -> None:
         with search._parent(opened, member, plan):
             monkeypatch.setattr(MlflowClient, "update_run", gone)
             raise KeyboardInterrupt
 
-    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1))
-    with study.Membership(opened.study), study.Membership(opened.study) as member, pytest.raises(KeyboardInterrupt):
+    opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1))
+    with WorkerHeartbeat(opened.study), WorkerHeartbeat(opened.study) as member, pytest.raises(KeyboardInterrupt):
         parent_is_interrupted(member)
     assert nested(plan)[0][0].info.status == "KILLED"
 
@@ -153,23 +158,23 @@ def test_parent_that_is_reopened_as_ctrl_c_comes_is_ended(plan: Plan, monkeypatc
 
 
 def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -> None:
-    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
     abandoned, running = opened.ask(), opened.ask()
-    abandoned.set_user_attr(study.OWNER, "who is gone")
-    with study.Membership(opened) as other, study.Membership(opened) as member:
-        running.set_user_attr(study.OWNER, other.token)
+    abandoned.set_user_attr(OWNER, "who is gone")
+    with WorkerHeartbeat(opened) as other, WorkerHeartbeat(opened) as member:
+        running.set_user_attr(OWNER, other.token)
         assert member.others()
         member.release_abandoned()
         assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.RUNNING]
 
 
 def test_trial_without_an_owner_is_given_up_when_it_is_old(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
     opened.ask()  # its process is about to write its name
-    member = study.Membership(opened)
+    member = WorkerHeartbeat(opened)
     member.release_abandoned()
     assert [trial.state for trial in trials()] == [TrialState.RUNNING]
-    monkeypatch.setattr(study, "_SILENCE", 0.0)
+    monkeypatch.setattr(heartbeat, "_SILENCE", 0.0)
     member.release_abandoned()
     assert [trial.state for trial in trials()] == [TrialState.FAIL]
 
@@ -177,15 +182,15 @@ def test_trial_without_an_owner_is_given_up_when_it_is_old(workdir: Path, monkey
 def test_of_processes_that_draw_the_last_trial_at_once_the_first_goes_on(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+    opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
     ask = opened.ask
 
     def after_another(*given: Any) -> optuna.Trial:
-        ask(*given).set_user_attr(study.OWNER, other.token)
+        ask(*given).set_user_attr(OWNER, other.token)
         return ask(*given)
 
     monkeypatch.setattr(opened, "ask", after_another)
-    with study.Membership(opened) as other, study.Membership(opened) as member:
+    with WorkerHeartbeat(opened) as other, WorkerHeartbeat(opened) as member:
         assert list(search._Search(SPACE, BASE, opened, member, 1).draw()) == []
     assert [trial.state for trial in trials()] == [TrialState.RUNNING, TrialState.FAIL]
 
@@ -197,14 +202,14 @@ def test_trial_reports_once_at_each_point_and_is_not_ended_at_the_last(
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:  # noqa: ARG002
             return trial.last_step == steps[-1]
 
-    steps = list(range(1, study.STEPS + 1))
-    opened = study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
-    monkeypatch.setattr(study, "pruner", lambda _kind: AtTheEnd())
-    pruning = study.Pruning("s.journal", "s", opened.ask().number, "median")
-    end = 2 * study.STEPS
+    steps = list(range(1, STEPS + 1))
+    opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
+    monkeypatch.setattr(pruning, "make_pruner", lambda _kind: AtTheEnd())
+    callback = Pruning("s.journal", "s", opened.ask().number, "median")
+    end = 2 * STEPS
     for iteration in range(end):
         results = [("validation", "loss", float(iteration), False)]
-        pruning(SimpleNamespace(iteration=iteration, end_iteration=end, evaluation_result_list=results))
+        callback(SimpleNamespace(iteration=iteration, end_iteration=end, evaluation_result_list=results))
     assert trials()[0].intermediate_values == {step: -float(2 * step - 1) for step in steps}
 
 
@@ -213,7 +218,7 @@ def test_study_goes_on_after_half_a_line(workdir: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def opened() -> optuna.Study:
-        return study.open_study(study.open_storage("s.journal"), "s", "x", study.SeededSampler("tpe", 1)).study
+        return study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
 
     first = opened()
     with monkeypatch.context() as patch:
@@ -243,9 +248,9 @@ def test_storage_that_is_busy_for_a_moment_ends_no_sign_of_life(monkeypatch: pyt
         if beat > 1:
             goes_on.set()
 
-    monkeypatch.setattr(study, "_BEAT", 0.01)
+    monkeypatch.setattr(heartbeat, "_BEAT", 0.01)
     monkeypatch.setattr(opened, "set_user_attr", busy_once)
-    with study.Membership(opened):
+    with WorkerHeartbeat(opened):
         assert goes_on.wait(10)
 
 
@@ -278,7 +283,7 @@ def test_processes_share_one_search(start: Start, workdir: Path) -> None:
         assert process.wait(120) == 0, process.communicate()[1]
     found = [trial for trial in trials("optuna.journal") if trial.state == TrialState.COMPLETE]
     assert len(found) == 5
-    assert len({trial.user_attrs[study.OWNER] for trial in found}) == 2
+    assert len({trial.user_attrs[OWNER] for trial in found}) == 2
     client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
     experiment = client.get_experiment_by_name("purchase_predict")
     assert experiment is not None

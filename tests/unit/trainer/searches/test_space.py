@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from trainer.searches import space
+from trainer.searches.space import load_space
 from trainer.util.errors import InputError
 
 
@@ -30,7 +31,7 @@ def test_ranges_lists_and_single_values_are_read(tmp_path: Path) -> None:
     class_weight: [none, balanced]
     max_depth: 7
     """
-    read = space.load(write(tmp_path, text), {})
+    read = load_space(write(tmp_path, text), {})
     assert read.fixed == {"max_depth": 7}
     assert read.distributions() == {
         "num_leaves": IntDistribution(8, 64, log=True),
@@ -43,7 +44,7 @@ def test_ranges_lists_and_single_values_are_read(tmp_path: Path) -> None:
 
 
 def test_standard_space_leaves_out_what_is_given() -> None:
-    names = {dimension.name for dimension in space.load(None, {"n_estimators": 50}).dimensions}
+    names = {dimension.name for dimension in load_space(None, {"n_estimators": 50}).dimensions}
     assert names == space.DEFAULT.keys() - {"n_estimators"}
 
 
@@ -80,7 +81,7 @@ def test_standard_space_leaves_out_what_is_given() -> None:
 def test_bad_space_is_refused_with_place_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
     path = write(tmp_path, text)
     with pytest.raises(InputError) as refused:
-        space.load(path, {})
+        load_space(path, {})
     for word in [str(path), *words]:
         assert word in str(refused.value)
 
@@ -100,4 +101,4 @@ values = st.recursive(
 def test_any_mapping_is_a_space_or_refused_input(tmp_path: Path, content: dict[str, Any]) -> None:
     path = write(tmp_path, yaml.safe_dump(content))
     with suppress(InputError):
-        assert space.load(path, {}).distributions()
+        assert load_space(path, {}).distributions()

@@ -21,12 +21,14 @@ import pytest
 import uvicorn
 import yaml
 from mlflow import MlflowClient
-from trainer.config import parameters as params
-from trainer.data import sources as data
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
+from trainer.data.sources import load_data
 from trainer.serving import healthcheck
 from trainer.serving.application import Bounds, Serving
 from trainer.serving.champion import Champion, ModelError, load
-from trainer.training import fit, model
+from trainer.training.fit import fit_variant
+from trainer.training.model import save_model
 
 from ..conftest import Answer, free_port
 
@@ -36,11 +38,11 @@ BOUNDS = Bounds(body=50_000, concurrency=2)
 
 
 @pytest.fixture(scope="session")
-def saved(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small model's folder."""
-    fitted = fit.fit(params.variant({"n_estimators": 5}).params, dataset, seed=1, validation_size=0.2)
+    fitted = fit_variant(make_variant({"n_estimators": 5}).params, dataset, seed=1, validation_size=0.2)
     folder = tmp_path_factory.mktemp("saved") / "model"
-    model.save(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
+    save_model(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
     return folder
 
 
@@ -136,7 +138,7 @@ def served(serve: Callable[..., Server], saved: Path) -> Server:
 
 
 @pytest.fixture
-def rows(dataset: data.Dataset) -> list[dict[str, Any]]:
+def rows(dataset: Dataset) -> list[dict[str, Any]]:
     """Return sessions as a JSON client writes them: whole numbers without a point, gaps as null."""
     content: list[dict[str, Any]] = json.loads(dataset.test.features.head(40).to_json(orient="records"))
     return [
@@ -153,9 +155,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def test_answers_are_the_models_own(
-    served: Server, saved: Path, rows: list[dict[str, Any]], dataset: data.Dataset
-) -> None:
+def test_answers_are_the_models_own(served: Server, saved: Path, rows: list[dict[str, Any]], dataset: Dataset) -> None:
     expected = mlflow.pyfunc.load_model(str(saved)).predict(dataset.test.features.head(40)).tolist()
     assert set(expected) == {0, 1}
     split = {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
@@ -271,7 +271,7 @@ def test_text_in_another_encoding_is_refused_and_not_repeated(served: Server, ki
 
 @pytest.mark.parametrize("form", ["dataframe_records", "instances", "inputs"])
 def test_gap_in_a_boolean_is_one_in_every_form(
-    served: Server, dataset: data.Dataset, rows: list[dict[str, Any]], form: str
+    served: Server, dataset: Dataset, rows: list[dict[str, Any]], form: str
 ) -> None:
     gap = dataset.columns("boolean")[0]
     sent = [{**row, gap: None} if number % 2 else row for number, row in enumerate(rows)]
@@ -286,10 +286,10 @@ def test_codes_may_be_sent_as_numbers(serve: Callable[..., Server], tmp_path: Pa
     codes = [*map(str, range(6)), "x", ""]
     lines = [f"{codes[row % 8]},{row % 7},{int(row % 8 in (2, 5))}" for row in range(400)]
     (tmp_path / "t.csv").write_text("\n".join(["code,n,y", *lines]))
-    codes_data = data.load(tmp_path / "t.csv", target="y")
+    codes_data = load_data(tmp_path / "t.csv", target="y")
     assert codes_data.kinds["code"] == "text"
-    fitted = fit.fit(params.variant({"n_estimators": 20}).params, codes_data, seed=1, validation_size=0.2)
-    model.save(fitted.model, codes_data, tmp_path / "model", run_id="0" * 32, model_id="m-0", location=str(tmp_path))
+    fitted = fit_variant(make_variant({"n_estimators": 20}).params, codes_data, seed=1, validation_size=0.2)
+    save_model(fitted.model, codes_data, tmp_path / "model", run_id="0" * 32, model_id="m-0", location=str(tmp_path))
     server = serve(str(tmp_path / "model"))
     server.wait_for(lambda: server.ask(path="/ping")[0] == 200)
     # With a gap among them, pandas makes decimals of whole numbers.

@@ -13,27 +13,29 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.parallel import pool as engine
+from trainer.config import parameters
+from trainer.config.variant import Variant, complete_params, make_variant
+from trainer.data.dataset import Dataset
+from trainer.parallel import pool
 from trainer.runs.plan import Plan
 from trainer.sweeps import sweep
+from trainer.sweeps.sweep import run_sweep
 
 from ..conftest import warm_engine
 
-BASE: dict[str, params.Value] = {"num_leaves": 6, "n_estimators": 8}
+BASE: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
-def variants(*overrides: dict[str, Any]) -> list[params.Variant]:
-    return [params.variant(some, BASE) for some in overrides]
+def variants(*overrides: dict[str, Any]) -> list[Variant]:
+    return [make_variant(some, BASE) for some in overrides]
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
 
 
-def test_sweep_is_a_parent_with_nested_children(dataset: data.Dataset, plan: Plan) -> None:
+def test_sweep_is_a_parent_with_nested_children(dataset: Dataset, plan: Plan) -> None:
     seen: list[int] = []
-    done = sweep.run(
+    done = run_sweep(
         variants({}, {"learning_rate": 0.3}, {"learning_rate": 0.01}),
         dataset,
         plan,
@@ -66,21 +68,21 @@ def test_sweep_is_a_parent_with_nested_children(dataset: data.Dataset, plan: Pla
     assert float(rows[1]["f1"]) == runs[rows[1]["run_id"]].data.metrics["f1"]
 
 
-def test_results_do_not_depend_on_the_number_of_jobs(dataset: data.Dataset, plan: Plan) -> None:
+def test_results_do_not_depend_on_the_number_of_jobs(dataset: Dataset, plan: Plan) -> None:
     chosen = variants({}, {"learning_rate": 0.3}, {"colsample_bytree": 0.5})
-    one, two = (sweep.run(chosen, dataset, plan, warm_engine(jobs)) for jobs in (1, 2))
+    one, two = (run_sweep(chosen, dataset, plan, warm_engine(jobs)) for jobs in (1, 2))
     assert [result.metrics for result in one.results] == [result.metrics for result in two.results]
 
 
-def test_many_processes_may_write_to_one_sqlite_file(dataset: data.Dataset, plan: Plan) -> None:
-    done = sweep.run(variants(*({"learning_rate": n / 100} for n in range(1, 9))), dataset, plan, warm_engine(8))
+def test_many_processes_may_write_to_one_sqlite_file(dataset: Dataset, plan: Plan) -> None:
+    done = run_sweep(variants(*({"learning_rate": n / 100} for n in range(1, 9))), dataset, plan, warm_engine(8))
     assert len({result.run_id for result in done.results}) == 8
 
 
-def test_failed_variant_is_reported_and_the_others_finish(dataset: data.Dataset, plan: Plan) -> None:
-    broken = params.Variant("broken", {**params.complete(BASE), "max_bin": -7}, {"max_bin": -7})
+def test_failed_variant_is_reported_and_the_others_finish(dataset: Dataset, plan: Plan) -> None:
+    broken = Variant("broken", {**complete_params(BASE), "max_bin": -7}, {"max_bin": -7})
     with pytest.raises(sweep.SweepFailedError) as error:
-        sweep.run([broken, *variants({}, {"learning_rate": 0.3})], dataset, plan, warm_engine(2))
+        run_sweep([broken, *variants({}, {"learning_rate": 0.3})], dataset, plan, warm_engine(2))
     assert "1 of 3 variants failed; broken: LightGBM refuses" in str(error.value)
     done = error.value.result
     assert [result.error is None for result in done.results] == [False, True, True]
@@ -96,9 +98,9 @@ def test_failed_variant_is_reported_and_the_others_finish(dataset: data.Dataset,
 
 
 def test_runs_of_processes_that_do_not_tidy_up_are_ended_all_the_same(
-    dataset: data.Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "GRACE", 0.0)
+    monkeypatch.setattr(pool, "GRACE", 0.0)
     client = MlflowClient(plan.target.uri)
 
     def interrupt() -> None:
@@ -107,14 +109,14 @@ def test_runs_of_processes_that_do_not_tidy_up_are_ended_all_the_same(
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    endless = [params.variant({"n_estimators": 99_999 - n}, BASE, name=f"endless {n}") for n in range(2)]
+    endless = [make_variant({"n_estimators": 99_999 - n}, BASE, name=f"endless {n}") for n in range(2)]
     with pytest.raises(KeyboardInterrupt):
-        sweep.run(endless, dataset, plan, warm_engine(2))
+        run_sweep(endless, dataset, plan, warm_engine(2))
     found = client.search_runs([plan.target.experiment_id])
     assert [run.info.status for run in found] == ["KILLED"] * 3
 
 
-def test_variant_whose_process_dies_is_marked_failed(dataset: data.Dataset, plan: Plan) -> None:
+def test_variant_whose_process_dies_is_marked_failed(dataset: Dataset, plan: Plan) -> None:
     client = MlflowClient(plan.target.uri)
 
     def kill() -> None:
@@ -124,9 +126,9 @@ def test_variant_whose_process_dies_is_marked_failed(dataset: data.Dataset, plan
             child.kill()
 
     threading.Thread(target=kill, daemon=True).start()
-    doomed = params.variant({"n_estimators": 99_999}, BASE, name="doomed")
+    doomed = make_variant({"n_estimators": 99_999}, BASE, name="doomed")
     with pytest.raises(sweep.SweepFailedError, match="1 of 2 variants failed; doomed: its process died"):
-        sweep.run([doomed, *variants({})], dataset, plan, warm_engine(1))
+        run_sweep([doomed, *variants({})], dataset, plan, warm_engine(1))
     found = {run.info.run_name: run for run in client.search_runs([plan.target.experiment_id])}
     assert {name: run.info.status for name, run in found.items()} == {
         "doomed": "FAILED",

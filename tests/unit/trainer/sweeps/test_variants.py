@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trainer.config import parameters as params
-from trainer.sweeps import variants
+from trainer.config import parameters
+from trainer.sweeps.variants import combine_lists, load_variants, select_variants
 from trainer.util.errors import InputError
 
-BASE: dict[str, params.Value] = {"num_leaves": 6, "n_estimators": 8}
+BASE: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -22,7 +22,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_standard_variants_are_the_documented_ones() -> None:
-    made = variants.choose(None, [], [], {"num_leaves": 31}).variants
+    made = select_variants(None, [], [], {"num_leaves": 31}).variants
     assert [(v.params["n_estimators"], v.params["learning_rate"]) for v in made] == [
         (200, 0.05),
         (500, 0.025),
@@ -34,7 +34,7 @@ def test_standard_variants_are_the_documented_ones() -> None:
 
 def test_variants_are_read_from_a_file(tmp_path: Path) -> None:
     path = write(tmp_path, "- n_estimators: 5\n  name: few trees\n- {learning_rate: 0.5, is_unbalance: true}\n- {}\n")
-    few, fast, plain = variants.load(path, BASE)
+    few, fast, plain = load_variants(path, BASE)
     assert (few.name, few.params["n_estimators"], few.params["num_leaves"]) == ("few trees", 5, 6)
     assert fast.name == "learning_rate=0.5 is_unbalance=true"
     assert fast.params["n_estimators"] == 8
@@ -66,7 +66,7 @@ def test_variants_are_read_from_a_file(tmp_path: Path) -> None:
 def test_bad_file_is_refused_with_place_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
     path = write(tmp_path, text)
     with pytest.raises(InputError) as refused:
-        variants.load(path, {})
+        load_variants(path, {})
     for word in [str(path), *words]:
         assert word in str(refused.value)
 
@@ -75,20 +75,20 @@ def test_what_variants_share_can_be_merged_in_by_a_yaml_anchor(tmp_path: Path) -
     text = (
         "- &deep {num_leaves: 60, max_depth: 12}\n- &slow {n_estimators: 500}\n- {<<: [*deep, *slow], max_depth: 3}\n"
     )
-    merged = variants.load(write(tmp_path, text), {})[2]
+    merged = load_variants(write(tmp_path, text), {})[2]
     assert merged.overrides == {"num_leaves": 60, "max_depth": 3, "n_estimators": 500}
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        variants.load(tmp_path / "none.yaml", {})
+        load_variants(tmp_path / "none.yaml", {})
 
 
 # Lists on the command line --------------------------------------------------------------------------------------------
 
 
 def test_grid_combines_every_value_with_every_other() -> None:
-    choice = variants.combine(["n_estimators=200,500", "learning-rate=0.05,0.1"], [], BASE)
+    choice = combine_lists(["n_estimators=200,500", "learning-rate=0.05,0.1"], [], BASE)
     assert choice.words == "grid of 2 × 2 = 4 variants"
     assert choice.notes == ()
     assert [variant.name for variant in choice.variants] == [
@@ -101,7 +101,7 @@ def test_grid_combines_every_value_with_every_other() -> None:
 
 
 def test_pairs_go_together() -> None:
-    choice = variants.combine([], ["n_estimators=200,500", "learning_rate=0.05,0.025"], BASE)
+    choice = combine_lists([], ["n_estimators=200,500", "learning_rate=0.05,0.025"], BASE)
     assert choice.words == "2 pairs"
     assert [variant.overrides for variant in choice.variants] == [
         {"n_estimators": 200, "learning_rate": 0.05},
@@ -110,7 +110,7 @@ def test_pairs_go_together() -> None:
 
 
 def test_pairs_meet_each_point_of_the_grid() -> None:
-    choice = variants.combine(["num_leaves=3,4,5"], ["n_estimators=2,5", "learning_rate=0.5,0.2"], {})
+    choice = combine_lists(["num_leaves=3,4,5"], ["n_estimators=2,5", "learning_rate=0.5,0.2"], {})
     assert choice.words == "2 pairs × grid of 3 = 6 variants"
     assert len(choice.variants) == 6
     assert choice.variants[3].name == "n_estimators=5 learning_rate=0.2 num_leaves=3"
@@ -124,7 +124,7 @@ def test_pairs_meet_each_point_of_the_grid() -> None:
     ],
 )
 def test_duplicates_are_dropped_with_a_notice(grid: list[str], paired: list[str], words: str) -> None:
-    choice = variants.combine(grid, paired, BASE)
+    choice = combine_lists(grid, paired, BASE)
     assert choice.words == words
     assert len(choice.variants) == 2
     assert "1 duplicate dropped" in choice.notes[0]
@@ -156,17 +156,17 @@ def test_duplicates_are_dropped_with_a_notice(grid: list[str], paired: list[str]
 )
 def test_bad_list_is_refused_with_place_and_remedy(grid: list[str], paired: list[str], words: list[str]) -> None:
     with pytest.raises(InputError) as refused:
-        variants.combine(grid, paired, {})
+        combine_lists(grid, paired, {})
     for word in words:
         assert word in str(refused.value)
 
 
 def test_file_and_lists_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="either the file or the lists"):
-        variants.choose(write(tmp_path, "- {}"), ["num_leaves=5"], [], {})
+        select_variants(write(tmp_path, "- {}"), ["num_leaves=5"], [], {})
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=3), st.booleans())
 def test_any_text_is_a_list_or_refused_input(texts: list[str], as_grid: bool) -> None:
     with suppress(InputError):
-        assert variants.combine(texts if as_grid else [], [] if as_grid else texts, {}).variants
+        assert combine_lists(texts if as_grid else [], [] if as_grid else texts, {}).variants

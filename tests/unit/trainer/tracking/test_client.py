@@ -15,19 +15,24 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.runs import train as run
+from trainer.config import parameters
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan, Result
-from trainer.sweeps import sweep
-from trainer.tracking import client as tracking
+from trainer.runs.train import train_run
+from trainer.sweeps.sweep import run_sweep
+from trainer.tracking import connection
+from trainer.tracking.client import Target
+from trainer.tracking.connection import connect, make_client
+from trainer.tracking.settings import as_default
+from trainer.tracking.uris import COMPOSED_URI
 from trainer.util.errors import TrackingError
 from trainer.util.signals import interruptible
 
 from ..conftest import Proxy, free_port, warm_engine
 
 Trainer = Callable[..., Any]
-SMALL: dict[str, params.Value] = {"n_estimators": 8, "num_leaves": 6}
+SMALL: dict[str, parameters.Value] = {"n_estimators": 8, "num_leaves": 6}
 
 
 @pytest.fixture
@@ -42,9 +47,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
 
 
-def train(url: str, experiment: str, dataset: data.Dataset) -> Result:
-    target = tracking.connect(url, experiment, wait=5)
-    return run.train(params.variant(SMALL), dataset, Plan(target, seed=5))
+def train(url: str, experiment: str, dataset: Dataset) -> Result:
+    target = connect(url, experiment, wait=5)
+    return train_run(make_variant(SMALL), dataset, Plan(target, seed=5))
 
 
 def all_runs(server: str, experiment: str) -> list[Any]:
@@ -64,7 +69,7 @@ def all_models(server: str, experiment: str) -> list[Any]:
 # A server that is there -----------------------------------------------------------------------------------------------
 
 
-def test_run_is_tracked_through_the_server(server: str, experiment: str, dataset: data.Dataset) -> None:
+def test_run_is_tracked_through_the_server(server: str, experiment: str, dataset: Dataset) -> None:
     result = train(server, experiment, dataset)
     (tracked,) = all_runs(server, experiment)
     assert tracked.info.status == "FINISHED"
@@ -75,7 +80,7 @@ def test_run_is_tracked_through_the_server(server: str, experiment: str, dataset
     assert np.isfinite(model.predict_proba(dataset.test.features)).all()
 
 
-def test_a_run_takes_few_requests(proxy: Proxy, experiment: str, dataset: data.Dataset) -> None:
+def test_a_run_takes_few_requests(proxy: Proxy, experiment: str, dataset: Dataset) -> None:
     train(proxy.url, experiment, dataset)
     assert proxy.count("POST", "/runs/create") == 1
     assert proxy.count("POST", "/runs/log-batch") == 3
@@ -83,32 +88,31 @@ def test_a_run_takes_few_requests(proxy: Proxy, experiment: str, dataset: data.D
     assert len(proxy.seen) <= 28
 
 
-def test_long_history_is_logged_completely(server: str, experiment: str, dataset: data.Dataset) -> None:
-    plan = Plan(tracking.connect(server, experiment))
-    result = run.train(params.variant({"n_estimators": 1_203, "num_leaves": 2}), dataset, plan)
+def test_long_history_is_logged_completely(server: str, experiment: str, dataset: Dataset) -> None:
+    plan = Plan(connect(server, experiment))
+    result = train_run(make_variant({"n_estimators": 1_203, "num_leaves": 2}), dataset, plan)
     history = MlflowClient(server).get_metric_history(str(result.run_id), "validation_log_loss")
     assert sorted(point.step for point in history) == list(range(1, 1_204))
 
 
-def test_sweep_is_tracked_through_the_server(server: str, experiment: str, dataset: data.Dataset) -> None:
-    plan = Plan(tracking.connect(server, experiment), seed=5)
-    chosen = [params.variant({"learning_rate": rate}, SMALL) for rate in (0.1, 0.2)]
-    done = sweep.run(chosen, dataset, plan, warm_engine(2))
+def test_sweep_is_tracked_through_the_server(server: str, experiment: str, dataset: Dataset) -> None:
+    plan = Plan(connect(server, experiment), seed=5)
+    chosen = [make_variant({"learning_rate": rate}, SMALL) for rate in (0.1, 0.2)]
+    done = run_sweep(chosen, dataset, plan, warm_engine(2))
     assert len(all_runs(server, experiment)) == 3
     assert done.url is not None
     assert done.url.startswith(server)
 
 
 def test_link_uses_the_address_of_the_ui(server: str, experiment: str) -> None:
-    target = tracking.connect(server, experiment, ui_url="https://user:secret@ml.example.com/")
+    target = connect(server, experiment, ui_url="https://user:secret@ml.example.com/")
     assert target.run_url("abc") == f"https://ml.example.com/#/experiments/{target.experiment_id}/runs/abc"
 
 
 def test_two_commands_may_create_the_experiment_at_once(server: str, experiment: str) -> None:
     found: list[str] = []
     threads = [
-        threading.Thread(target=lambda: found.append(tracking.connect(server, experiment).experiment_id))
-        for _ in range(4)
+        threading.Thread(target=lambda: found.append(connect(server, experiment).experiment_id)) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -119,14 +123,14 @@ def test_two_commands_may_create_the_experiment_at_once(server: str, experiment:
 
 
 def test_deleted_experiment_is_reported(server: str, experiment: str) -> None:
-    target = tracking.connect(server, experiment)
+    target = connect(server, experiment)
     MlflowClient(server).delete_experiment(target.experiment_id)
     with pytest.raises(TrackingError, match="is deleted; restore it"):
-        tracking.connect(server, experiment)
+        connect(server, experiment)
 
 
 def test_refusal_shows_at_once_whatever_is_said_of_asynchronous_logging(
-    target: tracking.Target, monkeypatch: pytest.MonkeyPatch
+    target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
     with pytest.raises(MlflowException), target.open().run("run", {}) as active:  # noqa: PT012
@@ -140,7 +144,7 @@ def test_one_process_at_a_time_opens_a_database(workdir: Path, monkeypatch: pyte
     folder = os.open(workdir, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     try:
-        threading.Thread(target=tracking.new_client, args=(f"sqlite:///{workdir}/mlflow.db",), daemon=True).start()
+        threading.Thread(target=make_client, args=(f"sqlite:///{workdir}/mlflow.db",), daemon=True).start()
         assert not opened.wait(0.5)
     finally:
         os.close(folder)
@@ -149,12 +153,12 @@ def test_one_process_at_a_time_opens_a_database(workdir: Path, monkeypatch: pyte
 
 def test_default_server_is_what_it_was_before(workdir: Path) -> None:
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    with tracking.as_default(f"sqlite:///{workdir}/other.db"):
+    with as_default(f"sqlite:///{workdir}/other.db"):
         assert mlflow.get_tracking_uri() == mlflow.get_registry_uri() == f"sqlite:///{workdir}/other.db"
     assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
 
 
-def test_signal_while_a_run_is_finished_is_not_lost(target: tracking.Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_while_a_run_is_finished_is_not_lost(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = target.open()
     finish = opened.client.set_terminated
 
@@ -172,7 +176,7 @@ def test_signal_while_a_run_is_finished_is_not_lost(target: tracking.Target, mon
 
 
 def test_unreachable_server_is_one_line(trainer: Trainer, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "_CONTAINER", workdir / "none")
+    monkeypatch.setattr(connection, "_CONTAINER", workdir / "none")
     uri = f"http://127.0.0.1:{free_port()}"
     answer = trainer("--tracking-uri", uri, "--wait", "0.3")
     assert answer.code == 1
@@ -189,17 +193,17 @@ def test_composed_server_that_is_not_there_brings_the_command_that_starts_it(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As the container's /etc/hosts or its network would answer; here neither knows the name.
-    asked = f"cannot reach {tracking.COMPOSED_URI} after 0 s (--wait): "
+    asked = f"cannot reach {COMPOSED_URI} after 0 s (--wait): "
     with pytest.raises(TrackingError) as found:
-        tracking.connect(tracking.COMPOSED_URI, "unit", wait=0)
+        connect(COMPOSED_URI, "unit", wait=0)
     assert str(found.value) in (
         f"{asked}the host name is not known; is the stack up? (docker compose up --detach --wait)",
         f"{asked}connection refused; is the stack up? (docker compose up --detach --wait)",
     )
     # A server that is there but slow is no stack that is down, nor is any other server.
-    monkeypatch.setattr(tracking, "_reason", lambda _error: "it does not answer in time")
+    monkeypatch.setattr(connection, "reason_of", lambda _error: "it does not answer in time")
     with pytest.raises(TrackingError, match=r"it does not answer in time$"):
-        tracking.connect(tracking.COMPOSED_URI, "unit", wait=0)
+        connect(COMPOSED_URI, "unit", wait=0)
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -207,11 +211,11 @@ def test_localhost_is_explained_inside_a_container_only(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
 ) -> None:
     mark = workdir / ".dockerenv"
-    monkeypatch.setattr(tracking, "_CONTAINER", mark)
+    monkeypatch.setattr(connection, "_CONTAINER", mark)
     if inside:
         mark.touch()
     with pytest.raises(TrackingError) as found:
-        tracking.connect("http://localhost:9", "unit", wait=0)
+        connect("http://localhost:9", "unit", wait=0)
     assert ("inside a container that is the container itself" in str(found.value)) is inside
 
 
@@ -236,7 +240,7 @@ def test_password_in_the_uri_is_not_shown(trainer: Trainer, workdir: Path) -> No
 
 def test_server_that_comes_up_late_is_waited_for(proxy: Proxy, experiment: str) -> None:
     proxy.fault = lambda _method, _path, count: "hang up" if count < 2 else None
-    tracking.connect(proxy.url, experiment, wait=20)
+    connect(proxy.url, experiment, wait=20)
     assert proxy.count("GET", "get-by-name") >= 3
 
 
@@ -246,7 +250,7 @@ def test_server_that_comes_up_late_is_waited_for(proxy: Proxy, experiment: str) 
 def test_refusal_is_reported_at_once(proxy: Proxy, experiment: str, status: int, words: list[str]) -> None:
     proxy.fault = lambda _method, _path, _count: status
     with pytest.raises(TrackingError) as refused:
-        tracking.connect(proxy.url, experiment, wait=60)
+        connect(proxy.url, experiment, wait=60)
     assert len(proxy.seen) == 1
     for word in [proxy.url, *words]:
         assert word in str(refused.value)
@@ -255,14 +259,14 @@ def test_refusal_is_reported_at_once(proxy: Proxy, experiment: str, status: int,
 def test_refused_host_name_is_reported_at_once_with_the_remedy(proxy: Proxy, experiment: str) -> None:
     proxy.host = "mlflow.example.com:5000"
     with pytest.raises(TrackingError, match=r"refuses: 403 Invalid Host header.*MLFLOW_SERVER_ALLOWED_HOSTS"):
-        tracking.connect(proxy.url, experiment, wait=60)
+        connect(proxy.url, experiment, wait=60)
     assert len(proxy.seen) == 1
 
 
 def test_server_that_keeps_failing_is_given_up_on(proxy: Proxy, experiment: str) -> None:
     proxy.fault = lambda _method, _path, _count: 503
     with pytest.raises(TrackingError, match=r"server errors; the server's log"):
-        tracking.connect(proxy.url, experiment, wait=0.5)
+        connect(proxy.url, experiment, wait=0.5)
 
 
 # Lost replies ---------------------------------------------------------------------------------------------------------
@@ -280,7 +284,7 @@ OTHERS = ("/runs/outputs", "/runs/log-inputs", "/runs/log-batch", "/runs/update"
     ],
 )
 def test_run_is_tracked_once_though_a_request_fails(
-    server: str, proxy: Proxy, experiment: str, dataset: data.Dataset, part: str, fault: str | int
+    server: str, proxy: Proxy, experiment: str, dataset: Dataset, part: str, fault: str | int
 ) -> None:
     proxy.fault = lambda method, path, count: fault if method == "POST" and path.endswith(part) and not count else None
     result = train(proxy.url, experiment, dataset)
@@ -294,7 +298,7 @@ def test_run_is_tracked_once_though_a_request_fails(
     assert len(tracked.inputs.dataset_inputs) == 2
 
 
-def test_every_request_may_fail_once(server: str, proxy: Proxy, experiment: str, dataset: data.Dataset) -> None:
+def test_every_request_may_fail_once(server: str, proxy: Proxy, experiment: str, dataset: Dataset) -> None:
     proxy.fault = lambda _method, _path, count: "drop reply" if not count else None
     result = train(proxy.url, experiment, dataset)
     (tracked,) = all_runs(server, experiment)
@@ -306,7 +310,7 @@ def test_every_request_may_fail_once(server: str, proxy: Proxy, experiment: str,
 
 @pytest.mark.parametrize("part", ["/runs/create", "/runs/log-batch"])
 def test_interrupt_during_a_request_leaves_no_run_running(
-    server: str, proxy: Proxy, experiment: str, dataset: data.Dataset, part: str
+    server: str, proxy: Proxy, experiment: str, dataset: Dataset, part: str
 ) -> None:
     # Ctrl-C after the server has acted and before it has answered.
     proxy.fault = lambda _method, path, count: "interrupt" if path.endswith(part) and not count else None
@@ -315,7 +319,7 @@ def test_interrupt_during_a_request_leaves_no_run_running(
     assert [tracked.info.status for tracked in all_runs(server, experiment)] == ["KILLED"]
 
 
-def test_failed_upload_marks_the_run_failed(server: str, proxy: Proxy, experiment: str, dataset: data.Dataset) -> None:
+def test_failed_upload_marks_the_run_failed(server: str, proxy: Proxy, experiment: str, dataset: Dataset) -> None:
     proxy.fault = lambda method, path, _count: 507 if method == "PUT" and "model.skops" in path else None
     with pytest.raises(TrackingError):
         train(proxy.url, experiment, dataset)
@@ -326,7 +330,7 @@ def test_failed_upload_marks_the_run_failed(server: str, proxy: Proxy, experimen
     assert str(model.status) == "FAILED"
 
 
-def test_server_gone_for_good_is_said_so(proxy: Proxy, experiment: str, dataset: data.Dataset) -> None:
+def test_server_gone_for_good_is_said_so(proxy: Proxy, experiment: str, dataset: Dataset) -> None:
     gone = False
 
     def fault(_method: str, path: str, _count: int) -> str | None:

@@ -13,40 +13,45 @@ import sklearn.metrics
 from mlflow import MlflowClient
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.runs import train as run
+from trainer.config import parameters
+from trainer.config.variant import complete_params, make_variant
+from trainer.data.dataset import Dataset, Table
 from trainer.runs.plan import Plan
-from trainer.training import fit, metrics
-from trainer.training import threshold_rule as thresholds
+from trainer.runs.train import train_run
+from trainer.training import metrics
+from trainer.training.fit import FitResult, fit_variant
+from trainer.training.metrics import METRIC_NAMES
+from trainer.training.pipeline import encoder, estimator
+from trainer.training.split import check_folds
+from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util.errors import InputError, PrunedError
 
 FOLDS = 3
-SMALL: dict[str, params.Value] = {"n_estimators": 12, "num_leaves": 8}
+SMALL: dict[str, parameters.Value] = {"n_estimators": 12, "num_leaves": 8}
 
 
-def cross_validated(dataset: data.Dataset, policy: str = "max-f1", **more: Any) -> fit.Fitted:
-    complete = params.complete({**SMALL, **more})
-    return fit.fit(complete, dataset, seed=5, validation_size=0.2, folds=FOLDS, policy=thresholds.parse(policy))
+def cross_validated(dataset: Dataset, policy: str = "max-f1", **more: Any) -> FitResult:
+    complete = complete_params({**SMALL, **more})
+    return fit_variant(complete, dataset, seed=5, validation_size=0.2, folds=FOLDS, policy=parse_threshold_rule(policy))
 
 
 @pytest.fixture(scope="module")
-def fitted(dataset: data.Dataset) -> fit.Fitted:
+def fitted(dataset: Dataset) -> FitResult:
     return cross_validated(dataset)
 
 
-def splits(dataset: data.Dataset) -> list[tuple[Any, Any]]:
+def splits(dataset: Dataset) -> list[tuple[Any, Any]]:
     return list(
         StratifiedKFold(FOLDS, shuffle=True, random_state=5).split(dataset.train.features, dataset.train.target)
     )
 
 
-def left_out(dataset: data.Dataset, **more: Any) -> Any:
+def left_out(dataset: Dataset, **more: Any) -> Any:
     """Scores of the training rows as scikit-learn's own cross-validation gives them."""
-    classify = fit.estimator(params.complete({**SMALL, **more}), 5)
+    classify = estimator(complete_params({**SMALL, **more}), 5)
     categories = list(range(len(dataset.columns("text")) + len(dataset.columns("boolean"))))
     return cross_val_predict(
-        Pipeline([("encode", fit.encoder(dataset)), ("classify", classify)]),
+        Pipeline([("encode", encoder(dataset)), ("classify", classify)]),
         dataset.train.features,
         dataset.train.target,
         cv=splits(dataset),
@@ -55,7 +60,7 @@ def left_out(dataset: data.Dataset, **more: Any) -> Any:
     )[:, 1]
 
 
-def test_figures_and_threshold_are_those_of_rows_that_were_left_out(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_figures_and_threshold_are_those_of_rows_that_were_left_out(dataset: Dataset, fitted: FitResult) -> None:
     scores = left_out(dataset)
     assert fitted.threshold == metrics.best_f1_threshold(dataset.train.target, scores)
     each = [
@@ -67,18 +72,18 @@ def test_figures_and_threshold_are_those_of_rows_that_were_left_out(dataset: dat
     assert fitted.loss[-1] == pytest.approx(np.mean(losses))
 
 
-def test_model_is_fitted_to_all_training_rows(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_model_is_fitted_to_all_training_rows(dataset: Dataset, fitted: FitResult) -> None:
     text = fitted.model.estimator_.estimator[-1].booster_.dump_model()["tree_info"][0]["tree_structure"]
     assert text["internal_count"] == dataset.train.rows
 
 
-def test_test_rows_have_no_part_in_it(dataset: data.Dataset, fitted: fit.Fitted) -> None:
-    other = cross_validated(replace(dataset, test=data.Table(dataset.test.features, 1 - dataset.test.target)))
+def test_test_rows_have_no_part_in_it(dataset: Dataset, fitted: FitResult) -> None:
+    other = cross_validated(replace(dataset, test=Table(dataset.test.features, 1 - dataset.test.target)))
     assert (other.loss, other.threshold, other.folds) == (fitted.loss, fitted.threshold, fitted.folds)
     assert other.test != fitted.test
 
 
-def test_early_stopping_gives_the_model_the_mean_of_the_folds_iterations(dataset: data.Dataset) -> None:
+def test_early_stopping_gives_the_model_the_mean_of_the_folds_iterations(dataset: Dataset) -> None:
     early = cross_validated(dataset, n_estimators=200, learning_rate=0.3, early_stopping_round=5)
     best = [int(np.argmin(losses)) + 1 for losses in early.fold_losses]
     assert max(best) < 200
@@ -88,32 +93,32 @@ def test_early_stopping_gives_the_model_the_mean_of_the_folds_iterations(dataset
 
 @pytest.mark.parametrize("weighting", [{"class_weight": "balanced"}, {"is_unbalance": True}, {"scale_pos_weight": 4.0}])
 def test_class_weights_hold_in_the_folds_and_in_the_model(
-    weighting: dict[str, Any], dataset: data.Dataset, fitted: fit.Fitted
+    weighting: dict[str, Any], dataset: Dataset, fitted: FitResult
 ) -> None:
     weighted = cross_validated(dataset, **weighting)
     assert weighted.threshold == metrics.best_f1_threshold(dataset.train.target, left_out(dataset, **weighting))
     assert weighted.probability.mean() > fitted.probability.mean() + 0.03
 
 
-def test_rule_is_kept_on_the_rows_that_were_left_out(dataset: data.Dataset) -> None:
+def test_rule_is_kept_on_the_rows_that_were_left_out(dataset: Dataset) -> None:
     kept = cross_validated(dataset, "recall>=0.9")
     called = left_out(dataset) >= kept.threshold
     assert called[dataset.train.target == 1].mean() >= 0.9
     np.testing.assert_array_equal(kept.model.predict(dataset.test.features), kept.probability >= kept.threshold)
 
 
-def test_callbacks_see_one_long_fit(dataset: data.Dataset) -> None:
+def test_callbacks_see_one_long_fit(dataset: Dataset) -> None:
     seen: list[tuple[int, int]] = []
 
     def see(state: Any) -> None:
         seen.append((state.iteration, state.end_iteration))
 
-    fit.fit(params.complete(SMALL), dataset, seed=5, validation_size=0.2, folds=FOLDS, callbacks=[see])
+    fit_variant(complete_params(SMALL), dataset, seed=5, validation_size=0.2, folds=FOLDS, callbacks=[see])
     assert seen == [(n, FOLDS * 12) for n in range(FOLDS * 12)]
 
 
 @pytest.mark.parametrize("after", [5, 20])
-def test_pruned_variant_keeps_the_losses_of_whole_folds(after: int, dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_pruned_variant_keeps_the_losses_of_whole_folds(after: int, dataset: Dataset, fitted: FitResult) -> None:
     losses: list[float] = []
 
     def prune(state: Any) -> None:
@@ -122,27 +127,27 @@ def test_pruned_variant_keeps_the_losses_of_whole_folds(after: int, dataset: dat
             raise PrunedError(losses)
 
     with pytest.raises(PrunedError) as pruned:
-        fit.fit(params.complete(SMALL), dataset, seed=5, validation_size=0.2, folds=FOLDS, callbacks=[prune])
+        fit_variant(complete_params(SMALL), dataset, seed=5, validation_size=0.2, folds=FOLDS, callbacks=[prune])
     assert pruned.value.loss == fitted.fold_losses[0][:after]
 
 
-def test_too_many_folds_are_refused_with_how_many_there_can_be(dataset: data.Dataset) -> None:
+def test_too_many_folds_are_refused_with_how_many_there_can_be(dataset: Dataset) -> None:
     kept = np.append(np.flatnonzero(dataset.train.target == 0), np.flatnonzero(dataset.train.target == 1)[:3])
     few = replace(dataset, train=dataset.train.take(kept))
     with pytest.raises(InputError, match=r"--cv: 5 folds are too many: .* hold 3 of the rarer class.*at most 3"):
-        fit.check_folds(few, 5)
-    fit.check_folds(few, 3)
-    fit.check_folds(few, 0)
+        check_folds(few, 5)
+    check_folds(few, 3)
+    check_folds(few, 0)
 
 
-def test_run_logs_each_fold_their_mean_and_deviation(dataset: data.Dataset, plan: Plan) -> None:
-    result = run.train(params.variant(SMALL), dataset, replace(plan, folds=FOLDS))
+def test_run_logs_each_fold_their_mean_and_deviation(dataset: Dataset, plan: Plan) -> None:
+    result = train_run(make_variant(SMALL), dataset, replace(plan, folds=FOLDS))
     client = MlflowClient(plan.target.uri)
     found = client.get_run(str(result.run_id)).data
     assert found.params["cv_folds"] == "3"
     assert found.params["rows_fit"] == str(dataset.train.rows)
     assert "validation_size" not in found.params
-    for name in metrics.NAMES:
+    for name in METRIC_NAMES:
         folds = client.get_metric_history(str(result.run_id), f"fold_{name}")
         assert [fold.step for fold in folds] == [1, 2, 3]
         values = [fold.value for fold in folds]

@@ -10,50 +10,51 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.training import fit
+from trainer.config import parameters
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset, Table
+from trainer.data.sources import load_data
+from trainer.training.fit import FitResult, fit_variant
+from trainer.training.split import split_validation
 from trainer.util.errors import TrainerError
 
-SMALL: dict[str, params.Value] = {"n_estimators": 12, "num_leaves": 8}
+SMALL: dict[str, parameters.Value] = {"n_estimators": 12, "num_leaves": 8}
 
 
-def fit_small(dataset: data.Dataset, seed: int = 5, **overrides: params.Value) -> fit.Fitted:
-    variant = params.variant({**SMALL, **overrides})
-    return fit.fit(variant.params, dataset, seed=seed, validation_size=0.25)
+def fit_small(dataset: Dataset, seed: int = 5, **overrides: parameters.Value) -> FitResult:
+    variant = make_variant({**SMALL, **overrides})
+    return fit_variant(variant.params, dataset, seed=seed, validation_size=0.25)
 
 
 @pytest.fixture(scope="module")
-def fitted(dataset: data.Dataset) -> fit.Fitted:
+def fitted(dataset: Dataset) -> FitResult:
     return fit_small(dataset)
 
 
-def test_same_fit_gives_the_same_bits(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_same_fit_gives_the_same_bits(dataset: Dataset, fitted: FitResult) -> None:
     again = fit_small(dataset)
     assert again.probability.tobytes() == fitted.probability.tobytes()
     assert (again.loss, again.threshold, again.test) == (fitted.loss, fitted.threshold, fitted.test)
 
 
-def test_other_seed_gives_another_fit(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_other_seed_gives_another_fit(dataset: Dataset, fitted: FitResult) -> None:
     assert fit_small(dataset, seed=6).loss != fitted.loss
 
 
-def test_loss_history_is_the_validation_log_loss(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_loss_history_is_the_validation_log_loss(dataset: Dataset, fitted: FitResult) -> None:
     assert len(fitted.loss) == fitted.iterations == 12
     assert fitted.loss[-1] == pytest.approx(fitted.validation["log_loss"])
     assert fitted.loss[0] > fitted.loss[-1]
     # Seen from outside: the same rows, scored by the model, cut off after the third tree.
-    _, held_out = fit.split(dataset, seed=5, validation_size=0.25)
+    _, held_out = split_validation(dataset, seed=5, validation_size=0.25)
     pipeline = fitted.model.estimator_.estimator
     encoded = pipeline[:-1].transform(held_out.features)
     third = pipeline[-1].predict_proba(encoded, num_iteration=3)[:, 1]
     assert fitted.loss[2] == pytest.approx(sklearn.metrics.log_loss(held_out.target, third))
 
 
-def test_threshold_comes_from_the_validation_rows_and_rules_predictions(
-    dataset: data.Dataset, fitted: fit.Fitted
-) -> None:
-    _, held_out = fit.split(dataset, seed=5, validation_size=0.25)
+def test_threshold_comes_from_the_validation_rows_and_rules_predictions(dataset: Dataset, fitted: FitResult) -> None:
+    _, held_out = split_validation(dataset, seed=5, validation_size=0.25)
     scores = fitted.model.predict_proba(held_out.features)[:, 1]
     best = max(np.unique(scores), key=lambda t: (sklearn.metrics.f1_score(held_out.target, scores >= t), t))
     assert fitted.threshold == best
@@ -63,14 +64,14 @@ def test_threshold_comes_from_the_validation_rows_and_rules_predictions(
     assert fitted.test["f1"] == pytest.approx(sklearn.metrics.f1_score(dataset.test.target, classes))
 
 
-def test_test_rows_have_no_part_in_the_fit(dataset: data.Dataset, fitted: fit.Fitted) -> None:
-    flipped = replace(dataset, test=data.Table(dataset.test.features, 1 - dataset.test.target))
+def test_test_rows_have_no_part_in_the_fit(dataset: Dataset, fitted: FitResult) -> None:
+    flipped = replace(dataset, test=Table(dataset.test.features, 1 - dataset.test.target))
     other = fit_small(flipped)
     assert (other.loss, other.threshold, other.validation) == (fitted.loss, fitted.threshold, fitted.validation)
     assert other.test != fitted.test
 
 
-def test_texts_and_booleans_are_lightgbm_categories(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_texts_and_booleans_are_lightgbm_categories(dataset: Dataset, fitted: FitResult) -> None:
     booster = fitted.model.estimator_.estimator[-1].booster_
     names = dataset.columns("text") + dataset.columns("boolean")
     described = booster.dump_model()["feature_infos"]
@@ -78,7 +79,7 @@ def test_texts_and_booleans_are_lightgbm_categories(dataset: data.Dataset, fitte
     assert not any(described[name]["values"] for name in dataset.columns("number") if name in described)
 
 
-def test_category_means_the_same_in_train_test_and_later(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_category_means_the_same_in_train_test_and_later(dataset: Dataset, fitted: FitResult) -> None:
     # A table in which the categories come in another order, and only some of them.
     later = dataset.test.features.sort_values("month", ascending=False).reset_index()
     index, later = later.pop("index").to_numpy(), later
@@ -88,7 +89,7 @@ def test_category_means_the_same_in_train_test_and_later(dataset: data.Dataset, 
     np.testing.assert_array_equal(fitted.model.predict_proba(november)[:, 1], fitted.probability[kept])
 
 
-def test_unseen_and_missing_categories_score_alike(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_unseen_and_missing_categories_score_alike(dataset: Dataset, fitted: FitResult) -> None:
     unseen, missing = dataset.test.features.copy(), dataset.test.features.copy()
     unseen["month"], missing["month"] = "Smarch", None
     scores = fitted.model.predict_proba(unseen)
@@ -96,9 +97,9 @@ def test_unseen_and_missing_categories_score_alike(dataset: data.Dataset, fitted
     assert np.isfinite(scores).all()
 
 
-def test_boolean_that_never_varied_still_knows_its_opposite(dataset: data.Dataset) -> None:
+def test_boolean_that_never_varied_still_knows_its_opposite(dataset: Dataset) -> None:
     features = dataset.train.features.assign(weekend=True)
-    fitted = fit_small(replace(dataset, train=data.Table(features, dataset.train.target)))
+    fitted = fit_small(replace(dataset, train=Table(features, dataset.train.target)))
     encoded = fitted.model.estimator_.estimator[0].transform(dataset.test.features)
     assert set(encoded["weekend"]) == {0.0, 1.0}
 
@@ -108,17 +109,17 @@ def test_gappy_booleans_and_odd_names_can_be_fitted(tmp_path: Path, table: pd.Da
     odd["weekend"] = odd["weekend"].astype("boolean").where(odd.index % 7 > 0)
     odd["page_value"] = odd["page_value"].where(odd.index % 9 > 0, np.inf)
     odd.to_parquet(tmp_path / "odd.parquet")
-    dataset = data.load(tmp_path / "odd.parquet", target="purchase")
+    dataset = load_data(tmp_path / "odd.parquet", target="purchase")
     fitted = fit_small(dataset)
     assert len(set(fitted.model.estimator_.estimator[-1].feature_name_)) == len(dataset.kinds)
     assert fitted.test["average_precision"] > 0.4
 
 
-def test_resolved_and_effective_parameters_are_those_used(fitted: fit.Fitted) -> None:
+def test_resolved_and_effective_parameters_are_those_used(fitted: FitResult) -> None:
     assert fitted.params["n_estimators"] == 12
     assert fitted.params["random_state"] == 5
     assert fitted.params["objective"] == "binary"
-    assert set(fitted.params) >= {parameter.name for parameter in params.PARAMETERS}
+    assert set(fitted.params) >= {parameter.name for parameter in parameters.PARAMETERS}
     effective = fitted.effective
     assert effective["num_leaves"] == "8"
     assert effective["num_iterations"] == "12"
@@ -140,36 +141,36 @@ def test_resolved_and_effective_parameters_are_those_used(fitted: fit.Fitted) ->
         ({"path_smooth": 2.0}, "path_smooth", "2"),
     ],
 )
-def test_parameter_reaches_lightgbm(dataset: data.Dataset, overrides: dict[str, Any], name: str, value: str) -> None:
+def test_parameter_reaches_lightgbm(dataset: Dataset, overrides: dict[str, Any], name: str, value: str) -> None:
     assert fit_small(dataset, **overrides).effective[name] == value
 
 
-def test_balanced_classes_raise_the_scores(dataset: data.Dataset, fitted: fit.Fitted) -> None:
+def test_balanced_classes_raise_the_scores(dataset: Dataset, fitted: FitResult) -> None:
     assert fit_small(dataset, class_weight="balanced").probability.mean() > fitted.probability.mean() + 0.05
 
 
-def test_early_stopping_keeps_the_best_iteration(dataset: data.Dataset) -> None:
+def test_early_stopping_keeps_the_best_iteration(dataset: Dataset) -> None:
     fitted = fit_small(dataset, n_estimators=400, learning_rate=0.3, early_stopping_round=5)
     assert fitted.iterations < 100
     assert fitted.iterations == int(np.argmin(fitted.loss)) + 1
     assert fitted.validation["log_loss"] == pytest.approx(min(fitted.loss))
 
 
-def test_what_lightgbm_refuses_is_one_line(dataset: data.Dataset) -> None:
-    variant = params.variant(SMALL)
+def test_what_lightgbm_refuses_is_one_line(dataset: Dataset) -> None:
+    variant = make_variant(SMALL)
     with pytest.raises(TrainerError, match="LightGBM refuses"):
-        fit.fit({**variant.params, "max_bin": -7}, dataset, seed=1, validation_size=0.2)
+        fit_variant({**variant.params, "max_bin": -7}, dataset, seed=1, validation_size=0.2)
 
 
 def test_real_data_reaches_the_promised_precision(shoppers: Path) -> None:
-    dataset = data.load(shoppers, target="Revenue")
-    fitted = fit.fit(params.variant({}).params, dataset, seed=42, validation_size=0.2)
+    dataset = load_data(shoppers, target="Revenue")
+    fitted = fit_variant(make_variant({}).params, dataset, seed=42, validation_size=0.2)
     assert dataset.test.rows == 2466
     assert fitted.test["average_precision"] > 0.70
     assert fitted.test["f1"] > 0.60
 
 
 def test_generated_data_is_neither_hopeless_nor_perfect() -> None:
-    dataset = data.load()
-    fitted = fit.fit(params.variant({}).params, dataset, seed=42, validation_size=0.2)
+    dataset = load_data()
+    fitted = fit_variant(make_variant({}).params, dataset, seed=42, validation_size=0.2)
     assert 0.55 < fitted.test["average_precision"] < 0.90

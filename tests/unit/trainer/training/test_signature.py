@@ -19,10 +19,11 @@ import pytest
 import uvicorn
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, scoring_server
-from trainer.config import parameters as params
-from trainer.data import sources as data
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
 from trainer.serving import columns
-from trainer.training import fit, model
+from trainer.training.fit import fit_variant
+from trainer.training.model import save_model
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -40,11 +41,11 @@ SANE: dict[str, Change] = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, dataset: data.Dataset) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
     """A small model's files."""
-    fitted = fit.fit(params.variant({"n_estimators": 5}).params, dataset, seed=1, validation_size=0.2)
+    fitted = fit_variant(make_variant({"n_estimators": 5}).params, dataset, seed=1, validation_size=0.2)
     place = tmp_path_factory.mktemp("signature") / "model"
-    model.save(fitted.model, dataset, place, run_id="r", model_id="m", location="nowhere")
+    save_model(fitted.model, dataset, place, run_id="r", model_id="m", location="nowhere")
     return place
 
 
@@ -56,7 +57,7 @@ def loaded(folder: Path) -> PyFuncModel:
 
 
 @pytest.fixture
-def rows(dataset: data.Dataset) -> pd.DataFrame:
+def rows(dataset: Dataset) -> pd.DataFrame:
     """Two rows without gaps."""
     return dataset.test.features.dropna().head(2).reset_index(drop=True)
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from sklearn.metrics import precision_score, recall_score
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.training import fit
-from trainer.training import threshold_rule as thresholds
+from trainer.config.variant import complete_params
+from trainer.data.dataset import Dataset
+from trainer.training.fit import fit_variant
+from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util.errors import InputError, TrainerError
 
 
@@ -26,7 +26,7 @@ def test_rule_finds_what_brute_force_finds(text: str, seed: int) -> None:
     target = (rng.random(150) < 0.3).astype(np.int64)
     target[:2] = 0, 1
     probability: Any = np.round(np.clip(target * 0.4 + rng.random(150) * 0.6, 0, 1), 2)
-    policy = thresholds.parse(text)
+    policy = parse_threshold_rule(text)
     table = [
         (precision_score(target, probability >= t), recall_score(target, probability >= t), t)
         for t in np.unique(probability)
@@ -41,7 +41,7 @@ def test_rule_finds_what_brute_force_finds(text: str, seed: int) -> None:
     [("max-f1", "max-f1"), (" Precision >= .8", "precision>=0.8"), ("recall>=0.90", "recall>=0.9"), ("0.25", "0.25")],
 )
 def test_rule_is_shown_as_it_is_written(text: str, shown: str) -> None:
-    assert str(thresholds.parse(text)) == shown
+    assert str(parse_threshold_rule(text)) == shown
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,18 @@ def test_rule_is_shown_as_it_is_written(text: str, shown: str) -> None:
 )
 def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(InputError, match=r"--threshold: .* is not allowed; it must be max-f1"):
-        thresholds.parse(text)
+        parse_threshold_rule(text)
 
 
 def test_precision_out_of_reach_says_what_is_reached() -> None:
     with pytest.raises(TrainerError, match=r"precision>=0.9: no threshold .* the highest precision there is 0\.5000"):
-        thresholds.parse("precision>=0.9").choose(np.array([0, 1]), np.array([0.5, 0.5]))
+        parse_threshold_rule("precision>=0.9").choose(np.array([0, 1]), np.array([0.5, 0.5]))
 
 
-def test_threshold_is_kept_on_validation_rows_and_used_by_the_model(dataset: data.Dataset) -> None:
-    complete = params.complete({"n_estimators": 12, "num_leaves": 8})
+def test_threshold_is_kept_on_validation_rows_and_used_by_the_model(dataset: Dataset) -> None:
+    complete = complete_params({"n_estimators": 12, "num_leaves": 8})
     fitted = [
-        fit.fit(complete, dataset, seed=5, validation_size=0.25, policy=thresholds.parse(text))
+        fit_variant(complete, dataset, seed=5, validation_size=0.25, policy=parse_threshold_rule(text))
         for text in ("recall>=0.95", "0.125")
     ]
     assert fitted[0].validation["recall"] >= 0.95
@@ -98,13 +98,13 @@ def test_command_line_refuses_a_wrong_rule_before_it_does_anything(trainer: Call
 )
 def test_any_text_is_a_rule_or_one_line(text: str) -> None:
     try:
-        policy = thresholds.parse(text)
+        policy = parse_threshold_rule(text)
     except InputError as error:
         message = str(error)
     else:
         assert 0 <= policy.value <= 1
         # What a run logs as its rule is that rule.
-        assert thresholds.parse(str(policy)) == policy
+        assert parse_threshold_rule(str(policy)) == policy
         return
     assert "\n" not in message
     assert message.startswith("--threshold: ")
@@ -120,7 +120,7 @@ rows = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_si
 def test_any_scores_give_a_threshold_that_keeps_the_rule_or_one_line(rows: list[tuple[bool, int]], text: str) -> None:
     target = np.array([int(positive) for positive, _ in rows])
     probability = np.array([score / 20 for _, score in rows])
-    policy = thresholds.parse(text)
+    policy = parse_threshold_rule(text)
     reached = max(precision_score(target, probability >= score) for score in probability)
     if policy.kind == "precision" and reached < policy.value:
         with pytest.raises(TrainerError, match=r"^--threshold precision>=.*the highest precision there is .*"):

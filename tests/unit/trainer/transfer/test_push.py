@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import yaml
 from mlflow import MlflowClient
-from trainer.config import parameters as params
-from trainer.data import sources as data
-from trainer.runs import train as run
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
-from trainer.tracking import client as tracking
+from trainer.runs.train import train_run
+from trainer.tracking.connection import connect
 from trainer.transfer import push
+from trainer.transfer.source import RUN_TAG, SOURCE_TAG
 
 from ..conftest import Answer, Proxy, free_port
 
@@ -65,15 +66,15 @@ def model_of(client: MlflowClient, run_id: str) -> Any:
 
 @pytest.fixture(scope="module")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, dataset: data.Dataset
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, dataset: Dataset
 ) -> tuple[str, str]:
     """Returns a SQLite store, and in it a variant that was trained as a child of another run."""
     file = tmp_path_factory.mktemp("source") / "mlflow.db"
     shutil.copy(request.getfixturevalue("_template"), file)
-    target = tracking.connect(f"sqlite:///{file}", "source")
+    target = connect(f"sqlite:///{file}", "source")
     parent = target.open().client.create_run(target.experiment_id, run_name="sweep").info.run_id
-    variant = params.variant({"n_estimators": 30, "num_leaves": 4})
-    result = run.train(variant, dataset, Plan(target, seed=5, tags={"colour": "green"}, parent=parent))
+    variant = make_variant({"n_estimators": 30, "num_leaves": 4})
+    result = train_run(variant, dataset, Plan(target, seed=5, tags={"colour": "green"}, parent=parent))
     return target.uri, str(result.run_id)
 
 
@@ -116,7 +117,7 @@ def copies(server: str, experiment: str) -> tuple[list[Any], list[Any]]:
 
 
 def test_copy_holds_everything_and_predicts_the_same(
-    registered: Registered, server: str, dataset: data.Dataset, trainer: Trainer
+    registered: Registered, server: str, dataset: Dataset, trainer: Trainer
 ) -> None:
     answer = trainer(
         "push", registered.model_uri, "--from", registered.uri, "--to", server, "--alias", "champion", "--json"
@@ -139,8 +140,8 @@ def test_copy_holds_everything_and_predicts_the_same(
         assert new.data.tags[name] == old.data.tags[name]
     assert "mlflow.parentRunId" not in new.data.tags
     assert new.data.tags[push.PARENT_RUN_TAG] == old.data.tags["mlflow.parentRunId"]
-    assert new.data.tags[push.RUN_TAG] == old.info.run_id
-    assert new.data.tags[push.SOURCE_TAG] == registered.uri
+    assert new.data.tags[RUN_TAG] == old.info.run_id
+    assert new.data.tags[SOURCE_TAG] == registered.uri
     assert new.inputs is not None
     assert old.inputs is not None
     assert {(one.dataset.digest, one.tags[0].value) for one in new.inputs.dataset_inputs} == {
@@ -282,7 +283,7 @@ def test_copy_back_into_a_file(
     assert answer.code == 0, answer.err
     client = MlflowClient(other, other)
     tags = client.get_run(answer.json["run_id"]).data.tags
-    assert (tags[push.RUN_TAG], tags[push.SOURCE_TAG]) == (pushed["run_id"], server)
+    assert (tags[RUN_TAG], tags[SOURCE_TAG]) == (pushed["run_id"], server)
     mlmodel = files_of(other, model_of(client, answer.json["run_id"]).artifact_location)
     assert "MLmodel" in mlmodel
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from trainer.util.atomic import whole_file
+from trainer.util.atomic import atomic_file
 
 
 @pytest.fixture(params=["unnamed", "named"], autouse=True)
@@ -17,7 +17,7 @@ def _kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_finished_file_takes_the_older_ones_place(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("older")
-    with whole_file(tmp_path / "out", "--out") as stream:
+    with atomic_file(tmp_path / "out", "--out") as stream:
         stream.write(b"newer")
         assert (tmp_path / "out").read_text() == "older"
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out": "newer"}
@@ -25,7 +25,7 @@ def test_finished_file_takes_the_older_ones_place(tmp_path: Path) -> None:
 
 def test_file_that_is_given_up_leaves_the_older_one_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("older")
-    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "out", "--out") as stream:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), atomic_file(tmp_path / "out", "--out") as stream:  # noqa: PT012
         stream.write(b"half")
         raise KeyboardInterrupt
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out": "older"}

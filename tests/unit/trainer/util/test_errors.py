@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
-from trainer.tracking.client import failure
-from trainer.util.errors import InputError, TrackingError, TrainerError, downloading, one_line
+from trainer.tracking.errors import tracking_error
+from trainer.util.errors import InputError, TrackingError, TrainerError, downloading
+from trainer.util.text import one_line
 
 from ..conftest import Answer
 
@@ -53,9 +54,11 @@ def chained(cause: OSError) -> Exception:
 
 def test_full_disk_is_named_whatever_a_library_takes_it_for() -> None:
     full = chained(OSError(errno.ENOSPC, "No space left on device"))
-    assert str(failure(full)).startswith(f"no space left on the disk (temporary files go to {tempfile.gettempdir()};")
+    assert str(tracking_error(full)).startswith(
+        f"no space left on the disk (temporary files go to {tempfile.gettempdir()};"
+    )
     other = chained(OSError(errno.EIO, "Input/output error"))
-    assert str(failure(other)) == "tracking failed: The model could not be serialized; try another format"
+    assert str(tracking_error(other)) == "tracking failed: The model could not be serialized; try another format"
 
 
 def test_full_disk_of_temporary_files_is_one_line(

@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from trainer.util.signals import held_back, interruptible, uninterrupted
+from trainer.util.signals import defer_signals, ignore_signals, interruptible
 
 
 class SignalledInItsDestructor:
@@ -34,7 +34,7 @@ def test_a_signal_that_arrives_where_python_drops_exceptions_still_interrupts(
 
 
 def test_a_signal_during_the_tidying_up_is_ignored() -> None:
-    with interruptible(), uninterrupted():
+    with interruptible(), ignore_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         assert not threading.Event().wait(0.01)
 
@@ -43,7 +43,7 @@ def test_a_signal_that_is_held_back_takes_effect_afterwards() -> None:
     done = []
 
     def work() -> None:
-        with held_back():
+        with defer_signals():
             os.kill(os.getpid(), signal.SIGTERM)
             assert not threading.Event().wait(0.01)
             done.append("all of it")
@@ -55,6 +55,6 @@ def test_a_signal_that_is_held_back_takes_effect_afterwards() -> None:
 
 
 def test_a_signal_that_is_held_back_while_tidying_up_is_ignored() -> None:
-    with interruptible(), uninterrupted(), held_back():
+    with interruptible(), ignore_signals(), defer_signals():
         os.kill(os.getpid(), signal.SIGINT)
         assert not threading.Event().wait(0.01)

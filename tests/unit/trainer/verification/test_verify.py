@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from trainer.tracking import client as tracking
-from trainer.verification import checks
-from trainer.verification import verify as conformance
+from trainer.tracking.connection import wait_for_server
+from trainer.tracking.settings import limits
+from trainer.verification import checks, verify
 from trainer.verification.checks import CHECKS, Stack
 from trainer.verification.verify import DIFFERENT, FAILED, SAME, SKIPPED, Finding
 
@@ -34,11 +34,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stack(proxy: Proxy, tmp_path: Path) -> Iterator[Stack]:
     """Returns a stack behind the proxy, at which no check has been made yet."""
-    stack = Stack(proxy.url, tracking.reach(proxy.url, 5), tmp_path, large=1)
-    with tracking.limits(retries=0):
+    stack = Stack(proxy.url, wait_for_server(proxy.url, 5), tmp_path, large=1)
+    with limits(retries=0):
         yield stack
     proxy.fault = lambda _method, _path, _count: None
-    conformance._remove(stack, conformance.Report())
+    verify._remove(stack, verify.Report())
 
 
 def prepare(name: str, stack: Stack) -> list[Finding]:
@@ -47,7 +47,7 @@ def prepare(name: str, stack: Stack) -> list[Finding]:
     for need in BY_NAME[name].needs:
         found += [one for one in prepare(need, stack) if one.check not in {old.check for old in found}]
         if need not in {old.check for old in found}:
-            found.append(conformance._make(BY_NAME[need], stack, found))
+            found.append(verify._make(BY_NAME[need], stack, found))
     return found
 
 
@@ -101,26 +101,26 @@ def test_check_finds_the_deviation(
     before = prepare(name, stack)
     assert [one for one in before if not one.same] == []
     proxy.fault = lambda its, path, _count: answer if its == method and part in path else None
-    found = conformance._make(BY_NAME[name], stack, before)
+    found = verify._make(BY_NAME[name], stack, before)
     assert (found.outcome, words in found.detail) == (outcome, True), found
     if name not in (RUN, "model", "registry", "overwriting an artifact"):
         # And is content when the server behaves: these make nothing that is there already.
         proxy.fault = lambda _method, _path, _count: None
-        assert conformance._make(BY_NAME[name], stack, before).same
+        assert verify._make(BY_NAME[name], stack, before).same
 
 
 def test_refused_repetition_and_a_lost_overwriting_are_found(stack: Stack, proxy: Proxy) -> None:
     before = prepare("overwriting an artifact", stack)
     proxy.fault = lambda method, path, count: 409 if method == "PUT" and "overwritten" in path and count == 1 else None
-    found = conformance._make(BY_NAME["overwriting an artifact"], stack, before)
+    found = verify._make(BY_NAME["overwriting an artifact"], stack, before)
     assert (found.outcome, found.detail) == (DIFFERENT, "the repeated upload of a file is answered with 409")
     proxy.seen.clear()
     proxy.fault = lambda method, path, count: 400 if method == "PUT" and "overwritten" in path and count == 2 else None
-    found = conformance._make(BY_NAME["overwriting an artifact"], stack, before)
+    found = verify._make(BY_NAME["overwriting an artifact"], stack, before)
     assert (found.outcome, found.detail) == (SAME, "is refused with 400, as in the replica with Cloud Storage")
     proxy.seen.clear()
     proxy.fault = lambda method, path, count: 500 if method == "PUT" and "overwritten" in path and count == 2 else None
-    found = conformance._make(BY_NAME["overwriting an artifact"], stack, before)
+    found = verify._make(BY_NAME["overwriting an artifact"], stack, before)
     assert (found.outcome, found.detail) == (DIFFERENT, "is answered with 500, and then it holds the old content")
 
 
@@ -128,7 +128,7 @@ def test_alias_that_leads_elsewhere_is_found(stack: Stack, proxy: Proxy) -> None
     before = prepare("registry", stack)
     body = b'{"model_version": {"name": "x", "version": "7", "run_id": "other"}}'
     proxy.fault = lambda method, path, _count: body if method == "GET" and path.endswith("/alias") else None
-    found = conformance._make(BY_NAME["registry"], stack, before)
+    found = verify._make(BY_NAME["registry"], stack, before)
     assert (found.outcome, found.detail) == (DIFFERENT, "the alias leads to version 7 of run other")
 
 
@@ -137,7 +137,7 @@ def test_plain_server_differs_in_its_right_to_delete_only(server: str, trainer: 
     assert answer.code == 1
     assert answer.error == f"1 of {len(CHECKS) + 1} checks: not as the replica"
     found = {one["check"]: one for one in answer.json["checks"]}
-    assert list(found) == [*BY_NAME, conformance.REMOVAL]
+    assert list(found) == [*BY_NAME, verify.REMOVAL]
     assert [name for name, one in found.items() if one["outcome"] != SAME] == ["deleting an artifact"]
     assert "every client can destroy artifacts" in found["deleting an artifact"]["detail"]
     # This one may delete: no file is left, and only the rows are named.
@@ -163,7 +163,7 @@ def test_server_without_proxied_artifacts_and_host_check(
         assert f"clients are sent to {folder}" in lines[PROXIED]
         for name in ("large artifact", "model", "registry"):
             assert f" {SKIPPED} " in lines[name], lines[name]
-        for name in (RUN, "metric history", conformance.REMOVAL):
+        for name in (RUN, "metric history", verify.REMOVAL):
             assert f" {SAME} " in lines[name], lines[name]
         assert left_of(url) == ([], [])
     # A client that is sent to a disk does not write there.
@@ -189,7 +189,7 @@ def test_server_that_goes_away_is_reported_with_what_is_left(proxy: Proxy, serve
     answer = trainer("verify", "--tracking-uri", proxy.url, "--large-mib", "1", "--json")
     assert answer.code == 1
     outcomes = {one["check"]: one["outcome"] for one in answer.json["checks"]}
-    assert (outcomes[RUN], outcomes["telemetry"], outcomes[conformance.REMOVAL]) == (SAME, FAILED, FAILED)
+    assert (outcomes[RUN], outcomes["telemetry"], outcomes[verify.REMOVAL]) == (SAME, FAILED, FAILED)
     assert any(line.startswith(f"experiment {answer.json['experiment']}: ") for line in answer.json["left"])
     client = MlflowClient(server)
     (name,) = left_of(server)[0]
@@ -228,7 +228,7 @@ def test_bucket_credentials_are_out_of_reach_and_come_back(monkeypatch: pytest.M
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "kept")
     before = dict(os.environ)
-    with conformance.no_bucket_credentials():
+    with verify.no_bucket_credentials():
         assert "AWS_ACCESS_KEY_ID" not in os.environ
         assert "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ
         assert os.environ["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
@@ -245,19 +245,19 @@ def test_expected_version_is_the_servers_own_pin() -> None:
 def test_removal_touches_only_its_own_files(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(stack, "ask", lambda *args, **_kwargs: asked.append(args))
-    conformance._remove_files(stack, "mlflow-artifacts:/1/abc/artifacts", "abc")
-    conformance._remove_files(stack, "mlflow-artifacts:/", "abc")
-    conformance._remove_files(stack, "mlflow-artifacts:/1/abcdef/artifacts", "abc")
+    verify._remove_files(stack, "mlflow-artifacts:/1/abc/artifacts", "abc")
+    verify._remove_files(stack, "mlflow-artifacts:/", "abc")
+    verify._remove_files(stack, "mlflow-artifacts:/1/abcdef/artifacts", "abc")
     assert asked == [("DELETE", "/api/2.0/mlflow-artifacts/artifacts/1/abc/artifacts")]
 
 
 def test_report_conforms_only_where_something_was_checked() -> None:
-    assert not conformance.Report().conforms
-    assert conformance.Report(findings=[Finding("a", SAME, "")]).conforms
-    assert not conformance.Report(findings=[Finding("a", SAME, ""), Finding("b", SKIPPED, "")]).conforms
+    assert not verify.Report().conforms
+    assert verify.Report(findings=[Finding("a", SAME, "")]).conforms
+    assert not verify.Report(findings=[Finding("a", SAME, ""), Finding("b", SKIPPED, "")]).conforms
 
 
 def test_removal_where_nothing_was_made_is_no_problem(stack: Stack) -> None:
-    report = conformance.Report()
-    assert conformance._remove(stack, report).outcome == SAME
+    report = verify.Report()
+    assert verify._remove(stack, report).outcome == SAME
     assert report.left == []

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any
 
-from trainer.util.signals import held_back
+from trainer.util.signals import defer_signals
 
 #: For how long a thread may keep Python from the other one (seconds): LightGBM asks for it several times an iteration,
 #: and at Python's usual 0.005 the fit would wait for the imports.
@@ -22,7 +22,7 @@ def load(*modules: str) -> None:
     Args:
         modules: What LightGBM or scikit-learn would otherwise import in the midst of a fit.
     """
-    with held_back():
+    with defer_signals():
         for module in modules:
             importlib.import_module(module)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from trainer.cli import options
+
+if TYPE_CHECKING:
+    from trainer.cli.options import ServerOptions
 
 
 @click.command("compare", cls=options.GroupedCommand)
@@ -35,10 +38,15 @@ from trainer.cli import options
     help="Also write a report with the runs' pictures, as one file. Written whole or not at all; an older one is"
     " replaced.",
 )
-@options.ui_option
+@options.ui_url_option
 @options.server_options
 def compare_command(
-    names: tuple[str, ...], sweep: str | None, experiment: str | None, html: Path | None, **given: Any
+    names: tuple[str, ...],
+    sweep: str | None,
+    experiment: str | None,
+    html: Path | None,
+    ui_url: str | None,
+    server: ServerOptions,
 ) -> None:
     r"""Show runs side by side: the parameters that differ, and the metrics with the best marked.
 
@@ -51,22 +59,23 @@ def compare_command(
     """
     if [bool(names), sweep is not None, experiment is not None].count(True) != 1:
         raise click.UsageError("name runs or models, or give --sweep or --experiment: one of the three")
-    from trainer.tracking import client as tracking
+    from trainer.tracking.settings import configure
 
-    tracking.configure(given["debug"])
-    from trainer.cli import results as report
-    from trainer.comparison import compare, table
+    configure(server.debug)
+    from trainer.comparison import table
     from trainer.comparison.collect import Selection
+    from trainer.comparison.compare import compare_runs
+    from trainer.util.output import print_json
 
-    comparison = compare.run(
+    comparison = compare_runs(
         Selection(names, experiment, sweep),
         html=html,
-        tracking_uri=given["tracking_uri"] or None,
-        wait=given["wait"],
-        ui_url=given["ui_url"] or None,
+        tracking_uri=server.uri,
+        wait=server.wait,
+        ui_url=ui_url or None,
     )
-    if given["as_json"]:
-        report.as_json(table.content(comparison))
+    if server.as_json:
+        print_json(table.content(comparison))
         return
     table.show(comparison)
     if html is not None:

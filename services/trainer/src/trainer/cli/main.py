@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -12,9 +11,11 @@ from typing import Any, NoReturn
 import click
 
 from trainer.cli.options import SETTINGS, paragraphs
-from trainer.config import parameters as params
-from trainer.util.errors import TrainerError, disk_full, one_line
+from trainer.config.parameters import nearest_param
+from trainer.config.truth import FLAGS
+from trainer.util.errors import TrainerError, disk_full
 from trainer.util.signals import exit_code, interruptible
+from trainer.util.text import did_you_mean, one_line
 
 
 class DefaultGroup(click.Group):
@@ -54,8 +55,7 @@ class DefaultGroup(click.Group):
         """Return the command; an unknown one is answered with the nearest."""
         known = self.list_commands(ctx)
         if args and args[0] not in known:
-            close = difflib.get_close_matches(args[0], known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(known)}"
+            hint = did_you_mean(args[0], known, f"the commands are {', '.join(known)}")
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -98,7 +98,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     import trainer.accelerators.garbage_collection  # noqa: F401 - imported for its effect
 
     arguments = list(sys.argv[1:] if args is None else args)
-    debug = "--debug" in arguments or os.environ.get("TRAINER_DEBUG", "").lower() in ("1", "true", "yes", "on")
+    debug = "--debug" in arguments or FLAGS.get(os.environ.get("TRAINER_DEBUG", "").lower(), False)
     try:
         # Not command.main: it would print an empty line for Ctrl-C, and forget which signal it was.
         with interruptible(), command.make_context("trainer", arguments) as context:
@@ -129,7 +129,7 @@ def _usage(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         # Of the command that was called: what another one takes is no help here.
         names = (name for one in error.ctx.command.params for name in (*one.opts, *one.secondary_opts))
-        near = params.nearest(error.option_name, (name for name in names if name.startswith("--")))
+        near = nearest_param(error.option_name, (name for name in names if name.startswith("--")))
         hint = f"did you mean {near}?" if near else f"{error.ctx.command_path} --help lists them"
         return f"there is no option {error.option_name}; {hint}"
     return one_line(error.format_message())

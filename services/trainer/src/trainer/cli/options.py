@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from trainer.config import parameters as params
 from trainer.config.parameters import PARAMETERS, Parameter, Value
+from trainer.config.variant import describe_params
 from trainer.util.errors import InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -121,75 +123,189 @@ debug_option = option(
 )
 
 
-def data_options(function: Function) -> Function:
-    """Add the options that choose and split the data."""
-    for decorate in reversed(
-        [
-            option(
-                "--data",
-                type=click.Path(path_type=Path),
-                group="Data",
-                env="TRAINER_DATA",
-                help="A folder with X_train.csv, X_test.csv, y_train.csv and y_test.csv, or one CSV or Parquet table."
-                " Without data the trainer makes up web-shop sessions.",
-            ),
-            option("--target", group="Data", env="TRAINER_TARGET", help="The target column of a single table."),
-            option(
-                "--test-size",
-                type=Share(),
-                default=0.2,
-                show_default=True,
-                group="Data",
-                env="TRAINER_TEST_SIZE",
-                help="Share of a single table that is held out for the final figures.",
-            ),
-            option(
-                "--validation-size",
-                type=Share(),
-                default=0.2,
-                show_default=True,
-                group="Data",
-                env="TRAINER_VALIDATION_SIZE",
-                help="Share of the training rows that chooses the threshold and gives the loss history.",
-            ),
-            option(
-                "--threshold",
-                default="max-f1",
-                show_default=True,
-                group="Data",
-                env="TRAINER_THRESHOLD",
-                help="Decision threshold, chosen on the validation rows: max-f1, precision>=0.8 (the highest"
-                " recall that keeps it), recall>=0.9 (the highest precision that keeps it), or a number from 0 to 1.",
-            ),
-            option(
-                "--cv",
-                "folds",
-                type=click.IntRange(2, 100),
-                metavar="K",
-                group="Data",
-                env="TRAINER_CV",
-                help="Cross-validate: K stratified folds of the training rows, each left out once, choose the"
-                " threshold and compare variants, in place of --validation-size; the model is then fitted to all"
-                " training rows.",
-            ),
-            option(
-                "--seed",
-                type=click.IntRange(0, 2**31 - 1),
-                default=42,
-                show_default=True,
-                group="Data",
-                env="TRAINER_SEED",
-                help="Seed of the splits, the made-up sessions, and LightGBM.",
-            ),
-        ]
-    ):
-        function = decorate(function)
-    return function
+def data_option(help_: str) -> Callable[[Function], Function]:
+    """Return a decorator that adds the option which names the data."""
+    return option("--data", type=click.Path(path_type=Path), group="Data", env="TRAINER_DATA", help=help_)
 
 
-def server_options(function: Function) -> Function:
-    """Add the options that say where the server is, and how to report."""
-    return tracking_uri_option(wait_option(json_option(debug_option(function))))
+target_option = option("--target", group="Data", env="TRAINER_TARGET", help="The target column of a single table.")
+test_size_option = option(
+    "--test-size",
+    type=Share(),
+    default=0.2,
+    show_default=True,
+    group="Data",
+    env="TRAINER_TEST_SIZE",
+    help="Share of a single table that is held out for the final figures.",
+)
+validation_size_option = option(
+    "--validation-size",
+    type=Share(),
+    default=0.2,
+    show_default=True,
+    group="Data",
+    env="TRAINER_VALIDATION_SIZE",
+    help="Share of the training rows that chooses the threshold and gives the loss history.",
+)
+threshold_option = option(
+    "--threshold",
+    default="max-f1",
+    show_default=True,
+    group="Data",
+    env="TRAINER_THRESHOLD",
+    help="Decision threshold, chosen on the validation rows: max-f1, precision>=0.8 (the highest"
+    " recall that keeps it), recall>=0.9 (the highest precision that keeps it), or a number from 0 to 1.",
+)
+cv_option = option(
+    "--cv",
+    "folds",
+    type=click.IntRange(2, 100),
+    metavar="K",
+    group="Data",
+    env="TRAINER_CV",
+    help="Cross-validate: K stratified folds of the training rows, each left out once, choose the"
+    " threshold and compare variants, in place of --validation-size; the model is then fitted to all"
+    " training rows.",
+)
+seed_option = option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=42,
+    show_default=True,
+    group="Data",
+    env="TRAINER_SEED",
+    help="Seed of the splits, the made-up sessions, and LightGBM.",
+)
+model_name_option = option(
+    "--model-name",
+    default=MODEL,
+    show_default=True,
+    group="Registry",
+    env="TRAINER_MODEL_NAME",
+    help="The registered model; created where it does not exist.",
+)
+ui_url_option = option(
+    "--ui-url",
+    group="Tracking",
+    env="TRAINER_UI_URL",
+    help="Where a browser finds the UI, if not at the tracking URI; for the links that are printed.",
+)
+experiment_option = option(
+    "--experiment",
+    default=EXPERIMENT,
+    show_default=True,
+    group="Tracking",
+    env="MLFLOW_EXPERIMENT_NAME",
+    help="The experiment; created where it does not exist.",
+)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where the data is, and how a single table is split into training and test rows."""
+
+    data: Path | None
+    target: str | None
+    test_size: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class DataOptions(SourceOptions):
+    """The data, and how the validation rows and the threshold are chosen."""
+
+    validation_size: float
+    threshold: str
+    folds: int | None
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where the tracking server is, how many seconds to wait for it, and how to report."""
+
+    tracking_uri: str | None
+    wait: float
+    as_json: bool
+    debug: bool
+
+    @property
+    def uri(self) -> str | None:
+        """The tracking URI; None where none was given, or an empty one."""
+        return self.tracking_uri or None
+
+    @property
+    def served(self) -> bool:
+        """Whether runs go to a server, and not to a database that this process opens itself."""
+        return (self.tracking_uri or "").startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True)
+class TrackingOptions(ServerOptions):
+    """Where to track, and how to report. ``ui_url`` is the base of the links that are printed."""
+
+    experiment: str
+    ui_url: str | None
+
+
+@dataclass(frozen=True)
+class RegistryOptions:
+    """Whether to register the best model, and as what."""
+
+    register: bool
+    model_name: str
+
+
+def gathered(
+    parameter: str, kind: type[Any], *options: Callable[[Function], Function]
+) -> Callable[[Function], Function]:
+    """Return a decorator that adds options, and hands their values to the command as one object.
+
+    Args:
+        parameter: The command's parameter that takes the object.
+        kind: The object's class, a dataclass; its fields are the options' names.
+        options: The options, in the order of the help.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def add(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(**given: Any) -> Any:
+            values = {name: given.pop(name) for name in names}
+            return function(**given, **{parameter: kind(**values)})
+
+        decorated: Any = call
+        for decorate in reversed(options):
+            decorated = decorate(decorated)
+        return decorated  # type: ignore[no-any-return]
+
+    return add
+
+
+data_options = gathered(
+    "source",
+    DataOptions,
+    data_option(
+        "A folder with X_train.csv, X_test.csv, y_train.csv and y_test.csv, or one CSV or Parquet table."
+        " Without data the trainer makes up web-shop sessions."
+    ),
+    target_option,
+    test_size_option,
+    validation_size_option,
+    threshold_option,
+    cv_option,
+    seed_option,
+)
+server_options = gathered("server", ServerOptions, tracking_uri_option, wait_option, json_option, debug_option)
+tracking_options = gathered(
+    "tracking",
+    TrackingOptions,
+    experiment_option,
+    ui_url_option,
+    tracking_uri_option,
+    wait_option,
+    json_option,
+    debug_option,
+)
 
 
 def registry_options(register: bool) -> Callable[[Function], Function]:
@@ -198,58 +314,31 @@ def registry_options(register: bool) -> Callable[[Function], Function]:
     Args:
         register: Whether the best model is registered by default.
     """
-
-    def add(function: Function) -> Function:
-        function = option(
-            "--model-name",
-            default=MODEL,
-            show_default=True,
-            group="Registry",
-            env="TRAINER_MODEL_NAME",
-            help="The registered model; created where it does not exist.",
-        )(function)
-        return option(
-            "--register/--no-register",
-            default=register,
-            show_default=True,
-            group="Registry",
-            env="TRAINER_REGISTER",
-            help="Register the best model as a version of the registered model, if that has not been done.",
-        )(function)
-
-    return add
-
-
-def ui_option(function: Function) -> Function:
-    """Add the option that says where links lead."""
-    return option(
-        "--ui-url",
-        group="Tracking",
-        env="TRAINER_UI_URL",
-        help="Where a browser finds the UI, if not at the tracking URI; for the links that are printed.",
-    )(function)
-
-
-def tracking_options(function: Function) -> Function:
-    """Add the options that say where to track, and how to report."""
-    experiment = option(
-        "--experiment",
-        default=EXPERIMENT,
+    register_option = option(
+        "--register/--no-register",
+        default=register,
         show_default=True,
-        group="Tracking",
-        env="MLFLOW_EXPERIMENT_NAME",
-        help="The experiment; created where it does not exist.",
+        group="Registry",
+        env="TRAINER_REGISTER",
+        help="Register the best model as a version of the registered model, if that has not been done.",
     )
-    return experiment(ui_option(server_options(function)))
+    return gathered("registry", RegistryOptions, register_option, model_name_option)
 
 
 def lightgbm_options(function: Function) -> Function:
-    """Add an option for each of LightGBM's parameters."""
+    """Add an option for each of LightGBM's parameters; the command takes those that are given as ``overrides``."""
+
+    @functools.wraps(function)
+    def call(**given: Any) -> Any:
+        values: dict[str, Value] = {parameter.name: given.pop(parameter.name) for parameter in PARAMETERS}
+        return function(**given, overrides={name: value for name, value in values.items() if value is not None})
+
+    decorated: Any = call
     for parameter in reversed(PARAMETERS):
         negation = f"{parameter.option}/--no-{parameter.option[2:]}"
-        default = "" if parameter.default is None else f"; default {params.describe({'': parameter.default})[1:]}"
+        default = "" if parameter.default is None else f"; default {describe_params({'': parameter.default})[1:]}"
         allowed = "" if parameter.kind is bool else f" [{parameter.allowed}{default}]"
-        function = click.option(
+        decorated = click.option(
             negation if parameter.kind is bool else parameter.option,
             parameter.name,
             cls=GroupedOption,
@@ -258,5 +347,5 @@ def lightgbm_options(function: Function) -> Function:
             default=None,
             help=parameter.help + allowed,
             **({} if parameter.kind is bool else {"type": ParameterType(parameter)}),
-        )(function)
-    return function
+        )(decorated)
+    return decorated  # type: ignore[no-any-return]

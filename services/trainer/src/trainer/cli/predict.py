@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from trainer.cli import options
+
+if TYPE_CHECKING:
+    from trainer.cli.options import ServerOptions
 
 
 @click.command("predict", cls=options.GroupedCommand)
@@ -56,7 +59,7 @@ from trainer.cli import options
 )
 @options.server_options
 def predict_command(
-    model: str, data: Path, out: Path, ids: tuple[str, ...], keep: bool, jobs: int | None, **given: Any
+    model: str, data: Path, out: Path, ids: tuple[str, ...], keep: bool, jobs: int | None, server: ServerOptions
 ) -> None:
     r"""Score a file of any size with a logged model.
 
@@ -70,26 +73,26 @@ def predict_command(
     """
     if keep and ids:
         raise click.UsageError("--keep copies all columns already; leave out --id")
-    from trainer.tracking import client as tracking
+    from trainer.tracking.settings import configure
 
-    tracking.configure(given["debug"])
-    from trainer.cli import results as report
+    configure(server.debug)
     from trainer.parallel.pool import available_cpus
-    from trainer.scoring import predict
+    from trainer.scoring.predict import PredictRequest, predict_file
+    from trainer.util.output import print_json
 
-    request = predict.Request(
+    request = PredictRequest(
         model,
         data,
         out,
         ids,
         keep,
         jobs or available_cpus(),
-        given["tracking_uri"] or None,
-        given["wait"],
+        server.uri,
+        server.wait,
     )
-    done = predict.run(request)
-    if given["as_json"]:
-        report.as_json(
+    done = predict_file(request)
+    if server.as_json:
+        print_json(
             {
                 "out": str(done.out),
                 "rows": done.rows,

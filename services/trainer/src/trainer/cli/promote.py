@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +14,10 @@ from trainer.util.errors import InputError, RefusedError
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from trainer.promotion.evaluate import Figures, Verdict
+    from trainer.cli.options import ServerOptions, SourceOptions
+    from trainer.promotion.evaluate import TestMetrics, Verdict
+    from trainer.promotion.policy import PromotionPolicy
     from trainer.registry.registry import Registry
-
-
-def _without(*names: str) -> Callable[[options.Function], options.Function]:
-    """Return a decorator that takes options away which others have added."""
-
-    def take_away(function: options.Function) -> options.Function:
-        parameters = [one for one in function.__click_params__ if one.name not in names]  # type: ignore[attr-defined]
-        function.__click_params__ = parameters  # type: ignore[attr-defined]
-        return function
-
-    return take_away
 
 
 @click.command("promote", cls=options.GroupedCommand)
@@ -64,18 +54,19 @@ def _without(*names: str) -> Callable[[options.Function], options.Function]:
     env=None,
     help="Return to the version that was champion before the current one was promoted; no constraint is checked.",
 )
-@options.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    group="Data",
-    env="TRAINER_DATA",
-    help="What to test on: the same folder or table as in training, split in the same way. An empty folder stands for"
-    " the made-up sessions. Without data, the figures that the runs have logged are compared.",
+@options.gathered(
+    "source",
+    options.SourceOptions,
+    options.data_option(
+        "What to test on: the same folder or table as in training, split in the same way. An empty folder stands for"
+        " the made-up sessions. Without data, the figures that the runs have logged are compared."
+    ),
+    options.target_option,
+    options.test_size_option,
+    options.seed_option,
 )
-@_without("data", "register", "validation_size", "threshold", "folds", "experiment", "ui_url")
-@options.data_options
-@options.registry_options(register=False)
-@options.tracking_options
+@options.model_name_option
+@options.server_options
 def promote_command(
     model_uri: str | None,
     number: int | None,
@@ -83,7 +74,10 @@ def promote_command(
     show_policy: bool,
     dry_run: bool,
     rollback: bool,
-    **given: Any,
+    logged: bool,
+    model_name: str,
+    source: SourceOptions,
+    server: ServerOptions,
 ) -> None:
     r"""Make a version of the registered model champion, if it satisfies a policy's constraints.
 
@@ -101,49 +95,50 @@ def promote_command(
     Exit code 0: promoted (or champion already). 3: refused, with a line for each constraint that is not satisfied.
     1 or 2: an error, and the alias is where it was.
     """
-    from trainer.promotion import policy as policies
+    from trainer.promotion.policy import DEFAULT_POLICY, load_policy
 
     if show_policy:
-        click.echo(policies.DEFAULT, nl=False)
+        click.echo(DEFAULT_POLICY, nl=False)
         return
     if rollback and (model_uri or number):
         raise InputError("--rollback finds the version itself; name none")
     if model_uri and number:
         raise InputError(f"{model_uri} and --version {number} both name a version; name one")
     started = time.monotonic()
-    rules = policies.load(policy)
+    rules = load_policy(policy)
 
     from mlflow.exceptions import MlflowException
 
-    from trainer.registry import registry as registries
-    from trainer.tracking import client as tracking
+    from trainer.registry.registration import check_name
+    from trainer.tracking.errors import tracking_error
+    from trainer.tracking.settings import configure
 
-    name = registries.check_name(given["model_name"])
-    tracking.configure(given["debug"])
+    name = check_name(model_name)
+    configure(server.debug)
     try:
         if rollback:
-            _roll_back(_open(name, given), dry_run, given["as_json"])
+            _roll_back(_open(name, server), dry_run, server.as_json)
         else:
-            _promote(name, model_uri, number, rules, dry_run, started, given)
+            _promote(name, model_uri, number, rules, dry_run, started, None if logged else source, server)
     except MlflowException as error:
-        raise tracking.failure(error) from error
+        raise tracking_error(error) from error
 
 
-def _open(name: str, given: dict[str, Any]) -> Registry:
+def _open(name: str, server: ServerOptions) -> Registry:
     """Wait for the server, and return the registered model.
 
     Raises:
         InputError: There is no such registered model.
     """
     from trainer.registry.registry import Registry
-    from trainer.tracking import client as tracking
+    from trainer.tracking.connection import query
 
     # Whether the server answers is asked with a question that finds nothing wrong with a model that is not there.
     wanted = f"name = '{name}'"
-    uri, found = tracking.look_up(
-        given["tracking_uri"] or None,
+    uri, found = query(
+        server.uri,
         lambda client: client.search_registered_models(wanted, max_results=1),
-        wait=given["wait"],
+        wait=server.wait,
     )
     if not found:
         raise InputError(f"there is no registered model {name!r}; 'trainer sweep' registers its best (--model-name)")
@@ -154,66 +149,68 @@ def _promote(
     name: str,
     model_uri: str | None,
     number: int | None,
-    rules: Any,
+    rules: PromotionPolicy,
     dry_run: bool,
     started: float,
-    given: dict[str, Any],
+    source: SourceOptions | None,
+    server: ServerOptions,
 ) -> None:
-    from trainer.cli import results as report
-    from trainer.data import sources as data
+    from trainer.cli.constraints import failed_constraint, show_constraints
+    from trainer.data.sources import load_data
+    from trainer.util.output import print_json, print_message
 
     dataset = None
-    if given["data"] is not None and not given["logged"]:
-        seed, test_size = given["seed"], given["test_size"]
-        dataset = data.load(given["data"], target=given["target"], test_size=test_size, seed=seed)
-        # That sessions were made up says the table.
+    if source is not None and source.data is not None:
+        dataset = load_data(source.data, target=source.target, test_size=source.test_size, seed=source.seed)
+        # The table of constraints says that sessions were made up.
         for remark in () if dataset.generated else dataset.notes:
-            report.note(remark)
+            print_message(remark)
 
-    registry = _open(name, given)
+    registry = _open(name, server)
     version = _choose(registry, model_uri, number)
     champion = registry.aliased()
     if champion is not None and champion.version == version.version:
-        report.note(f"version {version.version} of {name} is champion already; nothing was checked or changed")
-        if given["as_json"]:
-            report.as_json(_content(registry, version, champion, None, rules, promoted=False, dry_run=dry_run))
+        print_message(f"version {version.version} of {name} is champion already; nothing was checked or changed")
+        if server.as_json:
+            print_json(_content(registry, version, champion, None, rules, promoted=False, dry_run=dry_run))
         return
     if str(version.status) != "READY":
         raise InputError(f"version {version.version} of {name} is {version.status}, not READY; choose another one")
     beside = f", beside the champion, version {champion.version}" if champion is not None else ", as first champion"
-    report.note(f"checking version {version.version} of {name}{beside} (policy {rules.digest})")
+    print_message(f"checking version {version.version} of {name}{beside} (policy {rules.digest})")
 
-    from trainer.promotion import evaluate as promote
+    from trainer.promotion.evaluate import evaluate
+    from trainer.registry.champion import ChampionAlias
 
     if dataset is not None:
         tested_on = version.tags.get("trainer.test_digest")
         if tested_on not in (None, dataset.test_digest):
-            report.note(
+            print_message(
                 f"the test rows differ from those that version {version.version} was tested on (digest {tested_on}):"
                 " it may have been trained on some of them"
             )
-    verdict = promote.check(registry, version, champion, rules, dataset)
+    verdict = evaluate(registry, version, champion, rules, dataset)
     promoted = not verdict.failed and not dry_run
     if promoted:
-        registry.promote(version, champion, policy=rules.digest, figures=_tags(verdict, champion))
+        ChampionAlias(registry).promote(version, champion, policy=rules.digest, figures=_tags(verdict, champion))
     seconds = time.monotonic() - started
-    if given["as_json"]:
+    if server.as_json:
         content = _content(registry, version, champion, verdict, rules, promoted=promoted, dry_run=dry_run)
-        report.as_json(content | {"seconds": round(seconds, 2)})
+        print_json(content | {"seconds": round(seconds, 2)})
     else:
-        report.show_constraints(verdict)
+        show_constraints(verdict)
         print(f"checked  {len(verdict.constraints)} constraints in {seconds:.1f} s")
     stays = f"version {champion.version}" if champion is not None else "none"
     if verdict.failed:
         for constraint in verdict.failed:
-            report.note(f"not satisfied: {report.failure(constraint)}")
+            print_message(f"not satisfied: {failed_constraint(constraint)}")
         raise RefusedError(
             f"version {version.version} of {name} is refused: {len(verdict.failed)} of {len(verdict.constraints)}"
             f" constraints are not satisfied; champion stays {stays}"
         )
     if dry_run:
-        report.note(f"dry run: version {version.version} would become champion; champion stays {stays}")
-    elif not given["as_json"]:
+        print_message(f"dry run: version {version.version} would become champion; champion stays {stays}")
+    elif not server.as_json:
         print(f"champion {name} version {version.version} (before: {stays})")
 
 
@@ -224,13 +221,15 @@ def _choose(registry: Registry, model_uri: str | None, number: int | None) -> Mo
 
 
 def _roll_back(registry: Registry, dry_run: bool, as_json: bool) -> None:
-    from trainer.cli import results as report
+    from trainer.registry.champion import ChampionAlias
+    from trainer.util.output import print_json, print_message
 
-    current, previous = registry.rollback_target()
+    alias = ChampionAlias(registry)
+    current, previous = alias.rollback_target()
     if not dry_run:
-        registry.roll_back(current, previous)
+        alias.roll_back(current, previous)
     if as_json:
-        report.as_json(
+        print_json(
             {
                 "model": registry.name,
                 "version": str(previous.version),
@@ -241,7 +240,7 @@ def _roll_back(registry: Registry, dry_run: bool, as_json: bool) -> None:
             }
         )
     elif dry_run:
-        report.note(f"dry run: champion would return from version {current.version} to version {previous.version}")
+        print_message(f"dry run: champion would return from version {current.version} to version {previous.version}")
     else:
         print(f"champion {registry.name} version {previous.version} (rolled back from version {current.version})")
 
@@ -249,7 +248,7 @@ def _roll_back(registry: Registry, dry_run: bool, as_json: bool) -> None:
 def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
     """Return the figures compared, as a tag of the version."""
 
-    def shown(figures: Figures) -> str:
+    def shown(figures: TestMetrics) -> str:
         values = ", ".join(f"{name} {value:.6f}" for name, value in figures.values.items())
         return f"{values or 'not known'} (rows {figures.digest or 'not known'})"
 
@@ -264,12 +263,12 @@ def _content(
     version: ModelVersion,
     champion: ModelVersion | None,
     verdict: Verdict | None,
-    rules: Any,
+    rules: PromotionPolicy,
     *,
     promoted: bool,
     dry_run: bool,
 ) -> dict[str, Any]:
-    from trainer.cli import results as report
+    from trainer.cli.constraints import constraint_content
 
     before = str(champion.version) if champion is not None else None
     content: dict[str, Any] = {
@@ -290,5 +289,5 @@ def _content(
             "version": dict(verdict.figures.values),
             "champion": dict(verdict.champion_figures.values) if verdict.champion_figures is not None else None,
         },
-        "constraints": [report.constraint_content(constraint) for constraint in verdict.constraints],
+        "constraints": [constraint_content(constraint) for constraint in verdict.constraints],
     }

@@ -39,18 +39,21 @@ def push_command(
     For example:
     trainer push models:/purchase_predict/3 --to https://mlflow.example.org --alias champion
     """
-    from trainer.cli import results as report
-    from trainer.tracking import client as tracking
+    from trainer.tracking.connection import connect
+    from trainer.tracking.settings import configure
+    from trainer.tracking.uris import EMBEDDED_URI, without_credentials
     from trainer.transfer import push
+    from trainer.transfer.source import read_source
+    from trainer.util.output import print_json, print_message
 
-    tracking.configure(debug)
-    source = push.read(from_uri or tracking.EMBEDDED_URI, model_uri, wait)
-    target = tracking.connect(to_uri, source.experiment, wait=wait)
-    pushed = push.push(source, target, alias, report.note)
+    configure(debug)
+    source = read_source(from_uri or EMBEDDED_URI, model_uri, wait)
+    target = connect(to_uri, source.experiment, wait=wait)
+    pushed = push.push(source, target, alias, print_message)
     if as_json:
-        report.as_json(asdict(pushed))
+        print_json(asdict(pushed))
         return
-    there = f"models:/{pushed.name}/{pushed.version} at {tracking.without_credentials(to_uri)}"
+    there = f"models:/{pushed.name}/{pushed.version} at {without_credentials(to_uri)}"
     print(f"{'copied' if pushed.created else 'was there already:'} {model_uri} → {there}")
     print(f"run    {pushed.run_id}")
     print(f"model  models:/{pushed.model_id}")

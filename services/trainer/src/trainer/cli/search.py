@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli import options
-from trainer.cli import preparation as training
-from trainer.config import parameters as params
+from trainer.cli import options, preparation
+from trainer.config.variant import complete_params
 
 if TYPE_CHECKING:
+    from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
+    from trainer.config.parameters import Value
     from trainer.registry.registry import Registration
     from trainer.runs.plan import Result
     from trainer.util.errors import TrainerError
@@ -80,74 +82,87 @@ STORAGE = "optuna.journal"
 @options.registry_options(register=True)
 @options.tracking_options
 @options.lightgbm_options
-def search_command(space: Path | None, jobs: int | None, **given: Any) -> None:
+def search_command(
+    space: Path | None,
+    trials: int,
+    sampler: str,
+    pruner: str,
+    storage: str,
+    study: str | None,
+    jobs: int | None,
+    source: DataOptions,
+    registry: RegistryOptions,
+    tracking: TrackingOptions,
+    overrides: Mapping[str, Value],
+) -> None:
     """Search for good parameters with Optuna, each trial as a nested run of one parent run.
 
     LightGBM's parameters given here hold for all trials. An interrupted search goes on when the same command is given
     again; several processes that name the same storage and study share one search.
     """
-    from trainer.parallel.pool import Engine, available_cpus
-    from trainer.registry import registry
-    from trainer.searches.space import load
-    from trainer.tracking.client import configure
+    from trainer.parallel.pool import ProcessPool, available_cpus
+    from trainer.registry.registration import check_name
+    from trainer.searches.space import load_space
+    from trainer.tracking.settings import configure
 
-    chosen = {name: given.pop(name) for name in ("trials", "storage", "study", "sampler", "pruner")}
-    model_name = registry.check_name(given["model_name"])
-    base = training.overrides(given)
-    wanted = load(space, base)
-    configure(given["debug"])
+    model_name = check_name(registry.model_name)
+    wanted = load_space(space, overrides)
+    configure(tracking.debug)
 
     from trainer.sweeps import sweep
 
-    served = (given["tracking_uri"] or "").startswith(("http://", "https://"))
-    preload = (*sweep.PRELOAD, *(() if served else sweep.PRELOAD_EMBEDDED), "optuna")
-    engine = Engine(min(jobs or available_cpus(), chosen["trials"]), preload)
+    preload = (*sweep.PRELOAD, *(() if tracking.served else sweep.PRELOAD_EMBEDDED), "optuna")
+    engine = ProcessPool(min(jobs or available_cpus(), trials), preload)
     engine.warm_up()
 
-    from trainer.cli import results as report
+    from trainer.cli import results
     from trainer.parallel import progress
     from trainer.searches import search
+    from trainer.searches.search import run_search
+    from trainer.util.output import print_json, print_message
 
-    settings = search.Settings(**chosen)
+    settings = search.Settings(trials, storage, study, sampler, pruner)
     size = 1.0
     for dimension in wanted.dimensions:
         size *= dimension.size
     if size < settings.trials:
-        report.note(f"the space has {size:.0f} points, fewer than {settings.trials} trials: some will be tried twice")
-    dataset, target, plan = training.prepare(given, params.complete(base, wanted.fixed))
+        print_message(f"the space has {size:.0f} points, fewer than {settings.trials} trials: some will be tried twice")
+    dataset, target, plan = preparation.prepare(source, tracking, complete_params(overrides, wanted.fixed))
 
     def on_open(name: str, done: int) -> None:
-        report.note(f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {engine.jobs} at a time")
+        print_message(
+            f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {engine.jobs} at a time"
+        )
 
     def on_result(result: Result) -> None:
-        words = report.brief(result.overrides)
+        words = results.brief(result.overrides)
         if result.error is not None:
-            report.note(f"{result.name} failed: {result.error}")
+            print_message(f"{result.name} failed: {result.error}")
         elif result.pruned is not None:
-            report.note(f"{result.name}: pruned after {result.pruned} iterations ({words})")
+            print_message(f"{result.name}: pruned after {result.pruned} iterations ({words})")
         else:
-            report.note(f"{result.name}: validation AP {result.score:.4f} ({words})")
+            print_message(f"{result.name}: validation AP {result.score:.4f} ({words})")
 
     failed: TrainerError | None = None
     registered: Registration | None = None
     try:
         with progress.view(settings.trials, "trials") as view:
-            done = search.run(
-                wanted, base, dataset, plan, engine, settings, on_result=on_result, on_open=on_open, view=view
+            done = run_search(
+                wanted, overrides, dataset, plan, engine, settings, on_result=on_result, on_open=on_open, view=view
             )
     except search.SearchFailedError as error:
         failed, done = error, error.result
-    if given["register"] and done.best is not None:
+    if registry.register and done.best is not None:
         if failed is not None:
-            report.note("the best model is not registered: some trials failed; the same command again goes on")
+            print_message("the best model is not registered: some trials failed; the same command again goes on")
         elif done.shared:
-            report.note("other processes still search: the last of them to end registers the best model")
+            print_message("other processes still search: the last of them to end registers the best model")
         else:
-            registered, failed = training.register(model_name, done.best, dataset, plan, done.run_id)
-    if given["as_json"]:
-        report.as_json(report.sweep_content(done) | {"study": done.study} | report.registered_content(registered))
+            registered, failed = preparation.register(model_name, done.best, dataset, plan, done.run_id)
+    if tracking.as_json:
+        print_json(results.sweep_content(done) | {"study": done.study} | results.registered_content(registered))
     else:
-        report.show_search(done, training.ui_command(target))
-        report.show_registered(registered)
+        results.show_search(done, preparation.ui_command(target))
+        results.show_registered(registered)
     if failed is not None:
         raise failed

@@ -81,13 +81,14 @@ def serve_command(
     For example:
     curl localhost:5001/invocations --json '{"dataframe_records": [{...}]}'
     """
-    from trainer.cli.results import note
     from trainer.serving.application import Bounds, Serving
     from trainer.serving.champion import Champion
-    from trainer.tracking.client import EMBEDDED_URI, absolute, configure
+    from trainer.tracking.settings import configure
+    from trainer.tracking.uris import EMBEDDED_URI, absolute
+    from trainer.util.output import print_message
 
     configure(debug)
-    champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), note)
+    champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), print_message)
     if not champion.followed:
         champion.require()
     _listen(Serving(champion, interval, Bounds(max_body, concurrency)), host, port)
@@ -99,7 +100,7 @@ def _listen(application: Serving, host: str, port: int) -> None:
 
     import uvicorn
 
-    from trainer.cli.results import note
+    from trainer.util.output import print_message
 
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -109,6 +110,6 @@ def _listen(application: Serving, host: str, port: int) -> None:
         listener.bind(address)
     except OSError as error:
         raise InputError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from error
-    note(f"listening on http://{host}:{listener.getsockname()[1]}")
+    print_message(f"listening on http://{host}:{listener.getsockname()[1]}")
     config = uvicorn.Config(application, log_level="error", access_log=False, timeout_graceful_shutdown=20)
     uvicorn.Server(config).run(sockets=[listener])

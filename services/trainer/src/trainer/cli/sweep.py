@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli import options
-from trainer.cli import preparation as training
-from trainer.config import parameters as params
+from trainer.cli import options, preparation
+from trainer.config.variant import describe_params
 
 if TYPE_CHECKING:
+    from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
+    from trainer.config.parameters import Value
     from trainer.registry.registry import Registration
     from trainer.runs.plan import Result
     from trainer.util.errors import TrainerError
@@ -69,7 +71,10 @@ def sweep_command(
     paired: tuple[str, ...],
     jobs: int | None,
     again: bool,
-    **given: Any,
+    source: DataOptions,
+    registry: RegistryOptions,
+    tracking: TrackingOptions,
+    overrides: Mapping[str, Value],
 ) -> None:
     r"""Train several variants side by side, as nested runs of one parent run.
 
@@ -81,37 +86,36 @@ def sweep_command(
     trainer sweep --grid n_estimators=200,500 --grid learning_rate=0.05,0.1         grid of 2 × 2 = 4 variants
     trainer sweep --paired n_estimators=200,500 --paired learning_rate=0.05,0.025   2 pairs
     """
-    from trainer.parallel.pool import Engine, available_cpus
-    from trainer.tracking.client import configure
-
-    base = training.overrides(given)
-    from trainer.cli import results as report
-    from trainer.registry import registry
+    from trainer.cli import results
+    from trainer.parallel.pool import ProcessPool, available_cpus
+    from trainer.registry.registration import check_name
     from trainer.sweeps import sweep
-    from trainer.sweeps.variants import choose
+    from trainer.sweeps.sweep import run_sweep
+    from trainer.sweeps.variants import select_variants
+    from trainer.tracking.settings import configure
+    from trainer.util.output import print_json, print_message
 
-    model_name = registry.check_name(given["model_name"])
+    model_name = check_name(registry.model_name)
 
-    choice = choose(variants, grid, paired, base)
+    choice = select_variants(variants, grid, paired, overrides)
     chosen = choice.variants
-    configure(given["debug"])
-    served = (given["tracking_uri"] or "").startswith(("http://", "https://"))
-    preload = sweep.PRELOAD if served else sweep.PRELOAD + sweep.PRELOAD_EMBEDDED
-    engine = Engine(min(jobs or available_cpus(), len(chosen)), preload)
+    configure(tracking.debug)
+    preload = sweep.PRELOAD if tracking.served else sweep.PRELOAD + sweep.PRELOAD_EMBEDDED
+    engine = ProcessPool(min(jobs or available_cpus(), len(chosen)), preload)
     # From here the processes' imports go on beside this process's own.
     engine.warm_up()
 
     for remark in choice.notes:
-        report.note(remark)
-    report.note(f"{choice.words}, {engine.jobs} at a time")
-    dataset, target, plan = training.prepare(given, *(variant.params for variant in chosen))
+        print_message(remark)
+    print_message(f"{choice.words}, {engine.jobs} at a time")
+    dataset, target, plan = preparation.prepare(source, tracking, *(variant.params for variant in chosen))
 
     from trainer.parallel import progress
-    from trainer.runs import resume
+    from trainer.runs.resume import finished_runs
 
-    reused = {} if again else resume.finished(chosen, dataset, plan)
+    reused = {} if again else finished_runs(chosen, dataset, plan)
     if reused:
-        report.note(
+        print_message(
             f"{len(reused)} of {len(chosen)} variants finished before, with the same data, parameters and code:"
             " skipped (--again trains them anew)"
         )
@@ -121,25 +125,25 @@ def sweep_command(
             outcome = f"validation AP {result.score:.4f}, test AP {result.metrics['average_precision']:.4f}"
         else:
             outcome = f"failed: {result.error}"
-        report.note(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
+        print_message(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
 
     failed: TrainerError | None = None
     registered: Registration | None = None
-    name = f"sweep: {params.describe(base)}" if base else "sweep"
+    name = f"sweep: {describe_params(overrides)}" if overrides else "sweep"
     try:
         with progress.view(len(chosen), done=len(reused)) as view:
-            done = sweep.run(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result, view=view)
+            done = run_sweep(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result, view=view)
     except sweep.SweepFailedError as error:
         failed, done = error, error.result
-    if given["register"] and done.best is not None:
+    if registry.register and done.best is not None:
         if failed is not None:
-            report.note("the best model is not registered: not all variants finished; the same command again goes on")
+            print_message("the best model is not registered: not all variants finished; the same command again goes on")
         else:
-            registered, failed = training.register(model_name, done.best, dataset, plan, done.run_id)
-    if given["as_json"]:
-        report.as_json(report.sweep_content(done) | report.registered_content(registered))
+            registered, failed = preparation.register(model_name, done.best, dataset, plan, done.run_id)
+    if tracking.as_json:
+        print_json(results.sweep_content(done) | results.registered_content(registered))
     else:
-        report.show_sweep(done, training.ui_command(target))
-        report.show_registered(registered)
+        results.show_sweep(done, preparation.ui_command(target))
+        results.show_registered(registered)
     if failed is not None:
         raise failed

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli import options
-from trainer.cli import preparation as training
-from trainer.config import parameters as params
+from trainer.cli import options, preparation
+from trainer.config.variant import make_variant
+
+if TYPE_CHECKING:
+    from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
+    from trainer.config.parameters import Value
 
 
 @click.command("train", cls=options.GroupedCommand)
@@ -16,22 +20,27 @@ from trainer.config import parameters as params
 @options.registry_options(register=False)
 @options.tracking_options
 @options.lightgbm_options
-def train_command(**given: Any) -> None:
+def train_command(
+    source: DataOptions,
+    registry: RegistryOptions,
+    tracking: TrackingOptions,
+    overrides: Mapping[str, Value],
+) -> None:
     """Train one variant: LightGBM with the parameters given, over the baseline."""
-    from trainer.cli import results as report
-    from trainer.registry import registry
-    from trainer.runs import train as run
+    from trainer.cli import results
+    from trainer.registry.registration import check_name
+    from trainer.runs.train import train_run
+    from trainer.util.output import print_json
 
-    name = registry.check_name(given["model_name"])
-    overrides = training.overrides(given)
-    variant = params.variant(overrides)
-    dataset, target, plan = training.prepare(given, variant.params)
-    result = run.train(variant, dataset, plan)
-    registered, failed = training.register(name, result, dataset, plan) if given["register"] else (None, None)
-    if given["as_json"]:
-        report.as_json(report.run_content(result) | report.registered_content(registered))
+    name = check_name(registry.model_name)
+    variant = make_variant(overrides)
+    dataset, target, plan = preparation.prepare(source, tracking, variant.params)
+    result = train_run(variant, dataset, plan)
+    registered, failed = preparation.register(name, result, dataset, plan) if registry.register else (None, None)
+    if tracking.as_json:
+        print_json(results.run_content(result) | results.registered_content(registered))
     else:
-        report.show_run(result, training.ui_command(target))
-        report.show_registered(registered)
+        results.show_run(result, preparation.ui_command(target))
+        results.show_registered(registered)
     if failed is not None:
         raise failed

@@ -50,8 +50,8 @@ def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool
 
     Exit code 0: as the replica. 1: something differs, or could not be checked. 2: no such server, or it refuses.
     """
-    from trainer.cli import results as output
-    from trainer.tracking.client import configure
+    from trainer.tracking.settings import configure
+    from trainer.util.output import print_json
     from trainer.verification.verify import ConformanceError, Report, verify
 
     configure(debug)
@@ -61,7 +61,7 @@ def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool
     finally:
         if report.findings:
             if as_json:
-                output.as_json(report.content())
+                print_json(report.content())
             else:
                 _show(report)
     if not report.conforms:
@@ -79,7 +79,7 @@ def _show(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from trainer.cli.results import plain_table
+    from trainer.util.output import print_plain_table
 
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
@@ -92,6 +92,6 @@ def _show(report: Report) -> None:
             table.add_row(finding.check, finding.outcome, finding.detail, style=None if finding.same else "red")
         Console(highlight=False, markup=False).print(table)
     else:
-        plain_table(*((finding.check, finding.outcome, finding.detail) for finding in report.findings))
+        print_plain_table(*((finding.check, finding.outcome, finding.detail) for finding in report.findings))
     for item in report.left:
         print(f"left   {item}")

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trainer.tracking import client as tracking
-from trainer.tracking.client import PARENT_TAG, Target
-from trainer.util.errors import InputError, one_line
+from trainer.tracking.client import Target
+from trainer.tracking.connection import query
+from trainer.tracking.errors import is_missing
+from trainer.tracking.model_uri import ModelUri
+from trainer.tracking.tags import PARENT_TAG
+from trainer.util.errors import InputError
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -107,7 +111,7 @@ def collect(selection: Selection, *, uri: str | None, wait: float, ui_url: str |
         InputError: There are no such runs.
         TrackingError: The server cannot be reached, or refuses.
     """
-    absolute, (title, parent, found) = tracking.look_up(uri, partial(_find, selection), wait=wait)
+    absolute, (title, parent, found) = query(uri, partial(_find, selection), wait=wait)
     runs = [_compared(run, absolute, ui_url) for run in found]
     metric = None
     if not selection.names:
@@ -140,7 +144,7 @@ def _find(selection: Selection, client: MlflowClient) -> tuple[str, Any, list[An
             try:
                 found = client.get_experiment(name)
             except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                if not is_missing(error):
                     raise
         if found is None:
             known = [experiment.name for experiment in client.search_experiments(max_results=20)]
@@ -158,16 +162,18 @@ def _run_id(client: MlflowClient, name: str, option: str) -> str:
     """Return the id of a run, given by itself or by its model."""
     from mlflow.exceptions import MlflowException
 
-    if match := re.fullmatch(r"(?:runs:/)?([0-9a-f]{32})(?:/.*)?", name):
-        return match[1]
+    scheme = "" if ":/" in name else "models:/" if name.startswith("m-") else "runs:/"
+    uri = ModelUri.parse(f"{scheme}{name}") or ModelUri()
+    if uri.run_id is not None and re.fullmatch("[0-9a-f]{32}", uri.run_id):
+        return uri.run_id
     run_id: str | None = None
     try:
-        if match := re.fullmatch(r"(?:models:/)?(m-[^/@]+)", name):
-            run_id = client.get_logged_model(match[1]).source_run_id
-        elif match := re.fullmatch(r"models:/([^/@]+)@([^/@]+)", name):
-            run_id = client.get_model_version_by_alias(match[1], match[2]).run_id
-        elif match := re.fullmatch(r"models:/([^/@]+)/(\d+)", name):
-            run_id = client.get_model_version(match[1], match[2]).run_id
+        if uri.model_id is not None:
+            run_id = client.get_logged_model(uri.model_id).source_run_id
+        elif uri.name is not None and uri.alias is not None:
+            run_id = client.get_model_version_by_alias(uri.name, uri.alias).run_id
+        elif uri.name is not None and uri.version is not None:
+            run_id = client.get_model_version(uri.name, uri.version).run_id
         else:
             raise InputError(
                 f"{name!r} is neither a run id (32 hexadecimal digits) nor a model URI"
@@ -190,7 +196,7 @@ def _run(client: MlflowClient, run_id: str, name: str, option: str) -> Any:
 
 
 def _absent(error: Any, name: str, option: str) -> Exception:
-    if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+    if is_missing(error):
         return InputError(f"{name}: {one_line(error.message, 200)} ({option})")
     return error  # type: ignore[no-any-return]  # for the one who waits for the server
 

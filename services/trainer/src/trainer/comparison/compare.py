@@ -6,19 +6,20 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
-from trainer.cli.results import note
 from trainer.comparison import page
-from trainer.comparison import plot_files as pictures
 from trainer.comparison.collect import Comparison, Selection, collect
-from trainer.tracking.client import failure
-from trainer.util.atomic import whole_file
-from trainer.util.errors import InputError, TrackingError, TrainerError, one_line
+from trainer.comparison.plot_files import PlotFile, fetch_plots
+from trainer.tracking.errors import tracking_error
+from trainer.util.atomic import atomic_file
+from trainer.util.errors import InputError, TrackingError, TrainerError
+from trainer.util.output import print_message
+from trainer.util.text import one_line
 
 #: Of more runs than this the report shows the pictures of the first, which are the best: a page must still open.
-MOST_PICTURED = 12
+MOST_PLOTTED = 12
 
 
-def run(
+def compare_runs(
     selection: Selection, *, html: Path | None, tracking_uri: str | None, wait: float, ui_url: str | None
 ) -> Comparison:
     """Return the comparison; write it to ``html``, whole or not at all, if asked to.
@@ -29,10 +30,10 @@ def run(
     """
     if html is not None and html.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{html}: end its name in .html (--html)")
-    with whole_file(html, "--html") if html is not None else nullcontext() as stream:
+    with atomic_file(html, "--html") if html is not None else nullcontext() as stream:
         comparison = collect(selection, uri=tracking_uri, wait=wait, ui_url=ui_url)
         if stream is not None:
-            text = page.render(comparison, _pictures(comparison))
+            text = page.render(comparison, _plots(comparison))
             try:
                 stream.write(text.encode("utf-8", "replace"))
             except OSError as error:
@@ -40,21 +41,21 @@ def run(
     return comparison
 
 
-def _pictures(comparison: Comparison) -> dict[str, list[pictures.Picture]]:
+def _plots(comparison: Comparison) -> dict[str, list[PlotFile]]:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=comparison.uri, registry_uri=comparison.uri)
-    runs = [*([comparison.parent] if comparison.parent else []), *comparison.runs[:MOST_PICTURED]]
-    if len(comparison.runs) > MOST_PICTURED:
-        note(f"the report shows the pictures of the first {MOST_PICTURED} of {len(comparison.runs)} runs")
+    runs = [*([comparison.parent] if comparison.parent else []), *comparison.runs[:MOST_PLOTTED]]
+    if len(comparison.runs) > MOST_PLOTTED:
+        print_message(f"the report shows the pictures of the first {MOST_PLOTTED} of {len(comparison.runs)} runs")
     found = {}
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         for one in runs:
             try:
-                found[one.run_id] = pictures.fetch(client, one.run_id, Path(folder))
+                found[one.run_id] = fetch_plots(client, one.run_id, Path(folder))
             except MlflowException as error:
-                raise failure(error) from error
+                raise tracking_error(error) from error
             except OSError as error:
                 raise TrackingError(f"run {one.run_id}: its pictures cannot be read: {one_line(error, 200)}") from error
     return found

@@ -8,13 +8,13 @@ from importlib import resources
 
 from trainer.comparison.collect import Compared, Comparison, direction, number
 from trainer.comparison.markup import Markup, element
-from trainer.comparison.plot_files import Picture
+from trainer.comparison.plot_files import PlotFile
 
 #: Whatever a run's name or picture may hold, the browser loads and runs nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def render(comparison: Comparison, pictures: Mapping[str, Sequence[Picture]]) -> str:
+def render(comparison: Comparison, pictures: Mapping[str, Sequence[PlotFile]]) -> str:
     """Return the page.
 
     Args:
@@ -115,6 +115,6 @@ def _numeric(text: str) -> bool:
     return True
 
 
-def _figure(picture: Picture, caption: str) -> Markup:
+def _figure(picture: PlotFile, caption: str) -> Markup:
     image = element("img", src=picture.uri, alt=f"{picture.path} of {caption}", loading="lazy")
     return element("figure", element("figcaption", caption), image)

@@ -28,14 +28,14 @@ _DEPTH = 3
 
 
 @dataclass(frozen=True)
-class Picture:
+class PlotFile:
     """A picture of a run: its path among the run's artifacts, and its contents as a data URI."""
 
     path: str
     uri: str
 
 
-def fetch(client: MlflowClient, run_id: str, folder: Path) -> list[Picture]:
+def fetch_plots(client: MlflowClient, run_id: str, folder: Path) -> list[PlotFile]:
     """Return a run's pictures, in the order of their paths.
 
     Args:
@@ -44,19 +44,19 @@ def fetch(client: MlflowClient, run_id: str, folder: Path) -> list[Picture]:
         folder: Where to download to.
     """
     pictures = []
-    for artifact in _pictures(client, run_id, None, _DEPTH):
+    for artifact in _plots(client, run_id, None, _DEPTH):
         with downloading(folder):
             file = Path(client.download_artifacts(run_id, artifact.path, str(folder)))
         content = base64.b64encode(file.read_bytes()).decode("ascii")
         file.unlink()
-        pictures.append(Picture(artifact.path, f"data:{TYPES[file.suffix.lower()]};base64,{content}"))
+        pictures.append(PlotFile(artifact.path, f"data:{TYPES[file.suffix.lower()]};base64,{content}"))
     return sorted(pictures, key=lambda picture: picture.path)
 
 
-def _pictures(client: MlflowClient, run_id: str, path: str | None, depth: int) -> Iterator[Any]:
+def _plots(client: MlflowClient, run_id: str, path: str | None, depth: int) -> Iterator[Any]:
     for artifact in client.list_artifacts(run_id, path):
         if artifact.is_dir:
             if depth > 0:
-                yield from _pictures(client, run_id, artifact.path, depth - 1)
+                yield from _plots(client, run_id, artifact.path, depth - 1)
         elif Path(artifact.path).suffix.lower() in TYPES and (artifact.file_size or 0) <= MOST_BYTES:
             yield artifact

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.cli import results as report
 from trainer.comparison.collect import Comparison, number
-from trainer.util.errors import one_line
+from trainer.util.output import print_plain_table
+from trainer.util.text import one_line
 
 #: Where runs stand one below the other, there is room for these only; all are in the JSON and in the report.
 _NARROW = ("validation_average_precision", "f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
@@ -55,7 +55,7 @@ def show(comparison: Comparison) -> None:
     if terminal and _wide(rows, _NAME) + len(rows[0]) <= width:
         _rich(rows)
     else:
-        report.plain_table(*([text for text, _ in row] for row in rows))
+        print_plain_table(*([text for text, _ in row] for row in rows))
     if not comparison.differing and len(comparison.runs) > 1:
         print("no parameter differs")
     if any(comparison.best(name) for name in comparison.metrics):

@@ -7,12 +7,13 @@ command line starts at once.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from trainer.config.truth import FLAGS
 from trainer.util.errors import InputError
+from trainer.util.text import nearest
 
 Value = bool | int | float | str | None
 
@@ -71,16 +72,14 @@ class Parameter:
         Raises:
             InputError: The value has the wrong type or is out of range; the message names parameter, value and range.
         """
-        problem = InputError(f"{label or self.name}: {_shown(value)} is not allowed; it must be {self.allowed}")
+        problem = InputError(f"{label or self.name}: {shown_value(value)} is not allowed; it must be {self.allowed}")
         if self.choices:
             text = str(value).strip().lower() if value is not None else "none"
             if text not in self.choices:
                 raise problem
             return None if text == "none" else text
         if self.kind is bool:
-            flag = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}.get(
-                str(value).lower()
-            )
+            flag = FLAGS.get(str(value).lower())
             if flag is None:
                 raise problem
             return flag
@@ -277,24 +276,8 @@ PARAMETERS: tuple[Parameter, ...] = (
 
 BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 
-#: The sweep without a variants file: slower learning with more trees, over the baseline.
-STANDARD_VARIANTS: tuple[Mapping[str, Value], ...] = (
-    {"n_estimators": 200, "learning_rate": 0.05},
-    {"n_estimators": 500, "learning_rate": 0.025},
-    {"n_estimators": 1000, "learning_rate": 0.01},
-)
 
-
-@dataclass(frozen=True)
-class Variant:
-    """A named set of parameters: what was asked for, and the complete set that results from it."""
-
-    name: str
-    params: Mapping[str, Value]
-    overrides: Mapping[str, Value] = field(default_factory=dict)
-
-
-def parse(name: object, value: object) -> tuple[str, Value]:
+def parse_param(name: object, value: object) -> tuple[str, Value]:
     """Return a parameter's name and its value, converted to the parameter's type.
 
     Raises:
@@ -302,105 +285,35 @@ def parse(name: object, value: object) -> tuple[str, Value]:
     """
     parameter = BY_NAME.get(str(name))
     if parameter is None:
-        raise InputError(f"there is no parameter {str(name)!r}{suggest(str(name))}")
+        raise InputError(f"there is no parameter {str(name)!r}{suggestion(str(name))}")
     return parameter.name, parameter.parse(value)
 
 
-def suggest(name: str) -> str:
+def suggestion(name: str) -> str:
     """Return ``; did you mean 'x'?`` for the parameter that ``name`` most likely stands for."""
-    near = nearest(name, BY_NAME)
+    near = nearest_param(name, BY_NAME)
     return f"; did you mean {near!r}?" if near else ""
 
 
-def nearest(name: str, among: Iterable[str]) -> str | None:
+def nearest_param(name: str, among: Iterable[str]) -> str | None:
     """Return which of some names of parameters or options, or of their aliases, ``name`` most likely is, or None."""
     names = {_normal(one): one for one in among}
     aliases = {alias: parameter.name for parameter in PARAMETERS for alias in parameter.aliases}
     names = {alias: names[name] for alias, name in aliases.items() if name in names} | names
-    close = difflib.get_close_matches(_normal(name), names, n=1, cutoff=0.6)
-    return names[close[0]] if close else None
+    near = nearest(_normal(name), names)
+    return names[near] if near is not None else None
 
 
 def _normal(name: str) -> str:
     return name.strip().lower().lstrip("-").replace("-", "_")
 
 
-def complete(*layers: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the complete parameters: the defaults overridden by each layer in turn.
-
-    Args:
-        layers: Mappings from parameter name to value, as ``parse`` returns them; a later one wins.
-
-    Raises:
-        InputError: Values that are allowed one by one but not together.
-    """
-    params: dict[str, Value] = {parameter.name: parameter.default for parameter in PARAMETERS}
-    for layer in layers:
-        params.update(layer)
-    _check_together(params)
-    return params
-
-
-def variant(
-    overrides: Mapping[str, Value], base: Mapping[str, Value] | None = None, name: str | None = None
-) -> Variant:
-    """Return a variant: ``overrides`` over ``base`` over the defaults.
-
-    Args:
-        overrides: What distinguishes this variant; it gives the variant its name.
-        base: What the variants of a sweep have in common.
-        name: The variant's name; made of the overrides by default, such as ``n_estimators=500 learning_rate=0.025``.
-
-    Raises:
-        InputError: Values that are allowed one by one but not together.
-    """
-    return Variant(
-        name=name or describe(overrides) or "baseline",
-        params=complete(base or {}, overrides),
-        overrides=dict(overrides),
-    )
-
-
-def describe(params: Mapping[str, Value]) -> str:
-    """Return parameters as ``name=value`` pairs, the way a run is named."""
-    return " ".join(f"{name}={_shown(value, quote=False)}" for name, value in params.items())
-
-
-def notices(params: Mapping[str, Value]) -> list[str]:
-    """Return remarks on parameters that are allowed but have no effect as they stand."""
-    remarks = []
-    subsample, frequency = params["subsample"], params["subsample_freq"]
-    if subsample != 1.0 and not frequency:
-        remarks.append(
-            f"subsample={subsample} has no effect while subsample_freq is 0; set subsample_freq to 1 or more"
-        )
-    if params["boosting_type"] == "rf" and params["learning_rate"] != BY_NAME["learning_rate"].default:
-        remarks.append("learning_rate has no effect with boosting_type=rf")
-    if params["boosting_type"] == "dart" and params["early_stopping_round"]:
-        remarks.append("early_stopping_round has no effect with boosting_type=dart")
-    return remarks
-
-
-def _check_together(params: Mapping[str, Value]) -> None:
-    weightings = [name for name in ("is_unbalance", "class_weight") if params[name]]
-    if params["scale_pos_weight"] != 1.0:
-        weightings.append("scale_pos_weight")
-    if len(weightings) > 1:
-        raise InputError(f"{' and '.join(weightings)} both weight the classes; give only one of them")
-    if params["boosting_type"] == "rf":
-        frequency, rows, features = params["subsample_freq"], params["subsample"], params["colsample_bytree"]
-        if not (frequency and rows != 1.0) and features == 1.0:
-            raise InputError(
-                "boosting_type=rf needs randomness: set subsample below 1 with subsample_freq of at least 1,"
-                " or colsample_bytree below 1"
-            )
-
-
 def _plain(bound: float | None) -> str | None:
     return None if bound is None else f"{bound:.0f}" if bound == int(bound) else repr(bound)
 
 
-def _shown(value: object, quote: bool = True) -> str:
+def shown_value(value: object, quote: bool = True) -> str:
+    """Return a value as messages and names of runs show it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and quote:

@@ -29,7 +29,7 @@ _DEVICE_SHARES = (0.52, 0.40, 0.08)
 _DEVICE_EFFECTS = (0.2, -0.3, 0.0)
 
 
-def generate(rows: int = ROWS, seed: int = 42) -> pd.DataFrame:
+def generate_sessions(rows: int = ROWS, seed: int = 42) -> pd.DataFrame:
     """Return ``rows`` sessions, one a row.
 
     Args:

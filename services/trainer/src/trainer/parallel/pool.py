@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from trainer.util.errors import TrainerError
-from trainer.util.signals import held_back, interrupt, send_again, uninterrupted
+from trainer.util.signals import defer_signals, ignore_signals, interrupt, send_again
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -38,7 +38,7 @@ class TaskDiedError(TrainerError):
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Item, Answer]):
+class TaskResult(Generic[Item, Answer]):
     """What came of one item: an answer, or an error."""
 
     index: int
@@ -47,7 +47,7 @@ class Outcome(Generic[Item, Answer]):
     error: BaseException | None = None
 
 
-class Engine:
+class ProcessPool:
     """A number of processes side by side, forked from a server that did the imports; each takes task after task.
 
     What libraries look up at their first use is then looked up once a process. One in which a task failed is replaced.
@@ -64,7 +64,7 @@ class Engine:
 
     def map(
         self, task: Callable[[Item, Any], Answer], items: Iterable[Item], shared: Any = None
-    ) -> Generator[Outcome[Item, Answer]]:
+    ) -> Generator[TaskResult[Item, Answer]]:
         """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
 
         Whoever stops before the last outcome closes the generator, which ends the tasks.
@@ -96,7 +96,7 @@ class Engine:
                             break
                         index, item = drawn
                         # One that is half started could not be ended: nobody would know of it yet.
-                        with held_back(), _interrupt_blocked():
+                        with defer_signals(), _interrupt_blocked():
                             # Pools of one: a process that dies takes no other task with it.
                             pool = idle.pop() if idle else ProcessPoolExecutor(1, context, _prepare)
                             running[pool.submit(_call, task, item, path)] = (index, item, pool)
@@ -109,9 +109,9 @@ class Engine:
                             idle.append(pool)
                         else:
                             pool.shutdown()
-                        yield _outcome(index, item, future)
+                        yield _task_result(index, item, future)
             finally:
-                with uninterrupted():
+                with ignore_signals():
                     for pool in idle:
                         pool.shutdown()
                     if running:
@@ -202,11 +202,11 @@ def _call(task: Callable[[Any, Any], Any], item: Any, path: Path) -> Any:
     return answer
 
 
-def _outcome(index: int, item: Item, future: Future[Answer]) -> Outcome[Item, Answer]:
+def _task_result(index: int, item: Item, future: Future[Answer]) -> TaskResult[Item, Answer]:
     try:
-        return Outcome(index, item, answer=future.result())
+        return TaskResult(index, item, answer=future.result())
     except BrokenProcessPool:
         died = TaskDiedError("its process died; the system may have run out of memory (try fewer --jobs)")
-        return Outcome(index, item, error=died)
+        return TaskResult(index, item, error=died)
     except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
-        return Outcome(index, item, error=error)
+        return TaskResult(index, item, error=error)

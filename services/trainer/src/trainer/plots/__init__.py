@@ -10,8 +10,8 @@ from trainer.plots.learning import learning_curve
 from trainer.plots.precision_recall import pr_curve
 from trainer.plots.reliability import calibration
 from trainer.plots.roc import roc_curve
-from trainer.plots.run_plots import write_run
-from trainer.plots.style import Heading, rehearse, save
+from trainer.plots.run_plots import write_run_plots
+from trainer.plots.style import Heading, save, warm_up
 from trainer.plots.sweep_curves import Curve, sweep_curves
 from trainer.plots.sweep_parameters import sweep_parameters
 
@@ -23,10 +23,10 @@ __all__ = [
     "feature_importance",
     "learning_curve",
     "pr_curve",
-    "rehearse",
     "roc_curve",
     "save",
     "sweep_curves",
     "sweep_parameters",
-    "write_run",
+    "warm_up",
+    "write_run_plots",
 ]

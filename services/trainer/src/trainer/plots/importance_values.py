@@ -30,7 +30,7 @@ class Importance:
     rows: int
 
 
-def measure(pipeline: Any, features: pd.DataFrame, probability: NDArray[np.float64]) -> Importance:
+def measure_importance(pipeline: Any, features: pd.DataFrame, probability: NDArray[np.float64]) -> Importance:
     """Return the importance of the features to a fitted pipeline.
 
     SHAP values come from LightGBM itself, for a sample of the rows: as many as large models leave time for, evenly

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.plots import style
+from trainer.plots.style import annotate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,7 @@ def learning_curve(
     axes.axvline(best, color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
     across = np.linspace(0, last, 201)
     drawn = np.stack([np.interp(across, np.arange(1, len(some) + 1), some) for some in shown])
-    style.note(axes, text, (best, float(losses[best - 1])), _place((drawn - low) / (high - low)))
+    annotate(axes, text, (best, float(losses[best - 1])), _place((drawn - low) / (high - low)))
     style.round_scale(axes, "bottom", *axes.get_xlim(), "Boosting iterations", integer=True)
     style.round_scale(axes, "left", low, high, "Log loss on the validation rows")
     style.baseline(axes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.plots import style
+from trainer.plots.style import annotate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def pr_curve(
     x, y = figures["recall"], figures["precision"]
     axes.plot([x, x, 0], [0, y, y], color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
     text = f"Threshold {threshold:.3g}\nPrecision {y:.1%}\nRecall {x:.1%}\nF1 {figures['f1']:.1%}"
-    style.note(axes, text, (x, y), _place(x, y, share))
+    annotate(axes, text, (x, y), _place(x, y, share))
     # At the left, where a curve is high above it; below the line at the right, where the note would cover it.
     aside = _is_under(x, y) and x < 0.66 and share > y - 0.3
     over = share < 0.9 and not aside

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.plots import style
+from trainer.plots.style import annotate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ def roc_curve(
     text = f"Threshold {threshold:.3g}\nFalse alarms {x:.1%}\nFound {y:.1%}"
     # A curve rises: there is room below and to the right of its point, or else to the left of the right edge.
     place = {"xytext": (min(x + 0.05, 0.72), max(y - 0.08, 0.25)), "textcoords": "data", "ha": "left", "va": "top"}
-    style.note(axes, text, (x, y), place)
+    annotate(axes, text, (x, y), place)
     style.percent_scales(
         axes,
         "False alarms: share of the negatives that are called positive",

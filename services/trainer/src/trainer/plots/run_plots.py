@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.plots import confusion, importance, learning, precision_recall, reliability, roc, style
-from trainer.plots.importance_values import measure
+from trainer.plots.importance_values import measure_importance
 
 if TYPE_CHECKING:
-    from trainer.data.sources import Dataset
-    from trainer.training.fit import Fitted
+    from trainer.data.dataset import Dataset
+    from trainer.training.fit import FitResult
 
 
-def write_run(folder: Path, name: str, dataset: Dataset, fitted: Fitted) -> None:
+def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult) -> None:
     """Write the pictures of a fitted variant.
 
     Args:
@@ -25,7 +25,7 @@ def write_run(folder: Path, name: str, dataset: Dataset, fitted: Fitted) -> None
     target, scores = dataset.test.target, fitted.probability
     tested = style.Heading(name, f"{dataset.name}, {dataset.test.rows:,} test rows")
     trained = style.Heading(name, f"{dataset.name}, {dataset.train.rows:,} training rows")
-    measured = measure(fitted.model.estimator_.estimator, dataset.test.features, scores)
+    measured = measure_importance(fitted.model.estimator_.estimator, dataset.test.features, scores)
     point = (target, scores, fitted.threshold, fitted.test)
     # Each figure is gone before the next is drawn.
     style.save(precision_recall.pr_curve(*point, tested), folder / "pr_curve.png")

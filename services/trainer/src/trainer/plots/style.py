@@ -257,7 +257,7 @@ def round_scale(axes: Axes, side: Side, low: float, high: float, title: str, *, 
     grid(axes, side, places)
 
 
-def note(axes: Axes, text: str, at: tuple[float, float], place: dict[str, Any]) -> None:
+def annotate(axes: Axes, text: str, at: tuple[float, float], place: dict[str, Any]) -> None:
     """Mark the point ``at`` with an orange dot, and write ``text`` into a box that is tied to it.
 
     Args:
@@ -334,7 +334,7 @@ def _with_palette(pixels: NDArray[np.uint8]) -> Image.Image:
     return picture
 
 
-def rehearse() -> None:
+def warm_up() -> None:
     """Write an empty picture, and forget it: a process's first one takes 0.1 s more."""
     figure = canvas(Heading("Rehearsal"), "0%", "nothing")
     percent_scales(axes_in(figure), "across", "upward")

@@ -6,22 +6,20 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.data.sources import listed
-from trainer.promotion.policy import FIGURES, Policy
-from trainer.promotion.sandbox import Outcome, Probe
-from trainer.scoring.columns import own_kinds
-from trainer.training import metrics
+from trainer.promotion.interface import Interface
+from trainer.promotion.policy import METRICS, PromotionPolicy
+from trainer.promotion.sandbox import Sandbox, SandboxResult
+from trainer.training.metrics import compute_metrics
 from trainer.util.errors import TrainerError
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.models import Model
 
-    from trainer.data.sources import Dataset
+    from trainer.data.dataset import Dataset
     from trainer.registry.registry import Registry
 
 _SWITCH_OFF = "to promote without, put '{}: false' into the policy"
@@ -41,7 +39,7 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class Figures:
+class TestMetrics:
     """A version's figures on the test rows, or why there are none. ``digest`` is that of the rows, if known."""
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -54,8 +52,8 @@ class Verdict:
     """How a version came out. ``source`` says where the figures are from."""
 
     constraints: tuple[Constraint, ...]
-    figures: Figures
-    champion_figures: Figures | None
+    figures: TestMetrics
+    champion_figures: TestMetrics | None
     source: str
 
     @property
@@ -64,8 +62,12 @@ class Verdict:
         return [constraint for constraint in self.constraints if not constraint.passed]
 
 
-def check(
-    registry: Registry, version: ModelVersion, champion: ModelVersion | None, policy: Policy, dataset: Dataset | None
+def evaluate(
+    registry: Registry,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    policy: PromotionPolicy,
+    dataset: Dataset | None,
 ) -> Verdict:
     """Check a version against a policy; changes nothing.
 
@@ -83,14 +85,14 @@ def check(
         folder = Path(name)
         table = _write_table(dataset, folder / "test.parquet") if dataset is not None else None
         files = registry.download(version, _made(folder / "version"))
-        probe = Probe(files, folder / "probe", policy, table=table, latency=policy.latency_ms is not None)
+        probe = Sandbox(files, folder / "probe", policy, table=table, latency=policy.latency_ms is not None)
         champion_probe, champion_files, champion_problem = None, None, None
         try:
             if champion is not None and (policy.champion or policy.signature):
                 try:
                     champion_files = registry.download(champion, _made(folder / "champion"))
                     if dataset is not None and policy.champion:
-                        champion_probe = Probe(
+                        champion_probe = Sandbox(
                             champion_files, folder / "champion-probe", policy, table=table, latency=False
                         )
                 except TrainerError as error:
@@ -113,7 +115,7 @@ def check(
             figures = _scored(outcome, dataset)
             champion_figures = _scored(champion_outcome, dataset) if champion_outcome is not None else None
             if champion_problem is not None:
-                champion_figures = Figures(problem=champion_problem)
+                champion_figures = TestMetrics(problem=champion_problem)
         number = str(champion.version) if champion is not None else None
         constraints = [
             *_in_a_clean_process(outcome, policy),
@@ -138,27 +140,27 @@ def _write_table(dataset: Dataset, path: Path) -> Path:
 # Figures --------------------------------------------------------------------------------------------------------------
 
 
-def _logged(registry: Registry, version: ModelVersion) -> Figures:
+def _logged(registry: Registry, version: ModelVersion) -> TestMetrics:
     values, digest = registry.logged(version)
     if not values:
-        return Figures(problem="its run holds no figures; give test data with --data")
-    return Figures({name: values[name] for name in FIGURES if name in values}, digest)
+        return TestMetrics(problem="its run holds no figures; give test data with --data")
+    return TestMetrics({name: values[name] for name in METRICS if name in values}, digest)
 
 
-def _scored(outcome: Outcome, dataset: Dataset) -> Figures:
+def _scored(outcome: SandboxResult, dataset: Dataset) -> TestMetrics:
     if outcome.classes is None:
-        return Figures(problem=outcome.error or "it could not be scored")
+        return TestMetrics(problem=outcome.error or "it could not be scored")
     try:
-        values = metrics.judge(dataset.test.target, outcome.classes.astype(np.int64) == 1, outcome.probability)
+        values = compute_metrics(dataset.test.target, outcome.classes.astype(np.int64) == 1, outcome.probability)
     except (ValueError, TypeError):
-        return Figures(problem="it does not predict the classes 0 and 1")
-    return Figures(values, dataset.test_digest)
+        return TestMetrics(problem="it does not predict the classes 0 and 1")
+    return TestMetrics(values, dataset.test_digest)
 
 
 # Constraints ----------------------------------------------------------------------------------------------------------
 
 
-def _in_a_clean_process(outcome: Outcome, policy: Policy) -> Iterator[Constraint]:
+def _in_a_clean_process(outcome: SandboxResult, policy: PromotionPolicy) -> Iterator[Constraint]:
     loads = outcome.seconds is not None
     yield Constraint(
         "loads and predicts",
@@ -191,7 +193,7 @@ def _in_a_clean_process(outcome: Outcome, policy: Policy) -> Iterator[Constraint
         )
 
 
-def _on_their_own(figures: Figures, policy: Policy) -> Iterator[Constraint]:
+def _on_their_own(figures: TestMetrics, policy: PromotionPolicy) -> Iterator[Constraint]:
     for name, bound in policy.minimum.items():
         value = figures.values.get(name)
         yield Constraint(name, value is not None and value >= bound, value, bound, remark=_missing(figures, name))
@@ -202,12 +204,12 @@ def _on_their_own(figures: Figures, policy: Policy) -> Iterator[Constraint]:
 
 
 def _beside_the_champion(
-    figures: Figures, champion: str | None, its: Figures | None, policy: Policy
+    figures: TestMetrics, champion: str | None, its: TestMetrics | None, policy: PromotionPolicy
 ) -> Iterator[Constraint]:
     for name, tolerance in policy.champion.items():
         label = f"{name} vs champion"
         value = figures.values.get(name)
-        at_most = not FIGURES[name]
+        at_most = not METRICS[name]
         if champion is None or its is None:
             yield Constraint(label, True, value, at_most=at_most, remark="there is no champion yet")
             continue
@@ -230,7 +232,7 @@ def _beside_the_champion(
             yield Constraint(label, passed, value, bound, at_most=at_most, remark=remark)
 
 
-def _missing(figures: Figures, name: str) -> str:
+def _missing(figures: TestMetrics, name: str) -> str:
     if name in figures.values:
         return ""
     if figures.problem is not None:
@@ -242,21 +244,10 @@ def _because(error: str | None) -> str:
     return f"cannot be told: {error or 'it was not measured'}"
 
 
-# Signatures -----------------------------------------------------------------------------------------------------------
-
-#: What a column of one type can be given to as well.
-_WIDER: Mapping[str, frozenset[str]] = {
-    "integer": frozenset({"long", "float", "double"}),
-    "long": frozenset({"double"}),
-    "float": frozenset({"double"}),
-}
-_KIND_TYPES = {"number": "double", "boolean": "boolean", "text": "string"}
-
-
 def _signature(files: Path, champion: str | None, champion_files: Path | None, problem: str | None) -> Constraint:
     name = "signature"
     try:
-        new = _Interface.of(files)
+        new = Interface.of(files)
     except (TrainerError, OSError) as error:
         return Constraint(name, False, remark=str(error))
     columns = f"{len(new.inputs)} columns"
@@ -266,74 +257,10 @@ def _signature(files: Path, champion: str | None, champion_files: Path | None, p
     try:
         if champion_files is None:
             raise TrainerError(problem or "it has no files")
-        old = _Interface.of(champion_files)
+        old = Interface.of(champion_files)
     except (TrainerError, OSError) as error:
         return Constraint(name, False, remark=f"{who}: {error}; {_SWITCH_OFF.format('signature')}")
     differences = new.differences(old)
     if differences:
         return Constraint(name, False, remark=f"unlike {who}'s: {'; '.join(differences)}")
     return Constraint(name, True, remark=f"{columns}, as {who}")
-
-
-@dataclass(frozen=True)
-class _Interface:
-    """A model's columns and outputs: type and whether it is required, by name."""
-
-    inputs: Mapping[str, tuple[str, bool]]
-    outputs: Mapping[str, tuple[str, bool]]
-
-    @classmethod
-    def of(cls, folder: Path) -> _Interface:
-        from mlflow.exceptions import MlflowException
-        from mlflow.models import Model
-
-        try:
-            described = Model.load(str(folder))
-        except (MlflowException, OSError, ValueError, TypeError, KeyError) as error:
-            raise TrainerError(f"its files hold no model: {error}") from error
-        if described.signature is None or described.signature.inputs is None:
-            raise TrainerError("it has no signature")
-        return cls(_columns(described.signature.inputs, described), _columns(described.signature.outputs, None))
-
-    def differences(self, old: _Interface) -> list[str]:
-        """Return what the callers of another model would run into; empty where there is nothing."""
-        found = []
-        if missing := [name for name in old.inputs if name not in self.inputs]:
-            found.append(f"it lacks {listed(missing)}")
-        if extra := [name for name, (_, needed) in self.inputs.items() if needed and name not in old.inputs]:
-            found.append(f"it also needs {listed(extra)}")
-        for name, (type_, needed) in self.inputs.items():
-            if name not in old.inputs:
-                continue
-            before, was_needed = old.inputs[name]
-            if not _takes(type_, before):
-                found.append(f"{name} is {type_} instead of {before}")
-            elif needed and not was_needed:
-                found.append(f"{name} is required")
-        if list(self.outputs) != list(old.outputs):
-            found.append(f"it returns {listed(self.outputs) or 'no names'} instead of {listed(old.outputs)}")
-        else:
-            # Those who read its answers take what they took, or less.
-            found += [
-                f"it returns {type_} instead of {old.outputs[name][0]}"
-                for name, (type_, _) in self.outputs.items()
-                if not _takes(old.outputs[name][0], type_)
-            ]
-        return found
-
-
-def _columns(schema: Any, described: Model | None) -> dict[str, tuple[str, bool]]:
-    """Return a schema's columns; where the trainer's own models say "any", the kind that they were trained on."""
-    kinds = (own_kinds(described) if described is not None else None) or {}
-    columns: dict[str, tuple[str, bool]] = {}
-    for place, spec in enumerate(schema.inputs if schema is not None else ()):
-        name = str(spec.name) if spec.name is not None else f"column {place}"
-        type_ = getattr(spec.type, "name", None) or str(spec.type).strip("'\"").lower()
-        if "any" in type_.lower():
-            type_ = _KIND_TYPES[kinds[name]] if name in kinds else "any"
-        columns[name] = (type_, bool(getattr(spec, "required", True)))
-    return columns
-
-
-def _takes(type_: str, given: str) -> bool:
-    return type_ == given or "any" in (type_, given) or type_ in _WIDER.get(given, ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -10,11 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.util import yaml_file as yamlfile
+from trainer.util import yaml_file
 from trainer.util.errors import InputError
+from trainer.util.text import did_you_mean
 
 #: Figures of a model on the test rows, and whether more of one is better.
-FIGURES: Mapping[str, bool] = {
+METRICS: Mapping[str, bool] = {
     "f1": True,
     "precision": True,
     "recall": True,
@@ -23,7 +23,7 @@ FIGURES: Mapping[str, bool] = {
     "log_loss": False,
 }
 
-DEFAULT = """\
+DEFAULT_POLICY = """\
 # What a version must satisfy to become champion. A key that is left out keeps the value given here; false switches a
 # constraint off.
 minimum:                      # figures on the test data, at least
@@ -41,7 +41,7 @@ memory_mib: 2048              # the memory of that process, in MiB, at most
 
 
 @dataclass(frozen=True)
-class Policy:
+class PromotionPolicy:
     """Constraints on a version. An empty mapping, False or None leaves the constraint out."""
 
     minimum: Mapping[str, float] = field(default_factory=dict)
@@ -64,12 +64,12 @@ _NUMBERS: Mapping[str, tuple[float, float, bool]] = {
     "seconds": (1, 3_600, False),
     "memory_mib": (64, 1_048_576, False),
 }
-_FIGURE_KEYS = ("minimum", "maximum", "champion")
-_KEYS = (*_FIGURE_KEYS, "signature", *_NUMBERS)
+_METRIC_KEYS = ("minimum", "maximum", "champion")
+_KEYS = (*_METRIC_KEYS, "signature", *_NUMBERS)
 _SEE = "trainer promote --show-policy prints the default policy"
 
 
-def load(path: Path | None = None) -> Policy:
+def load_policy(path: Path | None = None) -> PromotionPolicy:
     """Return the policy in a YAML file, over the default one; without a file, the default one.
 
     Raises:
@@ -77,46 +77,46 @@ def load(path: Path | None = None) -> Policy:
     """
     import yaml
 
-    content: dict[str, Any] = yaml.safe_load(DEFAULT)
+    content: dict[str, Any] = yaml.safe_load(DEFAULT_POLICY)
     place = str(path) if path is not None else "the default policy"
     own: Any = None
     if path is not None:
-        own = yamlfile.read(path, "--policy", "a YAML mapping of constraints")
+        own = yaml_file.read(path, "--policy", "a YAML mapping of constraints")
         if not isinstance(own, dict):
             raise InputError(
-                f"{place}: holds {yamlfile.what(own)}; write a mapping such as"
+                f"{place}: holds {yaml_file.what(own)}; write a mapping such as"
                 f" 'minimum: {{average_precision: 0.6}}' ({_SEE})"
             )
         for key in own:
             if key not in _KEYS:
-                where = yamlfile.place(place, own, key)
+                where = yaml_file.place(place, own, key)
                 raise InputError(f"{where}: there is no constraint {str(key)!r}{_nearest(key, _KEYS)}")
         content |= own
-    wheres = {key: f"{yamlfile.place(place, own, key)}: {key}" for key in content}
+    wheres = {key: f"{yaml_file.place(place, own, key)}: {key}" for key in content}
     checked: dict[str, Any] = {
-        **{key: _figures(key, content[key], wheres[key]) for key in _FIGURE_KEYS},
+        **{key: _metrics(key, content[key], wheres[key]) for key in _METRIC_KEYS},
         **{key: _number(content[key], wheres[key], *bounds) for key, bounds in _NUMBERS.items()},
         "signature": _truth(content["signature"], wheres["signature"]),
     }
-    return Policy(**checked)
+    return PromotionPolicy(**checked)
 
 
-def _figures(key: str, value: Any, where: str) -> dict[str, float]:
+def _metrics(key: str, value: Any, where: str) -> dict[str, float]:
     if value is False:
         return {}
     if not isinstance(value, dict):
         raise InputError(
-            f"{where} is {yamlfile.what(value)}; write a mapping such as {{average_precision: 0.01}}, or false"
+            f"{where} is {yaml_file.what(value)}; write a mapping such as {{average_precision: 0.01}}, or false"
         )
     figures: dict[str, float] = {}
     for name, number in value.items():
-        if name not in FIGURES:
-            raise InputError(f"{where}: there is no figure {str(name)!r}{_nearest(name, tuple(FIGURES))}")
-        if key == "minimum" and not FIGURES[name]:
+        if name not in METRICS:
+            raise InputError(f"{where}: there is no figure {str(name)!r}{_nearest(name, tuple(METRICS))}")
+        if key == "minimum" and not METRICS[name]:
             raise InputError(f"{where}: {name} is better when it is low; name it under maximum")
-        if key == "maximum" and FIGURES[name]:
+        if key == "maximum" and METRICS[name]:
             raise InputError(f"{where}: {name} is better when it is high; name it under minimum")
-        highest = 1.0 if FIGURES[name] else 1_000.0
+        highest = 1.0 if METRICS[name] else 1_000.0
         figures[name] = _number(number, f"{where}: {name}", 0.0, highest, False) or 0.0
     return figures
 
@@ -125,7 +125,7 @@ def _number(value: Any, where: str, lowest: float, highest: float, optional: boo
     if optional and value is False:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        found = yamlfile.what(value)
+        found = yaml_file.what(value)
     elif not lowest <= value <= highest:
         found = f"{value:g}" if isinstance(value, float) else str(value)
     else:
@@ -136,10 +136,10 @@ def _number(value: Any, where: str, lowest: float, highest: float, optional: boo
 
 def _truth(value: Any, where: str) -> bool:
     if not isinstance(value, bool):
-        raise InputError(f"{where} is {yamlfile.what(value)}; it must be true or false")
+        raise InputError(f"{where} is {yaml_file.what(value)}; it must be true or false")
     return value
 
 
 def _nearest(name: object, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)} ({_SEE})"
+    otherwise = f"known are {', '.join(known)} ({_SEE})"
+    return f"; {did_you_mean(str(name), known, otherwise)}"

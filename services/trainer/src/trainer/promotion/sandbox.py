@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.util.errors import one_line
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from trainer.promotion.policy import Policy
+    from trainer.promotion.policy import PromotionPolicy
 
 SCRIPT = Path(__file__).with_name("sandbox_child.py")
 #: The only variables that the process gets: neither the server's address nor anybody's credentials.
@@ -32,7 +32,7 @@ _GLANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SandboxResult:
     """What came of a model: ``error`` says what failed, None where all went well.
 
     ``seconds`` is the time from the process's start until its input example was predicted, None where that failed;
@@ -48,10 +48,12 @@ class Outcome:
     probability: NDArray[np.float64] | None = None
 
 
-class Probe:
+class Sandbox:
     """A model on trial. The process runs from the start; ``result`` waits for it."""
 
-    def __init__(self, model: Path, folder: Path, policy: Policy, *, table: Path | None, latency: bool) -> None:
+    def __init__(
+        self, model: Path, folder: Path, policy: PromotionPolicy, *, table: Path | None, latency: bool
+    ) -> None:
         """Start the process.
 
         Args:
@@ -81,21 +83,21 @@ class Probe:
         self._watch = threading.Thread(target=self._guard, name="trainer-probe", daemon=True)
         self._watch.start()
 
-    def result(self) -> Outcome:
+    def result(self) -> SandboxResult:
         """Wait for the process to end, and return what came of it."""
         self._watch.join()
         if self._killed is not None:
-            return Outcome(error=self._killed, peak_mib=self._peak)
+            return SandboxResult(error=self._killed, peak_mib=self._peak)
         found = self._read()
         code = self._process.returncode
         if found is None or code != 0:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            return Outcome(error=f"its process ended with {how}{self._last_words()}", peak_mib=self._peak)
+            return SandboxResult(error=f"its process ended with {how}{self._last_words()}", peak_mib=self._peak)
         error = one_line(f"cannot {found['stage']}: {found['error']}", 400) if "error" in found else None
         classes, probability = self._array("classes"), self._array("probability")
         if probability is not None and (probability.ndim != 2 or probability.shape[1] != 2):
             probability = None
-        return Outcome(
+        return SandboxResult(
             error=error,
             seconds=found.get("seconds"),
             peak_mib=self._peak,

@@ -14,11 +14,12 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.parameters import FIXED, Value, Variant
+from trainer.config.parameters import FIXED, Value
+from trainer.config.variant import Variant
 from trainer.util.provenance import PACKAGE
 
 if TYPE_CHECKING:
-    from trainer.data.sources import Dataset
+    from trainer.data.dataset import Dataset
     from trainer.runs.plan import Plan
 
 TAG = "trainer.identity"
@@ -31,7 +32,7 @@ RESULT_PACKAGES = ("config", "data", "runs", "training", "util")
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")
 
 
-def of(variant: Variant, dataset: Dataset, plan: Plan) -> str:
+def run_key(variant: Variant, dataset: Dataset, plan: Plan) -> str:
     """Return a variant's identity: 16 hexadecimal digits for all that the variants share, a dash, 32 for its own.
 
     Names do not count, neither the variant's nor the data's.
@@ -39,18 +40,18 @@ def of(variant: Variant, dataset: Dataset, plan: Plan) -> str:
     own: dict[str, Value] = {**variant.params, **FIXED}
     if own["random_state"] is None:
         own["random_state"] = plan.seed
-    return f"{shared(dataset, plan)}-{_digest(own)[:32]}"
+    return f"{sweep_key(dataset, plan)}-{_digest(own)[:32]}"
 
 
-def shared(dataset: Dataset, plan: Plan) -> str:
+def sweep_key(dataset: Dataset, plan: Plan) -> str:
     """Return the digest (16 hexadecimal digits) of data, splits, seed, settings and code."""
     settings = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name not in _ELSEWHERE}
     data = {"train": dataset.digest, "test": dataset.test_digest, "target": dataset.target, "kinds": dataset.kinds}
-    return _digest({"settings": settings, "data": data, "code": code()})[:16]
+    return _digest({"settings": settings, "data": data, "code": code_digest()})[:16]
 
 
 @cache
-def code() -> str:
+def code_digest() -> str:
     """Return the digest of the modules and the versions of the libraries that a result depends on."""
     files = {
         file.relative_to(PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()

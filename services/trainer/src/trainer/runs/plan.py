@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.tracking.client import Target
-from trainer.training.threshold_rule import Policy
+from trainer.training.threshold_rule import ThresholdRule
 
 #: What variants are compared by: taken from the validation rows, so that the test rows decide nothing.
 SELECTION = "validation_average_precision"
@@ -20,7 +20,7 @@ class Plan:
     target: Target
     seed: int = 42
     validation_size: float = 0.2
-    policy: Policy = field(default_factory=Policy)
+    policy: ThresholdRule = field(default_factory=ThresholdRule)
     #: How many folds to cross-validate with; 0 for the one hold-out.
     folds: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -39,7 +39,7 @@ _M_ARENA_MAX = -8  # malloc.h
 
 # The picture formats that Pillow looks through, the fonts and what else the first drawing loads.
 PIL.Image.preinit()
-trainer.plots.rehearse()
+trainer.plots.warm_up()
 # One heap for all threads: each would otherwise get one of its own, whose free memory the others cannot use.
 with suppress(AttributeError):  # not glibc
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.runs import cache_key as identity
+from trainer.runs import cache_key
+from trainer.runs.cache_key import run_key
 from trainer.runs.plan import Result
-from trainer.tracking.client import failure
+from trainer.tracking.errors import tracking_error
 
 if TYPE_CHECKING:
-    from trainer.config.parameters import Variant
-    from trainer.data.sources import Dataset
+    from trainer.config.variant import Variant
+    from trainer.data.dataset import Dataset
     from trainer.runs.plan import Plan
 
 
-def finished(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[int, Result]:
+def finished_runs(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[int, Result]:
     """Return the results that earlier runs of the experiment hold, by the variants' positions.
 
     A run counts when it is FINISHED and of the same identity: data, splits, seed, parameters, settings and code.
@@ -30,11 +31,11 @@ def finished(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[
     """
     from mlflow.exceptions import MlflowException
 
-    wanted = [identity.of(variant, dataset, plan) for variant in variants]
+    wanted = [run_key(variant, dataset, plan) for variant in variants]
     try:
         found = {its: _latest(its, plan) for its in dict.fromkeys(wanted)}
     except MlflowException as error:
-        raise failure(error) from error
+        raise tracking_error(error) from error
     return {
         place: _result(variant, found[its], plan)
         for place, (variant, its) in enumerate(zip(variants, wanted, strict=True))
@@ -51,7 +52,7 @@ def _latest(its: str, plan: Plan) -> Any:
     found = tracking.call(
         tracking.client.search_runs,
         [plan.target.experiment_id],
-        f"attributes.status = 'FINISHED' AND tags.`{identity.TAG}` = '{its}'",
+        f"attributes.status = 'FINISHED' AND tags.`{cache_key.TAG}` = '{its}'",
         max_results=1,
         order_by=["attributes.start_time DESC"],
     )
@@ -60,7 +61,7 @@ def _latest(its: str, plan: Plan) -> Any:
 
 def _result(variant: Variant, run: Any, plan: Plan) -> Result:
     from trainer.runs.train import CURVE_TAG, FOLD
-    from trainer.training import model
+    from trainer.training.model import MODEL_NAME
 
     run_id = run.info.run_id
     metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(FOLD)}
@@ -70,7 +71,7 @@ def _result(variant: Variant, run: Any, plan: Plan) -> Result:
         overrides=variant.overrides,
         run_id=run_id,
         url=plan.target.run_url(run_id),
-        model_uri=f"runs:/{run_id}/{model.NAME}",
+        model_uri=f"runs:/{run_id}/{MODEL_NAME}",
         metrics=metrics,
         iterations=int(metrics["iterations"]) if "iterations" in metrics else None,
         reused=True,

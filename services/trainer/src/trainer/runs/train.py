@@ -10,21 +10,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trainer import plots
-from trainer.accelerators import background_import as ahead
-from trainer.config.parameters import Variant
-from trainer.data.sources import Dataset, Table, stratified_split
-from trainer.runs import cache_key as identity
+from trainer.accelerators import background_import
+from trainer.config.variant import Variant
+from trainer.data.dataset import Dataset, stratified_split
+from trainer.runs import cache_key
+from trainer.runs.cache_key import run_key
 from trainer.runs.plan import Plan, Result
-from trainer.tracking.client import ActiveRun, failure, figures, history
-from trainer.training import fit, model
-from trainer.training.metrics import NAMES
+from trainer.tracking.active_run import ActiveRun
+from trainer.tracking.errors import tracking_error
+from trainer.tracking.inputs import dataset_inputs
+from trainer.tracking.metrics import metric_history, metric_values
+from trainer.training import fit
+from trainer.training.fit import FitResult, fit_variant
+from trainer.training.metrics import METRIC_NAMES
+from trainer.training.model import MODEL_NAME, save_model
+from trainer.training.pipeline import estimator
 from trainer.util.errors import PrunedError, TrainerError
-
-if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
 
 #: The validation loss after each iteration; the figure that a search may prune by.
 HISTORY = "validation_log_loss"
@@ -34,7 +38,7 @@ CURVE_TAG = "trainer.validation_pr_curve"
 FOLD = "fold_"
 
 
-def train(
+def train_run(
     variant: Variant,
     dataset: Dataset,
     plan: Plan,
@@ -56,17 +60,17 @@ def train(
     from mlflow.exceptions import MlflowException
 
     clock = Clock()
-    ahead.load(*fit.NEEDS)
+    background_import.load(*fit.NEEDS)
     tracking = plan.target.open()
     try:
-        tags = {**plan.tags, identity.TAG: identity.of(variant, dataset, plan)}
+        tags = {**plan.tags, cache_key.TAG: run_key(variant, dataset, plan)}
         with tracking.run(variant.name, tags, parent=plan.parent, key=key) as run:
             run.log(params=parameters(variant, dataset, plan))
-            run.log_inputs(inputs(dataset))
+            run.log_inputs(dataset_inputs(dataset))
             clock.lap("start")
             try:
-                with ahead.importing("trainer.runs.preload") as begin:
-                    fitted = fit.fit(
+                with background_import.importing("trainer.runs.preload") as begin:
+                    fitted = fit_variant(
                         variant.params,
                         dataset,
                         seed=plan.seed,
@@ -77,13 +81,13 @@ def train(
                     )
             except PrunedError as pruned:
                 pruned.run_id = run.run_id
-                run.log(history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
+                run.log(metric_history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
                 raise
             clock.lap("fit")
             with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
                 # Drawn while the server is busy with the rest. All requests stay in this thread.
                 drawn = artist.submit(_write_files, Path(folder) / "files", variant, dataset, fitted)
-                run.log(history(HISTORY, fitted.loss))
+                run.log(metric_history(HISTORY, fitted.loss))
                 clock.lap("history")
                 metrics = _log_model(run, Path(folder), dataset, fitted, clock)
                 drawn.result()
@@ -93,7 +97,7 @@ def train(
             run_id = run.run_id
         clock.lap("end")
     except MlflowException as error:
-        raise failure(error) from error
+        raise tracking_error(error) from error
     except MemoryError as error:
         raise TrainerError("out of memory") from error
     return Result(
@@ -101,7 +105,7 @@ def train(
         overrides=variant.overrides,
         run_id=run_id,
         url=plan.target.run_url(run_id),
-        model_uri=f"runs:/{run_id}/{model.NAME}",
+        model_uri=f"runs:/{run_id}/{MODEL_NAME}",
         metrics=metrics,
         iterations=fitted.iterations,
         seconds=clock.laps,
@@ -112,7 +116,7 @@ def train(
 def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
     """Return everything that determines the result, as the run's parameters."""
     return {
-        **fit.estimator(variant.params, plan.seed).get_params(),
+        **estimator(variant.params, plan.seed).get_params(),
         **plan.parameters(),
         **({} if dataset.test_size is None else {"test_size": dataset.test_size}),
         "data": dataset.name,
@@ -132,36 +136,6 @@ def _rows(dataset: Dataset, plan: Plan) -> dict[str, int]:
     return {"rows_fit": rows, "rows_validation": held_out, "rows_test": dataset.test.rows}
 
 
-def inputs(dataset: Dataset) -> list[DatasetInput]:
-    """Return the training and the test table as MLflow's data set inputs."""
-    return [
-        _input(dataset, dataset.train, dataset.digest, "training"),
-        _input(dataset, dataset.test, dataset.test_digest, "testing"),
-    ]
-
-
-def _input(dataset: Dataset, table: Table, digest: str, context: str) -> DatasetInput:
-    from mlflow.entities import Dataset as Entity
-    from mlflow.entities import DatasetInput, InputTag
-
-    # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
-    types = {"number": "double", "boolean": "boolean", "text": "string"}
-    columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.kinds.items()]
-    columns.append({"name": dataset.target, "type": "long", "required": True})
-    source = {"tags": {"generator": dataset.source}} if dataset.generated else {"uri": dataset.source}
-    schema = json.dumps({"mlflow_colspec": columns})
-    entity = Entity(
-        name=dataset.name,
-        digest=digest,
-        source_type="code" if dataset.generated else "local",
-        source=json.dumps(source),
-        # MLflow stores up to a megabyte: enough for about ten thousand columns.
-        schema=schema if len(schema) < 1_000_000 else None,
-        profile=json.dumps({"num_rows": table.rows, "num_elements": table.rows * len(columns)}),
-    )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", context)])
-
-
 class Clock:
     """Measures the phases of a run, in seconds."""
 
@@ -176,15 +150,15 @@ class Clock:
         self._last = now
 
 
-def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: fit.Fitted) -> None:
-    plots.write_run(folder / "plots", variant.name, dataset, fitted)
+def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: FitResult) -> None:
+    plots.write_run_plots(folder / "plots", variant.name, dataset, fitted)
     effective = json.dumps(fitted.effective, indent=2) + "\n"
     (folder / "lightgbm_parameters.json").write_text(effective, encoding="utf-8")
 
 
-def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitted, clock: Clock) -> dict[str, float]:
-    with run.model(model.NAME, fitted.params) as logged:
-        model.save(
+def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: FitResult, clock: Clock) -> dict[str, float]:
+    with run.model(MODEL_NAME, fitted.params) as logged:
+        save_model(
             fitted.model,
             dataset,
             folder / "model",
@@ -204,10 +178,14 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitte
         kept = {} if math.isclose(loss, fitted.loss[-1], rel_tol=1e-4) else {HISTORY: loss}
         run.log(
             [
-                *figures(test, **links, dataset_digest=dataset.test_digest),
-                *figures(validation, **links, dataset_digest=dataset.digest),
-                *figures(kept, step=len(fitted.loss), **links, dataset_digest=dataset.digest),
-                *(one for name in NAMES for one in history(f"{FOLD}{name}", [fold[name] for fold in fitted.folds])),
+                *metric_values(test, **links, dataset_digest=dataset.test_digest),
+                *metric_values(validation, **links, dataset_digest=dataset.digest),
+                *metric_values(kept, step=len(fitted.loss), **links, dataset_digest=dataset.digest),
+                *(
+                    one
+                    for name in METRIC_NAMES
+                    for one in metric_history(f"{FOLD}{name}", [fold[name] for fold in fitted.folds])
+                ),
             ],
             tags={CURVE_TAG: ",".join(f"{precision:g}" for precision in fitted.curve)},
         )
@@ -217,4 +195,4 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: fit.Fitte
 
 def deviations(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the standard deviation of each figure over the folds, as a sample of all that could have been."""
-    return {name: statistics.stdev(fold[name] for fold in folds) for name in NAMES}
+    return {name: statistics.stdev(fold[name] for fold in folds) for name in METRIC_NAMES}

@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.data.sources import GAPS, category_text
-from trainer.util.errors import InputError, one_line
+from trainer.config.truth import BOOLEANS
+from trainer.data.columns import MISSING_VALUES, category_text
+from trainer.util.errors import InputError
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +43,9 @@ _WORDS = {
     "long": "whole numbers",
     "datetime": "dates",
 }
-_GAPS = pa.array(GAPS)
+_GAPS = pa.array(MISSING_VALUES)
 #: In any case, as pandas reads them.
-_TRUTH = pa.array(("false", "true"))
+_TRUTH = pa.array(sorted(BOOLEANS))
 _WHOLE = ("integer", "long")
 
 
@@ -54,14 +56,6 @@ class Feature:
     name: str
     type: Type
     required: bool = True
-
-
-def own_kinds(described: Any) -> Mapping[str, Type] | None:
-    """Return the kinds of the columns that the trainer keeps with its models; None for another's model."""
-    kinds = (described.metadata or {}).get("columns")
-    if isinstance(kinds, dict) and kinds and all(kind in ("number", "boolean", "text") for kind in kinds.values()):
-        return kinds
-    return None
 
 
 def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_text: bool) -> pa.Array:

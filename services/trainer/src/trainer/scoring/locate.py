@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from trainer.tracking import client as tracking
-from trainer.util.errors import InputError, TrackingError, downloading, one_line
+from trainer.tracking.connection import query
+from trainer.tracking.errors import is_missing
+from trainer.tracking.model_uri import ModelUri
+from trainer.tracking.settings import as_default
+from trainer.util.errors import InputError, TrackingError, downloading
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FORMS = "runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a folder"
-
-#: How models are named, and what the server can answer only if it has such a one.
-_QUESTIONS: tuple[tuple[str, Callable[..., Any]], ...] = (
-    (r"runs:/([^/]+)/.+", lambda client, run: client.get_run(run)),
-    (r"models:/(m-[^/@]+)", lambda client, model: client.get_logged_model(model)),
-    (r"models:/([^/@]+)@([^/@]+)", lambda client, name, alias: client.get_model_version_by_alias(name, alias)),
-    (r"models:/([^/@]+)/(\d+)", lambda client, name, version: client.get_model_version(name, version)),
-    # "latest", or a stage.
-    (r"models:/([^/@]+)/\w+", lambda client, name: client.get_registered_model(name)),
-)
 
 
 def local_files(model: str, folder: Path, *, uri: str | None, wait: float) -> Path:
@@ -50,25 +43,33 @@ def local_files(model: str, folder: Path, *, uri: str | None, wait: float) -> Pa
     ask = _question(model) if scheme in ("runs", "models") else None
     if ask is not None:
         # Asks first: a download of what is not there fails with whatever the artifact store says.
-        uri, _ = tracking.look_up(uri, ask, wait=wait)
+        uri, _ = query(uri, ask, wait=wait)
     return _download(model, folder, uri)
 
 
 def _question(model: str) -> Callable[[MlflowClient], Any]:
     """Return a question that the server can answer only if it has the model."""
-    for pattern, ask in _QUESTIONS:
-        if (match := re.fullmatch(pattern, model)) is not None:
-            return partial(_found, ask, match.groups(), model)
-    raise InputError(f"{model}: is no model URI; expected {FORMS} (--model)")
+    uri = ModelUri.parse(model)
+    if uri is None or (uri.run_id is not None and uri.path is None):
+        raise InputError(f"{model}: is no model URI; expected {FORMS} (--model)")
+    return partial(_found, uri, model)
 
 
-def _found(ask: Callable[..., Any], names: Sequence[str], model: str, client: MlflowClient) -> Any:
+def _found(uri: ModelUri, model: str, client: MlflowClient) -> Any:
     from mlflow.exceptions import MlflowException
 
     try:
-        return ask(client, *names)
+        if uri.run_id is not None:
+            return client.get_run(uri.run_id)
+        if uri.model_id is not None:
+            return client.get_logged_model(uri.model_id)
+        name = str(uri.name)
+        if uri.alias is not None:
+            return client.get_model_version_by_alias(name, uri.alias)
+        # "latest", or a stage, is for the download to find.
+        return client.get_model_version(name, uri.version) if uri.version else client.get_registered_model(name)
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if is_missing(error):
             raise InputError(f"{model}: {one_line(error.message, 200)} (--model)") from error
         raise
 
@@ -78,10 +79,10 @@ def _download(model: str, folder: Path, uri: str | None) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        with tracking.as_default(uri), downloading(folder):
+        with as_default(uri), downloading(folder):
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=str(folder)))
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if is_missing(error):
             raise InputError(f"{model}: {one_line(error.message, 200)} (--model)") from error
         raise TrackingError(f"{model} cannot be downloaded: {one_line(error, 300)}") from error
     except TrackingError:

@@ -15,19 +15,22 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.cli.results import note
-from trainer.data.sources import is_index, listed
+from trainer.data.table_file import is_index_name
 from trainer.scoring import locate, models
 from trainer.scoring.columns import Feature, convert
+from trainer.scoring.models import LoadedModel, load_model
 from trainer.scoring.progress import progress
+from trainer.scoring.scorers import Scorer, TreeScorer
 from trainer.scoring.sinks import Sink, check_name, open_sink
-from trainer.scoring.sources import Source, open_source
-from trainer.util.atomic import whole_file
-from trainer.util.errors import InputError, TrainerError, one_line
+from trainer.scoring.sources import TableSource, open_source
+from trainer.util.atomic import atomic_file
+from trainer.util.errors import InputError, TrainerError
+from trainer.util.output import print_message
+from trainer.util.text import did_you_mean, listed, one_line
 
 
 @dataclass(frozen=True)
-class Request:
+class PredictRequest:
     """What to score, with what, and what to write.
 
     ``ids`` are columns to copy into the result; ``keep`` copies all of them. ``jobs`` chunks are scored at a time.
@@ -44,7 +47,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Scored:
+class PredictResult:
     """What came of it. ``positives`` counts ``positive``, the second of two classes; None where there are no two."""
 
     out: Path
@@ -56,7 +59,7 @@ class Scored:
     seconds: float
 
 
-def run(request: Request) -> Scored:
+def predict_file(request: PredictRequest) -> PredictResult:
     """Score a file.
 
     Raises:
@@ -67,22 +70,22 @@ def run(request: Request) -> Scored:
     source = open_source(request.data)
     _check_copied(request, source)
     # Before the model is loaded, which may take longer: a folder that is not there is better said at once.
-    with whole_file(request.out, "--out") as stream:
+    with atomic_file(request.out, "--out") as stream:
         if request.out.exists() and request.out.samefile(request.data):
             raise InputError(f"{request.out}: is the data itself; write to another file (--out)")
         with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
             files = locate.local_files(request.model, Path(folder), uri=request.tracking_uri, wait=request.wait)
-            loaded = models.load(files, request.model)
+            loaded = load_model(files, request.model)
         return _write(request, source, loaded, stream)
 
 
-def score(request: Request, loaded: models.Loaded) -> Scored:
+def predict_with(request: PredictRequest, loaded: LoadedModel) -> PredictResult:
     """Score a file with a model that is loaded already; see ``run``."""
-    with whole_file(request.out, "--out") as stream:
+    with atomic_file(request.out, "--out") as stream:
         return _write(request, open_source(request.data), loaded, stream)
 
 
-def _write(request: Request, source: Source, loaded: models.Loaded, stream: BinaryIO) -> Scored:
+def _write(request: PredictRequest, source: TableSource, loaded: LoadedModel, stream: BinaryIO) -> PredictResult:
     start = time.perf_counter()
     features = _features(loaded, source, request)
     copied = source.names if request.keep else list(request.ids)
@@ -109,8 +112,8 @@ def _write(request: Request, source: Source, loaded: models.Loaded, stream: Bina
             # What reading raises is an InputError by now: this is the disk that is written to.
             raise TrainerError(f"{request.out}: cannot be written: {error.strerror or one_line(error)}") from error
     for remark in scorer.remarks():
-        note(remark)
-    return Scored(
+        print_message(remark)
+    return PredictResult(
         request.out,
         rows,
         (*copied, *scorer.outputs),
@@ -121,21 +124,18 @@ def _write(request: Request, source: Source, loaded: models.Loaded, stream: Bina
     )
 
 
-def _check_copied(request: Request, source: Source) -> None:
-    import difflib
-
+def _check_copied(request: PredictRequest, source: TableSource) -> None:
     for name in request.ids:
         if name not in source.names:
-            close = difflib.get_close_matches(name, source.names, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; its columns are {listed(source.names)}"
-            raise InputError(f"{source.path}: has no column {name!r} (--id){hint}")
+            hint = did_you_mean(name, source.names, f"its columns are {listed(source.names)}")
+            raise InputError(f"{source.path}: has no column {name!r} (--id); {hint}")
     if request.keep and source.names.count("") > 1:
         raise InputError(f"{source.path}: several of its columns have no name; name them (--keep)")
     if len(set(request.ids)) < len(request.ids):
         raise InputError("--id names a column twice")
 
 
-def _features(loaded: models.Loaded, source: Source, request: Request) -> tuple[Feature, ...]:
+def _features(loaded: LoadedModel, source: TableSource, request: PredictRequest) -> tuple[Feature, ...]:
     """Return the columns to read for the model; where it does not know their types, the whole file decides."""
     if loaded.features is not None:
         models.missing_columns(loaded.features, source.names, str(source.path))
@@ -144,20 +144,20 @@ def _features(loaded: models.Loaded, source: Source, request: Request) -> tuple[
     if names is None:
         names = tuple(name for name in source.names if name not in request.ids)
     models.missing_columns([Feature(name, "number") for name in names], source.names, str(source.path))
-    note("the model does not say which types its columns have: they are judged by all rows of the file first")
+    print_message("the model does not say which types its columns have: they are judged by all rows of the file first")
     types = source.types(names)
     return tuple(Feature(name, types[name]) for name in names)
 
 
-def _note_unused(source: Source, features: Sequence[Feature], copied: Sequence[str]) -> None:
+def _note_unused(source: TableSource, features: Sequence[Feature], copied: Sequence[str]) -> None:
     used = {feature.name for feature in features}.union(copied)
-    unused = [name for name in source.names if name not in used and not is_index(name)]
+    unused = [name for name in source.names if name not in used and not is_index_name(name)]
     if unused:
         plural = "s" if len(unused) > 1 else ""
-        note(f"the model does not use column{plural} {listed(unused)} (--id NAME copies one, --keep all)")
+        print_message(f"the model does not use column{plural} {listed(unused)} (--id NAME copies one, --keep all)")
 
 
-def _check_clash(source: Source, copied: Sequence[str], outputs: Sequence[str]) -> None:
+def _check_clash(source: TableSource, copied: Sequence[str], outputs: Sequence[str]) -> None:
     if clash := [name for name in outputs if name in copied]:
         raise InputError(
             f"{source.path}: its column {clash[0]!r} would stand beside the model's own of that name;"
@@ -169,7 +169,7 @@ def _check_clash(source: Source, copied: Sequence[str], outputs: Sequence[str]) 
 class _Table:
     """The table that is scored: its features, and the columns that are copied."""
 
-    source: Source
+    source: TableSource
     features: Sequence[Feature]
     copied: Sequence[str]
 
@@ -181,7 +181,7 @@ class _Table:
             for feature in self.features
         }
 
-    def score(self, scorer: models.Scorer, columns: dict[str, pa.Array], chunk: pa.RecordBatch) -> pa.RecordBatch:
+    def score(self, scorer: Scorer, columns: dict[str, pa.Array], chunk: pa.RecordBatch) -> pa.RecordBatch:
         """Return the copied columns of a chunk and the scorer's beside them."""
         try:
             scores = scorer.score(columns, chunk.num_rows)
@@ -204,7 +204,7 @@ class _Worker:
     """Turns chunks into what the sink writes."""
 
     table: _Table
-    scorer: models.Scorer
+    scorer: Scorer
     sink: Sink
     schema: pa.Schema
 
@@ -213,7 +213,7 @@ class _Worker:
         yield self._prepare(first)
         row = first.num_rows
         # Only our own scorer is known to be safe in several threads; a model's own code need not be.
-        if jobs == 1 or not isinstance(self.scorer, models.TreeScorer):
+        if jobs == 1 or not isinstance(self.scorer, TreeScorer):
             for chunk in chunks:
                 yield self._work(chunk, row)
                 row += chunk.num_rows

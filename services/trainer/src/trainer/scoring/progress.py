@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from trainer.cli import results as report
+from trainer.util.output import print_message
 
 #: Seconds between two lines; a log should not be made of them.
 INTERVAL = 10.0
@@ -34,7 +34,7 @@ def _lines() -> Show:
         now = time.monotonic()
         if now - last >= INTERVAL:
             last = now
-            report.note(f"{rows:,} rows scored, {share:.0%}, {rows / (now - start):,.0f} rows/s")
+            print_message(f"{rows:,} rows scored, {share:.0%}, {rows / (now - start):,.0f} rows/s")
 
     return show
 

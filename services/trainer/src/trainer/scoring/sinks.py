@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from trainer.data.sources import TABLE_SUFFIXES
+from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES
 from trainer.util.errors import InputError
 
 #: Rows of a Parquet file's row group: many small ones read slowly, large ones stay in memory until they are written.
@@ -50,7 +50,7 @@ def open_sink(path: Path, stream: BinaryIO, schema: pa.Schema) -> Sink:
         InputError: A column is of a type that a CSV file cannot hold.
     """
     name = path.name.lower()
-    if name.endswith((".parquet", ".pq")):
+    if name.endswith(PARQUET_SUFFIXES):
         return ParquetSink(stream, schema)
     for field in schema:
         if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):

@@ -11,9 +11,13 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from trainer.data.sources import GAPS, TABLE_SUFFIXES, check_unique, csv_header, misfit, readable
+from trainer.data.columns import MISSING_VALUES
+from trainer.data.csv_file import csv_header, uneven_row
+from trainer.data.file_errors import check_unique_names, reading
+from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES
 from trainer.scoring.columns import ARROW, Feature, Type, bad_value
-from trainer.util.errors import InputError, one_line
+from trainer.util.errors import InputError
+from trainer.util.text import one_line
 
 #: A chunk of text. Large enough that what each chunk costs beyond its rows does not show; small enough that a chunk for
 #: each of many cores fits into memory, as numbers too.
@@ -21,7 +25,7 @@ BLOCK = 1 << 20
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
-class Source(ABC):
+class TableSource(ABC):
     """A table in a file. ``names`` are its columns, ``from_text`` says that it is a file of text."""
 
     from_text: bool
@@ -43,7 +47,7 @@ class Source(ABC):
         """Return types of columns that nothing is known of, judged by all rows."""
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> TableSource:
     """Return the table at ``path``.
 
     Raises:
@@ -54,10 +58,10 @@ def open_source(path: Path) -> Source:
         raise InputError(f"{path}: is a folder; expected a file (--data)")
     if not name.endswith(TABLE_SUFFIXES):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)} (--data)")
-    return ParquetSource(path) if name.endswith((".parquet", ".pq")) else CsvSource(path)
+    return ParquetSource(path) if name.endswith(PARQUET_SUFFIXES) else CsvSource(path)
 
 
-class CsvSource(Source):
+class CsvSource(TableSource):
     """A CSV file; what is not a feature is read as the text that it is."""
 
     from_text = True
@@ -75,7 +79,7 @@ class CsvSource(Source):
             direct = feature.type == "number" and feature.name not in types
             types[feature.name] = ARROW[feature.type] if direct else pa.string()
         by_name = {feature.name: feature for feature in features}
-        with readable(self.path), self.path.open("rb") as file:
+        with reading(self.path), self.path.open("rb") as file:
             stream = pa.CompressedInputStream(file, "gzip") if self.path.name.lower().endswith(".gz") else file
             try:
                 reader = csv.open_csv(
@@ -85,7 +89,7 @@ class CsvSource(Source):
                     convert_options=csv.ConvertOptions(
                         column_types=types,
                         include_columns=list(types),
-                        null_values=GAPS,
+                        null_values=MISSING_VALUES,
                         strings_can_be_null=False,
                     ),
                 )
@@ -136,26 +140,26 @@ class CsvSource(Source):
             row = f"row {int(match[2]) - 1:,}, " if match[2] else ""
             return InputError(f"{self.path}: {row}column {self.names[int(match[1])]!r}: is not UTF-8 text")
         if match := re.match(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)", text):
-            return InputError(f"{self.path}: {misfit(int(match[1]) - 1, int(match[3]), int(match[2]))}")
+            return InputError(f"{self.path}: {uneven_row(int(match[1]) - 1, int(match[3]), int(match[2]))}")
         if "straddling" in text:
             return InputError(f"{self.path}: a row is longer than {BLOCK >> 20} MiB; is a quote left open?")
         return InputError(f"{self.path}: cannot be read as comma-separated text: {one_line(text, 200)}")
 
 
-class ParquetSource(Source):
+class ParquetSource(TableSource):
     """A Parquet file."""
 
     from_text = False
 
     def __init__(self, path: Path) -> None:
-        with readable(path):
+        with reading(path):
             if path.stat().st_size == 0:
                 raise InputError(f"{path}: is empty")
             with parquet.ParquetFile(path) as file:
                 self._schema = file.schema_arrow
                 self._rows = file.metadata.num_rows
             names = [name for name in self._schema.names if not _INDEX.fullmatch(name)]
-            check_unique(path, names)
+            check_unique_names(path, names)
         if not names:
             raise InputError(f"{path}: has no columns")
         super().__init__(path, names)
@@ -164,7 +168,7 @@ class ParquetSource(Source):
         """Read the file page by page; a row group may be larger than the memory."""
         names = list(dict.fromkeys([*copied, *(feature.name for feature in features)]))
         rows = max(1_024, min(65_536, 4 * BLOCK // (8 * max(len(names), 1))))
-        with readable(self.path), parquet.ParquetFile(self.path, buffer_size=BLOCK // 4, pre_buffer=False) as file:
+        with reading(self.path), parquet.ParquetFile(self.path, buffer_size=BLOCK // 4, pre_buffer=False) as file:
             try:
                 for chunk in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
                     if chunk.num_rows:

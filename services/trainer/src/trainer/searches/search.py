@@ -15,26 +15,32 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 
 from trainer import plots
-from trainer.config import parameters as params
-from trainer.config.parameters import Value
-from trainer.runs import cache_key as identity
+from trainer.config.parameters import Value, parse_param
+from trainer.config.variant import describe_params, make_variant
+from trainer.runs.cache_key import sweep_key
 from trainer.runs.plan import Result
-from trainer.runs.train import inputs
 from trainer.searches import study
-from trainer.searches import tasks as search_worker
+from trainer.searches.heartbeat import OWNER, WorkerHeartbeat
+from trainer.searches.sampler import SeededSampler
 from trainer.searches.space import Space
-from trainer.searches.study import OWNER, PARENT
-from trainer.sweeps import tasks as worker
-from trainer.sweeps.sweep import SweepResult, ended, write_pictures, write_table
-from trainer.tracking.client import ActiveRun, Tracking, failure, figures
+from trainer.searches.storage import open_storage
+from trainer.searches.study import PARENT
+from trainer.searches.tasks import SearchContext, train_trial
+from trainer.sweeps.sweep import SweepResult, finished_result, write_plots, write_table
+from trainer.sweeps.tasks import VariantTask
+from trainer.tracking.active_run import ActiveRun
+from trainer.tracking.client import Tracking
+from trainer.tracking.errors import is_missing, tracking_error
+from trainer.tracking.inputs import dataset_inputs
+from trainer.tracking.metrics import metric_values
 from trainer.util.errors import SweepError
-from trainer.util.signals import uninterrupted
+from trainer.util.signals import ignore_signals
 
 if TYPE_CHECKING:
     import optuna
 
-    from trainer.data.sources import Dataset
-    from trainer.parallel.pool import Engine
+    from trainer.data.dataset import Dataset
+    from trainer.parallel.pool import ProcessPool
     from trainer.parallel.progress import View
     from trainer.runs.plan import Plan
 
@@ -75,18 +81,18 @@ class SearchFailedError(SweepError):
         super().__init__(f"{len(failed)} trials failed; {failed[0].name}: {failed[0].error}")
 
 
-def setting(space: Space, base: Mapping[str, Value], dataset: Dataset, plan: Plan) -> str:
+def search_key(space: Space, base: Mapping[str, Value], dataset: Dataset, plan: Plan) -> str:
     """Return the digest (16 hexadecimal digits) of what all trials of a search have in common."""
-    content = [identity.shared(dataset, plan), repr(space), sorted(base.items())]
+    content = [sweep_key(dataset, plan), repr(space), sorted(base.items())]
     return hashlib.sha256(json.dumps(content, default=repr).encode()).hexdigest()[:16]
 
 
-def run(
+def run_search(
     space: Space,
     base: Mapping[str, Value],
     dataset: Dataset,
     plan: Plan,
-    engine: Engine,
+    engine: ProcessPool,
     settings: Settings,
     *,
     on_result: Callable[[Result], None] = lambda _result: None,
@@ -113,19 +119,17 @@ def run(
     """
     from mlflow.exceptions import MlflowException
 
-    digest = setting(space, base, dataset, plan)
+    digest = search_key(space, base, dataset, plan)
     name = settings.study or f"search-{digest[:8]}"
-    opened = study.open_study(
-        study.open_storage(settings.storage), name, digest, study.SeededSampler(settings.sampler, plan.seed)
-    )
+    opened = study.open_study(open_storage(settings.storage), name, digest, SeededSampler(settings.sampler, plan.seed))
     on_open(name, len(opened.study.get_trials(deepcopy=False, states=_COUNTED)))
     try:
-        with study.Membership(opened.study) as member, _parent(opened, member, plan) as parent:
+        with WorkerHeartbeat(opened.study) as member, _parent(opened, member, plan) as parent:
             if opened.made:
                 parent.log(params=_parent_params(space, base, dataset, plan, name))
-                parent.log_inputs(inputs(dataset))
+                parent.log_inputs(dataset_inputs(dataset))
             search = _Search(space, base, opened.study, member, settings.trials)
-            shared = search_worker.Shared(
+            shared = SearchContext(
                 dataset,
                 replace(plan, parent=parent.run_id),
                 view.address if view else None,
@@ -134,18 +138,18 @@ def run(
                 settings.pruner,
             )
             # While the processes still import, this one need not wait: it will draw, too.
-            plots.rehearse()
+            plots.warm_up()
             try:
-                with closing(engine.map(search_worker.train, search.draw(), shared)) as outcomes:
+                with closing(engine.map(train_trial, search.draw(), shared)) as outcomes:
                     for outcome in outcomes:
-                        result = ended(outcome, parent.tracking)
+                        result = finished_result(outcome, parent.tracking)
                         search.tell(outcome.item.index, result)
                         if view is not None:
                             view.end(outcome.item.index)
                         on_result(result)
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-                with uninterrupted():
+                with ignore_signals():
                     all(parent.tracking.end_by_key(key, status) for key in search.abandon())
                 raise
             results = tuple(results_of(opened.study, space, plan))
@@ -154,7 +158,7 @@ def run(
         # Asked after this process has signed off: of processes that end together, at least one is the last.
         done = replace(done, shared=member.others())
     except MlflowException as error:
-        raise failure(error) from error
+        raise tracking_error(error) from error
     if search.failed:
         raise SearchFailedError(done, search.failed)
     return done
@@ -164,13 +168,13 @@ class _Search:
     """This process's trials: drawn when a process is free for one, and told to the study when it has ended."""
 
     def __init__(
-        self, space: Space, base: Mapping[str, Value], of: optuna.Study, member: study.Membership, trials: int
+        self, space: Space, base: Mapping[str, Value], of: optuna.Study, member: WorkerHeartbeat, trials: int
     ) -> None:
         self._space, self._base, self._study, self._member, self._trials = space, base, of, member, trials
         self._running: dict[int, tuple[optuna.Trial, str]] = {}
         self.failed: list[Result] = []
 
-    def draw(self) -> Iterator[worker.Item]:
+    def draw(self) -> Iterator[VariantTask]:
         distributions = self._space.distributions()
         while self._room():
             trial = self._study.ask(distributions)
@@ -179,9 +183,9 @@ class _Search:
             if not self._room(trial.number):
                 self._study.tell(trial.number, state=TrialState.FAIL)
                 return
-            overrides = {**self._space.fixed, **dict(params.parse(name, value) for name, value in trial.params.items())}
-            variant = params.variant(overrides, self._base, f"trial {trial.number}")
-            item = worker.Item(variant, uuid.uuid4().hex, trial.number)
+            overrides = {**self._space.fixed, **dict(parse_param(name, value) for name, value in trial.params.items())}
+            variant = make_variant(overrides, self._base, f"trial {trial.number}")
+            item = VariantTask(variant, uuid.uuid4().hex, trial.number)
             self._running[trial.number] = (trial, item.key)
             yield item
 
@@ -240,7 +244,7 @@ def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[Result]:
 
 
 @contextmanager
-def _parent(opened: study.Opened, member: study.Membership, plan: Plan) -> Iterator[ActiveRun]:
+def _parent(opened: study.Opened, member: WorkerHeartbeat, plan: Plan) -> Iterator[ActiveRun]:
     """Open the study's parent run, which processes share; the last of them to end has the last word on its status."""
     tracking = plan.target.open()
     known = None if opened.made else study.wait_for(opened.study, PARENT)
@@ -265,7 +269,7 @@ def _exists(tracking: Tracking, run_id: str) -> bool:
     try:
         info = tracking.call(tracking.client.get_run, run_id).info
     except MlflowException as error:
-        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        if is_missing(error):
             return False
         raise
     return bool(info.lifecycle_stage == "active" and info.experiment_id == tracking.target.experiment_id)
@@ -303,14 +307,14 @@ def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str) -> Non
     if best is not None:
         tags |= {
             "trainer.best_run_id": str(best.run_id),
-            "trainer.best_variant": params.describe(best.overrides)[:5000],
+            "trainer.best_variant": describe_params(best.overrides)[:5000],
         }
-    parent.log(figures(best.metrics) if best is not None else (), tags=tags)
+    parent.log(metric_values(best.metrics) if best is not None else (), tags=tags)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         # A storage may take each name once: whoever resumes a search adds to what is there.
         files = Path(folder) / comparison_folder(done)
         files.mkdir()
         write_table(files / TABLE, done.results)
         pairs = [(result.overrides, result) for result in done.results]
-        write_pictures(files / "plots", pairs, subtitle, "trials")
+        write_plots(files / "plots", pairs, subtitle, "trials")
         parent.log_files(Path(folder))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.config import parameters as params
-from trainer.config.parameters import BY_NAME, Value
-from trainer.util import yaml_file as yamlfile
+from trainer.config.parameters import BY_NAME, Value, parse_param, suggestion
+from trainer.config.variant import complete_params, describe_params
+from trainer.util import yaml_file
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Dimension:
     @property
     def extremes(self) -> tuple[Value, ...]:
         """All choices, or both ends."""
-        return self.choices or (params.parse(self.name, self.low)[1], params.parse(self.name, self.high)[1])
+        return self.choices or (parse_param(self.name, self.low)[1], parse_param(self.name, self.high)[1])
 
     @property
     def size(self) -> float:
@@ -80,7 +80,7 @@ class Space:
         return {dimension.name: dimension.distribution() for dimension in self.dimensions}
 
 
-def load(path: Path | None, base: Mapping[str, Value]) -> Space:
+def load_space(path: Path | None, base: Mapping[str, Value]) -> Space:
     """Return the space that a YAML file describes, or the standard one without a file.
 
     Args:
@@ -93,26 +93,26 @@ def load(path: Path | None, base: Mapping[str, Value]) -> Space:
     if path is None:
         content: Any = {name: item for name, item in DEFAULT.items() if name not in base}
     else:
-        content = yamlfile.read(path, "--space", "a YAML mapping from parameter to its values")
+        content = yaml_file.read(path, "--space", "a YAML mapping from parameter to its values")
     source = str(path) if path is not None else "the standard space"
     if not isinstance(content, dict):
         raise InputError(
-            f"{source}: holds {yamlfile.what(content)}; write a mapping such as 'num_leaves: {{low: 10, high: 100}}'"
+            f"{source}: holds {yaml_file.what(content)}; write a mapping such as 'num_leaves: {{low: 10, high: 100}}'"
         )
     dimensions: list[Dimension] = []
     fixed: dict[str, Value] = {}
     for name, item in content.items():
-        place = yamlfile.place(source, content, name)
+        place = yaml_file.place(source, content, name)
         where = f"{place}: {name}"
         try:
             if str(name) not in BY_NAME:
-                raise InputError(f"{place}: there is no parameter {str(name)!r}{params.suggest(str(name))}")
+                raise InputError(f"{place}: there is no parameter {str(name)!r}{suggestion(str(name))}")
             if isinstance(item, dict):
                 dimensions.append(_range(str(name), item, where))
             elif isinstance(item, list):
                 dimensions.append(_choices(str(name), item, where))
             else:
-                fixed[str(name)] = params.parse(name, item)[1]
+                fixed[str(name)] = parse_param(name, item)[1]
         except InputError as error:
             raise InputError(str(error) if str(error).startswith(place) else f"{place}: {error}") from None
     if not dimensions:
@@ -137,7 +137,7 @@ def _range(name: str, item: dict[Any, Any], where: str) -> Dimension:
     ends = [float(parameter.parse(item[key], f"{where}: {key}") or 0) for key in ("low", "high")]
     log = item.get("log", False)
     if not isinstance(log, bool):
-        raise InputError(f"{where}: log is {yamlfile.what(log)}; it must be true or false")
+        raise InputError(f"{where}: log is {yaml_file.what(log)}; it must be true or false")
     if ends[0] >= ends[1]:
         raise InputError(f"{where}: low must be below high; for one value write '{name}: {item['high']}'")
     if log and ends[0] <= 0:
@@ -169,6 +169,6 @@ def _check_combinations(space: Space, base: Mapping[str, Value], place: str) -> 
         for values in itertools.product(*(dimension.extremes for dimension in varied)):
             chosen = dict(zip([dimension.name for dimension in varied], values, strict=True))
             try:
-                params.complete(base, space.fixed, chosen)
+                complete_params(base, space.fixed, chosen)
             except InputError as error:
-                raise InputError(f"{place}: allows {params.describe(chosen) or 'a combination'}: {error}") from None
+                raise InputError(f"{place}: allows {describe_params(chosen) or 'a combination'}: {error}") from None

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trainer.parallel.progress import Reporter
-from trainer.runs import train as run
 from trainer.runs.plan import Result
-from trainer.sweeps import tasks as worker
-from trainer.tracking import client as tracking
+from trainer.runs.train import train_run
+from trainer.sweeps.tasks import SweepContext, VariantTask
+from trainer.tracking.settings import configure
 from trainer.util.errors import PrunedError
 
 
 @dataclass(frozen=True)
-class Shared(worker.Shared):
+class SearchContext(SweepContext):
     """What all trials of a search share."""
 
     storage: str = ""
@@ -21,15 +21,15 @@ class Shared(worker.Shared):
     pruner: str = "none"
 
 
-def train(item: worker.Item, shared: Shared) -> Result:
+def train_trial(item: VariantTask, shared: SearchContext) -> Result:
     """Train and track a trial in this process, and ask the study on the way whether to go on."""
-    from trainer.searches.study import Pruning
+    from trainer.searches.pruning import Pruning
 
-    tracking.configure()
+    configure()
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
     pruning = Pruning(shared.storage, shared.study, item.index, shared.pruner)
     try:
-        return run.train(item.variant, shared.dataset, shared.plan, item.key, [*reporters, pruning])
+        return train_run(item.variant, shared.dataset, shared.plan, item.key, [*reporters, pruning])
     except PrunedError as pruned:
         result = Result(name=item.variant.name, overrides=item.variant.overrides, pruned=len(pruned.loss))
         return replace(result, run_id=pruned.run_id, url=shared.plan.target.run_url(str(pruned.run_id)))

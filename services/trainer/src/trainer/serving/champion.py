@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.tracking.client import as_default, new_client
-from trainer.util.errors import InputError, TrainerError, downloading, one_line
+from trainer.tracking.connection import make_client
+from trainer.tracking.errors import is_missing
+from trainer.tracking.model_uri import ModelUri
+from trainer.tracking.settings import as_default
+from trainer.util.errors import InputError, TrainerError, downloading
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 #: How long a version that could not be loaded is left alone, in seconds.
 RETRY = 60.0
-_ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Champion:
                 " models:/purchase_predict/3 or runs:/<run id>/model"
             )
         self.uri, self._tracking_uri, self._note, self._clock = uri, tracking_uri, note, clock
-        self._alias = _ALIAS.fullmatch(uri)
+        self._named = ModelUri.parse(uri)
         self._refused: tuple[str, float] | None = None
         self._said: str | None = None
         self.loaded: Loaded | None = None
@@ -91,7 +94,7 @@ class Champion:
     @property
     def followed(self) -> bool:
         """Tells whether another model can come: the URI names an alias."""
-        return self._alias is not None
+        return self._named is not None and self._named.alias is not None
 
     def require(self) -> None:
         """Load the model that the URI names for good.
@@ -128,14 +131,13 @@ class Champion:
         """
         from mlflow.exceptions import MlflowException
 
-        assert self._alias is not None  # noqa: S101 - only aliases are followed
-        name, alias = self._alias["name"], self._alias["alias"]
-        client = new_client(self._tracking_uri)
+        assert self._named is not None  # noqa: S101 - only aliases are followed
+        name, alias = str(self._named.name), str(self._named.alias)
+        client = make_client(self._tracking_uri)
         try:
             version: Any = client.get_model_version_by_alias(name, alias)
         except MlflowException as error:
-            missing = getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-            if missing:
+            if is_missing(error):
                 raise ModelError(f"no version of {name} has the alias {alias}; trainer promote gives it") from error
             raise ModelError(f"the registry does not answer: {one_line(error, 200)}") from error
         return f"models:/{name}/{version.version}"

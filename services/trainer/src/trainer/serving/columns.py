@@ -20,13 +20,13 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 
-from trainer.data.sources import category_text, uneven
-from trainer.scoring.columns import own_kinds
+from trainer.config.truth import BOOLEANS
+from trainer.data.columns import category_text
+from trainer.data.csv_file import uneven_rows
+from trainer.training.model import own_column_types
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
-
-_TRUTH = {"true": True, "false": False}
 
 
 def wrong(body: bytes, *, is_csv: bool) -> str | None:
@@ -39,7 +39,7 @@ def wrong(body: bytes, *, is_csv: bool) -> str | None:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return f"the request is not UTF-8 text (byte {error.start:,})"
-    return uneven(io.StringIO(text, newline="")) if is_csv else None
+    return uneven_rows(io.StringIO(text, newline="")) if is_csv else None
 
 
 def typed(model: PyFuncModel) -> Any:
@@ -50,7 +50,7 @@ def typed(model: PyFuncModel) -> Any:
 class _Typed:
     def __init__(self, model: PyFuncModel) -> None:
         self._model = model
-        self._kinds: Mapping[str, str] = own_kinds(model.metadata) or {}
+        self._kinds: Mapping[str, str] = own_column_types(model.metadata) or {}
         self.metadata = _Metadata(model.metadata, self._kinds)
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
@@ -101,7 +101,7 @@ class _Schema(Schema):
 
 
 def _truth(value: object) -> bool:
-    return _TRUTH[str(value).strip().lower()]
+    return BOOLEANS[str(value).strip().lower()]
 
 
 def _text(value: object) -> str:

@@ -11,19 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.parameters import Variant
+from trainer.config.variant import Variant
 from trainer.runs.plan import Result
-from trainer.tracking.client import failure, figures
-from trainer.util.errors import SweepError, one_line
-from trainer.util.signals import uninterrupted
+from trainer.tracking.errors import tracking_error
+from trainer.tracking.metrics import metric_values
+from trainer.util.errors import SweepError
+from trainer.util.signals import ignore_signals
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
-    from trainer.data.sources import Dataset
-    from trainer.parallel.pool import Engine, Outcome
+    from trainer.data.dataset import Dataset
+    from trainer.parallel.pool import ProcessPool, TaskResult
     from trainer.parallel.progress import View
     from trainer.runs.plan import Plan
-    from trainer.sweeps.tasks import Item
-    from trainer.tracking.client import ActiveRun, Tracking
+    from trainer.sweeps.tasks import VariantTask
+    from trainer.tracking.active_run import ActiveRun
+    from trainer.tracking.client import Tracking
 
 #: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
 #: skops looks for the home of SciPy's functions in all modules, in the order in which they were imported.
@@ -52,11 +55,11 @@ class SweepResult:
         return [result for result in self.results if result.error is not None]
 
 
-def run(
+def run_sweep(
     variants: Sequence[Variant],
     dataset: Dataset,
     plan: Plan,
-    engine: Engine,
+    engine: ProcessPool,
     *,
     name: str = "sweep",
     reused: Mapping[int, Result] | None = None,
@@ -82,8 +85,8 @@ def run(
     from mlflow.exceptions import MlflowException
 
     from trainer import plots
-    from trainer.runs.train import inputs
-    from trainer.sweeps import tasks as worker
+    from trainer.sweeps.tasks import SweepContext, VariantTask, train_variant
+    from trainer.tracking.inputs import dataset_inputs
 
     tracking = plan.target.open()
     tags = {**plan.tags, "trainer.sweep": str(len(variants))}
@@ -97,18 +100,18 @@ def run(
             try:
                 parent.log(params=_parent_params(variants, dataset, plan))
                 # Before the children do: they would otherwise register the same data at the same moment.
-                parent.log_inputs(inputs(dataset))
-                shared = worker.Shared(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
-                items = [worker.Item(variant, key, index) for index, (variant, key) in enumerate(pairs)]
+                parent.log_inputs(dataset_inputs(dataset))
+                shared = SweepContext(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
+                items = [VariantTask(variant, key, index) for index, (variant, key) in enumerate(pairs)]
                 items = [item for item in items if item.index not in results]
                 # The longest first: it would otherwise run alone at the end.
                 items.sort(key=lambda item: -int(item.variant.params["n_estimators"] or 0))
                 # While the processes still import, this one need not wait: it will draw, too.
-                plots.rehearse()
+                plots.warm_up()
                 # Closing ends the processes, wherever in here an interrupt arrives.
-                with closing(engine.map(worker.train, items, shared)) as outcomes:
+                with closing(engine.map(train_variant, items, shared)) as outcomes:
                     for outcome in outcomes:
-                        result = ended(outcome, tracking)
+                        result = finished_result(outcome, tracking)
                         results[outcome.item.index] = result
                         if view is not None:
                             view.end(outcome.item.index)
@@ -119,18 +122,18 @@ def run(
                 _log_comparison(parent, done, variants, f"{dataset.name}, {plan.judged_on}")
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-                with uninterrupted():
+                with ignore_signals():
                     # Stops at the first that the server does not answer for: it is gone.
                     all(tracking.end_by_key(key, status) for key in keys)
                 raise
             if done.failed:
                 raise SweepFailedError(done)
     except MlflowException as error:
-        raise failure(error) from error
+        raise tracking_error(error) from error
     return done
 
 
-def ended(outcome: Outcome[Item, Result], tracking: Tracking) -> Result:
+def finished_result(outcome: TaskResult[VariantTask, Result], tracking: Tracking) -> Result:
     """Return a task's result, or the error of one that has none; then its run is ended too."""
     if outcome.answer is not None:
         return outcome.answer
@@ -171,10 +174,10 @@ def _log_comparison(parent: ActiveRun, done: SweepResult, variants: Sequence[Var
     best = done.best
     if best is not None:
         tags = {"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name}
-        parent.log(figures(best.metrics), tags=tags)
+        parent.log(metric_values(best.metrics), tags=tags)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         write_table(Path(folder) / TABLE, done.results)
-        write_pictures(
+        write_plots(
             Path(folder) / "plots",
             [(variant.params, result) for variant, result in zip(variants, done.results, strict=True)],
             subtitle,
@@ -182,7 +185,7 @@ def _log_comparison(parent: ActiveRun, done: SweepResult, variants: Sequence[Var
         parent.log_files(Path(folder))
 
 
-def write_pictures(
+def write_plots(
     folder: Path, variants: Sequence[tuple[Mapping[str, Any], Result]], subtitle: str, noun: str = "variants"
 ) -> None:
     """Write the PR curves of the finished variants on one sheet, and their parameters against their scores.

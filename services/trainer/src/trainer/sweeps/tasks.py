@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.config.parameters import Variant
-from trainer.data.sources import Dataset
+from trainer.config.variant import Variant
+from trainer.data.dataset import Dataset
 from trainer.parallel.progress import Reporter
-from trainer.runs import train as run
 from trainer.runs.plan import Plan, Result
-from trainer.tracking import client as tracking
+from trainer.runs.train import train_run
+from trainer.tracking.settings import configure
 
 
 @dataclass(frozen=True)
-class Item:
+class VariantTask:
     """One variant, the key by which its run can be found from outside, and its place among the sweep's variants."""
 
     variant: Variant
@@ -22,7 +22,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SweepContext:
     """What all variants of a sweep share."""
 
     dataset: Dataset
@@ -31,8 +31,8 @@ class Shared:
     progress: str | None = None
 
 
-def train(item: Item, shared: Shared) -> Result:
+def train_variant(item: VariantTask, shared: SweepContext) -> Result:
     """Train and track a variant in this process."""
-    tracking.configure()
+    configure()
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
-    return run.train(item.variant, shared.dataset, shared.plan, item.key, reporters)
+    return train_run(item.variant, shared.dataset, shared.plan, item.key, reporters)

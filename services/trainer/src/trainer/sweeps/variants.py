@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.config import parameters as params
-from trainer.config.parameters import Value, Variant
-from trainer.util import yaml_file as yamlfile
+from trainer.config.parameters import Value, parse_param
+from trainer.config.variant import STANDARD_VARIANTS, Variant, describe_params, make_variant
+from trainer.util import yaml_file
 from trainer.util.errors import InputError
 
 #: More than this is a slip of the hand: at a second each it would take hours.
@@ -20,7 +20,7 @@ _Lists = dict[str, list[Value]]
 
 
 @dataclass(frozen=True)
-class Choice:
+class VariantSet:
     """The variants of a sweep, how they came about in words, and remarks on what was left out."""
 
     variants: tuple[Variant, ...]
@@ -28,7 +28,9 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def choose(path: Path | None, grid: Sequence[str], paired: Sequence[str], base: Mapping[str, Value]) -> Choice:
+def select_variants(
+    path: Path | None, grid: Sequence[str], paired: Sequence[str], base: Mapping[str, Value]
+) -> VariantSet:
     """Return the variants that the command line asks for; the standard ones where it asks for none.
 
     Args:
@@ -43,15 +45,15 @@ def choose(path: Path | None, grid: Sequence[str], paired: Sequence[str], base: 
     if path is not None:
         if grid or paired:
             raise InputError("--variants and --grid or --paired both list variants; give either the file or the lists")
-        loaded = load(path, base)
-        return Choice(tuple(loaded), f"{_count(len(loaded), 'variant')} of {path}")
+        loaded = load_variants(path, base)
+        return VariantSet(tuple(loaded), f"{_count(len(loaded), 'variant')} of {path}")
     if grid or paired:
-        return combine(grid, paired, base)
-    standard = [params.variant(overrides, base) for overrides in params.STANDARD_VARIANTS]
-    return Choice(tuple(standard), f"the {len(standard)} standard variants")
+        return combine_lists(grid, paired, base)
+    standard = [make_variant(overrides, base) for overrides in STANDARD_VARIANTS]
+    return VariantSet(tuple(standard), f"the {len(standard)} standard variants")
 
 
-def load(path: Path, base: Mapping[str, Value]) -> list[Variant]:
+def load_variants(path: Path, base: Mapping[str, Value]) -> list[Variant]:
     """Return the variants that a YAML file lists.
 
     Args:
@@ -61,26 +63,27 @@ def load(path: Path, base: Mapping[str, Value]) -> list[Variant]:
     Raises:
         InputError: The file cannot be read or holds something else; the message names file, item and remedy.
     """
-    content = yamlfile.read(path, "--variants", "a YAML list of variants")
+    content = yaml_file.read(path, "--variants", "a YAML list of variants")
     if not isinstance(content, list):
-        raise InputError(f"{path}: holds {yamlfile.what(content)}; write a list of variants, each starting with '- '")
+        raise InputError(f"{path}: holds {yaml_file.what(content)}; write a list of variants, each starting with '- '")
     if not content:
         raise InputError(f"{path}: lists no variants; add one such as '- n_estimators: 500'")
     variants: list[Variant] = []
     seen: dict[tuple[tuple[str, Value], ...], int] = {}
     named: dict[str, int] = {}
     for number, item in enumerate(content, start=1):
-        where = f"{yamlfile.place(path, item)}: item {number}"
+        where = f"{yaml_file.place(path, item)}: item {number}"
         if not isinstance(item, dict):
             raise InputError(
-                f"{where} is {yamlfile.what(item)}; write a mapping such as {{n_estimators: 500, learning_rate: 0.025}}"
+                f"{where} is {yaml_file.what(item)};"
+                " write a mapping such as {n_estimators: 500, learning_rate: 0.025}"
             )
         name = item.pop("name", None)
         if name is not None and (not isinstance(name, (str, int, float)) or not str(name).strip()):
-            raise InputError(f"{where}: name must be text, not {yamlfile.what(name)}")
+            raise InputError(f"{where}: name must be text, not {yaml_file.what(name)}")
         try:
-            overrides = dict(params.parse(key, value) for key, value in item.items())
-            variant = params.variant(overrides, base, str(name) if name is not None else None)
+            overrides = dict(parse_param(key, value) for key, value in item.items())
+            variant = make_variant(overrides, base, str(name) if name is not None else None)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         twin = seen.setdefault(_identity(variant), number)
@@ -93,7 +96,7 @@ def load(path: Path, base: Mapping[str, Value]) -> list[Variant]:
     return variants
 
 
-def combine(grid: Sequence[str], paired: Sequence[str], base: Mapping[str, Value]) -> Choice:
+def combine_lists(grid: Sequence[str], paired: Sequence[str], base: Mapping[str, Value]) -> VariantSet:
     """Return the variants of lists of values; where both kinds are given, each pair with each point of the grid.
 
     Args:
@@ -119,15 +122,17 @@ def combine(grid: Sequence[str], paired: Sequence[str], base: Mapping[str, Value
     for pair, point in itertools.product(pairs, points):
         overrides = {**pair, **point}
         try:
-            variant = params.variant(overrides, base)
+            variant = make_variant(overrides, base)
         except InputError as error:
-            raise InputError(f"{params.describe(overrides)}: {error}") from None
+            raise InputError(f"{describe_params(overrides)}: {error}") from None
         variants.setdefault(_identity(variant), variant)
     dropped = total - len(variants)
     notes = (
         [f"{_count(dropped, 'duplicate')} dropped: the lists name the same variant more than once"] if dropped else []
     )
-    return Choice(tuple(variants.values()), _words(len(pairs) if in_pairs else 0, sizes, len(variants)), tuple(notes))
+    return VariantSet(
+        tuple(variants.values()), _words(len(pairs) if in_pairs else 0, sizes, len(variants)), tuple(notes)
+    )
 
 
 def _parse_all(option: str, texts: Sequence[str]) -> _Lists:
@@ -142,7 +147,7 @@ def _parse_all(option: str, texts: Sequence[str]) -> _Lists:
             if not value.strip():
                 raise InputError(f"{option} {text!r}: a value is missing; write such as {name}=200,500")
             try:
-                known, converted = params.parse(name, value.strip())
+                known, converted = parse_param(name, value.strip())
             except InputError as error:
                 raise InputError(f"{option}: {error}") from None
             parsed.append(converted)

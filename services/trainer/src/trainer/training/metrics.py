@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: How many levels of recall a sampled curve has.
 LEVELS = 101
 #: What ``evaluate`` returns, in the order in which it is shown.
-NAMES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
+METRIC_NAMES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
 
 
 def best_f1_threshold(target: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
@@ -64,10 +64,10 @@ def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], thresh
     Returns:
         The figures by name (see ``NAMES``); each is a share from 0 to 1, but the log loss, which is in nats.
     """
-    return judge(target, probability >= threshold, probability)
+    return compute_metrics(target, probability >= threshold, probability)
 
 
-def judge(
+def compute_metrics(
     target: NDArray[np.int64], called: NDArray[np.bool_], probability: NDArray[np.float64] | None
 ) -> dict[str, float]:
     """Return the figures of predictions; those that need probabilities only where there are some.

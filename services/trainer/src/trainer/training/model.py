@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from trainer.data.sources import Dataset
+from trainer.data.columns import ColumnType
+from trainer.data.dataset import Dataset
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-NAME = "model"
+MODEL_NAME = "model"
 #: What is needed to load and use a model, no more: MLflow would otherwise spend seconds on finding out.
 REQUIREMENTS = ("mlflow", "lightgbm", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 #: The types in a model that skops does not know; it restores nothing but these and scikit-learn's own.
@@ -23,12 +25,12 @@ EXAMPLE_ROWS = 5
 
 
 @cache
-def requirements() -> tuple[str, ...]:
+def model_requirements() -> tuple[str, ...]:
     """Return the pinned requirements of a model, from the versions that are installed."""
     return tuple(f"{name}=={version(name)}" for name in REQUIREMENTS)
 
 
-def signature(dataset: Dataset) -> ModelSignature:
+def model_signature(dataset: Dataset) -> ModelSignature:
     """Return the model's signature: its raw feature columns, and the class it predicts.
 
     Numbers are of type "any": a CSV file's column of numbers is read as integers or as decimals depending on its rows,
@@ -48,7 +50,7 @@ def signature(dataset: Dataset) -> ModelSignature:
     return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.long, dataset.target)]))
 
 
-def save(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model_id: str, location: str) -> None:
+def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model_id: str, location: str) -> None:
     """Write the model's files.
 
     Args:
@@ -69,9 +71,9 @@ def save(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model_id: s
         model,
         str(folder),
         mlflow_model=Model(artifact_path=location, model_uuid=model_id, run_id=run_id, model_id=model_id),
-        signature=signature(dataset),
+        signature=model_signature(dataset),
         input_example=dataset.train.features.head(EXAMPLE_ROWS),
-        pip_requirements=list(requirements()),
+        pip_requirements=list(model_requirements()),
         serialization_format="skops",
         skops_trusted_types=list(TRUSTED_TYPES),
         metadata={"target": dataset.target, "columns": dict(dataset.kinds)},
@@ -107,3 +109,11 @@ def _write_schema_in_c() -> None:
 
     compact = {"dumps": lambda state, indent=None: json.dumps(state)}  # noqa: ARG005
     vars(_persist)["json"] = SimpleNamespace(**{**vars(json), **compact})
+
+
+def own_column_types(described: Any) -> Mapping[str, ColumnType] | None:
+    """Return the kinds of the columns that the trainer keeps with its models; None for another's model."""
+    kinds = (described.metadata or {}).get("columns")
+    if isinstance(kinds, dict) and kinds and all(kind in ("number", "boolean", "text") for kind in kinds.values()):
+        return kinds
+    return None

@@ -16,7 +16,7 @@ EXPECTED = "max-f1, precision>=SHARE or recall>=SHARE (above 0, up to 1), or a n
 
 
 @dataclass(frozen=True)
-class Policy:
+class ThresholdRule:
     """A rule for the threshold.
 
     ``max-f1`` takes the highest F1; ``precision`` the highest recall with at least that precision; ``recall`` the
@@ -62,7 +62,7 @@ class Policy:
         return float(scores[allowed][np.argmax(other[allowed])])
 
 
-def parse(text: str) -> Policy:
+def parse_threshold_rule(text: str) -> ThresholdRule:
     """Return the rule that a text stands for.
 
     Raises:
@@ -70,12 +70,12 @@ def parse(text: str) -> Policy:
     """
     plain = "".join(text.split()).lower()
     if plain == "max-f1":
-        return Policy()
+        return ThresholdRule()
     found = re.fullmatch(r"(?:(precision|recall)>=)?(\d+(?:\.\d*)?|\.\d+)(e-?\d+)?", plain, re.ASCII)
     if found is not None:
         value = float(found[2] + (found[3] or ""))
         if found[1] is None and value <= 1:
-            return Policy("fixed", value)
+            return ThresholdRule("fixed", value)
         if found[1] is not None and 0 < value <= 1:
-            return Policy("precision" if found[1] == "precision" else "recall", value)
+            return ThresholdRule("precision" if found[1] == "precision" else "recall", value)
     raise InputError(f"--threshold: {text!r} is not allowed; it must be {EXPECTED}")

@@ -9,28 +9,30 @@ it, and finishes it or leaves it alone.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trainer.tracking import client as tracking
-from trainer.tracking.client import KEY_TAG, PARENT_TAG, ActiveRun, Target, Tracking, as_default, without_credentials
-from trainer.util.errors import InputError, TrackingError, downloading, one_line
-from trainer.util.signals import uninterrupted
+from trainer.tracking.active_run import ActiveRun
+from trainer.tracking.client import Target, Tracking
+from trainer.tracking.errors import already_exists, is_missing, tracking_error
+from trainer.tracking.settings import as_default, limits
+from trainer.tracking.tags import KEY_TAG, PARENT_TAG
+from trainer.tracking.uris import without_credentials
+from trainer.transfer.files import download_file, file_names, open_repository, sha256
+from trainer.transfer.source import RUN_TAG, SOURCE_TAG, PushSource, model_id_of
+from trainer.util.errors import InputError, TrackingError
+from trainer.util.signals import ignore_signals
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Metric, Run
     from mlflow.entities.model_registry import ModelVersion
 
-#: Where a copy came from: the tracking server, and there the run, its parent, the logged model and the version.
-SOURCE_TAG = "trainer.push.source"
-RUN_TAG = "trainer.push.run_id"
 PARENT_RUN_TAG = "trainer.push.parent_run_id"
 MODEL_TAG = "trainer.push.model_id"
 VERSION_TAG = "trainer.push.version"
@@ -39,34 +41,6 @@ COPYING, COMPLETE = "copying", "complete"
 
 #: Tags that would lie on another server: MLflow's own lists of versions and models, and ids that mean nothing there.
 _NOT_COPIED = ("mlflow.modelVersions", "mlflow.log-model.history", KEY_TAG, PARENT_TAG, "mlflow.runName")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A version that is to be copied, and what belongs to it."""
-
-    uri: str
-    client: MlflowClient
-    version: ModelVersion
-    files: str
-    run: Run
-    experiment: str
-    model: LoggedModel | None
-
-    @property
-    def name(self) -> str:
-        """The registered model's name and the version, as ``name/3``."""
-        return f"{self.version.name}/{self.version.version}"
-
-    @property
-    def model_id(self) -> str:
-        """What tells the model from others: the logged model's id; the version's name where it is older than those."""
-        return self.model.model_id if self.model is not None else self.name
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """The tags of everything that is made from it."""
-        return {SOURCE_TAG: without_credentials(self.uri), RUN_TAG: self.run.info.run_id}
 
 
 @dataclass
@@ -87,48 +61,8 @@ class Pushed:
     bytes: int = 0
 
 
-def read(uri: str, model_uri: str, wait: float) -> Source:
-    """Look a model version up.
-
-    Args:
-        uri: The tracking URI.
-        model_uri: ``models:/name/3`` or ``models:/name@alias``.
-        wait: How many seconds to wait for a server that cannot be reached.
-
-    Raises:
-        InputError: There is no such version, or it belongs to no run, or its run has not ended.
-        TrackingError: The server cannot be reached, refuses, or fails.
-    """
-    from mlflow.exceptions import MlflowException
-
-    named = re.fullmatch(r"models:/+([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
-    if named is None:
-        raise InputError(f"{model_uri!r} names no model version; write models:/NAME/3 or models:/NAME@ALIAS")
-    name, number, alias = named.groups()
-    uri = tracking.absolute(uri)
-    client, shown = tracking.reach(uri, wait), without_credentials(uri)
-    try:
-        if alias is not None:
-            version = client.get_model_version_by_alias(name, alias)
-        else:
-            version = client.get_model_version(name, number)
-        if not version.run_id:
-            raise InputError(f"{model_uri} at {shown} belongs to no run; only versions of runs can be copied")
-        run = client.get_run(version.run_id)
-        files = client.get_model_version_download_uri(name, version.version)
-        model = _logged_model(client, version, run, files)
-        experiment = client.get_experiment(run.info.experiment_id).name
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in str(error):
-            raise InputError(f"{shown} has no {model_uri}: {one_line(error, 200)}") from error
-        raise tracking.failure(error) from error
-    if run.info.status in ("RUNNING", "SCHEDULED"):
-        raise InputError(f"run {run.info.run_id} of {model_uri} has not ended yet; copy it when it has")
-    return Source(uri, client, version, files, run, experiment, model)
-
-
 def push(
-    source: Source, target: Target, alias: str | None = None, say: Callable[[str], None] = lambda _text: None
+    source: PushSource, target: Target, alias: str | None = None, say: Callable[[str], None] = lambda _text: None
 ) -> Pushed:
     """Copy a version to another server, unless it is there.
 
@@ -147,14 +81,14 @@ def push(
     try:
         return _Push(source, target.open(), say).run(alias)
     except MlflowException as error:
-        raise tracking.failure(error) from error
+        raise tracking_error(error) from error
     except OSError as error:
         raise TrackingError(f"cannot copy artifacts: {error.strerror or one_line(error)}") from error
 
 
 @dataclass
 class _Push:
-    source: Source
+    source: PushSource
     target: Tracking
     say: Callable[[str], None]
     files: int = field(default=0, init=False)
@@ -178,7 +112,7 @@ class _Push:
             name=version.name,
             version=str(version.version),
             run_id=run_id,
-            model_id=_model_id(version) or "",
+            model_id=model_id_of(version) or "",
             created=created,
             url=self.target.target.run_url(run_id),
             alias=alias,
@@ -192,7 +126,7 @@ class _Push:
         try:
             self.client.get_run(self.source.run.info.run_id)
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            if is_missing(error):
                 return
             raise
         raise InputError(
@@ -240,7 +174,7 @@ class _Push:
             self.client.set_tag(run_id, STATE_TAG, COMPLETE)
         except BaseException as error:
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            with uninterrupted(), tracking.limits(retries=1, timeout=5), contextlib.suppress(MlflowException):
+            with ignore_signals(), limits(retries=1, timeout=5), contextlib.suppress(MlflowException):
                 self.client.set_terminated(run_id, status)
             raise
 
@@ -354,7 +288,7 @@ class _Push:
             model = self.source.client.get_registered_model(version.name)
             self.client.create_registered_model(version.name, tags=model.tags, description=model.description)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            if not already_exists(error):
                 raise
         # A store without a server looks the model up by the default.
         with as_default(self.target.target.uri):
@@ -385,41 +319,21 @@ class _Push:
             target_uri: The location they go to; what is there with the same content is not sent again.
             changed: By name, what changes a file before it is sent.
         """
-        source = _repository(source_uri, self.source.uri)
-        target = _repository(target_uri, self.target.target.uri)
-        there = set(_names(target))
-        for name in _names(source):
+        source = open_repository(source_uri, self.source.uri)
+        target = open_repository(target_uri, self.target.target.uri)
+        there = set(file_names(target))
+        for name in file_names(source):
             with tempfile.TemporaryDirectory(prefix="trainer-push-") as folder:
-                file = _download(source, name, Path(folder) / "source")
+                file = download_file(source, name, Path(folder) / "source")
                 if changed is not None and name in changed:
                     changed[name](file)
-                wanted = _sha256(file)
-                if name not in there or _sha256(_download(target, name, Path(folder) / "before")) != wanted:
+                wanted = sha256(file)
+                if name not in there or sha256(download_file(target, name, Path(folder) / "before")) != wanted:
                     target.log_artifact(str(file), name.rpartition("/")[0] or None)
-                    if _sha256(_download(target, name, Path(folder) / "after")) != wanted:
+                    if sha256(download_file(target, name, Path(folder) / "after")) != wanted:
                         raise TrackingError(f"{name} has arrived with other content; the same command tries it again")
                 self.files += 1
                 self.bytes += file.stat().st_size
-
-
-def _model_id(version: ModelVersion) -> str | None:
-    """Return the id of the logged model that a version was registered as: MLflow's database keeps it in the source."""
-    named = re.fullmatch(r"models:/+(m-[0-9a-f]+)", version.source or "")
-    return named[1] if named else version.model_id or None
-
-
-def _logged_model(client: MlflowClient, version: ModelVersion, run: Run, files: str) -> LoggedModel | None:
-    """Return a version's logged model; None for one that MLflow 2 registered, or whose logged model is deleted."""
-    from mlflow.exceptions import MlflowException
-
-    if (model_id := _model_id(version)) is not None:
-        try:
-            return client.get_logged_model(model_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-    of_run = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-    return next((one for one in of_run if one.artifact_location.rstrip("/") == files.rstrip("/")), None)
 
 
 def _copied(tags: Mapping[str, str]) -> dict[str, str]:
@@ -444,30 +358,3 @@ def _replace_ids(file: Path, ids: Mapping[str, str]) -> None:
         content["model_uuid"] = ids["model_id"]
     content.update(ids)
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-
-
-def _repository(location: str, tracking_uri: str) -> Any:
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    return get_artifact_repository(location, tracking_uri=tracking_uri, registry_uri=tracking_uri)
-
-
-def _names(repository: Any) -> list[str]:
-    """Return the names of all files in an artifact repository."""
-    names: list[str] = []
-    folders: list[str | None] = [None]
-    while folders:
-        for entry in repository.list_artifacts(folders.pop()):
-            (folders if entry.is_dir else names).append(entry.path)
-    return sorted(names)
-
-
-def _download(repository: Any, name: str, folder: Path) -> Path:
-    folder.mkdir()
-    with downloading(folder):
-        return Path(repository.download_artifacts(name, str(folder)))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from trainer.util.errors import InputError, TrainerError, one_line
+from trainer.util.errors import InputError, TrainerError
+from trainer.util.text import one_line
 
 
 @contextmanager
-def whole_file(path: Path, option: str) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, option: str) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` when what happens inside succeeds, and else is gone.
 
     On Linux the file has no name until then, so that not even SIGKILL or a power cut leaves a part of it behind.

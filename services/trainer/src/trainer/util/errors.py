@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from trainer.util.text import one_line
 
 #: Bytes. A download that failed for want of room has used up what there was.
 _ROOM = 1 << 16
@@ -83,24 +84,3 @@ def downloading(folder: Path) -> Iterator[None]:
             if (full := disk_full(no_room)) is not None:
                 raise TrackingError(full) from error
         raise
-
-
-def one_line(error: BaseException | str, limit: int = 500) -> str:
-    """Return an error's message as a single line of at most ``limit`` characters.
-
-    Args:
-        error: An exception, or a message.
-        limit: The longest line returned; what is cut is replaced by an ellipsis.
-    """
-    text = " ".join(str(error).split())
-    # MLflow quotes the rows, of which whoever reads the message knows more than is shown here.
-    text = re.sub(r"Failed to enforce schema of data '.*' with schema '.*'\. Error: ", "", text)
-    # SQLAlchemy goes on with the statement and its parameters.
-    text = text.partition(" [SQL: ")[0]
-    # An address may hold a user's name and password.
-    text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
-    # Messages quote files and servers, which may hold anything: nothing of it may steer the terminal.
-    text = "".join(letter if letter.isprintable() else "�" for letter in text)
-    if not text:
-        text = type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"

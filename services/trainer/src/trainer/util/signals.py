@@ -54,14 +54,14 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def ignore_signals() -> Iterator[None]:
     """Ignore both signals: a second Ctrl-C must not keep runs from being ended."""
     with _handling({signal.SIGTERM: signal.SIG_IGN, signal.SIGINT: signal.SIG_IGN}):
         yield
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Let both signals take effect only after what happens inside: it is not cut short, and no signal is lost.
 
     Blocking them would not do: any other thread of the process may receive them, and the main thread then acts on it.

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainer.util.errors import InputError, one_line
+from trainer.util.errors import InputError
+from trainer.util.text import one_line
 
 
 class Located(dict[Any, Any]):

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from trainer.tracking import client as tracking
-from trainer.tracking.client import without_credentials
-from trainer.util.errors import TrackingError, TrainerError, one_line
+from trainer.tracking.settings import as_default
+from trainer.tracking.uris import without_credentials
+from trainer.util.errors import TrackingError, TrainerError
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -305,7 +306,7 @@ def _model(stack: Stack) -> str:
 
     features = np.arange(12.0).reshape(6, 2) ** 2
     fitted = LinearRegression().fit(features, np.arange(6.0))
-    with tracking.as_default(stack.uri), mlflow.start_run(run_id=stack.run_id):
+    with as_default(stack.uri), mlflow.start_run(run_id=stack.run_id):
         requirements = [f"{name}=={metadata.version(name)}" for name in ("mlflow", "scikit-learn")]
         info = mlflow.sklearn.log_model(fitted, name="model", pip_requirements=requirements)
     stack.model_id = str(info.model_id)
@@ -339,7 +340,7 @@ def _registry(stack: Stack) -> str:
 def _predict(stack: Stack, uri: str, features: Any) -> Any:
     import mlflow.pyfunc
 
-    with tracking.as_default(stack.uri), tempfile.TemporaryDirectory(dir=stack.folder) as folder:
+    with as_default(stack.uri), tempfile.TemporaryDirectory(dir=stack.folder) as folder:
         return mlflow.pyfunc.load_model(uri, dst_path=folder).predict(features)
 
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from trainer.tracking import client as tracking
-from trainer.tracking.client import without_credentials
-from trainer.util.errors import InputError, TrackingError, TrainerError, one_line
-from trainer.util.signals import uninterrupted
+from trainer.tracking.connection import wait_for_server
+from trainer.tracking.settings import limits
+from trainer.tracking.uris import without_credentials
+from trainer.util.environment import environment
+from trainer.util.errors import InputError, TrackingError, TrainerError
+from trainer.util.signals import ignore_signals
+from trainer.util.text import one_line
 from trainer.verification.checks import (
     ARTIFACTS,
     CHECKS,
@@ -84,29 +87,16 @@ class Report:
 @contextmanager
 def no_bucket_credentials() -> Iterator[None]:
     """Take away whatever would let this process reach a bucket by itself."""
-    before = dict(os.environ)
-    for name in before:
-        if name.startswith(CREDENTIALS):
-            del os.environ[name]
-    os.environ.update(
-        {
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "CLOUDSDK_CONFIG": os.devnull,
-            "NO_GCE_CHECK": "true",
-        }
-    )
-    try:
+    taken = {name: None for name in os.environ if name.startswith(CREDENTIALS)}
+    replaced = {
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "CLOUDSDK_CONFIG": os.devnull,
+        "NO_GCE_CHECK": "true",
+    }
+    with environment({**taken, **replaced}):
         yield
-    finally:
-        for name in set(os.environ) - set(before):
-            if name.startswith(CREDENTIALS) or name == "NO_GCE_CHECK":
-                del os.environ[name]
-        os.environ.update({name: value for name, value in before.items() if name.startswith(CREDENTIALS)})
-
-
-# All of them ----------------------------------------------------------------------------------------------------------
 
 
 def verify(report: Report, uri: str, *, wait: float, large_mib: int, on_finding: Callable[[Finding], None]) -> None:
@@ -133,17 +123,17 @@ def verify(report: Report, uri: str, *, wait: float, large_mib: int, on_finding:
 
     with no_bucket_credentials(), tempfile.TemporaryDirectory(prefix="trainer-verify-") as folder:
         try:
-            client = tracking.reach(uri, wait)
+            client = wait_for_server(uri, wait)
         except TrackingError as error:
             raise InputError(str(error)) from error
         stack = Stack(uri, client, Path(folder), large_mib)
         report.experiment = stack.name
         try:
-            with tracking.limits(retries=1):
+            with limits(retries=1):
                 for one in CHECKS:
                     found(_make(one, stack, report.findings))
         finally:
-            with uninterrupted(), tracking.limits(retries=2, timeout=20):
+            with ignore_signals(), limits(retries=2, timeout=20):
                 found(_remove(stack, report))
 
 

@@ -1,0 +1,66 @@
+"""Prints how a version came out against the constraints of a promotion policy."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from trainer.util.output import _print_rich_table, print_plain_table
+
+if TYPE_CHECKING:
+    from trainer.promotion.evaluate import Constraint, Verdict
+
+
+def constraint_content(constraint: Constraint) -> dict[str, Any]:
+    """Return a constraint as plain values."""
+    return {
+        "name": constraint.name,
+        "passed": constraint.passed,
+        "value": constraint.value,
+        "at_most" if constraint.at_most else "at_least": constraint.bound,
+        "unit": constraint.unit or None,
+        "remark": constraint.remark or None,
+    }
+
+
+def show_constraints(verdict: Verdict) -> None:
+    """Print the constraints as a table: value, bound and verdict."""
+    heads = ("", "constraint", "value", "bound", "verdict", "remark")
+    rows = [
+        (
+            "*" if one.passed else "!",
+            one.name,
+            _quantity(one.value, one.unit),
+            bound(one),
+            "satisfied" if one.passed else "FAILED",
+            one.remark,
+        )
+        for one in verdict.constraints
+    ]
+    if sys.stdout.isatty():
+        _print_rich_table(heads, rows, right=("value", "bound"))
+    else:
+        print_plain_table(heads, *rows)
+    print(f"figures  {verdict.source}")
+
+
+def bound(constraint: Constraint) -> str:
+    """Return a constraint's bound in words; empty where it has none."""
+    if constraint.bound is None:
+        return ""
+    return f"{'≤' if constraint.at_most else '≥'} {_quantity(constraint.bound, constraint.unit)}"
+
+
+def failed_constraint(constraint: Constraint) -> str:
+    """Return a failed constraint as one line."""
+    value = _quantity(constraint.value, constraint.unit)
+    limit = f"must be {bound(constraint)}" if constraint.bound is not None else ""
+    return f"{constraint.name}: {', '.join(part for part in (value, limit, constraint.remark) if part)}"
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    if not unit:
+        return f"{value:.4f}"
+    return f"{value:.1f} {unit}" if value < 100 and value != int(value) else f"{value:.0f} {unit}"

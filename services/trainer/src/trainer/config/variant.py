@@ -1,0 +1,96 @@
+"""A variant: a named set of parameters, completed by the defaults and checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trainer.config.parameters import BY_NAME, PARAMETERS, Value, shown_value
+from trainer.util.errors import InputError
+
+#: The sweep without a variants file: slower learning with more trees, over the baseline.
+STANDARD_VARIANTS: tuple[Mapping[str, Value], ...] = (
+    {"n_estimators": 200, "learning_rate": 0.05},
+    {"n_estimators": 500, "learning_rate": 0.025},
+    {"n_estimators": 1000, "learning_rate": 0.01},
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named set of parameters: what was asked for, and the complete set that results from it."""
+
+    name: str
+    params: Mapping[str, Value]
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+
+
+def complete_params(*layers: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the complete parameters: the defaults overridden by each layer in turn.
+
+    Args:
+        layers: Mappings from parameter name to value, as ``parse`` returns them; a later one wins.
+
+    Raises:
+        InputError: Values that are allowed one by one but not together.
+    """
+    params: dict[str, Value] = {parameter.name: parameter.default for parameter in PARAMETERS}
+    for layer in layers:
+        params.update(layer)
+    _check_together(params)
+    return params
+
+
+def make_variant(
+    overrides: Mapping[str, Value], base: Mapping[str, Value] | None = None, name: str | None = None
+) -> Variant:
+    """Return a variant: ``overrides`` over ``base`` over the defaults.
+
+    Args:
+        overrides: What distinguishes this variant; it gives the variant its name.
+        base: What the variants of a sweep have in common.
+        name: The variant's name; made of the overrides by default, such as ``n_estimators=500 learning_rate=0.025``.
+
+    Raises:
+        InputError: Values that are allowed one by one but not together.
+    """
+    return Variant(
+        name=name or describe_params(overrides) or "baseline",
+        params=complete_params(base or {}, overrides),
+        overrides=dict(overrides),
+    )
+
+
+def describe_params(params: Mapping[str, Value]) -> str:
+    """Return parameters as ``name=value`` pairs, the way a run is named."""
+    return " ".join(f"{name}={shown_value(value, quote=False)}" for name, value in params.items())
+
+
+def param_warnings(params: Mapping[str, Value]) -> list[str]:
+    """Return remarks on parameters that are allowed but have no effect as they stand."""
+    remarks = []
+    subsample, frequency = params["subsample"], params["subsample_freq"]
+    if subsample != 1.0 and not frequency:
+        remarks.append(
+            f"subsample={subsample} has no effect while subsample_freq is 0; set subsample_freq to 1 or more"
+        )
+    if params["boosting_type"] == "rf" and params["learning_rate"] != BY_NAME["learning_rate"].default:
+        remarks.append("learning_rate has no effect with boosting_type=rf")
+    if params["boosting_type"] == "dart" and params["early_stopping_round"]:
+        remarks.append("early_stopping_round has no effect with boosting_type=dart")
+    return remarks
+
+
+def _check_together(params: Mapping[str, Value]) -> None:
+    weightings = [name for name in ("is_unbalance", "class_weight") if params[name]]
+    if params["scale_pos_weight"] != 1.0:
+        weightings.append("scale_pos_weight")
+    if len(weightings) > 1:
+        raise InputError(f"{' and '.join(weightings)} both weight the classes; give only one of them")
+    if params["boosting_type"] == "rf":
+        frequency, rows, features = params["subsample_freq"], params["subsample"], params["colsample_bytree"]
+        if not (frequency and rows != 1.0) and features == 1.0:
+            raise InputError(
+                "boosting_type=rf needs randomness: set subsample below 1 with subsample_freq of at least 1,"
+                " or colsample_bytree below 1"
+            )

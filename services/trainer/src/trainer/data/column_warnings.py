@@ -1,0 +1,81 @@
+"""Warnings on text columns that may have been meant as numbers, dates, booleans or row identifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from trainer.util.text import one_line
+
+#: A text column with more distinct values than this is most likely an identifier.
+MANY_CATEGORIES = 1_000
+#: A text column with no more numbers or dates than this most likely holds codes.
+_CODES = 10
+_PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_COMMA_NUMBER = (
+    r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
+)
+#: A number as people write it: 12.5 %, $1,234.50, (3.20).
+_DRESSED_NUMBER = rf"\(?[-+]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
+#: What stands for a gap in exports of databases and spreadsheets, and is none to pandas.
+_MISSING_WORDS = {"", "\\N", "?", "-", "--", ".", "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!"}
+_MONTH = r"[^\W\d_]{3,9}"
+_DATE = (
+    rf"(?:{_MONTH},? )?"  # a day of the week
+    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|(?:19|20)\d\d[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}/\d{1,2}/\d{2}"
+    rf"|\d{{1,2}}[-/. ]{{1,2}}{_MONTH}[-/ ]\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})(?:[ T,]|$)"
+)
+
+
+def text_warning(columns: Sequence[pd.Series]) -> str | None:
+    """Return a remark on a text column that may have been meant as something else, or None."""
+    texts = pd.Series(pd.concat(columns).dropna().unique(), dtype="str")
+    stripped = texts.str.strip()
+    if set(stripped.str.lower()) >= {"true", "false"}:
+        others = texts[~texts.str.lower().isin(("true", "false"))]
+        # Where there are none, the file itself says that they are text.
+        if others.empty:
+            return None
+        example = one_line(repr(others.iloc[0]), 40)
+        return (
+            f"is taken as text, each value a category, because of values such as {example} beside true and false"
+            " (write a gap as nothing)"
+        )
+    plain = stripped.str.fullmatch(_PLAIN_NUMBER)
+    numbers = stripped.str.fullmatch(_DRESSED_NUMBER)
+    # Where all are plain, the file itself says that they are text.
+    if not plain.all() and (_most(numbers) or (plain.any() and set(stripped[~plain]) <= _MISSING_WORDS)):
+        example = one_line(repr(str(texts[~plain].iloc[0])), 40)
+        return (
+            f"is taken as text, each value a category, because of values such as {example};"
+            f" {int(numbers.sum()):,} of its {len(texts):,} distinct values look like numbers"
+            " (write digits alone, decimals with a point, and a gap as nothing)"
+        )
+    if _most(stripped.str.match(_DATE)):
+        return "is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
+    if len(texts) > MANY_CATEGORIES:
+        return f"has {len(texts):,} distinct texts: if it identifies rows, leave it out"
+    return None
+
+
+def unseen_warning(train: pd.Series, test: pd.Series) -> str | None:
+    """Return a remark where most texts of the test rows are in no training row, or None."""
+    given = test.dropna()
+    strange = given[~given.isin(train.dropna().unique())]
+    return unseen_categories_warning(len(strange), len(given), "test rows", strange.iloc[0]) if len(strange) else None
+
+
+def unseen_categories_warning(strange: int, given: int, rows: str, example: str) -> str | None:
+    """Return a remark where a model knows less than half of the texts in a column, or None: a few are always new."""
+    if 2 * strange <= given:
+        return None
+    return (
+        f"holds texts in {strange:,} of {given:,} {rows} that no training row has, such as"
+        f" {one_line(repr(example), 40)}: the model takes them for gaps"
+    )
+
+
+def _most(found: pd.Series) -> bool:
+    """Tell whether most values are of a kind; a few may well be codes, such as 0, 1, 2 and 3+."""
+    return bool(found.sum() > max(_CODES, len(found) / 2))

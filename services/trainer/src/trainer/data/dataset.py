@@ -1,0 +1,102 @@
+"""The data of a training in memory: tables, their digest, and their split by class."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from trainer.data.columns import ColumnType
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features and target of the same rows: ``features`` is (rows, columns), ``target`` an int64 array of 0 and 1."""
+
+    features: pd.DataFrame
+    target: NDArray[np.int64]
+
+    @property
+    def rows(self) -> int:
+        """How many rows the table has."""
+        return len(self.target)
+
+    def take(self, index: NDArray[np.int64]) -> Table:
+        """Return the rows at the positions ``index``."""
+        return Table(self.features.iloc[index].reset_index(drop=True), self.target[index])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data of a training: what it is called, where it came from, and its training and test tables.
+
+    ``digest`` and ``test_digest`` are SHA-256 digests (32 hexadecimal digits) of the parsed contents of the training
+    and the test table. ``notes`` are remarks for the user on what was done to the data.
+    """
+
+    name: str
+    source: str
+    target: str
+    kinds: dict[str, ColumnType]
+    train: Table
+    test: Table
+    digest: str
+    test_digest: str
+    generated: bool = False
+    test_size: float | None = None
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def columns(self, kind: ColumnType) -> list[str]:
+        """Return the names of the features of one kind, in their order."""
+        return [name for name, its_kind in self.kinds.items() if its_kind == kind]
+
+
+def stratified_split(target: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the rows that stay and of those that are held out, both ascending.
+
+    Args:
+        target: The classes, 0 and 1.
+        share: The share of each class (0 to 1) that is held out; at least one row of each stays and is held out.
+        seed: The seed of the shuffle.
+    """
+    rng = np.random.default_rng(seed)
+    held_out = []
+    for label in (0, 1):
+        positions = rng.permutation(np.flatnonzero(target == label))
+        count = min(max(round(share * len(positions)), 1), len(positions) - 1)
+        held_out.append(positions[:count])
+    out = np.sort(np.concatenate(held_out))
+    stay = np.setdiff1d(np.arange(len(target)), out, assume_unique=True)
+    return stay.astype(np.int64), out.astype(np.int64)
+
+
+def table_digest(features: pd.DataFrame, target: NDArray[np.int64]) -> str:
+    """Return a SHA-256 digest (32 hexadecimal digits) of a table's contents.
+
+    It depends on column names, kinds, values and their order; not on the file's format or on pandas' own types.
+    """
+    state = hashlib.sha256()
+    for name in features.columns:
+        column = features[name]
+        numeric = column.dtype == np.float64
+        state.update(f"{'number' if numeric else 'category'}:{len(name)}:{name}:".encode())
+        if numeric:
+            # Adding zero makes -0.0 and 0.0 alike; all missing values become the same bit pattern.
+            numbers = column.to_numpy() + 0.0
+            numbers[np.isnan(numbers)] = np.nan
+            state.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+        else:
+            codes, categories = pd.factorize(column, sort=False)
+            state.update(np.ascontiguousarray(codes, dtype="<i8").tobytes())
+            for category in categories:
+                text = str(category)
+                state.update(f"{len(text)}:{text}".encode())
+    state.update(b"target:" + target.astype("<i8").tobytes())
+    return state.hexdigest()[:32]

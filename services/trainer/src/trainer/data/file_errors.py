@@ -1,0 +1,66 @@
+"""Turns whatever reading a file raises into one line that names the file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from trainer.util.errors import InputError
+from trainer.util.text import one_line
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever reading a file raises into one line that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except PermissionError:
+        raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; expected a file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text{_place(path)}; save it as UTF-8") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: is empty") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as comma-separated text: {one_line(error, 200)}") from None
+    except MemoryError:
+        raise InputError(f"{path}: does not fit into memory") from None
+    except (OSError, ValueError, EOFError) as error:  # pyarrow's and zlib's errors are among these
+        raise InputError(f"{path}: cannot be read: {one_line(error, 200)}") from None
+
+
+def _place(path: Path) -> str:
+    """Return which line of a file is not UTF-8: errors count from wherever a reader's buffer began."""
+    import gzip
+
+    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return f" (line {number:,})"
+    return ""
+
+
+def check_unique_names(path: Path, names: Iterable[str]) -> None:
+    """Refuse a table in which two columns have the same name."""
+    seen: set[str] = set()
+    twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    if twice:
+        raise InputError(f"{path}: column {twice[0]!r} appears more than once; columns need names of their own")
+
+
+def current_user() -> str:
+    """Return the user as whom this process runs, for messages."""
+    import os
+
+    return str(os.getuid()) if hasattr(os, "getuid") else "running this"

@@ -1,0 +1,62 @@
+"""The target column: two classes, however they are written, with enough rows of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from trainer.config.truth import CLASSES
+from trainer.util.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Both classes need a row each in the training, validation and test part.
+FEWEST_PER_CLASS = 3
+
+
+def binary_target(values: pd.Series, label: str) -> NDArray[np.int64]:
+    """Return a target column as 0 and 1.
+
+    Args:
+        values: Numbers 0 and 1, booleans, or texts such as true/false and yes/no in any case.
+        label: How messages name the column.
+
+    Raises:
+        InputError: Values are missing, are of other than two classes, or are all of one class.
+    """
+    missing = values.isna().to_numpy()
+    if missing.any():
+        first = int(np.flatnonzero(missing)[0]) + 1
+        raise InputError(
+            f"{label}: {int(missing.sum())} of {len(values)} values are missing (the first in row {first});"
+            " remove those rows or fill them in"
+        )
+    texts = values.astype("str").str.strip().str.lower()
+    found = {str(text): CLASSES.get(str(text)) for text in texts.unique()}
+    if None in found.values():
+        shown = ", ".join(sorted(str(value) for value in values.unique()[:5]))
+        more = ", …" if len(found) > 5 else ""
+        raise InputError(
+            f"{label}: the target must have two classes, written as 0/1, true/false or yes/no;"
+            f" found {len(found)} value{'s' if len(found) != 1 else ''}: {shown}{more}"
+        )
+    result = texts.map(found).to_numpy(dtype=np.int64)
+    if len(set(found.values())) < 2:
+        raise InputError(
+            f"{label}: all {len(values)} rows are of one class ({values.iloc[0]}); both classes are needed"
+        )
+    return result
+
+
+def check_class_sizes(labels: NDArray[np.int64], label: str, fewest: int) -> None:
+    """Refuse a target of which a class has fewer rows than ``fewest``."""
+    counts = np.bincount(labels, minlength=2)
+    rarer = int(np.argmin(counts))
+    if counts[rarer] < fewest:
+        raise InputError(
+            f"{label}: too few rows to split: {len(labels)} rows, of class {rarer} only {counts[rarer]};"
+            f" each class needs at least {fewest}"
+        )

@@ -1,0 +1,86 @@
+"""Registers a run's model as a version, once."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from trainer.registry.registry import Registration, Registry
+from trainer.tracking.client import Target
+from trainer.tracking.errors import tracking_error
+from trainer.util.errors import InputError, TrackingError
+from trainer.util.text import one_line
+
+if TYPE_CHECKING:
+    from trainer.data.dataset import Dataset
+    from trainer.runs.plan import Result
+
+_NAME = re.compile(r"[^/:@'\"`\\]+")
+
+
+def check_name(name: str) -> str:
+    """Return a registered model's name.
+
+    Raises:
+        InputError: MLflow, or a model URI, cannot hold this name.
+    """
+    if not name.strip() or len(name) > 250 or not _NAME.fullmatch(name):
+        raise InputError(
+            f"--model-name: {name!r} is not allowed; write up to 250 characters, without / : @ \\ and quotation marks"
+        )
+    return name
+
+
+def register_best(
+    target: Target, name: str, best: Result, dataset: Dataset, *, chosen_by: str, parent: str | None = None
+) -> Registration:
+    """Register a run's model as a version, unless that has been done before.
+
+    Args:
+        target: Where the run is tracked.
+        name: The registered model's name; it is created where it does not exist.
+        best: The run.
+        dataset: What it was trained on and tested on.
+        chosen_by: The name of the figure that it was chosen by.
+        parent: The run of the sweep or search that it is the best of.
+
+    Raises:
+        TrackingError: The registry cannot be reached, or refuses; the run is as it was.
+    """
+    from mlflow.exceptions import MlflowException
+
+    registry = Registry(target.uri, name)
+    try:
+        return registry.register(str(best.run_id), *_about(best, dataset, chosen_by, parent))
+    except (MlflowException, TrackingError) as error:
+        raise TrackingError(
+            f"run {best.run_id} could not be registered as {name}: {tracking_error(error)};"
+            " its run and model are kept: the same command again registers it"
+        ) from error
+
+
+def _about(best: Result, dataset: Dataset, chosen_by: str, parent: str | None) -> tuple[dict[str, str], str]:
+    """Return a version's tags and description."""
+    from trainer.training.metrics import METRIC_NAMES
+
+    figures = {name: best.metrics[name] for name in METRIC_NAMES if name in best.metrics}
+    score = best.metrics.get(chosen_by)
+    tags = {
+        "trainer.run_id": str(best.run_id),
+        "trainer.variant": one_line(best.name),
+        "trainer.chosen_by": chosen_by,
+        **({} if score is None else {f"trainer.{chosen_by}": repr(score)}),
+        "trainer.data": dataset.name,
+        "trainer.data_digest": dataset.digest,
+        "trainer.test_digest": dataset.test_digest,
+        "trainer.target": dataset.target,
+        **({} if parent is None else {"trainer.parent_run_id": parent}),
+        **{f"test.{figure}": repr(value) for figure, value in figures.items()},
+    }
+    shown = ", ".join(f"{figure.replace('_', ' ')} {value:.4f}" for figure, value in figures.items())
+    best_of = "" if parent is None else f" Chosen by {chosen_by.replace('_', ' ')} {score or 0:.4f} in run {parent}."
+    description = (
+        f"{best.name}, trained on {dataset.name} ({dataset.train.rows:,} rows).{best_of}"
+        f" On {dataset.test.rows:,} test rows: {shown}."
+    )
+    return tags, one_line(description, 4_000)

@@ -1,0 +1,62 @@
+"""This process's sign of life in a study, by which others tell running trials from abandoned ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+#: The worker that draws a trial.
+OWNER = "trainer.owner"
+_ALIVE = "trainer.alive:"
+_BEAT, _SILENCE = 10.0, 60.0
+
+
+class WorkerHeartbeat:
+    """This process's part in a study: a sign of life, by which others tell running trials from abandoned ones."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.token = uuid.uuid4().hex
+        self._study = study
+        self._gone = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="trainer-search", daemon=True)
+
+    def __enter__(self) -> WorkerHeartbeat:
+        self._study.set_user_attr(_ALIVE + self.token, time.time())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._gone.set()
+        self._thread.join(5)
+        self._study.set_user_attr(_ALIVE + self.token, 0.0)
+
+    def others(self) -> bool:
+        """Tell whether other processes take part at the moment."""
+        return any(name != _ALIVE + self.token for name in self._living())
+
+    def release_abandoned(self) -> None:
+        """Fail the trials that are marked as running but whose process has been silent."""
+        living = self._living()
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            owner = trial.user_attrs.get(OWNER)
+            young = trial.datetime_start is not None and time.time() - trial.datetime_start.timestamp() < _SILENCE
+            if _ALIVE + str(owner) not in living and (owner is not None or not young):
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _living(self) -> set[str]:
+        now = time.time()
+        attributes: Mapping[str, Any] = self._study.user_attrs
+        return {name for name, at in attributes.items() if name.startswith(_ALIVE) and now - at < _SILENCE}
+
+    def _beat(self) -> None:
+        while not self._gone.wait(_BEAT):
+            # A storage that is busy gets the next one: only a silence of several beats means anything.
+            with suppress(Exception):
+                self._study.set_user_attr(_ALIVE + self.token, time.time())

@@ -1,0 +1,8 @@
+"""Tags of runs and models that the trainer itself looks for."""
+
+from __future__ import annotations
+
+#: Identifies a run (or model) before the server has given it an id: looked for when the reply to its creation is lost.
+KEY_TAG = "trainer.key"
+FAILURE_TAG = "failure_reason"
+PARENT_TAG = "mlflow.parentRunId"

@@ -1,0 +1,73 @@
+"""Cross-validation: each training row is scored by a model that was fitted to the other folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.config.parameters import Value
+from trainer.data.dataset import Dataset
+from trainer.training.pipeline import Callbacks, ValidationFit, fit_pipeline, mean_loss, rounds_used
+from trainer.util.errors import PrunedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def cross_validated(
+    params: Mapping[str, Value], dataset: Dataset, seed: int, folds: int, callbacks: Callbacks
+) -> ValidationFit:
+    """Score each row by a model that was fitted to the other folds, then fit one to all rows.
+
+    Where the variant stops early, the last model makes as many iterations as the folds' models had at their best, on
+    average: there is no row left that could tell it when to stop.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    table = dataset.train
+    probability = np.empty(table.rows)
+    parts: list[NDArray[np.int64]] = []
+    losses: list[list[float]] = []
+    rounds: list[int] = []
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(table.rows), table.target)
+    for fold, (stay, out) in enumerate(splits):
+        validation = table.take(out)
+        shifted = [_FoldCallback(callback, fold, folds) for callback in callbacks]
+        try:
+            pipeline, loss = fit_pipeline(params, dataset, table.take(stay), validation, seed, shifted)
+        except PrunedError as pruned:
+            if losses:
+                pruned.loss = mean_loss(losses)
+            raise
+        probability[out] = pipeline.predict_proba(validation.features)[:, 1]
+        parts.append(out)
+        losses.append(loss)
+        rounds.append(rounds_used(pipeline[-1]))
+    if params["early_stopping_round"]:
+        params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
+    pipeline, _ = fit_pipeline(params, dataset, table, None, seed, [])
+    return ValidationFit(pipeline, table.target, probability, parts, losses)
+
+
+@dataclass(frozen=True, eq=False)
+class _FoldCallback:
+    """A callback to which the folds look like one long fit."""
+
+    callback: Callable[[Any], None]
+    fold: int
+    folds: int
+
+    @property
+    def order(self) -> int:
+        return int(getattr(self.callback, "order", 0))
+
+    @property
+    def before_iteration(self) -> bool:
+        return bool(getattr(self.callback, "before_iteration", False))
+
+    def __call__(self, state: Any) -> None:
+        span = state.end_iteration
+        self.callback(replace(state, iteration=self.fold * span + state.iteration, end_iteration=self.folds * span))

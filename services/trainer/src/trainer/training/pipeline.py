@@ -1,0 +1,151 @@
+"""One fitted pipeline: the encoder of categories, and LightGBM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from trainer.config.parameters import FIXED, Value
+from trainer.data.dataset import Dataset, Table
+from trainer.util.errors import TrainerError
+from trainer.util.text import one_line
+
+if TYPE_CHECKING:
+    from lightgbm import LGBMClassifier
+    from numpy.typing import NDArray
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
+#: Column names may hold what LightGBM refuses in a feature's name (JSON's special characters).
+_REFUSED = frozenset('[]{}":,')
+
+
+def estimator(params: Mapping[str, Value], seed: int) -> LGBMClassifier:
+    """Return the unfitted LightGBM estimator of a variant.
+
+    Args:
+        params: The variant's complete parameters.
+        seed: LightGBM's seed where the parameters name none.
+    """
+    from lightgbm import LGBMClassifier
+
+    resolved: dict[str, Any] = {**params, **FIXED}
+    if resolved["random_state"] is None:
+        resolved["random_state"] = seed
+    return LGBMClassifier(**resolved)
+
+
+def encoder(dataset: Dataset) -> ColumnTransformer:
+    """Return the unfitted transformer that turns texts and booleans into category codes and leaves numbers alone.
+
+    Unseen and missing categories become gaps, which LightGBM treats as it treats a missing value.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.preprocessing import OrdinalEncoder
+
+    gaps = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan, "encoded_missing_value": np.nan}
+    texts, booleans = dataset.columns("text"), dataset.columns("boolean")
+    truth = np.array([False, True], dtype=object)
+    return ColumnTransformer(
+        [
+            ("text", OrdinalEncoder(**gaps), texts),
+            # Named outright: a column that is all true in training still knows false.
+            ("boolean", OrdinalEncoder(categories=[truth] * len(booleans), **gaps), booleans),
+        ],
+        remainder="passthrough",
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+
+
+@dataclass(frozen=True)
+class ValidationFit:
+    """A fitted pipeline, and what is known of it, or of its like, on rows that were not fitted to.
+
+    ``target`` and ``probability`` are (rows,), in ``parts`` that one model each scored; ``losses`` are the validation
+    log losses (nats) after each iteration, of each of these models.
+    """
+
+    pipeline: Pipeline
+    target: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    parts: list[NDArray[np.int64]]
+    losses: list[list[float]]
+
+
+def fit_pipeline(
+    params: Mapping[str, Value],
+    dataset: Dataset,
+    fitting: Table,
+    validation: Table | None,
+    seed: int,
+    callbacks: Callbacks,
+) -> tuple[Pipeline, list[float]]:
+    """Return the encoder and the classifier, fitted, and the validation loss (nats) after each iteration."""
+    from lightgbm.basic import LightGBMError
+    from sklearn.pipeline import Pipeline
+
+    encode = encoder(dataset)
+    encoded = encode.fit_transform(fitting.features)
+    categories = len(dataset.columns("text")) + len(dataset.columns("boolean"))
+    names = _feature_names(list(encoded.columns))
+    classify = estimator(params, seed)
+    watched: dict[str, Any] = {}
+    if validation is not None:
+        watched = {
+            "eval_X": encode.transform(validation.features),
+            "eval_y": validation.target,
+            "eval_names": ["validation"],
+            "eval_metric": "binary_logloss",
+        }
+    try:
+        classify.fit(
+            encoded,
+            fitting.target,
+            feature_name=names,
+            categorical_feature=names[:categories],
+            callbacks=list(callbacks),
+            **watched,
+        )
+    except LightGBMError as error:
+        raise TrainerError(f"LightGBM refuses: {one_line(error)}") from error
+    loss: list[float] = []
+    if validation is not None:
+        loss = [float(value) for value in classify.evals_result_["validation"]["binary_logloss"]]
+        # The stored model would hold each of its values as a file.
+        classify.evals_result_.clear()
+    return Pipeline([("encode", encode), ("classify", classify)]), loss
+
+
+def rounds_used(classify: LGBMClassifier) -> int:
+    """Return how many iterations a fitted classifier uses."""
+    return int(classify.best_iteration_ or classify.n_estimators_)
+
+
+def mean_loss(losses: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean over models of the loss after each iteration, as far as all of them got."""
+    least = min(map(len, losses))
+    return [float(value) for value in np.mean([loss[:least] for loss in losses], axis=0)]
+
+
+def effective_parameters(classifier: LGBMClassifier) -> dict[str, str]:
+    """Return the complete parameters that LightGBM used, as the fitted model's text lists them."""
+    text = classifier.booster_.model_to_string(num_iteration=1)
+    section = text.partition("\nparameters:\n")[2].partition("\nend of parameters")[0]
+    pairs = (line.strip("[]").partition(": ") for line in section.splitlines() if line.startswith("["))
+    return {name.rstrip(":"): value for name, _, value in pairs}
+
+
+def _feature_names(columns: list[str]) -> list[str]:
+    """Return the columns' names as LightGBM takes them: unique, and without the characters that it refuses."""
+    names: list[str] = []
+    for column in columns:
+        # LightGBM itself puts an underscore for white space.
+        name = "".join("_" if letter in _REFUSED or letter.isspace() else letter for letter in column) or "_"
+        if name in names:
+            name = next(f"{name}_{count}" for count in range(2, len(columns) + 2) if f"{name}_{count}" not in names)
+        names.append(name)
+    return names

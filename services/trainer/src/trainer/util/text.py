@@ -1,0 +1,52 @@
+"""Texts for messages: one line, lists of names, the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Return names separated by commas; of more than ``most`` only the first, and how many there are."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (f", … ({len(texts)} in all)" if len(texts) > most else "")
+
+
+def nearest(name: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return which of some names ``name`` most likely is meant to be, or None where none is like it.
+
+    Args:
+        name: What was written.
+        among: The names that there are.
+        cutoff: How alike the two must be, from 0 to 1.
+    """
+    close = difflib.get_close_matches(name, list(among), n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
+def did_you_mean(name: str, among: Iterable[str], otherwise: str) -> str:
+    """Return ``did you mean 'x'?`` for the nearest of some names, or ``otherwise`` where none is like it."""
+    near = nearest(name, among)
+    return f"did you mean {near!r}?" if near is not None else otherwise
+
+
+def one_line(error: BaseException | str, limit: int = 500) -> str:
+    """Return an error's message as a single line of at most ``limit`` characters.
+
+    Args:
+        error: An exception, or a message.
+        limit: The longest line returned; what is cut is replaced by an ellipsis.
+    """
+    text = " ".join(str(error).split())
+    # MLflow quotes the rows, of which whoever reads the message knows more than is shown here.
+    text = re.sub(r"Failed to enforce schema of data '.*' with schema '.*'\. Error: ", "", text)
+    # SQLAlchemy goes on with the statement and its parameters.
+    text = text.partition(" [SQL: ")[0]
+    # An address may hold a user's name and password.
+    text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
+    # Messages quote files and servers, which may hold anything: nothing of it may steer the terminal.
+    text = "".join(letter if letter.isprintable() else "�" for letter in text)
+    if not text:
+        text = type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
