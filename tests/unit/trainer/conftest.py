@@ -35,6 +35,7 @@ from trainer.sweeps import sweep
 from trainer.tracking import client
 from trainer.tracking.connection import connect
 from trainer.tracking.settings import configure
+from trainer.training.config import TrainConfig
 
 REPOSITORY = Path(__file__).parents[3]
 SHOPPERS = REPOSITORY.parent / "shared" / "data" / "online_shoppers_intention.csv"
@@ -101,7 +102,7 @@ def target(workdir: Path) -> client.Target:
 @pytest.fixture
 def plan(target: client.Target) -> Plan:
     """Return a plan that tracks in the embedded store."""
-    return Plan(target, seed=5, tags={"colour": "green"})
+    return Plan(target, TrainConfig(seed=5), tags={"colour": "green"})
 
 
 @dataclass

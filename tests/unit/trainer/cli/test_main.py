@@ -86,7 +86,7 @@ def test_help_names_the_variable_of_each_option_under_a_heading(trainer: Trainer
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom trainer import cli\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "import sys\nfrom trainer.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('pandas', 'numpy', 'mlflow', 'lightgbm', 'sklearn', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

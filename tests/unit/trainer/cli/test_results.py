@@ -7,7 +7,7 @@ from types import MappingProxyType
 import click
 import pytest
 from trainer.cli import results
-from trainer.runs.plan import SELECTION, Result
+from trainer.runs.plan import SELECTION, TrainResult
 from trainer.sweeps import sweep
 from trainer.training.metrics import METRIC_NAMES
 
@@ -22,7 +22,7 @@ def test_sweep_cuts_no_figure_on_a_terminal(
     monkeypatch.setenv("LINES", "25")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     figures = MappingProxyType({SELECTION: 0.8123, **dict.fromkeys(METRIC_NAMES, 0.7456)})
-    results.show_sweep(sweep.SweepResult("parent", None, (Result(NAME, {}, RUN_ID, metrics=figures),)), None)
+    results.show_sweep(sweep.SweepResult("parent", None, (TrainResult(NAME, {}, RUN_ID, metrics=figures),)), None)
     table, _, rest = click.unstyle(capsys.readouterr().out).partition("best ")
     assert (table.count("0.7456"), "0.8123" in table, "…" in table) == (len(METRIC_NAMES), True, False)
     assert all(word in table for word in NAME.split())

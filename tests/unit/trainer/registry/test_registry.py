@@ -17,7 +17,7 @@ from trainer.promotion.sandbox import SandboxResult
 from trainer.registry import registry
 from trainer.registry.champion import TRAIL, ChampionAlias
 from trainer.registry.registration import register_best
-from trainer.runs.plan import SELECTION, Plan, Result
+from trainer.runs.plan import SELECTION, Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.sweeps import sweep
 from trainer.tracking import client
@@ -38,7 +38,7 @@ def shop(tmp_path: Path, table: pd.DataFrame) -> Path:
 
 
 @pytest.fixture
-def best(dataset: Dataset, plan: Plan) -> Result:
+def best(dataset: Dataset, plan: Plan) -> TrainResult:
     """A run in the embedded store."""
     return train_run(make_variant({"n_estimators": 5}), dataset, plan)
 
@@ -51,7 +51,7 @@ def client_of(uri: str | None = None) -> MlflowClient:
 # Registration ---------------------------------------------------------------------------------------------------------
 
 
-def test_registered_version_says_where_it_is_from(best: Result, dataset: Dataset, plan: Plan) -> None:
+def test_registered_version_says_where_it_is_from(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
     done = register_best(plan.target, "shop model", best, dataset, chosen_by=SELECTION, parent="the-parent")
     assert (done.version, done.created, done.uri) == ("1", True, "models:/shop model/1")
     version = client_of().get_model_version("shop model", "1")
@@ -69,7 +69,7 @@ def test_registered_version_says_where_it_is_from(best: Result, dataset: Dataset
     assert f"average precision {best.metrics['average_precision']:.4f}" in str(version.description)
 
 
-def test_registered_model_loads_by_its_version(best: Result, dataset: Dataset, plan: Plan) -> None:
+def test_registered_model_loads_by_its_version(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
     import mlflow
 
     register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
@@ -79,7 +79,7 @@ def test_registered_model_loads_by_its_version(best: Result, dataset: Dataset, p
     assert len(model.predict(dataset.test.features)) == dataset.test.rows
 
 
-def test_a_run_is_registered_once(best: Result, dataset: Dataset, plan: Plan) -> None:
+def test_a_run_is_registered_once(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
     first = register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
     again = register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
     assert (first.created, again.created, again.version) == (True, False, first.version)
@@ -119,8 +119,8 @@ def test_sweep_with_a_failed_variant_registers_nothing(
     trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
-        good = Result("good", {}, run_id="a", metrics=dict.fromkeys((SELECTION, *METRIC_NAMES), 0.5))
-        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (good, Result("bad", {}, error="no memory"))))
+        good = TrainResult("good", {}, run_id="a", metrics=dict.fromkeys((SELECTION, *METRIC_NAMES), 0.5))
+        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (good, TrainResult("bad", {}, error="no memory"))))
 
     monkeypatch.setattr(sweep, "run_sweep", run_failing)
     answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")
@@ -133,7 +133,7 @@ def test_sweep_without_a_finished_variant_tells_of_no_best(
     trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
-        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (Result("bad", {}, error="no memory"),)))
+        raise sweep.SweepFailedError(sweep.SweepResult("p", None, (TrainResult("bad", {}, error="no memory"),)))
 
     monkeypatch.setattr(sweep, "run_sweep", run_failing)
     answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")

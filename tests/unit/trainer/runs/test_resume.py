@@ -29,30 +29,31 @@ SMALL: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
 def test_identity_is_the_same_for_other_names_and_places(dataset: Dataset, plan: Plan) -> None:
-    one = run_key(make_variant(SMALL), dataset, plan)
+    one = run_key(make_variant(SMALL), dataset, plan.config)
     other = replace(dataset, name="other", source="elsewhere")
     elsewhere = replace(plan, parent="p", tags={}, target=replace(plan.target, uri="x"))
     # The seed that a variant would get anyway makes no difference.
-    named = make_variant({**SMALL, "random_state": plan.seed}, name="named")
-    assert run_key(named, other, elsewhere) == one
+    named = make_variant({**SMALL, "random_state": plan.config.seed}, name="named")
+    assert run_key(named, other, elsewhere.config) == one
 
 
 @pytest.mark.parametrize(
-    "change", ["params", "seed", "validation_size", "policy", "folds", "digest", "test_digest", "target", "kinds"]
+    "change",
+    ["params", "seed", "validation_size", "threshold_rule", "folds", "digest", "test_digest", "target", "kinds"],
 )
 def test_identity_changes_with_whatever_determines_the_result(change: str, dataset: Dataset, plan: Plan) -> None:
     variant = make_variant(SMALL)
-    before = run_key(variant, dataset, plan)
+    before = run_key(variant, dataset, plan.config)
     if change == "params":
         variant = make_variant({**SMALL, "reg_lambda": 0.5})
     elif change == "seed":
-        plan = replace(plan, seed=6)
+        plan = replace(plan, config=replace(plan.config, seed=6))
     elif change == "validation_size":
-        plan = replace(plan, validation_size=0.3)
-    elif change == "policy":
-        plan = replace(plan, policy=parse_threshold_rule("recall>=0.9"))
+        plan = replace(plan, config=replace(plan.config, validation_size=0.3))
+    elif change == "threshold_rule":
+        plan = replace(plan, config=replace(plan.config, threshold_rule=parse_threshold_rule("recall>=0.9")))
     elif change == "folds":
-        plan = replace(plan, folds=5)
+        plan = replace(plan, config=replace(plan.config, folds=5))
     else:
         dataset = {
             "digest": replace(dataset, digest="other"),
@@ -61,7 +62,7 @@ def test_identity_changes_with_whatever_determines_the_result(change: str, datas
             # The digest does not tell true from "true".
             "kinds": replace(dataset, kinds=dict.fromkeys(dataset.kinds, "text")),
         }[change]
-    assert run_key(variant, dataset, plan) != before
+    assert run_key(variant, dataset, plan.config) != before
 
 
 @pytest.mark.parametrize("package", sorted(file.parent.name for file in provenance.PACKAGE.glob("*/__init__.py")))
@@ -88,7 +89,7 @@ def test_finished_runs_are_found_and_no_others(dataset: Dataset, plan: Plan) -> 
     assert found[0].run_id == again.run_id
     assert found[0].score == first.score
     assert found[0].iterations == 8
-    assert finished_runs(variants, dataset, replace(plan, seed=6)) == {}
+    assert finished_runs(variants, dataset, replace(plan, config=replace(plan.config, seed=6))) == {}
     client.delete_run(str(again.run_id))
     assert finished_runs(variants, dataset, plan)[0].run_id == first.run_id
 

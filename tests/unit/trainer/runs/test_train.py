@@ -24,7 +24,7 @@ from trainer.config import parameters
 from trainer.config.variant import Variant, complete_params, make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
-from trainer.runs.plan import Plan, Result
+from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.tracking.inputs import dataset_inputs
 from trainer.training.fit import fit_variant
@@ -39,7 +39,7 @@ def variant() -> Variant:
 
 
 @pytest.fixture
-def result(variant: Variant, dataset: Dataset, plan: Plan) -> Result:
+def result(variant: Variant, dataset: Dataset, plan: Plan) -> TrainResult:
     return train_run(variant, dataset, plan)
 
 
@@ -50,13 +50,13 @@ def client(plan: Plan) -> Any:
 
 
 def test_run_is_finished_and_readable(
-    result: Result, client: Any, variant: Variant, dataset: Dataset, plan: Plan
+    result: TrainResult, client: Any, variant: Variant, dataset: Dataset, plan: Plan
 ) -> None:
     tracked = client.get_run(str(result.run_id))
     assert tracked.info.status == "FINISHED"
     assert tracked.info.run_name == "n_estimators=12 num_leaves=8"
     assert tracked.data.tags["colour"] == "green"
-    fitted = fit_variant(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+    fitted = fit_variant(variant.params, dataset, seed=plan.config.seed, validation_size=plan.config.validation_size)
     for name, value in fitted.test.items():
         assert tracked.data.metrics[name] == value
     assert tracked.data.metrics["threshold"] == fitted.threshold
@@ -67,11 +67,11 @@ def test_run_is_finished_and_readable(
 
 
 def test_history_is_read_back_iteration_by_iteration(
-    result: Result, client: Any, variant: Variant, dataset: Dataset, plan: Plan
+    result: TrainResult, client: Any, variant: Variant, dataset: Dataset, plan: Plan
 ) -> None:
     history = client.get_metric_history(str(result.run_id), "validation_log_loss")
     assert [point.step for point in history] == list(range(1, 13))
-    fitted = fit_variant(variant.params, dataset, seed=plan.seed, validation_size=plan.validation_size)
+    fitted = fit_variant(variant.params, dataset, seed=plan.config.seed, validation_size=plan.config.validation_size)
     assert [point.value for point in history] == fitted.loss
 
 
@@ -80,7 +80,7 @@ def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
     client: Any, dataset: Dataset, plan: Plan, folds: int
 ) -> None:
     early = make_variant({"n_estimators": 200, "learning_rate": 0.5, "early_stopping_round": 8})
-    trained = train_run(early, dataset, replace(plan, folds=folds))
+    trained = train_run(early, dataset, replace(plan, config=replace(plan.config, folds=folds)))
     shown = client.get_run(str(trained.run_id)).data.metrics["validation_log_loss"]
     assert shown == trained.metrics["validation_log_loss"]
     points = client.get_metric_history(str(trained.run_id), "validation_log_loss")
@@ -88,7 +88,7 @@ def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
     assert shown < max(points, key=lambda point: (point.step, -point.timestamp)).value
 
 
-def test_all_parameters_are_logged(result: Result, client: Any, dataset: Dataset) -> None:
+def test_all_parameters_are_logged(result: TrainResult, client: Any, dataset: Dataset) -> None:
     logged = client.get_run(str(result.run_id)).data.params
     assert set(logged) >= {parameter.name for parameter in parameters.PARAMETERS} | set(parameters.FIXED)
     expected = {
@@ -110,7 +110,7 @@ def test_all_parameters_are_logged(result: Result, client: Any, dataset: Dataset
     assert int(logged["rows_fit"]) + int(logged["rows_validation"]) == dataset.train.rows
 
 
-def test_data_sets_are_inputs_of_the_run(result: Result, client: Any, dataset: Dataset) -> None:
+def test_data_sets_are_inputs_of_the_run(result: TrainResult, client: Any, dataset: Dataset) -> None:
     inputs = client.get_run(str(result.run_id)).inputs.dataset_inputs
     found = {entry.tags[0].value: entry.dataset for entry in inputs}
     assert set(found) == {"training", "testing"}
@@ -121,7 +121,7 @@ def test_data_sets_are_inputs_of_the_run(result: Result, client: Any, dataset: D
     assert mlflow.data.get_source(found["training"]) is not None
 
 
-def test_artifacts_are_the_pictures_and_the_effective_parameters(result: Result, client: Any) -> None:
+def test_artifacts_are_the_pictures_and_the_effective_parameters(result: TrainResult, client: Any) -> None:
     run_id = str(result.run_id)
     names = ("calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve")
     for name in names:
@@ -133,7 +133,7 @@ def test_artifacts_are_the_pictures_and_the_effective_parameters(result: Result,
 
 
 def test_model_loads_both_ways_and_predicts_alike(
-    result: Result, client: Any, dataset: Dataset, tmp_path: Path
+    result: TrainResult, client: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
     sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
     expected = fit_variant(make_variant(SMALL).params, dataset, seed=5, validation_size=0.2).probability
@@ -148,7 +148,7 @@ def test_model_loads_both_ways_and_predicts_alike(
     assert 0 < pyfunc.predict(read).sum() < 200
 
 
-def test_model_accepts_gaps_and_unseen_categories(result: Result, client: Any) -> None:
+def test_model_accepts_gaps_and_unseen_categories(result: TrainResult, client: Any) -> None:
     sk, pyfunc = mlflow.sklearn.load_model(result.model_uri), mlflow.pyfunc.load_model(result.model_uri)
     rows = generate_sessions(30, seed=78).drop(columns="purchase")
     rows = rows.astype({"product_pages": "float64", "weekend": object})
@@ -162,13 +162,15 @@ def test_model_accepts_gaps_and_unseen_categories(result: Result, client: Any) -
     np.testing.assert_array_equal(pyfunc.predict(whole), sk.predict(whole))
 
 
-def test_model_without_a_column_says_which(result: Result, client: Any) -> None:
+def test_model_without_a_column_says_which(result: TrainResult, client: Any) -> None:
     rows = generate_sessions(3, seed=1).drop(columns=["purchase", "month"])
     with pytest.raises(mlflow.exceptions.MlflowException, match="month"):
         mlflow.pyfunc.load_model(result.model_uri).predict(rows)
 
 
-def test_model_carries_signature_example_and_pinned_requirements(result: Result, client: Any, dataset: Dataset) -> None:
+def test_model_carries_signature_example_and_pinned_requirements(
+    result: TrainResult, client: Any, dataset: Dataset
+) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(result.model_uri))
     pinned = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
     assert {"mlflow", "lightgbm", "scikit-learn", "skops", "pandas", "numpy"} <= set(pinned)
@@ -182,7 +184,7 @@ def test_model_carries_signature_example_and_pinned_requirements(result: Result,
     assert (folder / "serving_input_example.json").exists()
 
 
-def test_model_loads_without_this_package(result: Result, client: Any, workdir: Path) -> None:
+def test_model_loads_without_this_package(result: TrainResult, client: Any, workdir: Path) -> None:
     folder = mlflow.artifacts.download_artifacts(result.model_uri)
     code = (
         "import sys; sys.modules['trainer'] = None\n"
@@ -193,7 +195,7 @@ def test_model_loads_without_this_package(result: Result, client: Any, workdir: 
     assert done.stdout.strip() == str(list(model.predict(model.input_example)))
 
 
-def test_model_is_ready_and_carries_the_figures(result: Result, client: Any, plan: Plan) -> None:
+def test_model_is_ready_and_carries_the_figures(result: TrainResult, client: Any, plan: Plan) -> None:
     (model,) = client.search_logged_models([plan.target.experiment_id])
     assert str(model.status) == "READY"
     assert model.source_run_id == result.run_id
@@ -245,7 +247,7 @@ def test_long_name_is_cut(dataset: Dataset, plan: Plan, client: Any) -> None:
 
 
 def test_same_variant_twice_has_the_same_metrics(
-    result: Result, variant: Variant, dataset: Dataset, plan: Plan
+    result: TrainResult, variant: Variant, dataset: Dataset, plan: Plan
 ) -> None:
     again = train_run(variant, dataset, plan)
     assert again.run_id != result.run_id
@@ -260,7 +262,7 @@ def test_schema_that_mlflow_would_refuse_is_left_out(dataset: Dataset) -> None:
 
 
 def test_other_data_is_another_input(
-    result: Result, variant: Variant, dataset: Dataset, plan: Plan, client: Any
+    result: TrainResult, variant: Variant, dataset: Dataset, plan: Plan, client: Any
 ) -> None:
     other = replace(dataset, digest="0" * 32)
     again = train_run(variant, other, plan)

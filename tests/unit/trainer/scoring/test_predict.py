@@ -487,10 +487,10 @@ def test_memory_does_not_grow_with_the_rows(saved: Saved, tmp_path: Path) -> Non
         # One row group: reading it whole would show.
         pd.concat([table] * times).to_parquet(path.with_suffix(".parquet"), index=False, row_group_size=10**9)
     code = (
-        "import re, sys\nfrom pathlib import Path\nfrom trainer import predict\n"
+        "import re, sys\nfrom pathlib import Path\nfrom trainer.scoring.predict import PredictRequest, predict_file\n"
         "for name in sys.argv[2:]:\n"
         "    out = Path('out' + Path(name).suffix)\n"
-        "    predict.run(predict.Request(sys.argv[1], Path(name), out, keep=True, jobs=2))\n"
+        "    predict_file(PredictRequest(sys.argv[1], Path(name), out, keep=True, jobs=2))\n"
         # Not getrusage: a process starts with the peak of the one that started it.
         "    print(int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024)"
     )

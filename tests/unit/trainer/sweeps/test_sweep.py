@@ -57,7 +57,7 @@ def test_sweep_is_a_parent_with_nested_children(dataset: Dataset, plan: Plan) ->
     assert done.best.run_id == best.info.run_id == parent.data.tags["trainer.best_run_id"]
     assert parent.data.metrics["f1"] == best.data.metrics["f1"]
     assert parent.data.params["num_leaves"] == "6"
-    assert parent.data.params["random_state"] == str(plan.seed)
+    assert parent.data.params["random_state"] == str(plan.config.seed)
     assert "learning_rate" not in parent.data.params
     pictures = {file.path for file in client.list_artifacts(done.run_id, "plots")}
     assert pictures == {"plots/pr_curves.png", "plots/parameters.png"}

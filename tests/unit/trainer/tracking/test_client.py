@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from trainer.config import parameters
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
-from trainer.runs.plan import Plan, Result
+from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.sweeps.sweep import run_sweep
 from trainer.tracking import connection
@@ -26,6 +26,7 @@ from trainer.tracking.client import Target
 from trainer.tracking.connection import connect, make_client
 from trainer.tracking.settings import as_default
 from trainer.tracking.uris import COMPOSED_URI
+from trainer.training.config import TrainConfig
 from trainer.util.errors import TrackingError
 from trainer.util.signals import interruptible
 
@@ -47,9 +48,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
 
 
-def train(url: str, experiment: str, dataset: Dataset) -> Result:
+def train(url: str, experiment: str, dataset: Dataset) -> TrainResult:
     target = connect(url, experiment, wait=5)
-    return train_run(make_variant(SMALL), dataset, Plan(target, seed=5))
+    return train_run(make_variant(SMALL), dataset, Plan(target, TrainConfig(seed=5)))
 
 
 def all_runs(server: str, experiment: str) -> list[Any]:
@@ -96,7 +97,7 @@ def test_long_history_is_logged_completely(server: str, experiment: str, dataset
 
 
 def test_sweep_is_tracked_through_the_server(server: str, experiment: str, dataset: Dataset) -> None:
-    plan = Plan(connect(server, experiment), seed=5)
+    plan = Plan(connect(server, experiment), TrainConfig(seed=5))
     chosen = [make_variant({"learning_rate": rate}, SMALL) for rate in (0.1, 0.2)]
     done = run_sweep(chosen, dataset, plan, warm_engine(2))
     assert len(all_runs(server, experiment)) == 3

@@ -32,7 +32,9 @@ SMALL: dict[str, parameters.Value] = {"n_estimators": 12, "num_leaves": 8}
 
 def cross_validated(dataset: Dataset, policy: str = "max-f1", **more: Any) -> FitResult:
     complete = complete_params({**SMALL, **more})
-    return fit_variant(complete, dataset, seed=5, validation_size=0.2, folds=FOLDS, policy=parse_threshold_rule(policy))
+    return fit_variant(
+        complete, dataset, seed=5, validation_size=0.2, folds=FOLDS, threshold_rule=parse_threshold_rule(policy)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def test_too_many_folds_are_refused_with_how_many_there_can_be(dataset: Dataset)
 
 
 def test_run_logs_each_fold_their_mean_and_deviation(dataset: Dataset, plan: Plan) -> None:
-    result = train_run(make_variant(SMALL), dataset, replace(plan, folds=FOLDS))
+    result = train_run(make_variant(SMALL), dataset, replace(plan, config=replace(plan.config, folds=FOLDS)))
     client = MlflowClient(plan.target.uri)
     found = client.get_run(str(result.run_id)).data
     assert found.params["cv_folds"] == "3"

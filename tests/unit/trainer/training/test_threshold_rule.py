@@ -61,7 +61,7 @@ def test_precision_out_of_reach_says_what_is_reached() -> None:
 def test_threshold_is_kept_on_validation_rows_and_used_by_the_model(dataset: Dataset) -> None:
     complete = complete_params({"n_estimators": 12, "num_leaves": 8})
     fitted = [
-        fit_variant(complete, dataset, seed=5, validation_size=0.25, policy=parse_threshold_rule(text))
+        fit_variant(complete, dataset, seed=5, validation_size=0.25, threshold_rule=parse_threshold_rule(text))
         for text in ("recall>=0.95", "0.125")
     ]
     assert fitted[0].validation["recall"] >= 0.95

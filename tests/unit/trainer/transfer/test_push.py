@@ -20,6 +20,7 @@ from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
 from trainer.runs.train import train_run
 from trainer.tracking.connection import connect
+from trainer.training.config import TrainConfig
 from trainer.transfer import push
 from trainer.transfer.source import RUN_TAG, SOURCE_TAG
 
@@ -74,7 +75,7 @@ def trained(
     target = connect(f"sqlite:///{file}", "source")
     parent = target.open().client.create_run(target.experiment_id, run_name="sweep").info.run_id
     variant = make_variant({"n_estimators": 30, "num_leaves": 4})
-    result = train_run(variant, dataset, Plan(target, seed=5, tags={"colour": "green"}, parent=parent))
+    result = train_run(variant, dataset, Plan(target, TrainConfig(seed=5), tags={"colour": "green"}, parent=parent))
     return target.uri, str(result.run_id)
 
 

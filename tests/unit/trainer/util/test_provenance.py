@@ -18,7 +18,7 @@ def copy_package(folder: Path) -> Path:
 def test_source_digest_changes_with_the_source(tmp_path: Path) -> None:
     package = copy_package(tmp_path)
     assert provenance.source_digest(package) == provenance.source_digest()
-    (package / "fit.py").write_text((package / "fit.py").read_text() + "\n# changed\n")
+    (package / "training" / "fit.py").write_text((package / "training" / "fit.py").read_text() + "\n# changed\n")
     assert provenance.source_digest(package) != provenance.source_digest()
 
 

@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 
 import click
 
+from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.parameters import PARAMETERS, Parameter, Value
 from trainer.config.variant import describe_params
 from trainer.util.errors import InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-EXPERIMENT = "purchase_predict"
-MODEL = "purchase_predict"
 #: The settings of a command that is called by itself; those of the group hold for its commands.
 SETTINGS = {"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainer.config.parameters import Value
     from trainer.data.dataset import Dataset
     from trainer.registry.registry import Registration
-    from trainer.runs.plan import Plan, Result
+    from trainer.runs.plan import Plan, TrainResult
     from trainer.tracking.client import Target
 
 
@@ -38,19 +38,20 @@ def prepare(
     from trainer.runs.plan import Plan
     from trainer.tracking.connection import connect
     from trainer.tracking.settings import configure
+    from trainer.training.config import TrainConfig
     from trainer.training.split import check_folds
     from trainer.training.threshold_rule import parse_threshold_rule
     from trainer.util import provenance
     from trainer.util.output import print_message
 
     configure(tracking.debug)
-    policy = parse_threshold_rule(source.threshold)
+    rule = parse_threshold_rule(source.threshold)
     for remark in dict.fromkeys(remark for some in all_params for remark in param_warnings(some)):
         print_message(remark)
     dataset = load_data(source.data, target=source.target, test_size=source.test_size, seed=source.seed)
     folds = source.folds or 0
     check_folds(dataset, folds)
-    if folds and source.validation_size != Plan.validation_size:
+    if folds and source.validation_size != TrainConfig.validation_size:
         print_message("--validation-size has no effect beside --cv: each training row is held out in one of the folds")
     for remark in dataset.notes:
         print_message(remark)
@@ -58,19 +59,12 @@ def prepare(
     features = "1 feature" if len(dataset.kinds) == 1 else f"{len(dataset.kinds)} features"
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target}")
     target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
-    plan = Plan(
-        target,
-        seed=source.seed,
-        validation_size=source.validation_size,
-        policy=policy,
-        folds=folds,
-        tags=provenance.tags(),
-    )
-    return dataset, target, plan
+    config = TrainConfig(source.seed, source.validation_size, rule, folds)
+    return dataset, target, Plan(target, config, provenance.tags())
 
 
 def register(
-    name: str, best: Result, dataset: Dataset, plan: Plan, parent: str | None = None
+    name: str, best: TrainResult, dataset: Dataset, plan: Plan, parent: str | None = None
 ) -> tuple[Registration | None, TrainerError | None]:
     """Register a run's model; return what came of it, or why it could not be: what was trained is reported first."""
     from trainer.registry.registration import register_best

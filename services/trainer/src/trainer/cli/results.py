@@ -11,7 +11,7 @@ from trainer.util.output import _print_rich_table, print_plain_table
 
 if TYPE_CHECKING:
     from trainer.registry.registry import Registration
-    from trainer.runs.plan import Result
+    from trainer.runs.plan import TrainResult
     from trainer.searches.search import SearchResult
     from trainer.sweeps.sweep import SweepResult
 
@@ -27,7 +27,7 @@ _HEADS = {
 _CHOICE = "val. AP"
 
 
-def run_content(result: Result) -> dict[str, Any]:
+def run_content(result: TrainResult) -> dict[str, Any]:
     """Return a variant's result as plain values."""
     return {
         "name": result.name,
@@ -69,7 +69,7 @@ def show_registered(registration: Registration | None) -> None:
         print(f"model  {registration.uri} ({'registered now' if registration.created else 'registered before'})")
 
 
-def show_run(result: Result, ui_command: str | None) -> None:
+def show_run(result: TrainResult, ui_command: str | None) -> None:
     """Print a variant's figures, its run, and where to look at it."""
     metrics = result.metrics
     print(f"{result.name}")
@@ -118,7 +118,7 @@ def brief(overrides: Mapping[str, Any]) -> str:
     )
 
 
-def _row(result: Result, best: bool) -> tuple[str, ...]:
+def _row(result: TrainResult, best: bool) -> tuple[str, ...]:
     if result.error is not None:
         return ("!", result.name, "-", *("-" for _ in _HEADS), "failed")
     figures = (f"{result.metrics[name]:.4f}" for name in _HEADS)

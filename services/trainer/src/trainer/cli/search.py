@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
     from trainer.config.parameters import Value
     from trainer.registry.registry import Registration
-    from trainer.runs.plan import Result
+    from trainer.runs.plan import TrainResult
     from trainer.util.errors import TrainerError
 
 STORAGE = "optuna.journal"
@@ -111,8 +111,7 @@ def search_command(
 
     from trainer.sweeps import sweep
 
-    preload = (*sweep.PRELOAD, *(() if tracking.served else sweep.PRELOAD_EMBEDDED), "optuna")
-    engine = ProcessPool(min(jobs or available_cpus(), trials), preload)
+    engine = ProcessPool(min(jobs or available_cpus(), trials), (*sweep.sweep_preload(tracking.served), "optuna"))
     engine.warm_up()
 
     from trainer.cli import results
@@ -134,7 +133,7 @@ def search_command(
             f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {engine.jobs} at a time"
         )
 
-    def on_result(result: Result) -> None:
+    def on_result(result: TrainResult) -> None:
         words = results.brief(result.overrides)
         if result.error is not None:
             print_message(f"{result.name} failed: {result.error}")

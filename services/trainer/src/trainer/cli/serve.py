@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer.cli import options
+from trainer.config.defaults import MODEL
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
     from trainer.serving.application import Serving
 
-CHAMPION = f"models:/{options.MODEL}@champion"
+CHAMPION = f"models:/{MODEL}@champion"
 
 
 @click.command("serve", cls=options.GroupedCommand, context_settings=options.SETTINGS)

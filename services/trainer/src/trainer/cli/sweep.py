@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
     from trainer.config.parameters import Value
     from trainer.registry.registry import Registration
-    from trainer.runs.plan import Result
+    from trainer.runs.plan import TrainResult
     from trainer.util.errors import TrainerError
 
 
@@ -100,8 +100,7 @@ def sweep_command(
     choice = select_variants(variants, grid, paired, overrides)
     chosen = choice.variants
     configure(tracking.debug)
-    preload = sweep.PRELOAD if tracking.served else sweep.PRELOAD + sweep.PRELOAD_EMBEDDED
-    engine = ProcessPool(min(jobs or available_cpus(), len(chosen)), preload)
+    engine = ProcessPool(min(jobs or available_cpus(), len(chosen)), sweep.sweep_preload(tracking.served))
     # From here the processes' imports go on beside this process's own.
     engine.warm_up()
 
@@ -120,7 +119,7 @@ def sweep_command(
             " skipped (--again trains them anew)"
         )
 
-    def on_result(result: Result, done: int) -> None:
+    def on_result(result: TrainResult, done: int) -> None:
         if result.error is None:
             outcome = f"validation AP {result.score:.4f}, test AP {result.metrics['average_precision']:.4f}"
         else:

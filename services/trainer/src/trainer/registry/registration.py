@@ -13,7 +13,7 @@ from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
-    from trainer.runs.plan import Result
+    from trainer.runs.plan import TrainResult
 
 _NAME = re.compile(r"[^/:@'\"`\\]+")
 
@@ -32,7 +32,7 @@ def check_name(name: str) -> str:
 
 
 def register_best(
-    target: Target, name: str, best: Result, dataset: Dataset, *, chosen_by: str, parent: str | None = None
+    target: Target, name: str, best: TrainResult, dataset: Dataset, *, chosen_by: str, parent: str | None = None
 ) -> Registration:
     """Register a run's model as a version, unless that has been done before.
 
@@ -59,7 +59,7 @@ def register_best(
         ) from error
 
 
-def _about(best: Result, dataset: Dataset, chosen_by: str, parent: str | None) -> tuple[dict[str, str], str]:
+def _about(best: TrainResult, dataset: Dataset, chosen_by: str, parent: str | None) -> tuple[dict[str, str], str]:
     """Return a version's tags and description."""
     from trainer.training.metrics import METRIC_NAMES
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -20,34 +20,31 @@ from trainer.util.provenance import PACKAGE
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
-    from trainer.runs.plan import Plan
+    from trainer.training.config import TrainConfig
 
 TAG = "trainer.identity"
 
-#: Says where and as what a run is tracked, not what comes of it.
-_ELSEWHERE = frozenset({"target", "tags", "parent"})
 #: What a result is made with. A module that is added to one of these counts from then on.
 RESULT_PACKAGES = ("config", "data", "runs", "training", "util")
-#: What a fit, a split and a figure are computed with.
+#: What a fit, a split and a metric are computed with.
 _LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn")
 
 
-def run_key(variant: Variant, dataset: Dataset, plan: Plan) -> str:
-    """Return a variant's identity: 16 hexadecimal digits for all that the variants share, a dash, 32 for its own.
+def run_key(variant: Variant, dataset: Dataset, config: TrainConfig) -> str:
+    """Return a variant's cache key: 16 hexadecimal digits for all that the variants share, a dash, 32 for its own.
 
     Names do not count, neither the variant's nor the data's.
     """
     own: dict[str, Value] = {**variant.params, **FIXED}
     if own["random_state"] is None:
-        own["random_state"] = plan.seed
-    return f"{sweep_key(dataset, plan)}-{_digest(own)[:32]}"
+        own["random_state"] = config.seed
+    return f"{sweep_key(dataset, config)}-{_digest(own)[:32]}"
 
 
-def sweep_key(dataset: Dataset, plan: Plan) -> str:
+def sweep_key(dataset: Dataset, config: TrainConfig) -> str:
     """Return the digest (16 hexadecimal digits) of data, splits, seed, settings and code."""
-    settings = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name not in _ELSEWHERE}
     data = {"train": dataset.digest, "test": dataset.test_digest, "target": dataset.target, "kinds": dataset.kinds}
-    return _digest({"settings": settings, "data": data, "code": code_digest()})[:16]
+    return _digest({"config": asdict(config), "data": data, "code": code_digest()})[:16]
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.tracking.client import Target
-from trainer.training.threshold_rule import ThresholdRule
+from trainer.training.config import TrainConfig
 
 #: What variants are compared by: taken from the validation rows, so that the test rows decide nothing.
 SELECTION = "validation_average_precision"
@@ -15,30 +15,19 @@ SELECTION = "validation_average_precision"
 
 @dataclass(frozen=True)
 class Plan:
-    """What the variants of a command have in common. Plain data: it travels to other processes."""
+    """What the variants of a command have in common: how they are trained, and where and as what they are tracked.
+
+    Plain data: it travels to other processes.
+    """
 
     target: Target
-    seed: int = 42
-    validation_size: float = 0.2
-    policy: ThresholdRule = field(default_factory=ThresholdRule)
-    #: How many folds to cross-validate with; 0 for the one hold-out.
-    folds: int = 0
+    config: TrainConfig = field(default_factory=TrainConfig)
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
 
-    @property
-    def judged_on(self) -> str:
-        """What variants are compared by, in words."""
-        return f"training rows in {self.folds} folds" if self.folds else "validation rows"
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the settings as the parameters of a run."""
-        validation = {"cv_folds": self.folds} if self.folds else {"validation_size": self.validation_size}
-        return {"seed": self.seed, **validation, "threshold_rule": str(self.policy)}
-
 
 @dataclass(frozen=True)
-class Result:
+class TrainResult:
     """What came of a variant: its run and figures, or the error that ended it.
 
     ``reused`` marks one that an earlier sweep had finished: its run and figures are that one's.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.runs import cache_key
 from trainer.runs.cache_key import run_key
-from trainer.runs.plan import Result
+from trainer.runs.plan import TrainResult
 from trainer.tracking.errors import tracking_error
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainer.runs.plan import Plan
 
 
-def finished_runs(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[int, Result]:
+def finished_runs(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[int, TrainResult]:
     """Return the results that earlier runs of the experiment hold, by the variants' positions.
 
     A run counts when it is FINISHED and of the same identity: data, splits, seed, parameters, settings and code.
@@ -31,7 +31,7 @@ def finished_runs(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> 
     """
     from mlflow.exceptions import MlflowException
 
-    wanted = [run_key(variant, dataset, plan) for variant in variants]
+    wanted = [run_key(variant, dataset, plan.config) for variant in variants]
     try:
         found = {its: _latest(its, plan) for its in dict.fromkeys(wanted)}
     except MlflowException as error:
@@ -59,14 +59,14 @@ def _latest(its: str, plan: Plan) -> Any:
     return found[0] if found else None
 
 
-def _result(variant: Variant, run: Any, plan: Plan) -> Result:
+def _result(variant: Variant, run: Any, plan: Plan) -> TrainResult:
     from trainer.runs.train import CURVE_TAG, FOLD
     from trainer.training.model import MODEL_NAME
 
     run_id = run.info.run_id
     metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(FOLD)}
     curve = run.data.tags.get(CURVE_TAG, "")
-    return Result(
+    return TrainResult(
         name=variant.name,
         overrides=variant.overrides,
         run_id=run_id,

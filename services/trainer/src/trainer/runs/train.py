@@ -18,7 +18,7 @@ from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset, stratified_split
 from trainer.runs import cache_key
 from trainer.runs.cache_key import run_key
-from trainer.runs.plan import Plan, Result
+from trainer.runs.plan import Plan, TrainResult
 from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.inputs import dataset_inputs
@@ -44,7 +44,7 @@ def train_run(
     plan: Plan,
     key: str | None = None,
     callbacks: Sequence[Callable[[Any], None]] = (),
-) -> Result:
+) -> TrainResult:
     """Train a variant and track it.
 
     Args:
@@ -63,7 +63,7 @@ def train_run(
     background_import.load(*fit.NEEDS)
     tracking = plan.target.open()
     try:
-        tags = {**plan.tags, cache_key.TAG: run_key(variant, dataset, plan)}
+        tags = {**plan.tags, cache_key.TAG: run_key(variant, dataset, plan.config)}
         with tracking.run(variant.name, tags, parent=plan.parent, key=key) as run:
             run.log(params=parameters(variant, dataset, plan))
             run.log_inputs(dataset_inputs(dataset))
@@ -73,10 +73,10 @@ def train_run(
                     fitted = fit_variant(
                         variant.params,
                         dataset,
-                        seed=plan.seed,
-                        validation_size=plan.validation_size,
-                        policy=plan.policy,
-                        folds=plan.folds,
+                        seed=plan.config.seed,
+                        validation_size=plan.config.validation_size,
+                        threshold_rule=plan.config.threshold_rule,
+                        folds=plan.config.folds,
                         callbacks=[*callbacks, begin],
                     )
             except PrunedError as pruned:
@@ -100,7 +100,7 @@ def train_run(
         raise tracking_error(error) from error
     except MemoryError as error:
         raise TrainerError("out of memory") from error
-    return Result(
+    return TrainResult(
         name=variant.name,
         overrides=variant.overrides,
         run_id=run_id,
@@ -116,8 +116,8 @@ def train_run(
 def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
     """Return everything that determines the result, as the run's parameters."""
     return {
-        **estimator(variant.params, plan.seed).get_params(),
-        **plan.parameters(),
+        **estimator(variant.params, plan.config.seed).get_params(),
+        **plan.config.parameters(),
         **({} if dataset.test_size is None else {"test_size": dataset.test_size}),
         "data": dataset.name,
         "data_digest": dataset.digest,
@@ -130,8 +130,8 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
 
 def _rows(dataset: Dataset, plan: Plan) -> dict[str, int]:
     rows, held_out = dataset.train.rows, dataset.train.rows
-    if not plan.folds:
-        held_out = len(stratified_split(dataset.train.target, plan.validation_size, plan.seed)[1])
+    if not plan.config.folds:
+        held_out = len(stratified_split(dataset.train.target, plan.config.validation_size, plan.config.seed)[1])
         rows -= held_out
     return {"rows_fit": rows, "rows_validation": held_out, "rows_test": dataset.test.rows}
 

@@ -18,7 +18,7 @@ from trainer import plots
 from trainer.config.parameters import Value, parse_param
 from trainer.config.variant import describe_params, make_variant
 from trainer.runs.cache_key import sweep_key
-from trainer.runs.plan import Result
+from trainer.runs.plan import TrainResult
 from trainer.searches import study
 from trainer.searches.heartbeat import OWNER, WorkerHeartbeat
 from trainer.searches.sampler import SeededSampler
@@ -68,7 +68,7 @@ class SearchResult(SweepResult):
     shared: bool = False
 
     @property
-    def pruned(self) -> list[Result]:
+    def pruned(self) -> list[TrainResult]:
         """The trials that were ended early."""
         return [result for result in self.results if result.pruned is not None]
 
@@ -76,14 +76,14 @@ class SearchResult(SweepResult):
 class SearchFailedError(SweepError):
     """Some trials of a search failed; ``result`` holds what the study has."""
 
-    def __init__(self, result: SearchResult, failed: list[Result]) -> None:
+    def __init__(self, result: SearchResult, failed: list[TrainResult]) -> None:
         self.result = result
         super().__init__(f"{len(failed)} trials failed; {failed[0].name}: {failed[0].error}")
 
 
 def search_key(space: Space, base: Mapping[str, Value], dataset: Dataset, plan: Plan) -> str:
     """Return the digest (16 hexadecimal digits) of what all trials of a search have in common."""
-    content = [sweep_key(dataset, plan), repr(space), sorted(base.items())]
+    content = [sweep_key(dataset, plan.config), repr(space), sorted(base.items())]
     return hashlib.sha256(json.dumps(content, default=repr).encode()).hexdigest()[:16]
 
 
@@ -95,7 +95,7 @@ def run_search(
     engine: ProcessPool,
     settings: Settings,
     *,
-    on_result: Callable[[Result], None] = lambda _result: None,
+    on_result: Callable[[TrainResult], None] = lambda _result: None,
     on_open: Callable[[str, int], None] = lambda _name, _done: None,
     view: View | None = None,
 ) -> SearchResult:
@@ -121,7 +121,9 @@ def run_search(
 
     digest = search_key(space, base, dataset, plan)
     name = settings.study or f"search-{digest[:8]}"
-    opened = study.open_study(open_storage(settings.storage), name, digest, SeededSampler(settings.sampler, plan.seed))
+    opened = study.open_study(
+        open_storage(settings.storage), name, digest, SeededSampler(settings.sampler, plan.config.seed)
+    )
     on_open(name, len(opened.study.get_trials(deepcopy=False, states=_COUNTED)))
     try:
         with WorkerHeartbeat(opened.study) as member, _parent(opened, member, plan) as parent:
@@ -154,7 +156,7 @@ def run_search(
                 raise
             results = tuple(results_of(opened.study, space, plan))
             done = SearchResult(parent.run_id, plan.target.run_url(parent.run_id), results, name)
-            _log_comparison(parent, done, f"{dataset.name}, {plan.judged_on}")
+            _log_comparison(parent, done, f"{dataset.name}, {plan.config.compared_on}")
         # Asked after this process has signed off: of processes that end together, at least one is the last.
         done = replace(done, shared=member.others())
     except MlflowException as error:
@@ -172,7 +174,7 @@ class _Search:
     ) -> None:
         self._space, self._base, self._study, self._member, self._trials = space, base, of, member, trials
         self._running: dict[int, tuple[optuna.Trial, str]] = {}
-        self.failed: list[Result] = []
+        self.failed: list[TrainResult] = []
 
     def draw(self) -> Iterator[VariantTask]:
         distributions = self._space.distributions()
@@ -197,7 +199,7 @@ class _Search:
         count = sum(1 for trial in trials if number is None or trial.number < number)
         return count + len(self.failed) < self._trials
 
-    def tell(self, number: int, result: Result) -> None:
+    def tell(self, number: int, result: TrainResult) -> None:
         trial, _ = self._running.pop(number)
         if result.run_id is not None:
             trial.set_user_attr("run_id", result.run_id)
@@ -221,7 +223,7 @@ class _Search:
         return [key for _, key in self._running.values()]
 
 
-def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[Result]:
+def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[TrainResult]:
     """Yield the study's ended trials as results, in their order; those that never got a run are left out."""
     for trial in of.get_trials(deepcopy=False):
         attributes = trial.user_attrs
@@ -229,7 +231,7 @@ def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[Result]:
             continue
         run_id = attributes.get("run_id")
         complete = trial.state == TrialState.COMPLETE
-        yield Result(
+        yield TrainResult(
             name=f"trial {trial.number}",
             overrides={**space.fixed, **trial.params},
             run_id=run_id,
@@ -289,7 +291,7 @@ def _parent_params(space: Space, base: Mapping[str, Value], dataset: Dataset, pl
         **space.fixed,
         **described,
         "study": name,
-        **plan.parameters(),
+        **plan.config.parameters(),
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,

@@ -94,8 +94,21 @@ def load_space(path: Path | None, base: Mapping[str, Value]) -> Space:
         content: Any = {name: item for name, item in DEFAULT.items() if name not in base}
     else:
         content = yaml_file.read(path, "--space", "a YAML mapping from parameter to its values")
-    source = str(path) if path is not None else "the standard space"
-    if not isinstance(content, dict):
+    return make_space(content, base, str(path) if path is not None else "the standard space")
+
+
+def make_space(content: object, base: Mapping[str, Value], source: str = "space") -> Space:
+    """Return the space that a mapping describes.
+
+    Args:
+        content: From parameter to a range, a list of values, or one value that holds for all trials.
+        base: What the trials have in common.
+        source: How messages name the mapping.
+
+    Raises:
+        InputError: It describes no space; the message names item and remedy.
+    """
+    if not isinstance(content, Mapping):
         raise InputError(
             f"{source}: holds {yaml_file.what(content)}; write a mapping such as 'num_leaves: {{low: 10, high: 100}}'"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trainer.parallel.progress import Reporter
-from trainer.runs.plan import Result
+from trainer.runs.plan import TrainResult
 from trainer.runs.train import train_run
 from trainer.sweeps.tasks import SweepContext, VariantTask
 from trainer.tracking.settings import configure
@@ -21,7 +21,7 @@ class SearchContext(SweepContext):
     pruner: str = "none"
 
 
-def train_trial(item: VariantTask, shared: SearchContext) -> Result:
+def train_trial(item: VariantTask, shared: SearchContext) -> TrainResult:
     """Train and track a trial in this process, and ask the study on the way whether to go on."""
     from trainer.searches.pruning import Pruning
 
@@ -31,5 +31,5 @@ def train_trial(item: VariantTask, shared: SearchContext) -> Result:
     try:
         return train_run(item.variant, shared.dataset, shared.plan, item.key, [*reporters, pruning])
     except PrunedError as pruned:
-        result = Result(name=item.variant.name, overrides=item.variant.overrides, pruned=len(pruned.loss))
+        result = TrainResult(name=item.variant.name, overrides=item.variant.overrides, pruned=len(pruned.loss))
         return replace(result, run_id=pruned.run_id, url=shared.plan.target.run_url(str(pruned.run_id)))

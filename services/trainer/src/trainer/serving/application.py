@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from trainer.serving.champion import Champion, Loaded
+from trainer.serving.champion import Champion, ServedModel
 from trainer.serving.columns import typed, wrong
 
 Scope = MutableMapping[str, Any]
@@ -45,7 +45,7 @@ class Serving:
 
     def __init__(self, champion: Champion, interval: float, bounds: Bounds) -> None:
         self._champion, self._interval, self._bounds = champion, interval, bounds
-        self._current: tuple[Loaded, Application] | None = None
+        self._current: tuple[ServedModel, Application] | None = None
         self._slots = asyncio.Semaphore(bounds.concurrency)
         self._follower: asyncio.Task[None] | None = None
 

@@ -27,7 +27,7 @@ RETRY = 60.0
 
 
 @dataclass(frozen=True)
-class Loaded:
+class ServedModel:
     """A model that can be served, and the URI of exactly this one: no alias."""
 
     uri: str
@@ -38,7 +38,7 @@ class ModelError(TrainerError):
     """A model cannot be found, loaded, or used."""
 
 
-def load(uri: str, tracking_uri: str | None = None) -> Loaded:
+def load(uri: str, tracking_uri: str | None = None) -> ServedModel:
     """Download a model, load it, and have it predict its own input example.
 
     Args:
@@ -67,7 +67,7 @@ def load(uri: str, tracking_uri: str | None = None) -> Loaded:
         raise ModelError(f"{uri} cannot be loaded: {type(error).__name__}: {what}") from error
     # A model may read its files late: they go when no request uses it any more.
     weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
-    return Loaded(uri, model)
+    return ServedModel(uri, model)
 
 
 class Champion:
@@ -89,7 +89,7 @@ class Champion:
         self._named = ModelUri.parse(uri)
         self._refused: tuple[str, float] | None = None
         self._said: str | None = None
-        self.loaded: Loaded | None = None
+        self.loaded: ServedModel | None = None
 
     @property
     def followed(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.variant import Variant
-from trainer.runs.plan import Result
+from trainer.runs.plan import TrainResult
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.metrics import metric_values
 from trainer.util.errors import SweepError
@@ -35,22 +35,31 @@ PRELOAD_EMBEDDED = ("trainer.runs.preload_database",)
 TABLE = "variants.csv"
 
 
+def sweep_preload(served: bool) -> tuple[str, ...]:
+    """Return the modules that the variants' processes need.
+
+    Args:
+        served: Whether runs go to a server, and not to a database.
+    """
+    return PRELOAD if served else PRELOAD + PRELOAD_EMBEDDED
+
+
 @dataclass(frozen=True)
 class SweepResult:
     """What came of a sweep: its parent run, and the variants' results in the order in which they were given."""
 
     run_id: str
     url: str | None
-    results: tuple[Result, ...]
+    results: tuple[TrainResult, ...]
 
     @property
-    def best(self) -> Result | None:
+    def best(self) -> TrainResult | None:
         """The variant with the highest score, the earliest of equals; None where all failed."""
         finished = [result for result in self.results if result.status == "FINISHED"]
         return max(finished, key=lambda result: result.score) if finished else None
 
     @property
-    def failed(self) -> list[Result]:
+    def failed(self) -> list[TrainResult]:
         """The variants that failed."""
         return [result for result in self.results if result.error is not None]
 
@@ -62,8 +71,8 @@ def run_sweep(
     engine: ProcessPool,
     *,
     name: str = "sweep",
-    reused: Mapping[int, Result] | None = None,
-    on_result: Callable[[Result, int], None] = lambda _result, _done: None,
+    reused: Mapping[int, TrainResult] | None = None,
+    on_result: Callable[[TrainResult, int], None] = lambda _result, _done: None,
     view: View | None = None,
 ) -> SweepResult:
     """Train the variants and track them; a variant that fails is reported, and the others finish.
@@ -92,7 +101,7 @@ def run_sweep(
     tags = {**plan.tags, "trainer.sweep": str(len(variants))}
     keys = [uuid.uuid4().hex for _ in variants]
     pairs = list(zip(variants, keys, strict=True))
-    results: dict[int, Result] = dict(reused or {})
+    results: dict[int, TrainResult] = dict(reused or {})
     if results:
         tags["trainer.reused"] = str(len(results))
     try:
@@ -119,7 +128,7 @@ def run_sweep(
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
                 )
-                _log_comparison(parent, done, variants, f"{dataset.name}, {plan.judged_on}")
+                _log_comparison(parent, done, variants, f"{dataset.name}, {plan.config.compared_on}")
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 with ignore_signals():
@@ -133,7 +142,7 @@ def run_sweep(
     return done
 
 
-def finished_result(outcome: TaskResult[VariantTask, Result], tracking: Tracking) -> Result:
+def finished_result(outcome: TaskResult[VariantTask, TrainResult], tracking: Tracking) -> TrainResult:
     """Return a task's result, or the error of one that has none; then its run is ended too."""
     if outcome.answer is not None:
         return outcome.answer
@@ -141,7 +150,7 @@ def finished_result(outcome: TaskResult[VariantTask, Result], tracking: Tracking
     # Its process may have had no chance to do that itself.
     tracking.end_by_key(outcome.item.key, "FAILED", reason)
     variant = outcome.item.variant
-    return Result(name=variant.name, overrides=variant.overrides, error=reason)
+    return TrainResult(name=variant.name, overrides=variant.overrides, error=reason)
 
 
 class SweepFailedError(SweepError):
@@ -159,11 +168,11 @@ def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) ->
     first = variants[0].params
     common = {name: value for name, value in first.items() if all(other.params[name] == value for other in variants)}
     if "random_state" in common and common["random_state"] is None:
-        common["random_state"] = plan.seed
+        common["random_state"] = plan.config.seed
     return {
         **common,
         "variants": len(variants),
-        **plan.parameters(),
+        **plan.config.parameters(),
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,
@@ -186,7 +195,7 @@ def _log_comparison(parent: ActiveRun, done: SweepResult, variants: Sequence[Var
 
 
 def write_plots(
-    folder: Path, variants: Sequence[tuple[Mapping[str, Any], Result]], subtitle: str, noun: str = "variants"
+    folder: Path, variants: Sequence[tuple[Mapping[str, Any], TrainResult]], subtitle: str, noun: str = "variants"
 ) -> None:
     """Write the PR curves of the finished variants on one sheet, and their parameters against their scores.
 
@@ -210,7 +219,7 @@ def write_plots(
         plots.save(figure, folder / "parameters.png")
 
 
-def write_table(path: Path, results: Sequence[Result]) -> None:
+def write_table(path: Path, results: Sequence[TrainResult]) -> None:
     """Write the variants as a CSV table: name, run, status, what distinguishes it, its figures, and its error.
 
     ``reused`` is "yes" for a variant whose run an earlier sweep made.

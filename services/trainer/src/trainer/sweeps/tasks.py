@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset
 from trainer.parallel.progress import Reporter
-from trainer.runs.plan import Plan, Result
+from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.tracking.settings import configure
 
@@ -31,7 +31,7 @@ class SweepContext:
     progress: str | None = None
 
 
-def train_variant(item: VariantTask, shared: SweepContext) -> Result:
+def train_variant(item: VariantTask, shared: SweepContext) -> TrainResult:
     """Train and track a variant in this process."""
     configure()
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []

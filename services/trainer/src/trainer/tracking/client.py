@@ -49,9 +49,14 @@ class Target:
 
         return Tracking(self, MlflowClient(tracking_uri=self.uri, registry_uri=self.uri))
 
+    @property
+    def served(self) -> bool:
+        """Whether runs go to a server, and not to a database that this process opens itself."""
+        return self.uri.startswith(("http://", "https://"))
+
     def run_url(self, run_id: str) -> str | None:
         """Return the address of a run in the UI, or None where no server is known."""
-        base = self.ui_url or (self.uri if self.uri.startswith(("http://", "https://")) else None)
+        base = self.ui_url or (self.uri if self.served else None)
         if base is None:
             return None
         return f"{without_credentials(base).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"

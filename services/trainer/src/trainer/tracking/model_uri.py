@@ -31,6 +31,7 @@ class ModelUri:
     def parse(cls, text: str) -> ModelUri | None:
         """Return what a text names, or None where it is no model URI.
 
+        >>> from trainer.tracking.model_uri import ModelUri
         >>> ModelUri.parse("models:/purchase@champion").alias
         'champion'
         >>> ModelUri.parse("models:/purchase/3").version

@@ -24,10 +24,15 @@ _SETTINGS = {
 }
 
 
-def configure(debug: bool = False) -> None:
-    """Set MLflow up for a command: bounded retries, no telemetry, and no log lines of its own unless debugging."""
+def set_defaults() -> None:
+    """Set MLflow up for this process, unless the user has done so: bounded retries, no telemetry."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def configure(debug: bool = False) -> None:
+    """Set MLflow up for a command: as ``set_defaults``, and no log lines of its own unless debugging."""
+    set_defaults()
     if not debug:
         # MLflow and Alembic configure their loggers when they are imported or first used; this holds whatever they do.
         # What goes wrong is raised as well, and reported by the trainer.

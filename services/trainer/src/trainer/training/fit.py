@@ -70,7 +70,7 @@ def fit_variant(
     *,
     seed: int,
     validation_size: float,
-    policy: ThresholdRule | None = None,
+    threshold_rule: ThresholdRule | None = None,
     folds: int = 0,
     callbacks: Callbacks | None = None,
 ) -> FitResult:
@@ -85,13 +85,13 @@ def fit_variant(
         dataset: The training and test tables.
         seed: Seeds the hold-out, and LightGBM unless the parameters say otherwise.
         validation_size: The share of the training rows (0 to 1) that is held out.
-        policy: Chooses the threshold on the rows that are held out; the highest F1 by default.
+        threshold_rule: Chooses the threshold on the rows that are held out; the highest F1 by default.
         folds: How many stratified folds to cross-validate with, instead of the one hold-out; the model is then fitted
             to all training rows. 0 for the hold-out.
         callbacks: Called by LightGBM after each iteration.
 
     Raises:
-        TrainerError: LightGBM refuses the parameters or the data, or the policy cannot be met.
+        TrainerError: LightGBM refuses the parameters or the data, or no threshold satisfies the rule.
     """
     from sklearn.base import clone
     from sklearn.frozen import FrozenEstimator
@@ -101,7 +101,7 @@ def fit_variant(
         learnt = cross_validated(params, dataset, seed, folds, callbacks or [])
     else:
         learnt = _held_out(params, dataset, seed, validation_size, callbacks or [])
-    threshold = (policy or ThresholdRule()).choose(learnt.target, learnt.probability)
+    threshold = (threshold_rule or ThresholdRule()).choose(learnt.target, learnt.probability)
     judged = [metrics.evaluate(learnt.target[rows], learnt.probability[rows], threshold) for rows in learnt.parts]
     # Every part is fitted: this fit only takes note of the classes.
     model = FixedThresholdClassifier(

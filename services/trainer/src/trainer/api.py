@@ -1,0 +1,274 @@
+"""The public Python interface: what the command line does, for notebooks and pipelines.
+
+Import these names from ``trainer`` itself. Everything else in this package may change from one version to the next.
+
+Results are tracked on the MLflow server that ``tracking_uri`` or MLFLOW_TRACKING_URI names; without either, in the file
+mlflow.db in the working directory. A failure is raised as a ``TrainerError``, whose message is one line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer.config.defaults import EXPERIMENT, MODEL
+from trainer.config.parameters import Value, parse_param
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
+from trainer.data.sources import load_data
+from trainer.parallel.pool import ProcessPool, available_cpus
+from trainer.registry.registration import check_name, register_best
+from trainer.registry.registry import Registration
+from trainer.runs.plan import SELECTION, Plan, TrainResult
+from trainer.runs.resume import finished_runs
+from trainer.runs.train import train_run
+from trainer.scoring.predict import PredictRequest, PredictResult, predict_file
+from trainer.sweeps.sweep import SweepResult, run_sweep, sweep_preload
+from trainer.tracking.connection import connect
+from trainer.tracking.settings import set_defaults
+from trainer.training.config import TrainConfig
+from trainer.training.split import check_folds
+from trainer.training.threshold_rule import parse_threshold_rule
+from trainer.util import provenance
+from trainer.util.errors import TrainerError
+
+__all__ = ["Dataset", "TrainerError", "load_data", "predict", "register", "search", "sweep", "train"]
+
+
+def train(
+    dataset: Dataset,
+    params: Mapping[str, Value] | None = None,
+    *,
+    name: str | None = None,
+    experiment: str = EXPERIMENT,
+    tracking_uri: str | None = None,
+    seed: int = 42,
+    validation_size: float = 0.2,
+    threshold: str = "max-f1",
+    folds: int = 0,
+) -> TrainResult:
+    """Train one variant, and track it as a run with its metrics, plots and model.
+
+    Args:
+        dataset: What to train on; see ``load_data``.
+        params: LightGBM's parameters, over the defaults.
+        name: The run's name; made of ``params`` by default.
+        experiment: The MLflow experiment; created where it does not exist.
+        tracking_uri: The MLflow server.
+        seed: Seeds the validation rows, and LightGBM.
+        validation_size: The share of the training rows (0 to 1) that chooses the threshold.
+        threshold: How the decision threshold is chosen: ``max-f1``, ``precision>=0.8``, ``recall>=0.9``, or a number.
+        folds: How many folds to cross-validate with, in place of ``validation_size``; 0 for none.
+
+    Raises:
+        TrainerError: A parameter is wrong, the fit failed, or the server cannot be reached.
+
+    Example:
+        >>> from trainer import load_data, train
+        >>> result = train(load_data(rows=600), {"n_estimators": 20, "learning_rate": 0.2})
+        >>> result.name
+        'n_estimators=20 learning_rate=0.2'
+        >>> 0 < result.metrics["average_precision"] <= 1
+        True
+    """
+    variant = make_variant(_parsed(params or {}), name=name)
+    return train_run(
+        variant, dataset, _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds)
+    )
+
+
+def sweep(
+    dataset: Dataset,
+    variants: Sequence[Mapping[str, Value]],
+    *,
+    params: Mapping[str, Value] | None = None,
+    jobs: int | None = None,
+    reuse: bool = True,
+    name: str = "sweep",
+    experiment: str = EXPERIMENT,
+    tracking_uri: str | None = None,
+    seed: int = 42,
+    validation_size: float = 0.2,
+    threshold: str = "max-f1",
+    folds: int = 0,
+) -> SweepResult:
+    """Train several variants side by side, as nested runs of one parent run.
+
+    Each variant is trained in a process of its own. A script calls this below ``if __name__ == "__main__":``, as
+    Python's ``multiprocessing`` asks of it.
+
+    Args:
+        dataset: What to train on; see ``load_data``.
+        variants: What distinguishes each variant: LightGBM's parameters.
+        params: The parameters that all variants have in common.
+        jobs: How many variants are trained at a time; by default as many as there are processors.
+        reuse: Whether variants that the experiment already holds, finished with the same data, parameters and code,
+            are taken from there.
+        name: The parent run's name.
+        experiment: The MLflow experiment; created where it does not exist.
+        tracking_uri: The MLflow server.
+        seed: See ``train``.
+        validation_size: See ``train``.
+        threshold: See ``train``.
+        folds: See ``train``.
+
+    Raises:
+        TrainerError: A parameter is wrong, a variant failed, or the server cannot be reached.
+
+    Example:
+        >>> from trainer import load_data, sweep
+        >>> done = sweep(load_data(rows=600), [{"n_estimators": 5}, {"n_estimators": 10}], jobs=1)
+        >>> [result.name for result in done.results]
+        ['n_estimators=5', 'n_estimators=10']
+        >>> done.best in done.results
+        True
+    """
+    base = _parsed(params or {})
+    wanted = [make_variant(_parsed(overrides), base) for overrides in variants]
+    if not wanted:
+        raise TrainerError("a sweep needs at least one variant")
+    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds)
+    reused = finished_runs(wanted, dataset, plan) if reuse else {}
+    return run_sweep(wanted, dataset, plan, _pool(jobs, len(wanted), plan), name=name, reused=reused)
+
+
+def search(
+    dataset: Dataset,
+    *,
+    trials: int = 30,
+    space: Mapping[str, Any] | Path | None = None,
+    params: Mapping[str, Value] | None = None,
+    jobs: int | None = None,
+    storage: str = "optuna.journal",
+    sampler: str = "tpe",
+    pruner: str = "median",
+    experiment: str = EXPERIMENT,
+    tracking_uri: str | None = None,
+    seed: int = 42,
+    validation_size: float = 0.2,
+    threshold: str = "max-f1",
+    folds: int = 0,
+) -> SweepResult:
+    """Search for good parameters with Optuna, each trial as a nested run of one parent run.
+
+    The same call again goes on with the same study. As ``sweep``, it trains in processes.
+
+    Args:
+        dataset: What to train on; see ``load_data``.
+        trials: How many trials the study shall hold in all.
+        space: What to vary: a mapping from parameter to a range (``{"low": 10, "high": 100}``), a list of values, or
+            one value; or a YAML file of such a mapping. A standard space by default.
+        params: The parameters that all trials have in common.
+        jobs: How many trials are trained at a time; by default as many as there are processors.
+        storage: Where the trials are kept: a file, or a database's URL.
+        sampler: ``tpe`` or ``random``.
+        pruner: ``median``, ``hyperband`` or ``none``: when an unpromising trial is ended early.
+        experiment: The MLflow experiment; created where it does not exist.
+        tracking_uri: The MLflow server.
+        seed: See ``train``.
+        validation_size: See ``train``.
+        threshold: See ``train``.
+        folds: See ``train``.
+
+    Raises:
+        TrainerError: A parameter is wrong, a trial failed, or the server or the storage cannot be used.
+
+    Example:
+        >>> from trainer import load_data, search
+        >>> space = {"num_leaves": {"low": 4, "high": 16}, "n_estimators": 5}
+        >>> done = search(load_data(rows=600), trials=2, space=space, jobs=1)
+        >>> [result.name for result in done.results]
+        ['trial 0', 'trial 1']
+    """
+    from trainer.searches.search import Settings, run_search
+    from trainer.searches.space import load_space, make_space
+
+    base = _parsed(params or {})
+    wanted = make_space(space, base) if isinstance(space, Mapping) else load_space(space, base)
+    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds)
+    settings = Settings(trials, storage, sampler=sampler, pruner=pruner)
+    return run_search(wanted, base, dataset, plan, _pool(jobs, trials, plan), settings)
+
+
+def predict(
+    model: str, data: Path | str, out: Path | str, *, ids: Sequence[str] = (), tracking_uri: str | None = None
+) -> PredictResult:
+    """Score a file with a logged model, and write probability and class of each row.
+
+    Args:
+        model: A model URI such as ``models:/purchase_predict@champion``, or a folder.
+        data: The table to score: .csv, .csv.gz or .parquet.
+        out: The file to write, of one of these formats; written whole or not at all.
+        ids: The columns to copy into the result.
+        tracking_uri: The MLflow server that has the model.
+
+    Raises:
+        TrainerError: The model or a file cannot be used; nothing was written.
+
+    Example:
+        >>> from trainer import load_data, predict, train
+        >>> dataset = load_data(rows=600)
+        >>> dataset.test.features.to_csv("new.csv", index=False)
+        >>> model = train(dataset, {"n_estimators": 5}).model_uri
+        >>> scored = predict(model, "new.csv", "scores.csv")
+        >>> scored.columns, scored.rows
+        (('probability', 'class'), 120)
+    """
+    set_defaults()
+    return predict_file(PredictRequest(model, Path(data), Path(out), tuple(ids), tracking_uri=_uri(tracking_uri)))
+
+
+def register(
+    result: TrainResult, dataset: Dataset, *, model_name: str = MODEL, tracking_uri: str | None = None
+) -> Registration:
+    """Register a run's model as a version of a registered model, unless that has been done before.
+
+    Args:
+        result: What ``train`` returned, or the best one of a sweep or search.
+        dataset: What it was trained on.
+        model_name: The registered model; created where it does not exist.
+        tracking_uri: The MLflow server that has the run.
+
+    Raises:
+        TrainerError: The run has no model, or the registry cannot be reached.
+
+    Example:
+        >>> from trainer import load_data, register, train
+        >>> dataset = load_data(rows=600)
+        >>> register(train(dataset, {"n_estimators": 5}), dataset, model_name="shop").uri
+        'models:/shop/1'
+    """
+    if result.model_uri is None:
+        raise TrainerError(f"{result.name} has no model: {result.error or 'it was pruned'}")
+    set_defaults()
+    target = connect(_uri(tracking_uri), EXPERIMENT)
+    return register_best(target, check_name(model_name), result, dataset, chosen_by=SELECTION)
+
+
+def _plan(
+    dataset: Dataset,
+    experiment: str,
+    tracking_uri: str | None,
+    seed: int,
+    validation_size: float,
+    threshold: str,
+    folds: int,
+) -> Plan:
+    config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds)
+    check_folds(dataset, folds)
+    set_defaults()
+    return Plan(connect(_uri(tracking_uri), experiment), config, provenance.tags())
+
+
+def _pool(jobs: int | None, tasks: int, plan: Plan) -> ProcessPool:
+    return ProcessPool(min(jobs or available_cpus(), tasks), sweep_preload(plan.target.served))
+
+
+def _parsed(params: Mapping[str, Value]) -> dict[str, Value]:
+    return dict(parse_param(name, value) for name, value in params.items())
+
+
+def _uri(tracking_uri: str | None) -> str | None:
+    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None

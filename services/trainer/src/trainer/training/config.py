@@ -1,0 +1,29 @@
+"""How variants are trained and compared, beside their parameters: seed, validation rows, threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.training.threshold_rule import ThresholdRule
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What determines the results of all variants of a command. ``validation_size`` is a share of the training rows."""
+
+    seed: int = 42
+    validation_size: float = 0.2
+    threshold_rule: ThresholdRule = field(default_factory=ThresholdRule)
+    #: How many folds to cross-validate with; 0 for the one hold-out.
+    folds: int = 0
+
+    @property
+    def compared_on(self) -> str:
+        """What variants are compared by, in words."""
+        return f"training rows in {self.folds} folds" if self.folds else "validation rows"
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings as the parameters of a run."""
+        validation = {"cv_folds": self.folds} if self.folds else {"validation_size": self.validation_size}
+        return {"seed": self.seed, **validation, "threshold_rule": str(self.threshold_rule)}
