@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from trainer.promotion import evaluate
-from trainer.promotion.evaluate import Constraint, TestMetrics
+from trainer.promotion.evaluate import Constraint, VersionMetrics
 from trainer.promotion.interface import Interface
 from trainer.promotion.sandbox import SandboxResult
 
@@ -69,13 +69,13 @@ def test_model_that_does_not_load_fails_what_could_not_be_measured_as_well() -> 
     ],
 )
 def test_bounds_of_figures(kind: str, name: str, value: float, bound: float, passed: bool) -> None:
-    found = only(evaluate._on_their_own(TestMetrics({name: value}), rules(**{kind: {name: bound}})))
+    found = only(evaluate._on_their_own(VersionMetrics({name: value}), rules(**{kind: {name: bound}})))
     assert (found.passed, found.value, found.bound) == (passed, value, bound)
 
 
 def test_figure_that_is_not_known_fails() -> None:
-    assert not only(evaluate._on_their_own(TestMetrics({"f1": 0.5}), rules(minimum={"roc_auc": 0.1}))).passed
-    missing = only(evaluate._on_their_own(TestMetrics(problem="it broke"), rules(minimum={"roc_auc": 0.1})))
+    assert not only(evaluate._on_their_own(VersionMetrics({"f1": 0.5}), rules(minimum={"roc_auc": 0.1}))).passed
+    missing = only(evaluate._on_their_own(VersionMetrics(problem="it broke"), rules(minimum={"roc_auc": 0.1})))
     assert (missing.passed, missing.remark) == (False, "cannot be told: it broke")
 
 
@@ -93,7 +93,10 @@ def test_figure_that_is_not_known_fails() -> None:
 def test_tolerance_beside_the_champion(name: str, value: float, its: float, tolerance: float, passed: bool) -> None:
     found = only(
         evaluate._beside_the_champion(
-            TestMetrics({name: value}, "rows"), "7", TestMetrics({name: its}, "rows"), rules(champion={name: tolerance})
+            VersionMetrics({name: value}, "rows"),
+            "7",
+            VersionMetrics({name: its}, "rows"),
+            rules(champion={name: tolerance}),
         )
     )
     assert found.passed is passed, found
@@ -102,7 +105,7 @@ def test_tolerance_beside_the_champion(name: str, value: float, its: float, tole
 
 def test_figures_of_other_rows_are_not_compared() -> None:
     for one, other in (("a", "b"), (None, None), ("a", None)):
-        figures, its = TestMetrics({"f1": 0.9}, one), TestMetrics({"f1": 0.1}, other)
+        figures, its = VersionMetrics({"f1": 0.9}, one), VersionMetrics({"f1": 0.1}, other)
         found = only(evaluate._beside_the_champion(figures, "7", its, rules(champion={"f1": 0.1})))
         assert not found.passed
         assert "not logged on the same test rows" in found.remark
@@ -110,15 +113,15 @@ def test_figures_of_other_rows_are_not_compared() -> None:
 
 
 def test_champion_that_cannot_be_scored_blocks_and_says_what_to_do() -> None:
-    its = TestMetrics(problem="cannot load: gone")
-    found = only(evaluate._beside_the_champion(TestMetrics({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1})))
+    its = VersionMetrics(problem="cannot load: gone")
+    found = only(evaluate._beside_the_champion(VersionMetrics({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1})))
     assert not found.passed
     assert "version 7" in found.remark
     assert "put 'champion: false' into the policy" in found.remark
 
 
 def test_first_champion_has_nothing_to_be_compared_with() -> None:
-    found = only(evaluate._beside_the_champion(TestMetrics({"f1": 0.1}, "a"), None, None, rules(champion={"f1": 0})))
+    found = only(evaluate._beside_the_champion(VersionMetrics({"f1": 0.1}, "a"), None, None, rules(champion={"f1": 0})))
     assert found.passed
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from trainer.cli.options import ServerOptions, SourceOptions
-    from trainer.promotion.evaluate import TestMetrics, Verdict
+    from trainer.promotion.evaluate import Verdict, VersionMetrics
     from trainer.promotion.policy import PromotionPolicy
     from trainer.registry.registry import Registry
 
@@ -248,7 +248,7 @@ def _roll_back(registry: Registry, dry_run: bool, as_json: bool) -> None:
 def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
     """Return the figures compared, as a tag of the version."""
 
-    def shown(figures: TestMetrics) -> str:
+    def shown(figures: VersionMetrics) -> str:
         values = ", ".join(f"{name} {value:.6f}" for name, value in figures.values.items())
         return f"{values or 'not known'} (rows {figures.digest or 'not known'})"
 

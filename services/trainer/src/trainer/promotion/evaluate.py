@@ -39,7 +39,7 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class TestMetrics:
+class VersionMetrics:
     """A version's figures on the test rows, or why there are none. ``digest`` is that of the rows, if known."""
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -52,8 +52,8 @@ class Verdict:
     """How a version came out. ``source`` says where the figures are from."""
 
     constraints: tuple[Constraint, ...]
-    figures: TestMetrics
-    champion_figures: TestMetrics | None
+    figures: VersionMetrics
+    champion_figures: VersionMetrics | None
     source: str
 
     @property
@@ -115,7 +115,7 @@ def evaluate(
             figures = _scored(outcome, dataset)
             champion_figures = _scored(champion_outcome, dataset) if champion_outcome is not None else None
             if champion_problem is not None:
-                champion_figures = TestMetrics(problem=champion_problem)
+                champion_figures = VersionMetrics(problem=champion_problem)
         number = str(champion.version) if champion is not None else None
         constraints = [
             *_in_a_clean_process(outcome, policy),
@@ -140,21 +140,21 @@ def _write_table(dataset: Dataset, path: Path) -> Path:
 # Figures --------------------------------------------------------------------------------------------------------------
 
 
-def _logged(registry: Registry, version: ModelVersion) -> TestMetrics:
+def _logged(registry: Registry, version: ModelVersion) -> VersionMetrics:
     values, digest = registry.logged(version)
     if not values:
-        return TestMetrics(problem="its run holds no figures; give test data with --data")
-    return TestMetrics({name: values[name] for name in METRICS if name in values}, digest)
+        return VersionMetrics(problem="its run holds no figures; give test data with --data")
+    return VersionMetrics({name: values[name] for name in METRICS if name in values}, digest)
 
 
-def _scored(outcome: SandboxResult, dataset: Dataset) -> TestMetrics:
+def _scored(outcome: SandboxResult, dataset: Dataset) -> VersionMetrics:
     if outcome.classes is None:
-        return TestMetrics(problem=outcome.error or "it could not be scored")
+        return VersionMetrics(problem=outcome.error or "it could not be scored")
     try:
         values = compute_metrics(dataset.test.target, outcome.classes.astype(np.int64) == 1, outcome.probability)
     except (ValueError, TypeError):
-        return TestMetrics(problem="it does not predict the classes 0 and 1")
-    return TestMetrics(values, dataset.test_digest)
+        return VersionMetrics(problem="it does not predict the classes 0 and 1")
+    return VersionMetrics(values, dataset.test_digest)
 
 
 # Constraints ----------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def _in_a_clean_process(outcome: SandboxResult, policy: PromotionPolicy) -> Iter
         )
 
 
-def _on_their_own(figures: TestMetrics, policy: PromotionPolicy) -> Iterator[Constraint]:
+def _on_their_own(figures: VersionMetrics, policy: PromotionPolicy) -> Iterator[Constraint]:
     for name, bound in policy.minimum.items():
         value = figures.values.get(name)
         yield Constraint(name, value is not None and value >= bound, value, bound, remark=_missing(figures, name))
@@ -204,7 +204,7 @@ def _on_their_own(figures: TestMetrics, policy: PromotionPolicy) -> Iterator[Con
 
 
 def _beside_the_champion(
-    figures: TestMetrics, champion: str | None, its: TestMetrics | None, policy: PromotionPolicy
+    figures: VersionMetrics, champion: str | None, its: VersionMetrics | None, policy: PromotionPolicy
 ) -> Iterator[Constraint]:
     for name, tolerance in policy.champion.items():
         label = f"{name} vs champion"
@@ -232,7 +232,7 @@ def _beside_the_champion(
             yield Constraint(label, passed, value, bound, at_most=at_most, remark=remark)
 
 
-def _missing(figures: TestMetrics, name: str) -> str:
+def _missing(figures: VersionMetrics, name: str) -> str:
     if name in figures.values:
         return ""
     if figures.problem is not None:

@@ -13,14 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import requires
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from trainer.tracking.settings import as_default
 from trainer.tracking.uris import without_credentials
-from trainer.util.errors import TrackingError, TrainerError
+from trainer.util.errors import TrackingError
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
@@ -36,15 +35,8 @@ class Difference(Exception):  # noqa: N818 - what it says is a finding, not an e
     """The stack does not do what the replica does; the message says what it does instead."""
 
 
-def expected_version() -> str:
-    """Return the version of MLflow that the replica runs: the one that this package pins."""
-    for requirement in requires("trainer") or []:
-        name, mark, version = requirement.partition("==")
-        if name.strip() == "mlflow" and mark:
-            return version.split(";")[0].strip()
-    raise TrainerError(
-        "the installed trainer does not say which MLflow it needs: install it anew (scripts/ensure-venv)"
-    )
+#: The version of MLflow that the replica's server runs.
+MLFLOW = "3.17.2"
 
 
 # The stack ------------------------------------------------------------------------------------------------------------
@@ -144,7 +136,7 @@ def check(name: str, *needs: str) -> Callable[[Callable[[Stack], str]], Callable
 def _version(stack: Stack) -> str:
     """The version, and with it the schema of the database: a server refuses to start on another one."""
     answer = stack.ask("GET", "/version")
-    found, wanted = answer.text.strip(), expected_version()
+    found, wanted = answer.text.strip(), MLFLOW
     if answer.status_code != 200:
         raise Difference(f"GET /version is answered with {answer.status_code}")
     if found != wanted:

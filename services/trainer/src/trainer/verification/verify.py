@@ -25,11 +25,11 @@ from trainer.verification.checks import (
     ARTIFACTS,
     CHECKS,
     MIB,
+    MLFLOW,
     PROXIED,
     Check,
     Difference,
     Stack,
-    expected_version,
     stored,
 )
 
@@ -80,7 +80,7 @@ class Report:
             "checks": content.pop("findings"),
             **content,
             "conforms": self.conforms,
-            "expected_mlflow": expected_version(),
+            "expected_mlflow": MLFLOW,
         }
 
 
