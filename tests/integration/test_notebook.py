@@ -100,6 +100,14 @@ def test_notebook_leaves_runs_with_history_and_curve(executed: Any, stack: Stack
         assert stack.object_content(f"{place}/plots/pr_curve.png").startswith(b"\x89PNG")
 
 
+def test_notebook_sweeps_with_the_trainers_functions(executed: Any, client: MlflowClient) -> None:
+    experiment = client.get_experiment_by_name(f"{NAME}_sweep")
+    assert experiment is not None
+    children = client.search_runs([experiment.experiment_id], "tags.mlflow.parentRunId LIKE '%'")
+    assert {run.data.params["n_estimators"] for run in children} == {"50", "100", "200"}
+    assert {run.info.status for run in children} == {"FINISHED"}
+
+
 def test_notebook_leaves_the_best_variant_as_champion(executed: Any, stack: Stack, client: MlflowClient) -> None:
     champion = client.get_model_version_by_alias(NAME, "champion")
     experiment = client.get_experiment_by_name(NAME)
