@@ -11,9 +11,9 @@ from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
+from app.limits import BLOCK
 from app.refusal import one_line
 from app.streamed import SMALL, StreamedRepository, unavailable
-from app.transfer import BLOCK
 
 # A large artifact's parts that are sent at a time, and their size; as many again may wait in memory.
 PARTS, PART = 2, 8 * 2**20

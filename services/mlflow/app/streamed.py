@@ -12,10 +12,8 @@ import posixpath
 import shutil
 import sys
 import tempfile
-import threading
 from abc import abstractmethod
-from collections.abc import AsyncIterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterable, AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -25,18 +23,19 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from mlflow.store.artifact.artifact_repo import StreamUploadMixin
+from starlette.types import Message, Receive, Scope, Send
 
-from app import transfer
+from app import limits, transfer, turns
+from app.turns import StalledError, Turn, Turns
 
 # Up to this size an artifact is one request to the storage; a larger one goes in pieces.
 SMALL = 8 * 2**20
-# How many of more than a block are taken in and sent to the storage at a time: each holds a piece or two in memory.
-LARGE_AT_A_TIME = threading.Semaphore(4)
-# How many answers of MLflow's WSGI part may wait for the storage at a time. That part has 40 threads for everything: a
-# storage that hangs, or slow downloads in the UI, would hold them all, and runs could be neither tracked nor looked at.
-FROM_STORAGE = asyncio.Semaphore(16)
-# The same for answers that go to the client in pieces (searches.py), and wait for one that is slow.
-IN_PIECES = asyncio.Semaphore(16)
+# The answers of MLflow's WSGI part, each of which has a thread. Those that wait for the storage have places of their
+# own: a storage that hangs, or slow downloads in the UI, would hold all of them, and runs could be neither tracked nor
+# looked at. So have those that go to the client in pieces (searches.py), and wait for one that is slow.
+WORKERS = Turns(limits.workers())
+FROM_STORAGE = Turns(limits.FROM_STORAGE)
+IN_PIECES = Turns(limits.IN_PIECES)
 # MLflow's functions around each request that this stack has no use for.
 UNUSED = ("workspace_context_middleware", "gateway_timing_middleware")
 
@@ -65,25 +64,23 @@ class StreamedRepository(StreamUploadMixin):
 
     def store(self, path: str, incoming: transfer.Incoming) -> None:
         """Stores a request's body."""
-        head = incoming.read(transfer.BLOCK)
-        more = len(head) == transfer.BLOCK
-        with LARGE_AT_A_TIME if more else nullcontext():
-            if more:
-                incoming.seek(0)
-                head = incoming.read(SMALL + 1)
-            if len(head) <= SMALL:
-                self.write_object(io.BytesIO(head), len(head), path)
-                return
-            incoming.seek(0)
-            del head
-            self.write_object(incoming, None, path)
+        head = incoming.read(SMALL + 1)
+        if len(head) <= SMALL:
+            self.write_object(io.BytesIO(head), len(head), path)
+            return
+        incoming.seek(0)
+        del head
+        self.write_object(incoming, None, path)
 
     async def log_artifact_from_async_stream(
         self, chunks: AsyncIterable[bytes], artifact_file_name: str, artifact_path: str | None = None
     ) -> None:
         """Stores a request's body while it arrives."""
         path = posixpath.join(artifact_path or "", artifact_file_name)
-        await transfer.receive(chunks, partial(self.store, path))
+        try:
+            await transfer.receive(chunks, partial(self.store, path))
+        except StalledError:
+            raise unavailable(turns.ended(f"The upload of {artifact_file_name} sent nothing")) from None
 
     def log_artifact_from_stream(
         self, stream: BinaryIO, artifact_file_name: str, artifact_path: str | None = None
@@ -110,11 +107,11 @@ def bound_other_answers() -> None:
     import anyio
     from mlflow.server import fastapi_app
 
-    def turn(path: str) -> AbstractAsyncContextManager[Any]:
+    def places(path: str) -> Turns:
         # Every path that leads to the storage has the word in it.
         if "artifact" in path:
             return FROM_STORAGE
-        return IN_PIECES if path.endswith(("/runs/search", "/metrics/get-history")) else nullcontext()
+        return IN_PIECES if path.endswith(("/runs/search", "/metrics/get-history")) else WORKERS
 
     class Responder(fastapi_app._EfficientWSGIResponder):
         def __init__(self, app: Any, scope: Any) -> None:
@@ -123,15 +120,23 @@ def bound_other_answers() -> None:
 
         async def __call__(self, receive: Any, send: Any) -> None:
             self.receive = receive
-            async with turn(self.scope["path"]):
+            path = self.scope["path"]
+            async with places(path).turn() as self.turn:
                 try:
                     await super().__call__(receive, send)
                 except* anyio.BrokenResourceError:
                     # What came of sending a piece to a client that has gone.
                     pass
+            if self.turn.ended:
+                print(f"error: {turns.ended(f'The answer to {path!r} was not read')}", file=sys.stderr, flush=True)
 
         async def sender(self, send: Any) -> None:
+            async def send_in_time(message: Any) -> None:
+                with self.turn.of_the_client():
+                    await send(message)
+
             async with anyio.create_task_group() as group:
+                self.turn.end = group.cancel_scope.cancel
 
                 async def stop_when_the_client_goes() -> None:
                     while (await self.receive())["type"] != "http.disconnect":
@@ -139,7 +144,7 @@ def bound_other_answers() -> None:
                     group.cancel_scope.cancel()
 
                 group.start_soon(stop_when_the_client_goes)
-                await super().sender(send)
+                await super().sender(send_in_time)
                 group.cancel_scope.cancel()
 
     fastapi_app._EfficientWSGIResponder = Responder  # type: ignore[misc]
@@ -155,32 +160,91 @@ def shorten_the_way(app: FastAPI) -> None:
     ]
 
 
+class Download(Response):
+    """The answer to a request for an artifact: its content, or why there is none; headers and errors are MLflow's.
+
+    Args:
+        artifact_path: The artifact, relative to the storage's address.
+    """
+
+    def __init__(self, artifact_path: str) -> None:
+        super().__init__()
+        self.path = artifact_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        try:
+            async with transfer.DOWNLOADS.turn() as turn:
+                response = await self._response(turn)
+                await response(scope, receive, send)
+        except StalledError:
+            what = f"The download of {posixpath.basename(self.path)!r} was not read"
+            print(f"error: {turns.ended(what)}", file=sys.stderr, flush=True)
+        except TimeoutError:
+            print(f"error: A download was not read for {transfer.PATIENCE:g} s", file=sys.stderr, flush=True)
+
+    async def _response(self, turn: Turn) -> Response:
+        from mlflow.server import handlers
+        from mlflow.server.artifact_router import _content_disposition
+        from mlflow.utils.mime_type_utils import _guess_mime_type
+        from mlflow.utils.uri import validate_path_is_safe
+
+        try:
+            path = validate_path_is_safe(self.path)  # type: ignore[no-untyped-call]
+            repository = handlers._get_artifact_repo_mlflow_artifacts()  # type: ignore[no-untyped-call]
+            content = await transfer.send(partial(repository.read_object, path))
+        except FileNotFoundError:
+            return _refusal(MlflowException(f"There is no artifact {self.path}", error_code=RESOURCE_DOES_NOT_EXIST))
+        except MlflowException as error:
+            return _refusal(error)
+        except Exception as error:  # noqa: BLE001 - whatever the storage's client says
+            return _refusal(MlflowException(f"{self.path} cannot be downloaded: {' '.join(str(error).split())}"))
+        name = posixpath.basename(path)
+        headers = {
+            "Content-Type": _guess_mime_type(name),  # type: ignore[no-untyped-call]
+            "Content-Disposition": _content_disposition(name),
+            "X-Content-Type-Options": "nosniff",
+        }
+        return Passing(turn, content, headers=headers)
+
+
+class Passing(StreamingResponse):
+    """An answer whose place goes to another when the client does not read it.
+
+    Args:
+        turn: The place.
+        content: The answer's body.
+        headers: The answer's.
+    """
+
+    def __init__(self, turn: Turn, content: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+        super().__init__(content, headers=headers)
+        self.turn = turn
+        self.content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it; whatever ends it, nothing more is fetched then."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.content.aclose()  # type: ignore[attr-defined]
+
+    async def stream_response(self, send: Send) -> None:
+        """Sends status, headers and body."""
+
+        async def send_in_time(message: Message) -> None:
+            with self.turn.of_the_client():
+                async with asyncio.timeout(transfer.PATIENCE):
+                    await send(message)
+
+        await super().stream_response(send_in_time)
+
+
 @router.get("/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}")
 @router.get("/ajax-api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}")
 async def download(artifact_path: str) -> Response:
-    """Answers a client's request for an artifact, in place of MLflow's route; headers and errors are the same."""
-    from mlflow.server import handlers
-    from mlflow.server.artifact_router import _content_disposition
-    from mlflow.utils.mime_type_utils import _guess_mime_type
-    from mlflow.utils.uri import validate_path_is_safe
-
-    try:
-        path = validate_path_is_safe(artifact_path)  # type: ignore[no-untyped-call]
-        repository = handlers._get_artifact_repo_mlflow_artifacts()  # type: ignore[no-untyped-call]
-        content = await transfer.send(partial(repository.read_object, path))
-    except FileNotFoundError:
-        return _refusal(MlflowException(f"There is no artifact {artifact_path}", error_code=RESOURCE_DOES_NOT_EXIST))
-    except MlflowException as error:
-        return _refusal(error)
-    except Exception as error:  # noqa: BLE001 - whatever the storage's client says
-        return _refusal(MlflowException(f"{artifact_path} cannot be downloaded: {' '.join(str(error).split())}"))
-    name = posixpath.basename(path)
-    headers = {
-        "Content-Type": _guess_mime_type(name),  # type: ignore[no-untyped-call]
-        "Content-Disposition": _content_disposition(name),
-        "X-Content-Type-Options": "nosniff",
-    }
-    return StreamingResponse(content, headers=headers)
+    """Answers a client's request for an artifact, in place of MLflow's route."""
+    return Download(artifact_path)
 
 
 def _refusal(error: MlflowException) -> Response:

@@ -6,34 +6,52 @@ an artifact of any size passes through a server of little memory, and arrives wh
 
 import asyncio
 import io
+import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from starlette.requests import ClientDisconnect
 
-BLOCK = 2**20
+from app import limits
+from app.limits import BLOCK
+from app.turns import Turn, Turns
+
 # How many blocks may wait for the slower side.
 AHEAD = 4
-# Not the event loop's own pool, which is small: a slow client holds its thread for as long as it takes.
-THREADS = ThreadPoolExecutor(32, "transfer")
-# How many uploads are under way at a time, each with a few blocks in memory; others wait with nothing read. Fewer than
-# there are threads: slow ones keep no download waiting.
-UPLOADS = asyncio.Semaphore(16)
+# Not the event loop's own pool, which is small.
+THREADS = ThreadPoolExecutor(limits.transfer_threads(), "transfer")
+# Whose first block may be in memory before there is something to work on.
+ARRIVING = Turns(limits.ARRIVING)
+# Uploads that have come as a whole, of up to a block; those that go on; and downloads. Each has a thread.
+SMALL_UPLOADS = Turns(limits.SMALL_UPLOADS)
+LARGE_UPLOADS = Turns(limits.LARGE_UPLOADS)
+DOWNLOADS = Turns(limits.DOWNLOADS)
+# How many bytes a request has said that it brings.
+announced: ContextVar[int] = ContextVar("announced", default=0)
 # Seconds without a block after which the other side is taken to be gone.
-PATIENCE = 300.0
+PATIENCE = limits.PATIENCE
 
 
 class Incoming:
-    """A request's body, which a thread reads while it arrives."""
+    """A request's body, which a thread reads while it arrives.
 
-    def __init__(self) -> None:
+    Args:
+        first: What has come already.
+    """
+
+    def __init__(self, first: bytes = b"") -> None:
         import google_crc32c
 
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+        if first:
+            self._queue.put_nowait(first)
         # What has come and is to be read next, and what the last `read` returned: as far back as one can go.
         self._blocks: deque[memoryview] = deque()
         self._last = b""
@@ -44,17 +62,16 @@ class Incoming:
         self.received = 0
         self.checksum = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
 
-    async def fill(self, chunks: AsyncIterable[bytes]) -> None:
-        """Takes the body in, block by block, until its end."""
-        block = bytearray()
+    async def fill(self, body: "Body", turn: Turn) -> None:
+        """Takes a request's body in, block by block, until its end.
+
+        Args:
+            body: The request's, the first block of which has come.
+            turn: The place that the request holds, and loses when its client is silent.
+        """
         try:
-            async for chunk in chunks:
-                block += chunk
-                if len(block) >= BLOCK:
-                    await self._queue.put(bytes(block))
-                    block.clear()
-            if block:
-                await self._queue.put(bytes(block))
+            while block := await body.block(turn):
+                await self._queue.put(block)
         except BaseException:
             self._broken = True
             raise
@@ -129,14 +146,70 @@ class Incoming:
             pass
 
 
+class Body:
+    """A request's body, in blocks.
+
+    Args:
+        chunks: It, as it comes.
+    """
+
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
+        self._chunks = aiter(chunks)
+        self._block = bytearray()
+        # When the last bytes came. One that fell silent before it got its place loses it at once.
+        self._last = time.monotonic()
+        #: The place that a block holds while it is in memory and nobody works on it; closed, it is given back.
+        self.place = AsyncExitStack()
+        #: Whether everything has come.
+        self.over = False
+
+    async def block(self, turn: Turn | None = None, size: int = BLOCK) -> bytes:
+        """Returns the next block, which is smaller than `size` only at the body's end, and empty after it.
+
+        Args:
+            turn: The place that the request holds while it waits; None: one is taken for more than a few bytes.
+            size: Bytes; more may have come at once.
+
+        Raises:
+            MlflowException: The client has gone, or has been silent for too long.
+        """
+        while len(self._block) < size and not self.over:
+            if turn is None and len(self._block) >= limits.SMALL_BODY:
+                turn = await self.place.enter_async_context(ARRIVING.turn())
+            with turn.of_the_client(self._last) if turn else nullcontext():
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        self._block += await anext(self._chunks)
+                    self._last = time.monotonic()
+                except StopAsyncIteration:
+                    self.over = True
+                except (ClientDisconnect, OSError) as error:
+                    raise MlflowException("The upload broke off", error_code=BAD_REQUEST) from error
+        block = bytes(self._block)
+        self._block.clear()
+        return block
+
+
 async def receive(chunks: AsyncIterable[bytes], store: Callable[[Incoming], None]) -> None:
-    """Lets `store` read a request's body in a thread while it arrives; raises what it raises."""
-    async with UPLOADS:
-        await _receive(chunks, store)
+    """Lets `store` read a request's body in a thread, while it arrives if it is large.
+
+    Nothing is held for a client that has sent next to nothing.
+
+    Raises:
+        StalledError: The client was silent while others waited.
+        Exception: Whatever `store` raises.
+    """
+    body = Body(chunks)
+    async with body.place:
+        # One that is known to be large does not wait with a whole block in memory.
+        first = await body.block(size=limits.SMALL_BODY if announced.get() > BLOCK else BLOCK)
+        async with (SMALL_UPLOADS if body.over else LARGE_UPLOADS).turn() as turn:
+            await body.place.aclose()
+            await _receive(body, first, turn, store)
 
 
-async def _receive(chunks: AsyncIterable[bytes], store: Callable[[Incoming], None]) -> None:
-    incoming = Incoming()
+async def _receive(body: Body, first: bytes, turn: Turn, store: Callable[[Incoming], None]) -> None:
+    incoming = Incoming(first)
 
     def work() -> None:
         try:
@@ -145,12 +218,13 @@ async def _receive(chunks: AsyncIterable[bytes], store: Callable[[Incoming], Non
             incoming.drain()
 
     working = incoming._loop.run_in_executor(THREADS, work)
-    filling = asyncio.ensure_future(incoming.fill(chunks))
+    filling = asyncio.ensure_future(incoming.fill(body, turn))
     try:
-        await working
+        await asyncio.shield(working)
     finally:
         filling.cancel()
-        await asyncio.gather(filling, return_exceptions=True)
+        # The thread finds the body broken off, and then its place is free.
+        await asyncio.gather(filling, working, return_exceptions=True)
 
 
 class Abandoned(Exception):  # noqa: N818 - no error of ours, and none that a storage's client would try again at

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from app import database, streamed
+from app import database, limits, streamed
 from app.s3 import StreamedS3Repository
+from app.turns import Turns
 from botocore.exceptions import ClientError
 from mlflow.exceptions import MlflowException
 from mlflow.server import handlers
@@ -163,8 +164,8 @@ def responder(monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.server import fastapi_app
 
     monkeypatch.setattr(fastapi_app, "_EfficientWSGIResponder", fastapi_app._EfficientWSGIResponder)
-    for name in ("FROM_STORAGE", "IN_PIECES"):
-        monkeypatch.setattr(streamed, name, asyncio.Semaphore(getattr(streamed, name)._value))
+    for name in ("WORKERS", "FROM_STORAGE", "IN_PIECES"):
+        monkeypatch.setattr(streamed, name, Turns(getattr(limits, name)))
     streamed.bound_other_answers()
 
 

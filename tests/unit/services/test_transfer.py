@@ -1,16 +1,18 @@
 """services/mlflow/app/transfer.py: bodies that pass between the event loop and a thread."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import IO
 
 import google_crc32c
 import pytest
-from app import transfer
+from app import limits, transfer
+from app.turns import Turns
 from mlflow.exceptions import MlflowException
 
-BODY = bytes(range(256)) * (5 * transfer.BLOCK // 256) + b"rest"
+BODY = bytes(range(256)) * (5 * limits.BLOCK // 256) + b"rest"
 
 
 async def chunks(content: bytes, size: int = 65_000) -> AsyncIterator[bytes]:
@@ -77,7 +79,7 @@ def test_incoming_body_waits_for_the_storage() -> None:
         nonlocal sent
         for _ in range(100):
             sent += 1
-            yield bytes(transfer.BLOCK)
+            yield bytes(limits.BLOCK)
 
     def store(body: transfer.Incoming) -> None:
         body.read(1)
@@ -145,7 +147,7 @@ def test_error_before_the_first_byte_is_raised_at_once_and_a_later_one_breaks_of
         raise FileNotFoundError("gone")
 
     def half(target: IO[bytes]) -> None:
-        target.write(bytes(2 * transfer.BLOCK))
+        target.write(bytes(2 * limits.BLOCK))
         raise ConnectionResetError("half")
 
     async def collect() -> None:
@@ -172,7 +174,7 @@ def test_thread_ends_when_the_client_is_gone() -> None:
     def fetch(target: IO[bytes]) -> None:
         try:
             while True:
-                target.write(bytes(transfer.BLOCK))
+                target.write(bytes(limits.BLOCK))
         except transfer.Abandoned as error:
             ended.append(error)
             raise
@@ -187,3 +189,63 @@ def test_thread_ends_when_the_client_is_gone() -> None:
 
     asyncio.run(give_up())
     assert ended
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One large upload at a time, and little patience with a silent one."""
+    monkeypatch.setattr(transfer, "LARGE_UPLOADS", Turns(1))
+    monkeypatch.setattr(transfer, "SMALL_UPLOADS", Turns(1))
+    monkeypatch.setattr(limits, "PATIENCE_WHILE_OTHERS_WAIT", 0.2)
+
+
+async def stalled(sent: int) -> AsyncIterator[bytes]:
+    for _ in range(sent // 1000):
+        yield bytes(1000)
+    await asyncio.sleep(60)
+
+
+@pytest.mark.usefixtures("places")
+@pytest.mark.parametrize("sent", [0, 1000, 100_000, 3 * limits.BLOCK])
+@pytest.mark.parametrize("size", [1000, len(BODY)])
+def test_silent_upload_keeps_no_other_from_going_on(sent: int, size: int) -> None:
+    stored: list[int] = []
+
+    def store(body: transfer.Incoming) -> None:
+        content = body.read()
+        stored.append(len(content))
+
+    async def talk() -> None:
+        transfer.announced.set(5 * limits.BLOCK)
+        silent = [asyncio.create_task(transfer.receive(stalled(sent), store)) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        transfer.announced.set(size)
+        async with asyncio.timeout(10):
+            await transfer.receive(chunks(BODY[:size]), store)
+        for task in silent:
+            task.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+
+    asyncio.run(talk())
+    assert stored == [size]
+
+
+@pytest.mark.usefixtures("places")
+def test_small_upload_does_not_wait_for_large_ones() -> None:
+    goes_on = threading.Event()
+    small: list[bytes] = []
+
+    def slow(body: transfer.Incoming) -> None:
+        body.read()
+        assert goes_on.wait(10)
+
+    async def talk() -> None:
+        large = asyncio.create_task(transfer.receive(chunks(BODY), slow))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await transfer.receive(chunks(b"text"), lambda body: small.append(body.read()))
+        goes_on.set()
+        await large
+
+    asyncio.run(talk())
+    assert small == [b"text"]
