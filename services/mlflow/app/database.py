@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -86,6 +86,45 @@ def log_outages_briefly() -> None:
         return True
 
     logging.getLogger("uvicorn.error").addFilter(shorten_broken_off)
+
+
+def prepare_stores() -> None:
+    """Has MLflow's stores share one pool of connections, and answer passing shortages and unusable text as such.
+
+    The stores for tracking, the registry and jobs would open a pool each, and could ask for three times as many
+    connections. The names are MLflow's own (test_limits.py notices when they change).
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST
+    from mlflow.store.db import utils
+    from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import Engine, QueuePool, event, exc
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    class Pool(QueuePool):
+        """A pool that fails as a database does that is not there: MLflow answers 503, and clients try again."""
+
+        def _do_get(self) -> ConnectionPoolEntry:
+            try:
+                return super()._do_get()
+            except exc.TimeoutError as error:
+                raise exc.OperationalError("no connection was free in time", {}, error) from error
+
+    for store in (Registry, SqlAlchemyJobStore):
+        store._engine_map = SqlAlchemyStore._engine_map
+    os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = QueuePool.__name__
+    setattr(utils, QueuePool.__name__, Pool)
+
+    @event.listens_for(Engine, "handle_error")
+    def _(context: Any) -> None:
+        # The driver's, of NUL and of half a character; PostgreSQL has not been asked.
+        if type(context.original_exception) in (ValueError, UnicodeEncodeError):
+            raise MlflowException(
+                f"The request holds text that the database cannot keep: {context.original_exception}",
+                error_code=BAD_REQUEST,
+            )
 
 
 def reason(error: Exception) -> str:

@@ -5,17 +5,24 @@ Here uvicorn runs MLflow's application directly, in the environment that `mlflow
 those variables are MLflow's own constants: a version that renames one fails here at the import, not later and silently.
 """
 
+import asyncio
 import os
 import re
 import sys
 import warnings
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from typing import Any
 from urllib.parse import urlsplit
+
+import anyio
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
 from uvicorn.protocols.http import httptools_impl
 
-from app import artifacts, database, temporary
+from app import artifacts, database, limits, temporary
 
 
 def artifact_root(destination: str) -> str:
@@ -112,30 +119,47 @@ def check_upload_settings() -> None:
             sys.exit(f"error: {name} is {value}: it has to be {what}")
 
 
+def with_threads(lifespan: Any) -> Any:
+    """Returns the application's start and end, with the event loop's pools of threads in the sizes of limits.py."""
+
+    @asynccontextmanager
+    async def started(app: Any) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = limits.framework_threads()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(limits.ASYNCHRONOUS, "asyncio"))
+        async with lifespan(app):
+            yield
+
+    return started
+
+
 def main() -> None:
     """Waits for the database, opens the store, serves until SIGTERM."""
     destination = artifacts.read_destination()
     artifact_root(destination)
     check_upload_settings()
     log_requests = access_log()
+    largest_body = limits.largest_body()
     database.prepare()
     temporary.prepare()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
     if origins := allowed_origins():
         os.environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = origins
-    database.connect().close()
+    with closing(database.connect()) as connection:
+        limits.check(connection)
     database.log_outages_briefly()
     os.environ.update(server_environment(destination))
+    os.environ.update(limits.environment())
     # MLflow's to mend, and otherwise the log's first lines.
     warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")
     from mlflow.server import app as flask_app
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
 
+    database.prepare_stores()
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, artifact_root(destination))
     keep_transfers_proxied()
-    from app import missing, s3, searches, streamed, write_once
+    from app import bodies, missing, s3, searches, streamed, write_once
 
     scheme = urlsplit(destination).scheme
     {"s3": s3, "gs": write_once}[scheme].register()
@@ -145,6 +169,7 @@ def main() -> None:
     streamed.bound_other_answers()
     searches.take_over(flask_app)
     streamed.shorten_the_way(app)
+    app.router.lifespan_context = with_threads(app.router.lifespan_context)
     artifacts.end_when_changed(destination)
     print(
         f"mlflow: artifacts are in {destination}; new experiments keep them in {artifact_root(destination)}", flush=True
@@ -152,7 +177,14 @@ def main() -> None:
     # How much of a request's body waits for the application: fewer and larger pieces pass through MLflow's middleware.
     httptools_impl.HIGH_WATER_LIMIT = 2**18  # type: ignore[attr-defined]
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
-    uvicorn.run(app, host="0.0.0.0", port=5000, access_log=log_requests)  # noqa: S104 - in a container
+    application = bodies.Bodies(app, largest_body)
+    uvicorn.run(
+        application,
+        host="0.0.0.0",  # noqa: S104 - in a container
+        port=5000,
+        access_log=log_requests,
+        timeout_keep_alive=limits.KEEP_ALIVE,
+    )
 
 
 if __name__ == "__main__":
