@@ -1,4 +1,4 @@
-"""The options of the integration tests: storage, an engine that loses its power, the folder of screenshots."""
+"""The options of the integration tests: storage, an engine that loses its power, long loads, screenshots."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--engine-restart", action="store_true", help="run the test that starts an engine of its own and cuts its power"
     )
+    parser.addoption("--load", action="store_true", help="run the load tests of a minute each")
     parser.addoption(
         "--screenshots", default="test-output/screenshots", help="the browser test's folder (README's: docs/images)"
     )
