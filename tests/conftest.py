@@ -1,4 +1,4 @@
-"""The options of the integration tests: storage, an engine that loses its power, long loads, screenshots."""
+"""The options of the integration tests: storage, a cut power, the kill matrix, long loads, screenshots."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--engine-restart", action="store_true", help="run the test that starts an engine of its own and cuts its power"
     )
     parser.addoption("--load", action="store_true", help="run the load tests of a minute each")
+    parser.addoption(
+        "--kill-matrix", action="store_true", help="run all faults at all moments (default: about ten, of each kind)"
+    )
     parser.addoption(
         "--screenshots", default="test-output/screenshots", help="the browser test's folder (README's: docs/images)"
     )

@@ -17,7 +17,7 @@ import pytest
 from docker.errors import DockerException, ImageNotFound
 from mlflow import MlflowClient
 
-from .stack import STORAGE, STORAGE_SERVERS, Stack
+from .stack import STORAGE, STORAGE_SERVERS, Stack, free_port
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -102,9 +102,13 @@ def stack(new_stack: NewStack) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def crash_stack(new_stack: NewStack) -> Iterator[Stack]:
-    """A stack for tests that stop and kill things, and leave it healthy again. Its health is asked for every second."""
+    """A stack for tests that stop and kill things, and leave it healthy again. Its health is asked for every second.
+
+    The server keeps its port over restarts, so that its clients find it again.
+    """
     health = {"healthcheck": {"interval": "1s"}}
-    with new_stack(override={"services": dict.fromkeys(("postgres", *STORAGE_SERVERS, "mlflow"), health)}) as stack:
+    services = dict.fromkeys(("postgres", *STORAGE_SERVERS, "mlflow"), health)
+    with new_stack(settings={"MLFLOW_PORT": str(free_port())}, override={"services": services}) as stack:
         stack.up()
         yield stack
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import os
+import random
 import re
 import secrets
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -66,6 +69,16 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.1)
+
+
+def free_port() -> int:
+    """Returns a port that nobody uses now, below those that the system chooses: a container keeps it over restarts."""
+    while True:
+        with socket.socket() as attempt:
+            port = random.randrange(20_000, 30_000)  # noqa: S311 - nothing secret
+            with contextlib.suppress(OSError):
+                attempt.bind(("127.0.0.1", port))
+                return port
 
 
 def settings_of_compose_file() -> set[str]:
@@ -237,10 +250,17 @@ class Stack:
 
     def kill(self, *services: str) -> None:
         """Kills containers' main processes as a crash does; `docker kill` would count as a stop by hand: no restart."""
-        pids = [str(self.container(service).attrs["State"]["Pid"]) for service in services]
+        self.signal("KILL", *services)
+
+    def signal(self, name: str, *services: str) -> None:
+        """Sends a signal to containers' main processes, from outside of them."""
+        self.signal_processes(name, *(self.container(service).attrs["State"]["Pid"] for service in services))
+
+    def signal_processes(self, name: str, *pids: int) -> None:
+        """Sends a signal to processes of the host that runs the containers; some may have ended meanwhile."""
         self.docker.containers.run(
             self.image("secrets"),
-            entrypoint=["bash", "-c", f"kill -9 {' '.join(pids)}"],
+            entrypoint=["bash", "-c", f"kill -{name} {' '.join(map(str, pids))} || true"],
             user="0:0",
             pid_mode="host",
             network_mode="none",
