@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: How long clients may need to get through again after a fault has ended, in seconds. Their pauses between attempts
 #: grow up to 16 seconds.
-RECOVERY = 90.0
+RECOVERY = 120.0
 
 
 class Work(ABC):
