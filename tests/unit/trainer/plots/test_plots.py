@@ -7,6 +7,7 @@ import itertools
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -369,3 +370,15 @@ def test_process_server_has_what_scikit_learn_reads_tables_with() -> None:
     # Scikit-learn's dependency, not the trainer's: it comes with the import of what needs it.
     code = "import sys, trainer.runs.preload; assert 'narwhals.stable.v2' in sys.modules, 'each variant would load it'"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_plots_saved_side_by_side_do_not_mix(tmp_path: Path) -> None:
+    def save(name: str) -> bytes:
+        file = tmp_path / f"{name}.png"
+        plots.save(plots.learning_curve([0.7, 0.4 + len(name) / 100], 2, plots.Heading(name)), file)
+        return file.read_bytes()
+
+    names = ["x" * count for count in range(1, 13)]
+    expected = [save(name) for name in names]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(save, names)) == expected

@@ -1,4 +1,10 @@
-"""Imports what a fit needs before its run begins, and what the run needs after it while LightGBM is at work."""
+"""Imports what a fit needs before its run begins, and what the run needs after it while LightGBM is at work.
+
+Gain: a run by itself needs MLflow's model formats and matplotlib after its fit, about a second of imports. On a second
+processor that is free, they overlap the fit; the processor time is the same, so a busy machine gains nothing.
+Test: ``test_background_import.py``.
+Can go: when these imports take less than 0.05 s, or runs by themselves are made in a process that has them.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +17,8 @@ from typing import Any
 
 from trainer.util.signals import defer_signals
 
-#: For how long a thread may keep Python from the other one (seconds): LightGBM asks for it several times an iteration,
-#: and at Python's usual 0.005 the fit would wait for the imports.
+#: The interpreter's switch interval while the import runs, in seconds. LightGBM takes the interpreter's lock several
+#: times an iteration; at the default of 0.005 s it would wait for the import each time.
 _TURN = 0.0001
 
 
@@ -31,8 +37,8 @@ def load(*modules: str) -> None:
 def importing(module: str) -> Iterator[Callable[[Any], None]]:
     """Yield a callback for LightGBM whose first call begins to import ``module``; the import has ended at the exit.
 
-    Not before: by then, all that the fit itself imports is there. Two threads at modules that need one another could
-    each get the other's half done.
+    At the first iteration all that the fit itself imports is there. Two threads that import modules which need one
+    another could each see the other's half initialised.
 
     Args:
         module: Imported for its effects. Where it fails, whoever needs it meets the same failure.

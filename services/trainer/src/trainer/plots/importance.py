@@ -30,9 +30,9 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
     figure = style.canvas(heading, merit, "features, by contribution" if total > 1 else "feature")
     names = [importance.names[index] for index in order]
     size = 12.0
-    names = [style.shortened(name, style.fitting(figure, name, size, 0.36)) for name in names]
+    names = [style.shortened(name, style.fitting(name, size, 0.36)) for name in names]
     # Names get what they need, and the bars the rest.
-    left = min(0.03 + max(style.extent(figure, name, size) for name in names), 0.4)
+    left = min(0.03 + max(style.extent(name, size) for name in names), 0.4)
     middle = left + (style.RIGHT - left) * 0.53
     panels = (
         (left, middle - 0.045, importance.contribution[order], style.BLUE, "{:.3g}",

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -39,9 +38,6 @@ FONTS = (
     "Malgun Gothic",
 )
 
-#: Figures share a surface to draw on.
-_DRAWING = Lock()
-
 Side: TypeAlias = Literal["left", "bottom", "top"]
 
 
@@ -62,23 +58,22 @@ def canvas(heading: Heading, merit: str, its_name: str) -> Figure:
         its_name: What that figure is.
     """
     from matplotlib import rcParams
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-
-    from trainer.accelerators.matplotlib_canvas import Canvas
 
     # At these sizes nobody sees the difference, and letters are drawn a third faster.
     rcParams["text.hinting"] = "none"
     rcParams["font.family"] = _fonts()
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
-    Canvas(figure)
+    FigureCanvasAgg(figure)
     for y, size, title, its_size, its, ink, its_ink, weight in (
         (0.944, 17.0, heading.title, 20.0, merit, INK, BLUE, "bold"),
         (0.893, 12.0, heading.subtitle, 12.0, its_name, GREY, GREY, "normal"),
     ):
         # A long heading gets smaller, and then shorter, to stay clear of what is at its right.
-        room = RIGHT - LEFT - 0.02 - extent(figure, its, its_size, weight)
-        text = shortened(title, fitting(figure, title, SMALLEST, room, weight))
-        wide = extent(figure, text, size, weight)
+        room = RIGHT - LEFT - 0.02 - extent(its, its_size, weight)
+        text = shortened(title, fitting(title, SMALLEST, room, weight))
+        wide = extent(text, size, weight)
         # Dollar signs in a column's or a file's name are not mathematics.
         common: dict[str, Any] = {"va": "center", "fontweight": weight, "parse_math": False}
         figure.text(LEFT, y, text, ha="left", fontsize=size * min(1.0, room / (wide or 1.0)), color=ink, **common)
@@ -96,35 +91,39 @@ def _fonts() -> list[str]:
     return [name for name in FONTS if name in installed]
 
 
-def extent(figure: Figure, text: str, size: float, weight: str = "normal") -> float:
+def extent(text: str, size: float, weight: str = "normal") -> float:
     """Return how wide a line of text gets, as a share of the figure's width."""
-    surface = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    return float(_pixels(surface, text, size, weight) / figure.bbox.width)
+    return _pixels(text, size, weight) / (WIDTH * DPI)
 
 
 @lru_cache(2_048)
-def _pixels(surface: Any, text: str, size: float, weight: str) -> float:
-    # Pictures share their surface, and most of their texts: a run's name stands in all of its six.
+def _pixels(text: str, size: float, weight: str) -> float:
+    # Plots have most of their texts in common: a run's name stands in all of its six.
     from matplotlib.font_manager import FontProperties
 
     letters = FontProperties(size=size, weight=weight)
-    return float(surface.get_text_width_height_descent(text, letters, ismath=False)[0])
+    return float(_surface().get_text_width_height_descent(text, letters, ismath=False)[0])
 
 
-def fitting(figure: Figure, text: str, size: float, room: float, weight: str = "normal") -> int:
+@cache
+def _surface() -> Any:
+    """Return a surface to measure texts on: all plots have one size and one resolution."""
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    return RendererAgg(int(WIDTH * DPI), int(HEIGHT * DPI), DPI)  # type: ignore[no-untyped-call]
+
+
+def fitting(text: str, size: float, room: float, weight: str = "normal") -> int:
     """Return how many of a text's letters take the room, as a share of the figure's width."""
-    return int(len(text) * room / (extent(figure, text, size, weight) or 1.0))
+    return int(len(text) * room / (extent(text, size, weight) or 1.0))
 
 
 def axes_in(figure: Figure, left: float = LEFT, bottom: float = BOTTOM, right: float = RIGHT, top: float = TOP) -> Axes:
     """Return bare axes at a place in the figure (shares of its width and height); ``scale`` gives them their scales.
 
-    matplotlib's own scales make five objects for each tick and measure every label twice: a third of a picture's time.
+    matplotlib's own scales make five objects for each tick and measure every label twice: a third of a plot's time.
     """
-    from trainer.accelerators.matplotlib_canvas import BareAxes
-
-    axes = BareAxes(figure, (left, bottom, right - left, top - bottom))
-    figure.add_axes(axes)
+    axes = figure.add_axes((left, bottom, right - left, top - bottom))
     axes.set_axis_off()
     return axes
 
@@ -303,9 +302,8 @@ def thinned(x: NDArray[Any], y: NDArray[Any], steps: int = 1_500) -> tuple[NDArr
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file; the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _DRAWING:
-        figure.canvas.draw()
-        picture = _with_palette(np.asarray(figure.canvas.buffer_rgba()))  # type: ignore[attr-defined]
+    figure.canvas.draw()
+    picture = _with_palette(np.asarray(figure.canvas.buffer_rgba()))  # type: ignore[attr-defined]
     picture.save(path, format="png", compress_level=1, dpi=(DPI, DPI))
 
 

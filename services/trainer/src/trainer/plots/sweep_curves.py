@@ -57,7 +57,7 @@ def sweep_curves(curves: Sequence[Curve], heading: style.Heading) -> Figure:
         weight = "bold" if place == 0 else "normal"
         # A searched value has sixteen digits, of which four tell variants apart.
         name = re.sub(r"\d+\.\d{5,}(?!e)", lambda found: f"{float(found[0]):.4g}", curve.name)
-        most = style.fitting(figure, name, 9.5, 0.25, weight)
+        most = style.fitting(name, 9.5, 0.25, weight)
         lines = textwrap.wrap(name, most)
         if len(lines) > 2:
             lines[1] = lines[1][: most - 1] + "…"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from trainer.accelerators.requirements_check import skip_requirements_check
 from trainer.data.columns import ColumnType
 from trainer.data.dataset import Dataset
 
@@ -64,9 +63,7 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
     import mlflow.sklearn
     from mlflow.models import Model
 
-    _write_trees_once()
-    _write_schema_in_c()
-    _trust_what_is_installed()
+    skip_requirements_check()
     mlflow.sklearn.save_model(
         model,
         str(folder),
@@ -78,37 +75,6 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
         skops_trusted_types=list(TRUSTED_TYPES),
         metadata={"target": dataset.target, "columns": dict(dataset.kinds)},
     )
-
-
-@cache
-def _trust_what_is_installed() -> None:
-    """Spare MLflow the check of requirements that were read from what is installed: 0.2 s at first, then 0.02 s."""
-    from mlflow.utils import environment
-
-    vars(environment)["warn_dependency_requirement_mismatches"] = lambda _requirements: None
-
-
-@cache
-def _write_trees_once() -> None:
-    """Make skops ask LightGBM for its trees once, not twice: 0.1 s for a thousand. What it writes stays the same."""
-    from lightgbm import Booster
-    from skops.io._utils import _get_state, get_state
-
-    def booster_state(booster: Booster, context: Any) -> dict[str, Any]:
-        content = get_state(booster.__getstate__(), context)
-        node = {"__class__": "Booster", "__module__": "lightgbm.basic", "__loader__": "ObjectNode"}
-        return {**node, "content": content}
-
-    _get_state.register(Booster)(booster_state)
-
-
-@cache
-def _write_schema_in_c() -> None:
-    """Make skops write its schema without indentation, which Python's encoder in C cannot do: 0.004 s, not 0.02."""
-    from skops.io import _persist
-
-    compact = {"dumps": lambda state, indent=None: json.dumps(state)}  # noqa: ARG005
-    vars(_persist)["json"] = SimpleNamespace(**{**vars(json), **compact})
 
 
 def own_column_types(described: Any) -> Mapping[str, ColumnType] | None:
