@@ -17,6 +17,7 @@ from gateway.proxy import Cut, Proxy, error_response, hang_up, hit
 from gateway.roles import ALL_PERMISSIONS
 from gateway.state import Gateway
 from gateway.tokens import Tokens
+from gateway.versions import Versions
 
 API_PORT, ADMIN_PORT = 4443, 4444
 
@@ -84,14 +85,16 @@ class Api:
 
 
 async def create_bucket(gateway: Gateway, wait: float = 60.0) -> None:
-    """Waits for the storage and creates the bucket unless it is there."""
+    """Waits for the storage and creates the bucket, and the one for older versions, unless they are there."""
     deadline = time.monotonic() + wait
+    bucket = gateway.settings.bucket
     while True:
         try:
-            async with gateway.store.post("/storage/v1/b", json={"name": gateway.settings.bucket}) as answer:
-                if answer.status not in (200, 409):
-                    raise SystemExit(f"gcs: error: the bucket was refused: {answer.status} {await answer.text()}")
-                return
+            for name in (bucket, Versions(gateway.store, bucket).hidden):
+                async with gateway.store.post("/storage/v1/b", json={"name": name}) as answer:
+                    if answer.status not in (200, 409):
+                        raise SystemExit(f"gcs: error: the bucket was refused: {answer.status} {await answer.text()}")
+            return
         except ClientError as error:
             if time.monotonic() > deadline:
                 raise SystemExit(f"gcs: error: the storage does not answer: {error}") from error
@@ -101,7 +104,7 @@ async def create_bucket(gateway: Gateway, wait: float = 60.0) -> None:
 async def serve() -> None:
     """Serves until SIGTERM."""
     config = settings.from_environment()
-    known = accounts.load(config.public_keys, config.bucket)
+    known = accounts.load(config.public_keys, config.bucket, config.overwrite)
     # As content comes and goes: no time limit on a whole transfer, and nothing unpacked on the way.
     session = ClientSession(
         config.store, timeout=ClientTimeout(total=None), auto_decompress=False, connector=TCPConnector(limit=0)

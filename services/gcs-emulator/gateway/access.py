@@ -7,6 +7,7 @@ from gateway.accounts import Account
 from gateway.operations import Wanted
 from gateway.state import Gateway
 from gateway.tokens import Token
+from gateway.versions import Versions
 
 
 class Access:
@@ -69,6 +70,8 @@ class Access:
         bucket = self._wanted.bucket
         if not bucket or bucket in self._gateway.buckets:
             return
+        if bucket == Versions(self._gateway.store, self._gateway.settings.bucket).hidden:
+            raise errors.no_such_bucket()
         async with self._gateway.store.get(f"/storage/v1/b/{quote(bucket, safe='')}") as answer:
             if answer.status != 200:
                 self._log(self._wanted.permission, allowed=False, reason="no such bucket")

@@ -11,18 +11,26 @@ from gateway import roles
 
 PROJECT = "mlflow-replica"
 
-# The name before the @, and the roles that it holds on the bucket. The last three are there to rehearse a set-up that
-# went wrong.
+# What those that write artifacts hold, by the setting ARTIFACT_OVERWRITE, as deploy/gcp/provision grants it.
+WRITER = {
+    "allow": ("roles/storage.objectUser",),
+    "refuse": ("roles/storage.objectCreator", "roles/storage.objectViewer"),
+}
+# The name before the @, and the roles that it holds on the bucket. The last four are there to rehearse a set-up that
+# went wrong; write-once holds what is right where no name is written again.
 ACCOUNTS: dict[str, tuple[str, ...]] = {
-    "mlflow-server": ("roles/storage.objectCreator", "roles/storage.objectViewer"),
-    "mlflow-client": ("roles/storage.objectCreator", "roles/storage.objectViewer"),
+    "mlflow-server": WRITER["allow"],
+    "mlflow-client": WRITER["allow"],
     "mlflow-gc": ("roles/storage.objectUser",),
     "mlflow-admin": ("roles/storage.admin",),
+    "write-once": WRITER["refuse"],
     "only-creator": ("roles/storage.objectCreator",),
     "only-viewer": ("roles/storage.objectViewer",),
     "no-roles": (),
 }
 
+# Those whose roles follow the setting.
+WRITERS = {"mlflow-server", "mlflow-client"}
 # Those whose roles are granted on the project: on each bucket, and to list and create buckets.
 PROJECT_WIDE = {"mlflow-admin"}
 
@@ -40,6 +48,8 @@ class Account:
     key_id: str
     key: RSAPublicKey
     bucket: str
+    #: The roles that it holds unless they are changed.
+    granted: tuple[str, ...]
     permissions: frozenset[str] = field(default_factory=frozenset)
     #: The permissions are held in the whole project, else on the one bucket.
     project: bool = False
@@ -52,8 +62,8 @@ class Account:
         return email(self.name)
 
     def reset(self) -> None:
-        """Gives the account the roles of the table, and its key, again."""
-        self.permissions = roles.of_roles(ACCOUNTS[self.name])
+        """Gives the account its own roles, and its key, again."""
+        self.permissions = roles.of_roles(self.granted)
         self.project = self.name in PROJECT_WIDE
         self.revoked = False
 
@@ -62,12 +72,13 @@ class Account:
         return self.permissions if self.project or bucket == self.bucket else frozenset()
 
 
-def load(folder: Path, bucket: str) -> dict[str, Account]:
+def load(folder: Path, bucket: str, overwrite: str = "allow") -> dict[str, Account]:
     """Reads the public keys that `gateway.keys` wrote; returns the accounts by their address.
 
     Args:
         folder: Where the keys are.
         bucket: On which bucket they hold their roles.
+        overwrite: The setting ARTIFACT_OVERWRITE: allow or refuse.
     """
     accounts = {}
     for name in ACCOUNTS:
@@ -75,7 +86,8 @@ def load(folder: Path, bucket: str) -> dict[str, Account]:
         key = load_pem_public_key(document["public_key"].encode())
         if not isinstance(key, RSAPublicKey):
             raise TypeError(f"{name}: not an RSA key")
-        account = Account(name, document["key_id"], key, bucket)
+        granted = WRITER[overwrite] if name in WRITERS else ACCOUNTS[name]
+        account = Account(name, document["key_id"], key, bucket, granted)
         account.reset()
         accounts[account.email] = account
     return accounts

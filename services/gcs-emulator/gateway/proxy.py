@@ -13,6 +13,7 @@ from gateway.access import Access
 from gateway.faults import Fault
 from gateway.resumable import Finished, Upload
 from gateway.state import Gateway
+from gateway.versions import Versions
 
 CHUNK = 256 * 1024
 # How many resumable uploads are remembered, finished ones included. (Google forgets them after a week.)
@@ -103,6 +104,7 @@ class Proxy:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._versions = Versions(gateway.store, gateway.settings.bucket)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one request."""
@@ -112,7 +114,8 @@ class Proxy:
         wanted = operations.wanted(request.method, path, query)
         try:
             await hit(self._gateway, request, fault)
-            if wanted is None:
+            # A copy of an older version is none that the storage could make: it would copy the present one.
+            if wanted is None or "sourceGeneration" in query:
                 token = self._gateway.tokens.find(request.headers.get("Authorization", ""))
                 caller = token.account.email if token else None
                 self._gateway.audit.add("access", caller, allowed=False, method=request.method, path=path)
@@ -151,9 +154,24 @@ class Proxy:
             if not wanted.name:
                 raise errors.invalid("Required object name is missing.")
             await access.require_write(wanted.name)
+        name = self._gateway.uploads[upload_id].name if upload_id else wanted.name
+        url = URL(self._gateway.settings.store + request.raw_path, encoded=True)
+        if wanted.bucket == self._versions.bucket:
+            if generation := query.get("generation", ""):
+                if request.method == "DELETE":
+                    await self._versions.delete(name, generation)
+                    return web.Response(status=204)
+                if wanted.permission == roles.GET:
+                    place = await self._versions.place(name, generation)
+                    if not wanted.media:
+                        return web.json_response(await self._versions.description(place))
+                    url = URL(self._gateway.settings.store + place, encoded=True).with_query(alt="media")
+            elif query.get("versions") == "true" and wanted.permission == roles.LIST:
+                return web.json_response(await self._versions.listing(query.get("prefix", "")))
+            elif wanted.writes or wanted.permission == roles.DELETE:
+                await self._versions.keep(name)
         data = None if request.method in ("GET", "HEAD") else _cut(_joined(head, _paced(body, fault)), fault)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_PASSED_ON}
-        url = URL(self._gateway.settings.store + request.raw_path, encoded=True)
         if upload_id and data is not None and request.method == "PUT":
             return await self._take_piece(request, self._gateway.uploads[upload_id], url, headers, data, fault)
         if upload_id and request.method == "DELETE":

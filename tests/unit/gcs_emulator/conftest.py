@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
-from gateway.accounts import Account, email
+from gateway.accounts import WRITER, Account, email
 
 NOW = 1_800_000_000.0
 
@@ -22,7 +22,7 @@ def key() -> RSAPrivateKey:
 
 @pytest.fixture
 def accounts(key: RSAPrivateKey) -> dict[str, Account]:
-    account = Account("mlflow-server", "key-1", key.public_key(), "bucket")
+    account = Account("mlflow-server", "key-1", key.public_key(), "bucket", WRITER["allow"])
     account.reset()
     return {account.email: account}
 

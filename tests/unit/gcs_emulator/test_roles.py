@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 from gateway import roles
-from gateway.accounts import ACCOUNTS, Account
+from gateway.accounts import ACCOUNTS, WRITER, Account
 
 
-def test_the_servers_two_roles_create_read_and_list_and_no_more() -> None:
-    assert roles.of_roles(ACCOUNTS["mlflow-server"]) == {roles.CREATE, roles.GET, roles.LIST}
+@pytest.mark.parametrize(
+    ("overwrite", "held"),
+    [
+        ("refuse", {roles.CREATE, roles.GET, roles.LIST}),
+        ("allow", {roles.CREATE, roles.DELETE, roles.GET, roles.LIST, roles.UPDATE}),
+    ],
+)
+def test_writers_roles_follow_the_setting(overwrite: str, held: set[str]) -> None:
+    """Without overwriting, the server and direct clients create, read and list; replacing needs to delete."""
+    assert roles.of_roles(WRITER[overwrite]) == held
 
 
 @pytest.mark.parametrize("role", ["roles/storage.objectCreator", "roles/storage.objectViewer"])
@@ -25,7 +33,7 @@ def test_garbage_collection_deletes_objects_and_cannot_touch_the_bucket() -> Non
 
 def test_roles_are_held_on_one_bucket_or_in_the_project(accounts: dict[str, Account]) -> None:
     (server,) = accounts.values()
-    assert server.permissions_on("bucket") == {roles.CREATE, roles.GET, roles.LIST}
+    assert server.permissions_on("bucket") == roles.of_roles(WRITER["allow"])
     assert server.permissions_on("another") == server.permissions_on("") == frozenset()
     server.project = True
     assert server.permissions_on("another") == server.permissions_on("") == server.permissions
