@@ -177,18 +177,43 @@ def test_dry_run_runs_nothing_and_prints_a_script_that_does_the_same(run: Run, w
     assert recorded(world) == pasted
 
 
-def test_accounts_hold_their_roles_on_the_bucket_and_nothing_else(run: Run, world: Path) -> None:
-    run(*PROVISION, "--bucket", "artifacts")
+def bindings(calls: list[list[str]], verb: str) -> set[tuple[str, str]]:
+    """Returns the accounts and roles of the calls that grant roles on the bucket, or take them away."""
+    found = [call for call in calls if f"{verb}-iam-policy-binding" in call]
+    assert [call[3] for call in found] == ["gs://artifacts"] * len(found)
+    return {(call[4].removeprefix("--member=serviceAccount:"), call[5].removeprefix("--role=roles/")) for call in found}
+
+
+@pytest.mark.parametrize(
+    ("options", "granted", "taken_away"),
+    [
+        ([], {"objectUser"}, set()),
+        (["--overwrite", "allow"], {"objectUser"}, set()),
+        (["--overwrite=refuse"], {"objectCreator", "objectViewer"}, {"objectUser"}),
+    ],
+)
+def test_accounts_hold_their_roles_on_the_bucket(
+    run: Run, world: Path, options: list[str], granted: set[str], taken_away: set[str]
+) -> None:
+    """And nothing else. The server's follow from whether a name can be written again."""
+    done = run(*PROVISION, "--bucket", "artifacts", *options)
+    assert done.returncode == 0, done.stderr
     calls = recorded(world)
-    granted = [call for call in calls if any("policy-binding" in word for word in call)]
-    assert [call[2:4] for call in granted] == [["add-iam-policy-binding", "gs://artifacts"]] * 3
-    roles = {
-        (call[4].removeprefix("--member=serviceAccount:"), call[5].removeprefix("--role=roles/")) for call in granted
-    }
-    assert roles == {(SERVER, "storage.objectCreator"), (SERVER, "storage.objectViewer"), (GC, "storage.objectUser")}
+    server = {(SERVER, f"storage.{role}") for role in granted}
+    assert bindings(calls, "add") == server | {(GC, "storage.objectUser")}
+    assert bindings(calls, "remove") == {(SERVER, f"storage.{role}") for role in taken_away}
+    assert f"ARTIFACT_OVERWRITE={'refuse' if taken_away else 'allow'}" in done.stderr
     (machine,) = [call for call in calls if call[:3] == ["compute", "instances", "create"]]
     assert f"--service-account={SERVER}" in machine
     assert GC not in " ".join(machine)
+
+
+def test_teardown_takes_the_roles_of_both_settings_away(run: Run, world: Path) -> None:
+    run(*PROVISION, "--bucket", "artifacts")
+    recorded(world)
+    assert run(*TEARDOWN, "--bucket", "artifacts", "--yes").returncode == 0
+    held = {(SERVER, f"storage.{role}") for role in ("objectUser", "objectCreator", "objectViewer")}
+    assert bindings(recorded(world), "remove") == held | {(GC, "storage.objectUser")}
 
 
 def test_bucket_is_closed_and_gives_deleted_artifacts_back(run: Run, world: Path) -> None:
@@ -257,6 +282,7 @@ def test_https_is_open_to_whom_it_is_said_and_has_an_address_that_stays(run: Run
         (["--project", "my-project", "--ranges", "iap", "--disk-size", "big"], "a size in GB"),
         (["--project", "my-project", "--ranges", "iap", "--machine-type", "t2a-standard-1"], "is arm64"),
         (["--project", "my-project", "--ranges", "iap", "--lifecycle", "none.json"], "no JSON file"),
+        (["--project", "my-project", "--ranges", "iap", "--overwrite", "yes"], "takes allow or refuse"),
         (["--project", "my-project", "--range", "iap"], "no such option"),
         (["--project"], "value is missing"),
     ],
