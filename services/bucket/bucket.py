@@ -1,9 +1,15 @@
 """Creates the bucket, and the identities that may use it: the MLflow server's, garbage collection's, perhaps clients'.
 
-The server's can create, read and list objects in this bucket and nothing else: what Google's roles Storage Object
-Creator and Storage Object Viewer allow. It can delete nothing and sees no other bucket. Clients that write to the
-bucket themselves (compose.direct.yaml) get the same. Garbage collection's can list and delete. Everything here can be
-repeated at each start: a changed secret is a changed password, a changed access key leaves no user behind.
+The server's can write, read and list objects in this bucket and nothing else. It can delete nothing and sees no other
+bucket. Clients that write to the bucket themselves (compose.direct.yaml) get the same. Garbage collection's can list
+and delete. Everything here can be repeated at each start: a changed secret is a changed password, a changed access key
+leaves no user behind.
+
+The bucket is versioned, as the one that deploy/gcp/provision makes: what is replaced stays an older version for a
+while. So also with ARTIFACT_OVERWRITE=refuse, since S3 has no permission to write new names only: there the server puts
+that condition on its own writes, and whoever else holds a key, in direct mode, does not.
+
+With --versions it prepares nothing: it lists the versions of an artifact, and makes an older one the newest again.
 
 A stack whose artifacts are in Google Cloud Storage is left there, unless --replace is given: this profile is the
 default, so a command that merely names no profile would otherwise move the stack.
@@ -24,9 +30,12 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from minio import Minio
+from minio.commonconfig import ENABLED, CopySource, Filter
 from minio.credentials import Credentials
 from minio.error import S3Error
+from minio.lifecycleconfig import LifecycleConfig, NoncurrentVersionExpiration, Rule
 from minio.signer import sign_v4_s3
+from minio.versioningconfig import VersioningConfig
 
 # Each identity's policy: what it may do with objects, and with the bucket, where listing needs it.
 WRITER = (
@@ -36,8 +45,13 @@ WRITER = (
 ACTIONS = {
     "mlflow-server": WRITER,
     "mlflow-client": WRITER,
-    "mlflow-gc": (["s3:DeleteObject"], ["s3:ListBucket", "s3:GetBucketLocation"]),
+    "mlflow-gc": (
+        ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+        ["s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketLocation"],
+    ),
 }
+# How long an older version stays, and the rule that says so: as in deploy/gcp/lifecycle.json.
+OLDER_VERSIONS_DAYS, RULE = 30, "older-versions"
 DESTINATION = Path("/run/artifact-store/destination")
 # An address that worked once and that the gcs profile's last check has refused.
 REFUSED = DESTINATION.with_suffix(".refused")
@@ -72,9 +86,20 @@ def wait_until_ready(client: Minio, seconds: float = 60.0) -> None:
 
 
 def create_bucket(client: Minio, bucket: str) -> None:
-    """Creates the bucket unless it is there."""
+    """Creates the bucket unless it is there, and makes it keep what is replaced for a while."""
     if not client.bucket_exists(bucket_name=bucket):
         client.make_bucket(bucket_name=bucket)
+    client.set_bucket_versioning(bucket_name=bucket, config=VersioningConfig(ENABLED))
+    rule = Rule(
+        rule_id=RULE,
+        status=ENABLED,
+        rule_filter=Filter(prefix=""),
+        noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=OLDER_VERSIONS_DAYS),
+    )
+    known = client.get_bucket_lifecycle(bucket_name=bucket)
+    # Rules that someone has added stay.
+    others = [one for one in known.rules if one.rule_id != RULE] if known else []
+    client.set_bucket_lifecycle(bucket_name=bucket, config=LifecycleConfig([*others, rule]))
 
 
 def identity_archive(bucket: str, identities: dict[str, Credentials]) -> bytes:
@@ -171,21 +196,61 @@ def read_credentials(file: Path) -> Credentials:
         sys.exit(f"bucket: error: {file}: {reason}")
 
 
+def overwriting() -> str:
+    """Returns what becomes of a name that is written again; exits with status 1 and one line for a wrong setting."""
+    setting = os.environ.get("ARTIFACT_OVERWRITE") or "allow"
+    kinds = {"allow": "is replaced, and the older version kept", "refuse": "is refused"}
+    if setting not in kinds:
+        sys.exit(f"bucket: error: ARTIFACT_OVERWRITE is {setting}: it can be allow or refuse")
+    return kinds[setting]
+
+
+def administrator() -> Credentials:
+    """Returns the key pair of MinIO's administrator."""
+    files = [os.environ[name] for name in ("MINIO_ROOT_USER_FILE", "MINIO_ROOT_PASSWORD_FILE")]
+    return Credentials(*(Path(file).read_text().strip() for file in files))
+
+
+def show_versions(bucket: str, endpoint: str, name: str, restore: str | None) -> None:
+    """Prints an artifact's versions, the newest first; makes one of them the newest before, if its id is given.
+
+    Exits with status 1 and one line when there is no such artifact or version.
+    """
+    root = administrator()
+    http = urllib3.PoolManager(retries=False, timeout=10)
+    client = Minio(
+        endpoint=endpoint, access_key=root.access_key, secret_key=root.secret_key, secure=False, http_client=http
+    )
+    try:
+        if restore:
+            client.copy_object(
+                bucket_name=bucket, object_name=name, source=CopySource(bucket, name, version_id=restore)
+            )
+        found = list(client.list_objects(bucket_name=bucket, prefix=name, include_version=True))
+    except (urllib3.exceptions.HTTPError, S3Error, ValueError) as error:
+        sys.exit(f"bucket: error: {name}: {getattr(error, 'message', None) or error}")
+    versions = [one for one in found if one.object_name == name]
+    if not versions:
+        sys.exit(f"bucket: error: there is no artifact {name}: its path is EXPERIMENT_ID/RUN_ID/artifacts/PATH")
+    for one in versions:
+        print(f"{one.version_id}  {one.last_modified:%Y-%m-%d %H:%M:%S} UTC  {one.size or 0:>12,} bytes")
+
+
 def prepare(bucket: str, endpoint: str) -> None:
     """Reads the secrets from their files and sets bucket and identity up.
 
     Exits with status 1 and one line when something is refused.
     """
-    root_user = Path(os.environ["MINIO_ROOT_USER_FILE"]).read_text().strip()
-    root_password = Path(os.environ["MINIO_ROOT_PASSWORD_FILE"]).read_text().strip()
+    root = administrator()
     files = {"mlflow-server": "AWS_SHARED_CREDENTIALS_FILE", "mlflow-gc": "GC_CREDENTIALS_FILE"}
     if os.environ.get("CLIENT_CREDENTIALS_FILE"):
         files["mlflow-client"] = "CLIENT_CREDENTIALS_FILE"
     identities = {name: read_credentials(Path(os.environ[variable])) for name, variable in files.items()}
     # No retries inside the client: wait_until_ready polls, with a bound.
     http = urllib3.PoolManager(retries=False, timeout=10)
-    client = Minio(endpoint=endpoint, access_key=root_user, secret_key=root_password, secure=False, http_client=http)
-    root = Credentials(root_user, root_password)
+    client = Minio(
+        endpoint=endpoint, access_key=root.access_key, secret_key=root.secret_key, secure=False, http_client=http
+    )
     server = identities["mlflow-server"]
     try:
         wait_until_ready(client)
@@ -213,20 +278,29 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(prog="bucket", description="Prepares MinIO for the artifacts.")
     parser.add_argument("--replace", action="store_true", help="also when the artifacts are in Google Cloud Storage")
-    replace = parser.parse_args().replace
-    if (address := cloud_destination()) and not replace:
+    parser.add_argument("--versions", metavar="PATH", help="list the versions of this artifact, and prepare nothing")
+    parser.add_argument("--restore", metavar="VERSION", help="with --versions: make this version the newest")
+    options = parser.parse_args()
+    if options.restore and not options.versions:
+        parser.error("--restore takes --versions too, which names the artifact")
+    if (address := cloud_destination()) and not options.replace:
         sys.exit(
             f"bucket: error: this stack's artifacts are in {address}: nothing was changed. Choose that profile"
             " (export COMPOSE_PROFILES=gcs), or change to MinIO: docker compose run --rm bucket --replace"
         )
     bucket = os.environ["BUCKET"]
+    if options.versions:
+        show_versions(bucket, os.environ["MINIO_ENDPOINT"], options.versions, options.restore)
+        return
     try:
+        repeated = overwriting()
         prepare(bucket, os.environ["MINIO_ENDPOINT"])
     except BaseException:
         DESTINATION.unlink(missing_ok=True)
         raise
     write_destination(bucket)
-    print(f"bucket: {bucket} is there; the server's identity may create, read and list objects in it")
+    print(f"bucket: {bucket} is there; the server's identity may write, read and list objects in it")
+    print(f"bucket: a name that is written again {repeated}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import pytest
 from docker.errors import DockerException, ImageNotFound
 from mlflow import MlflowClient
 
-from .stack import STORAGE, STORAGE_SERVERS, Stack, free_port
+from .stack import STORAGE, STORAGE_SERVERS, Stack, free_port, published_port, wait_until
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -119,6 +119,23 @@ def client(stack: Stack) -> MlflowClient:
     mlflow.set_tracking_uri(stack.url)
     mlflow.set_registry_uri(stack.url)
     return MlflowClient(stack.url)
+
+
+@pytest.fixture(scope="session")
+def strict_url(stack: Stack) -> str:
+    """The address of a second server of the stack, on the same storage, which lets no artifact be overwritten."""
+    options = ["--publish", "127.0.0.1::5000"]
+    if STORAGE == "gcs":
+        options += ["--volume", f"{stack.project}_gcs-keys:/run/secrets/gcs-keys:ro"]
+        options += ["--env", "GOOGLE_APPLICATION_CREDENTIALS=/run/secrets/gcs-keys/write-once.json"]
+    server = stack.start("mlflow", options=options, settings={"ARTIFACT_OVERWRITE": "refuse"})
+
+    def healthy() -> bool:
+        server.reload()
+        return bool(server.attrs["State"]["Health"]["Status"] == "healthy")
+
+    wait_until(healthy, "the strict server is healthy", 150)
+    return f"http://127.0.0.1:{published_port(server, 5000)}"
 
 
 @pytest.fixture(scope="session")

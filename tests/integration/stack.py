@@ -100,6 +100,13 @@ def parse_credentials(text: str) -> Identity:
     return Identity(parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"])
 
 
+def published_port(container: Container, port: int) -> int:
+    """Returns the port on the host where a container's port is published."""
+    published = container.ports[f"{port}/tcp"]
+    assert published, f"{container.name} does not publish {port}"
+    return int(published[0]["HostPort"])
+
+
 class Stack:
     """One composed stack, under a project name of its own and on ports that the system chooses.
 
@@ -323,7 +330,8 @@ class Stack:
 
     def port(self, service: str, port: int) -> int:
         """Returns the port on the host where a service's port is published now: a restart may move it."""
-        return int(self.compose("port", service, str(port)).stdout.strip().rpartition(":")[2])
+        # Compose's own `port` may answer for a further container of the service.
+        return published_port(self.container(service), port)
 
     @property
     def url(self) -> str:
@@ -373,6 +381,18 @@ class Stack:
             content: bytes = self.gcs("mlflow-gc").bucket(BUCKET).blob(PREFIX + name).download_as_bytes()
             return content
         return self.s3(self.minio_root).get_object(Bucket=BUCKET, Key=name)["Body"].read()
+
+    def object_versions(self, name: str) -> list[bytes]:
+        """Returns what each version of an artifact's object holds, the newest first."""
+        if STORAGE == "gcs":
+            bucket = self.gcs("mlflow-gc").bucket(BUCKET)
+            found = [one for one in bucket.list_blobs(prefix=PREFIX + name, versions=True) if one.name == PREFIX + name]
+            blobs = [bucket.blob(one.name, generation=one.generation) for one in reversed(found)]
+            return [blob.download_as_bytes() for blob in blobs]
+        s3 = self.s3(self.minio_root)
+        versions = s3.list_object_versions(Bucket=BUCKET, Prefix=name).get("Versions", [])
+        ids = [one["VersionId"] for one in versions if one["Key"] == name]
+        return [s3.get_object(Bucket=BUCKET, Key=name, VersionId=one)["Body"].read() for one in ids]
 
     def gcs(self, account: str) -> Any:
         """Returns Google's client on the host that acts as one of the emulator's accounts, by its own key."""

@@ -26,13 +26,14 @@ print(len(model.predict(sessions.generate(rows=50, seed=3).drop(columns=sessions
 
 @pytest.fixture(scope="module")
 def direct(new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose clients hold a key."""
+    """A stack whose clients hold a key, and which lets no artifact be overwritten."""
     key = tmp_path_factory.mktemp("client") / "key"
     key.touch(0o644)
     key.parent.chmod(0o755)
     if STORAGE == "minio":
         key.write_text(f"[default]\naws_access_key_id=client\naws_secret_access_key={secrets.token_hex(20)}\n")
-    with new_stack(settings={"CLIENT_KEY_FILE": str(key)}, files=("compose.direct.yaml",)) as stack:
+    settings = {"CLIENT_KEY_FILE": str(key), "ARTIFACT_OVERWRITE": "refuse"}
+    with new_stack(settings=settings, files=("compose.direct.yaml",)) as stack:
         if STORAGE == "gcs":
             stack.compose("up", "gcs-keys")
             key.write_text(stack.read_volume("gcs-keys", "mlflow-client.json"))
@@ -109,3 +110,25 @@ def test_client_identity_cannot_delete(direct: Stack, trained: dict[str, Any]) -
     assert done.returncode != 0
     assert "AccessDenied" in done.stderr or "storage.objects.delete" in done.stderr
     assert name in direct.object_names()
+
+
+def test_client_overwrites_or_is_refused(direct: Stack, trained: dict[str, Any]) -> None:
+    """MinIO has no permission to write new names only, but keeps the older version; Google's roles refuse."""
+    name = sorted(direct.object_names())[0]
+    before = direct.object_content(name)
+    script = {
+        "minio": f"import boto3; s3 = boto3.client('s3', endpoint_url='http://minio:9000'); "
+        f"s3.put_object(Bucket={BUCKET!r}, Key={name!r}, Body=b'other')",
+        "gcs": f"from google.cloud import storage as s; "
+        f"s.Client().bucket({BUCKET!r}).blob({PREFIX + name!r}).upload_from_string('other')",
+    }[STORAGE]
+    done = direct.compose(
+        "run", "--rm", "--no-deps", "-T", "--entrypoint", "python3", "trainer", "-c", script, check=False
+    )
+    if STORAGE == "gcs":
+        assert done.returncode != 0
+        assert "storage.objects.delete" in done.stderr
+        assert direct.object_versions(name) == [before]
+    else:
+        assert done.returncode == 0, done.stderr
+        assert direct.object_versions(name) == [b"other", before]

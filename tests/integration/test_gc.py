@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,9 @@ def gc(stack: Stack, *args: str, settings: dict[str, str] | None = None) -> subp
 def make_run(client: MlflowClient, experiment: str, folder: Path, name: str = "run") -> tuple[str, str]:
     """Makes a run with an artifact, and a logged model with a file; returns their ids."""
     run_id = client.create_run(experiment, run_name=name).info.run_id
-    client.log_text(run_id, "note", "notes/note.txt")
+    # Two versions of one artifact.
+    for text in ("draft", "note"):
+        client.log_text(run_id, text, "notes/note.txt")
     client.log_metric(run_id, "height", 1.0)
     model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
     (folder / "weights").write_text("1 2 3")
@@ -90,6 +93,8 @@ def test_deleted_run_goes_with_its_files_and_its_models_and_nothing_else_does(
     before = collected.object_names(f"{experiment}/")
     old_files = {name for name in before if old[0] in name or old[1] in name}
     assert len(old_files) >= 2
+    (note,) = [name for name in old_files if name.endswith("note.txt")]
+    assert collected.object_versions(note) == [b"note", b"draft"]
 
     dry = gc(collected, "--dry-run")
     assert dry.returncode == 0, dry.stderr
@@ -105,6 +110,8 @@ def test_deleted_run_goes_with_its_files_and_its_models_and_nothing_else_does(
     # All but the last line, which names the minute.
     assert done.stdout.splitlines()[:-1] == dry.stdout.replace("would be removed", "removed").splitlines()[:-1]
     assert collected.object_names(f"{experiment}/") == before - old_files
+    assert [collected.object_versions(name) for name in old_files] == [[]] * len(old_files)
+    assert re.search(f"; files, older versions included: {len(old_files) + 1}, [0-9]+ bytes$", done.stdout)
     assert rows(collected, *old) == (0, 0)
     assert rows(collected, *kept) == rows(collected, *recent) == (1, 1)
     client.restore_run(recent[0])
@@ -173,9 +180,9 @@ def test_refused_deletion_is_one_line_and_loses_nothing(
     client.delete_run(run_id)
     age(collected, run_id)
     before = collected.object_names(f"{experiment}/")
-    # As the server's identity, which may not delete.
+    # As the server's identity, which may not delete (on Cloud Storage: that of ARTIFACT_OVERWRITE=refuse).
     if STORAGE == "gcs":
-        done = gc(collected, settings={"GCS_EMULATOR_GC_ACCOUNT": "mlflow-server"})
+        done = gc(collected, settings={"GCS_EMULATOR_GC_ACCOUNT": "write-once"})
     else:
         volume = f"{collected.project}_bucket-secret:/run/secrets/server:ro"
         options = ["--volume", volume, "--env", "AWS_SHARED_CREDENTIALS_FILE=/run/secrets/server/credentials"]

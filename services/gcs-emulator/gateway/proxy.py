@@ -166,7 +166,7 @@ class Proxy:
                     if not wanted.media:
                         return web.json_response(await self._versions.description(place))
                     url = URL(self._gateway.settings.store + place, encoded=True).with_query(alt="media")
-            elif query.get("versions") == "true" and wanted.permission == roles.LIST:
+            elif query.get("versions", "").lower() == "true" and wanted.permission == roles.LIST:
                 return web.json_response(await self._versions.listing(query.get("prefix", "")))
             elif wanted.writes or wanted.permission == roles.DELETE:
                 await self._versions.keep(name)

@@ -3,7 +3,7 @@
 `mlflow gc` does not do here: it has the tracking server delete the artifacts, whose identity must not; it takes a
 refusal of the storage for success; it leaves the models that a run has logged, and it asks nobody whether a registered
 model needs the run. So this runs as a container of its own, with an identity that may delete, and for each thing
-removes first the files, then sees that they are gone, and only then forgets the rows.
+removes first the files with their older versions, then sees that they are gone, and only then forgets the rows.
 """
 
 import argparse
@@ -12,24 +12,21 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from app import artifacts, database
 from app.refusal import one_line
+from app.removal import RemovalError, Removed
 
 if TYPE_CHECKING:
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from app.streamed import StreamedRepository
 
 DAY = 24 * 3600 * 1000  # ms
 # In days: a century. Much longer ago there is no date.
 OLDEST = 36_525
 PAGE = 1000
 KEY = "GC_KEY_FILE"
-
-
-class RefusedError(Exception):
-    """The storage did not delete; the message says what."""
 
 
 def days(text: str) -> float:
@@ -45,9 +42,12 @@ def days(text: str) -> float:
 
 def check_identity(destination: str) -> None:
     """Exits with status 1 and one line when no key has been given of an identity that may delete, or none works."""
+    from app import gcs, google_account, s3
+
+    s3.register()
+    gcs.register()
     if not destination.startswith("gs://"):
         return
-    from app import google_account, write_once
 
     try:
         # The account attached to the machine is the server's, which may not delete.
@@ -57,7 +57,6 @@ def check_identity(destination: str) -> None:
         google_account.find(KEY)
     except google_account.AccountError as error:
         sys.exit(f"gc: error: {error}")
-    write_once.register()
 
 
 def location(uri: str, destination: str) -> str:
@@ -66,33 +65,37 @@ def location(uri: str, destination: str) -> str:
     return destination.rstrip("/") + parts.path if parts.scheme == "mlflow-artifacts" else uri
 
 
-def remove_files(uri: str, owner: str, destination: str) -> bool:
-    """Removes the files below an artifact address; False when they are not the owner's alone or elsewhere.
+def remove_files(uri: str, owner: str, destination: str) -> Removed | None:
+    """Removes the files below an artifact address, with their older versions.
 
     Args:
         uri: The address as MLflow keeps it.
         owner: The id of the run, model or experiment, a folder of which name they have to be in.
         destination: The storage that the server uses.
 
+    Returns:
+        What was removed; None when the files are not the owner's alone or elsewhere.
+
     Raises:
-        RefusedError: Files are left.
+        RemovalError: Files are left.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     place = location(uri, destination)
     # By MLflow's address, not the place: the storage's own prefix may be called like an experiment.
     if owner not in urlsplit(uri).path.split("/") or urlsplit(place).scheme not in ("s3", "gs"):
-        return False
-    repository: ArtifactRepository = get_artifact_repository(place)
+        return None
+    repository = cast("StreamedRepository", get_artifact_repository(place))
     try:
-        repository.delete_artifacts()  # type: ignore[no-untyped-call]
-        left = repository.list_artifacts()
+        removed = repository.remove_versions()
+        left = any(repository.versions())
+    except RemovalError:
+        raise
     except Exception as error:  # each storage has errors of its own, and none may pass for success
-        raise RefusedError(f"{place}: {one_line(str(error)) or type(error).__name__}") from error
-    # S3 answers a list of keys with a list of refusals, which MLflow does not read.
+        raise RemovalError(f"{place}: {one_line(str(error)) or type(error).__name__}") from error
     if left:
-        raise RefusedError(f"{place}: the storage keeps the files: this identity may not delete them")
-    return True
+        raise RemovalError(f"{place}: the storage keeps the files: this identity may not delete them")
+    return removed
 
 
 def pages(search: Any, **arguments: Any) -> Iterator[Any]:
@@ -125,6 +128,7 @@ class Collection:
         self.store: Any = SqlAlchemyStore(database.URI, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"])  # type: ignore[no-untyped-call]
         self.registry: Any = Registry(database.URI)  # type: ignore[no-untyped-call]
         self.removed: set[str] = set()
+        self.files = Removed()
 
     def say(self, what: str, verdict: str = "") -> None:
         """Prints one thing and what becomes of it."""
@@ -142,9 +146,11 @@ class Collection:
         if owner in self.removed:
             return
         if not self.dry_run:
-            if not remove_files(uri, owner, self.destination):
+            files = remove_files(uri, owner, self.destination)
+            if files is None:
                 self.say(what, f"kept, because its files in {uri} may be others' too")
                 return
+            self.files += files
             forget(owner)
         self.removed.add(owner)
         self.say(what)
@@ -228,11 +234,15 @@ def main() -> None:
         collection.collect_models()
         collection.collect_runs()
         collection.collect_experiments()
-    except RefusedError as error:
+    except RemovalError as error:
         sys.exit(f"gc: error: {error}; what was not removed is still there, and can be restored")
     date = datetime.fromtimestamp(time.time() - collection.age / 1000, UTC)
     found = "would be removed" if options.dry_run else "removed"
-    print(f"gc: {len(collection.removed)} {found} of what was deleted before {date:%Y-%m-%d %H:%M} UTC")
+    files = f"; files, older versions included: {collection.files.versions:,}, {collection.files.size:,} bytes"
+    print(
+        f"gc: {len(collection.removed)} {found} of what was deleted before {date:%Y-%m-%d %H:%M} UTC"
+        f"{'' if options.dry_run else files}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Checks the Cloud Storage bucket before the server starts, and tells the server where its artifacts go.
 
-What the server will do is done here first, with its own account: create, read and list under a reserved prefix. Each
-failure is one line that names the role that is missing, and the stack stays down. An account that may do more than that
-is warned about, because whoever has the server has its account.
+What the server will do is done here first, with its own account: create, read and list under a reserved prefix, and
+replace, if names can be written again (app.overwriting). Each failure is one line that names the role that is missing,
+and the stack stays down. An account that may do more than that is warned about, because whoever has the server has its
+account.
 """
 
 import os
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from app import artifacts, google_account, refusal
+from app import artifacts, google_account, overwriting, refusal
 from app.refusal import OVERWRITE, one_line
 
 if TYPE_CHECKING:
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 
 CREATOR = "roles/storage.objectCreator"
 VIEWER = "roles/storage.objectViewer"
+USER = "roles/storage.objectUser"
 RESERVED = ".preflight"
-# What an account of the two roles cannot do, and what would be worst in wrong hands.
+# What the account should not be able to do, and what would be worst in wrong hands: in any case, and beside that where
+# no name is written again.
 EXCESS = (
-    OVERWRITE,
-    "storage.objects.update",
     "storage.objects.setIamPolicy",
     "storage.buckets.update",
     "storage.buckets.delete",
     "storage.buckets.setIamPolicy",
 )
+STRICT_EXCESS = (OVERWRITE, "storage.objects.update")
 SECONDS = 30.0
 PATIENCE = 15.0
 
@@ -73,20 +75,25 @@ class BucketCheck:
     def __init__(self, bucket: "Bucket", folder: str, email: str) -> None:
         self._bucket = bucket
         self._email = email
-        # A new name each time: this account can delete nothing and overwrite nothing, so a name works once.
+        # A new name each time: an account that overwrites nothing can use a name once.
         self._name = f"{folder}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
         self._content = b"Written by the preflight check; safe to delete.\n"
         self.failures: list[str] = []
 
     def run(self) -> None:
-        """Tries all three, so that two missing roles are two lines and not two starts."""
-        created = self._attempt("storage.objects.create", CREATOR, self._create)
-        self._attempt("storage.objects.get", VIEWER, self._read if created else self._read_absent)
-        self._attempt("storage.objects.list", VIEWER, self._list if created else self._list_absent)
+        """Tries all, so that two missing roles are two lines and not two starts."""
+        replaces = overwriting.allowed()
+        writer, reader = (USER, USER) if replaces else (CREATOR, VIEWER)
+        created = self._attempt("storage.objects.create", writer, self._create)
+        if replaces and created:
+            self._attempt(OVERWRITE, writer, self._replace)
+        self._attempt("storage.objects.get", reader, self._read if created else self._read_absent)
+        self._attempt("storage.objects.list", reader, self._list if created else self._list_absent)
 
     def excess(self) -> list[str]:
         """Returns the permissions that the account holds and the server does not need."""
-        return list(self._bucket.test_iam_permissions(EXCESS, timeout=SECONDS))
+        asked_for = EXCESS if overwriting.allowed() else (*STRICT_EXCESS, *EXCESS)
+        return list(self._bucket.test_iam_permissions(asked_for, timeout=SECONDS))
 
     def _attempt(self, permission: str, role: str, operation: Callable[[], None]) -> bool:
         from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound
@@ -99,6 +106,8 @@ class BucketCheck:
         except Forbidden as error:
             if permission in str(error):
                 failure = f"{self._email} lacks {permission} on {address}: grant it {role} on this bucket"
+                if permission == OVERWRITE:
+                    failure += f", or set {overwriting.VARIABLE}=refuse"
             else:
                 failure = f"{permission} on {address} is refused: {refusal.reason(error)}"
         except NotFound as error:
@@ -113,19 +122,28 @@ class BucketCheck:
             self.failures.append(failure)
         return False
 
-    def _create(self) -> None:
-        from google.api_core.exceptions import Forbidden
+    def _write(self, content: bytes) -> None:
         from google.cloud.storage.retry import DEFAULT_RETRY
 
+        self._bucket.blob(self._name).upload_from_string(
+            content, content_type="text/plain", timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS)
+        )
+
+    def _create(self) -> None:
+        from google.api_core.exceptions import Forbidden
+
         try:
-            self._bucket.blob(self._name).upload_from_string(
-                self._content, content_type="text/plain", timeout=SECONDS, retry=DEFAULT_RETRY.with_timeout(SECONDS)
-            )
+            self._write(self._content)
         except Forbidden as error:
             # The answer to the first attempt was lost: the second would overwrite what is there. Whether it is what was
             # written is seen when it is read.
             if OVERWRITE not in str(error):
                 raise
+
+    def _replace(self) -> None:
+        again = b"Written again by the preflight check; safe to delete.\n"
+        self._write(again)
+        self._content = again
 
     def _read(self) -> None:
         from google.cloud.storage.retry import DEFAULT_RETRY
@@ -180,6 +198,7 @@ def find_account(wait: float = PATIENCE) -> google_account.GoogleAccount:
 def check() -> str:
     """Runs all checks and returns the artifacts' address; exits with status 1 after one line for each failure."""
     check_environment()
+    overwriting.allowed()
     address = destination(os.environ.get("GCS_BUCKET", ""), os.environ.get("GCS_PREFIX", ""))
     account = find_account()
     print(f"preflight: {account.email} ({account.source})", flush=True)
@@ -196,10 +215,11 @@ def check() -> str:
             print(f"preflight: error: {failure}", file=sys.stderr, flush=True)
         sys.exit(1)
     try:
+        enough = f"{USER} is enough" if overwriting.allowed() else f"{CREATOR} and {VIEWER} are enough"
         if excess := checks.excess():
             print(
                 f"preflight: warning: {account.email} holds more than the server needs on gs://{bucket_name}: "
-                f"{', '.join(excess)}; {CREATOR} and {VIEWER} are enough",
+                f"{', '.join(excess)}; {enough}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -222,7 +242,8 @@ def main() -> None:
             sys.exit(f"preflight: error: {error}")
         raise
     artifacts.write_destination(address)
-    print(f"preflight: artifacts go to {address}; create, read and list are allowed")
+    allowed = "create, replace, read and list" if overwriting.allowed() else "create, read and list"
+    print(f"preflight: artifacts go to {address}; {allowed} are allowed")
 
 
 if __name__ == "__main__":

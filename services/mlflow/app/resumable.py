@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 IN_VAIN = 3
 
 
-def upload(blob: "Blob", source: Any, content_type: str | None, timeout: float) -> None:
+def upload(
+    blob: "Blob", source: Any, content_type: str | None, timeout: float, if_generation_match: int | None = None
+) -> None:
     """Stores what a stream holds, whose size is not known yet, in pieces of the blob's `chunk_size`.
 
     Args:
@@ -26,6 +28,7 @@ def upload(blob: "Blob", source: Any, content_type: str | None, timeout: float) 
         source: Like a file; `seek` has to reach what the last `read` returned, and nothing before.
         content_type: The object's; None: by its name.
         timeout: Seconds for a piece.
+        if_generation_match: The generation that has to be there; 0: none. None: whatever is there is replaced.
 
     Raises:
         GoogleAPICallError: The storage refuses it.
@@ -38,7 +41,13 @@ def upload(blob: "Blob", source: Any, content_type: str | None, timeout: float) 
 
     try:
         session, transport = blob._initiate_resumable_upload(
-            None, source, content_type, None, timeout=timeout, retry=DEFAULT_RETRY
+            None,
+            source,
+            content_type,
+            None,
+            timeout=timeout,
+            retry=DEFAULT_RETRY,
+            if_generation_match=if_generation_match,
         )
         in_vain = 0
         while not session.finished:

@@ -1,22 +1,33 @@
-"""The repository for s3:// addresses, which passes artifacts through as they come."""
+"""The repository for s3:// addresses, which passes artifacts through as they come.
+
+Where names cannot be written again (app.overwriting), each write carries the condition that there is no such object:
+S3 has no permission that would say so.
+"""
 
 import mimetypes
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import IO, Any
+from itertools import islice
+from typing import IO, Any, cast
 
 from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
+from app import overwriting
 from app.limits import BLOCK
 from app.refusal import one_line
+from app.removal import RemovalError, Removed
 from app.streamed import SMALL, StreamedRepository, unavailable
 
 # A large artifact's parts that are sent at a time, and their size; as many again may wait in memory.
 PARTS, PART = 2, 8 * 2**20
+# Whatever writes an object: the one request, or the last one of several.
+WRITES = ("PutObject", "CompleteMultipartUpload")
+# How many versions are deleted by one request, at most (S3's limit).
+AT_A_TIME = 1000
 
 
 def upload_settings() -> Any:
@@ -43,6 +54,49 @@ def storage_needed() -> Iterator[None]:
         raise unavailable(f"The artifacts' storage fails: {one_line(str(error))}") from error
 
 
+class Checksum:
+    """Takes in an object's content, and keeps nothing of it but its CRC32C."""
+
+    def __init__(self) -> None:
+        import google_crc32c
+
+        self._checksum = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
+
+    def write(self, content: bytes) -> int:
+        """Takes the next bytes in."""
+        self._checksum.update(content)  # type: ignore[no-untyped-call]
+        return len(content)
+
+    def digest(self) -> bytes:
+        """Returns the checksum."""
+        return bytes(self._checksum.digest())  # type: ignore[no-untyped-call]
+
+
+def if_none_match(params: dict[str, Any], **_: Any) -> None:
+    """Makes a request to write an object one that only creates it."""
+    params.setdefault("IfNoneMatch", "*")
+
+
+@contextmanager
+def only_new(client: Any) -> Iterator[None]:
+    """Makes the client's writes conditional, unless names can be written again; raises FileExistsError."""
+    from botocore.exceptions import ClientError
+
+    if not overwriting.allowed():
+        for write in WRITES:
+            # Once for each client: the id says that it is there already.
+            client.meta.events.register(f"provide-client-params.s3.{write}", if_none_match, unique_id=f"new-{write}")
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == "PreconditionFailed":
+            raise FileExistsError from error
+        if code == "ConditionalRequestConflict":
+            raise unavailable("Two uploads under one name at the same time: one has to be repeated") from error
+        raise
+
+
 class StreamedS3Repository(StreamedRepository, S3ArtifactRepository):
     """MLflow's repository for s3:// addresses, which passes artifacts through."""
 
@@ -63,7 +117,8 @@ class StreamedS3Repository(StreamedRepository, S3ArtifactRepository):
         extra = {name: value for name, value in details.items() if value} | self._bucket_owner_params
         extra |= self.get_s3_file_upload_extra_args() or {}  # type: ignore[no-untyped-call]
         client = self._get_s3_client()  # type: ignore[no-untyped-call]
-        client.upload_fileobj(source, **self._place(path), ExtraArgs=extra, Config=upload_settings())
+        with only_new(client):
+            client.upload_fileobj(source, **self._place(path), ExtraArgs=extra, Config=upload_settings())
 
     @storage_needed()
     def read_object(self, path: str, target: IO[bytes]) -> None:
@@ -84,6 +139,57 @@ class StreamedS3Repository(StreamedRepository, S3ArtifactRepository):
             if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                 raise FileNotFoundError(path) from error
             raise
+
+    def address(self, path: str) -> str:
+        """Returns an object's address."""
+        return "s3://{Bucket}/{Key}".format(**self._place(path))
+
+    @storage_needed()
+    def size_of(self, path: str) -> int | None:
+        """Returns an object's size in bytes; None when there is none."""
+        from botocore.exceptions import ClientError
+
+        client = self._get_s3_client()  # type: ignore[no-untyped-call]
+        try:
+            return int(client.head_object(**self._place(path), **self._bucket_owner_params)["ContentLength"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return None
+            raise
+
+    def checksum_of(self, path: str) -> bytes:
+        """Returns the CRC32C of an object's content, which is read for it: S3 need not keep one."""
+        content = Checksum()
+        self.read_object(path, cast("IO[bytes]", content))
+        return content.digest()
+
+    def versions(self) -> Iterator[Any]:
+        """Yields all versions of all objects below the repository's address, markers of deletions included."""
+        bucket, folder = self.parse_s3_compliant_uri(self.artifact_uri)  # type: ignore[no-untyped-call]
+        client = self._get_s3_client()  # type: ignore[no-untyped-call]
+        pages = client.get_paginator("list_object_versions").paginate(
+            Bucket=bucket, Prefix=f"{folder.rstrip('/')}/", **self._bucket_owner_params
+        )
+        for page in pages:
+            yield from page.get("Versions", [])
+            yield from page.get("DeleteMarkers", [])
+
+    def remove_versions(self) -> Removed:
+        """Removes all versions of all objects below the repository's address."""
+        bucket, _ = self.parse_s3_compliant_uri(self.artifact_uri)  # type: ignore[no-untyped-call]
+        client = self._get_s3_client()  # type: ignore[no-untyped-call]
+        removed = Removed()
+        versions = self.versions()
+        while entries := list(islice(versions, AT_A_TIME)):
+            doomed = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
+            answer = client.delete_objects(
+                Bucket=bucket, Delete={"Objects": doomed, "Quiet": True}, **self._bucket_owner_params
+            )
+            # The answer to a list of keys is a list of refusals.
+            if refused := answer.get("Errors"):
+                raise RemovalError(f"s3://{bucket}/{refused[0]['Key']}: {one_line(refused[0]['Message'])}")
+            removed += Removed(len(entries), sum(entry.get("Size", 0) for entry in entries))
+        return removed
 
 
 def register() -> None:

@@ -22,7 +22,7 @@ import anyio
 import uvicorn
 from uvicorn.protocols.http import httptools_impl
 
-from app import artifacts, database, limits, temporary
+from app import artifacts, database, limits, overwriting, temporary
 
 
 def artifact_root(destination: str) -> str:
@@ -134,6 +134,7 @@ def with_threads(lifespan: Any) -> Any:
 
 def main() -> None:
     """Waits for the database, opens the store, serves until SIGTERM."""
+    replaced = overwriting.allowed()
     destination = artifacts.read_destination()
     artifact_root(destination)
     check_upload_settings()
@@ -159,10 +160,10 @@ def main() -> None:
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, artifact_root(destination))
     keep_transfers_proxied()
-    from app import bodies, missing, s3, searches, streamed, write_once
+    from app import bodies, gcs, missing, s3, searches, streamed
 
     scheme = urlsplit(destination).scheme
-    {"s3": s3, "gs": write_once}[scheme].register()
+    {"s3": s3, "gs": gcs}[scheme].register()
     missing.register(scheme)
     # Before MLflow's route for the same paths.
     app.router.routes[:0] = streamed.router.routes
@@ -172,7 +173,9 @@ def main() -> None:
     app.router.lifespan_context = with_threads(app.router.lifespan_context)
     artifacts.end_when_changed(destination)
     print(
-        f"mlflow: artifacts are in {destination}; new experiments keep them in {artifact_root(destination)}", flush=True
+        f"mlflow: artifacts are in {destination}; new experiments keep them in {artifact_root(destination)}; "
+        f"a name that is written again {'is replaced' if replaced else 'is refused'}",
+        flush=True,
     )
     # How much of a request's body waits for the application: fewer and larger pieces pass through MLflow's middleware.
     httptools_impl.HIGH_WATER_LIMIT = 2**18  # type: ignore[attr-defined]

@@ -13,7 +13,8 @@ import shutil
 import sys
 import tempfile
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -21,11 +22,12 @@ from typing import IO, Any, BinaryIO
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from mlflow.store.artifact.artifact_repo import StreamUploadMixin
 from starlette.types import Message, Receive, Scope, Send
 
-from app import limits, transfer, turns
+from app import limits, overwriting, transfer, turns
+from app.removal import Removed
 from app.turns import StalledError, Turn, Turns
 
 # Up to this size an artifact is one request to the storage; a larger one goes in pieces.
@@ -56,21 +58,102 @@ class StreamedRepository(StreamUploadMixin):
 
     @abstractmethod
     def write_object(self, source: Any, size: int | None, path: str) -> None:
-        """Stores what `source` holds: so many bytes, or too many to be one request (None)."""
+        """Stores what `source` holds: so many bytes, or too many to be one request (None).
+
+        Raises:
+            FileExistsError: There is an object of that name, and the storage does not replace it.
+        """
 
     @abstractmethod
     def read_object(self, path: str, target: IO[bytes]) -> None:
         """Writes an object's content to `target`; raises FileNotFoundError when there is none."""
 
+    @abstractmethod
+    def address(self, path: str) -> str:
+        """Returns an object's address, with scheme and bucket."""
+
+    @abstractmethod
+    def size_of(self, path: str) -> int | None:
+        """Returns an object's size in bytes; None when there is none."""
+
+    @abstractmethod
+    def checksum_of(self, path: str) -> bytes:
+        """Returns the CRC32C of an object's content; raises FileNotFoundError when there is none."""
+
+    @abstractmethod
+    def versions(self) -> Iterator[Any]:
+        """Yields all versions of all objects below the repository's address, as the storage describes them."""
+
+    @abstractmethod
+    def remove_versions(self) -> Removed:
+        """Removes all versions of all objects below the repository's address; for garbage collection alone.
+
+        Raises:
+            RemovalError: The storage has refused one.
+        """
+
+    def delete_artifacts(self, artifact_path: str | None = None) -> None:
+        """Refuses: the server deletes nothing, also where the account with which it replaces objects could."""
+        raise MlflowException(
+            f"The server deletes no artifact: {self.address(artifact_path or '')} stays. Delete the run, and remove it "
+            "for good by garbage collection (docker compose run --rm gc)",
+            error_code=PERMISSION_DENIED,
+        )
+
+    def accept_if_same(self, path: str, size: int, checksum: bytes) -> None:
+        """Takes an upload that the storage has refused for done when the object holds the same bytes.
+
+        Raises:
+            MlflowException: It holds others: the answer to the client.
+        """
+        with suppress(FileNotFoundError):
+            if self.size_of(path) == size and self.checksum_of(path) == checksum:
+                return
+        raise overwriting.refusal(self.address(path))
+
     def store(self, path: str, incoming: transfer.Incoming) -> None:
-        """Stores a request's body."""
+        """Stores a request's body. Whether an object of that name is replaced is a setting (app.overwriting)."""
+        try:
+            self._store(path, incoming)
+        except FileExistsError:
+            incoming.drain()
+            self.accept_if_same(path, incoming.received, incoming.checksum.digest())  # type: ignore[no-untyped-call]
+
+    def _store(self, path: str, incoming: transfer.Incoming) -> None:
         head = incoming.read(SMALL + 1)
         if len(head) <= SMALL:
             self.write_object(io.BytesIO(head), len(head), path)
             return
         incoming.seek(0)
         del head
-        self.write_object(incoming, None, path)
+        self._write_large(incoming, path)
+
+    def _write_large(self, source: Any, path: str) -> None:
+        # The storage's own refusal may come after the last piece only.
+        if not overwriting.allowed() and self.size_of(path) is not None:
+            raise FileExistsError(path)
+        self.write_object(source, None, path)
+
+    def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
+        """Stores a file of the server's own: what the UI has uploaded."""
+        from google_crc32c import Checksum
+
+        file = Path(local_file)
+        path = posixpath.join(artifact_path or "", file.name)
+        size = file.stat().st_size
+        try:
+            with file.open("rb") as source:
+                if size <= SMALL:
+                    self.write_object(source, size, path)
+                else:
+                    self._write_large(source, path)
+        except FileExistsError:
+            checksum = Checksum()  # type: ignore[no-untyped-call]
+            # Opened again: the storage's client may have closed it.
+            with file.open("rb") as source:
+                while block := source.read(limits.BLOCK):
+                    checksum.update(block)  # type: ignore[no-untyped-call]
+            self.accept_if_same(path, size, checksum.digest())  # type: ignore[no-untyped-call]
 
     async def log_artifact_from_async_stream(
         self, chunks: AsyncIterable[bytes], artifact_file_name: str, artifact_path: str | None = None
@@ -90,7 +173,7 @@ class StreamedRepository(StreamUploadMixin):
             file = Path(folder) / artifact_file_name
             with file.open("wb") as copy:
                 shutil.copyfileobj(stream, copy)
-            self.log_artifact(str(file), artifact_path)  # type: ignore[attr-defined]
+            self.log_artifact(str(file), artifact_path)
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         """Downloads a file for the server itself; MLflow's own would hold 100 MiB of it at a time."""

@@ -159,10 +159,19 @@ def test_storage_that_stays_broken_is_an_error_and_no_object(
 def test_lost_answer_does_not_fail_the_upload(
     stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str
 ) -> None:
-    # The object is there but the client library does not know, tries again, and may not overwrite: refused for its own
-    # object. The server compares (app.write_once).
+    # The object is there but the client library does not know, tries again, and replaces its own object.
     emulator.fault("cut-response", method="POST", path="^/upload/")
     client.log_text(run_id, "text", "note.txt")
+    assert stack.object_content(f"0/{run_id}/artifacts/note.txt") == b"text"
+    assert "storage.objects.delete" in {entry["permission"] for entry in emulator.audit() if entry["allowed"]}
+
+
+def test_lost_answer_is_no_second_upload(stack: Stack, strict_url: str, emulator: Emulator, run_id: str) -> None:
+    """An account that may not overwrite is refused for its own object. The server compares (app.overwriting)."""
+    emulator.fault("cut-response", method="POST", path="^/upload/")
+    url = f"{strict_url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/note.txt"
+    answer = requests.put(url, data=b"text", timeout=60)
+    assert answer.status_code == 200, answer.text
     assert stack.object_content(f"0/{run_id}/artifacts/note.txt") == b"text"
     assert "storage.objects.delete" in {entry["permission"] for entry in emulator.audit() if not entry["allowed"]}
 

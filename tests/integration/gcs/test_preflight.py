@@ -15,6 +15,7 @@ from ..stack import BUCKET, Stack
 from .emulator import DOMAIN, SERVER, Emulator
 
 VIEWER, CREATOR = "roles/storage.objectViewer", "roles/storage.objectCreator"
+USER = "roles/storage.objectUser"
 
 
 def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -46,71 +47,91 @@ def use_account(stack: Stack, name: str) -> None:
     stack.compose("run", "--rm", "--no-deps", "-T", "gcs-keys", settings={"GCS_EMULATOR_ACCOUNT": name})
 
 
-def test_account_with_both_roles_passes_and_is_named(stack: Stack) -> None:
-    done = preflight(stack)
-    assert done.returncode == 0
-    assert lines(done) == [
-        f"preflight: {SERVER} (key file)",
-        f"preflight: artifacts go to gs://{BUCKET}/mlflow/; create, read and list are allowed",
-    ]
-
-
 @pytest.mark.parametrize(
-    ("account", "missing"),
+    ("setting", "account", "allowed"),
     [
-        ("only-creator", {("storage.objects.get", VIEWER), ("storage.objects.list", VIEWER)}),
-        ("only-viewer", {("storage.objects.create", CREATOR)}),
-        (
-            "no-roles",
-            {("storage.objects.create", CREATOR), ("storage.objects.get", VIEWER), ("storage.objects.list", VIEWER)},
-        ),
+        ("allow", "mlflow-server", "create, replace, read and list"),
+        ("refuse", "write-once", "create, read and list"),
     ],
 )
 @pytest.mark.usefixtures("keys")
-def test_missing_role_is_named_with_its_bucket(stack: Stack, account: str, missing: set[tuple[str, str]]) -> None:
+def test_account_with_its_roles_passes(stack: Stack, setting: str, account: str, allowed: str) -> None:
+    """And is named, with what it may do."""
     use_account(stack, account)
-    done = preflight(stack)
+    done = preflight(stack, settings={"ARTIFACT_OVERWRITE": setting})
+    assert done.returncode == 0
+    assert lines(done) == [
+        f"preflight: {account}@{DOMAIN} (key file)",
+        f"preflight: artifacts go to gs://{BUCKET}/mlflow/; {allowed} are allowed",
+    ]
+
+
+CREATE, READ, LIST = "storage.objects.create", "storage.objects.get", "storage.objects.list"
+REPLACE = "storage.objects.delete"
+MISSING: dict[tuple[str, str], set[tuple[str, str]]] = {
+    ("refuse", "only-creator"): {(READ, VIEWER), (LIST, VIEWER)},
+    ("refuse", "only-viewer"): {(CREATE, CREATOR)},
+    ("refuse", "no-roles"): {(CREATE, CREATOR), (READ, VIEWER), (LIST, VIEWER)},
+    ("allow", "only-creator"): {(REPLACE, USER), (READ, USER), (LIST, USER)},
+    ("allow", "only-viewer"): {(CREATE, USER)},
+    ("allow", "write-once"): {(REPLACE, USER)},
+}
+
+
+@pytest.mark.parametrize(("setting", "account"), MISSING)
+@pytest.mark.usefixtures("keys")
+def test_missing_role_is_named_with_its_bucket(stack: Stack, setting: str, account: str) -> None:
+    use_account(stack, account)
+    done = preflight(stack, settings={"ARTIFACT_OVERWRITE": setting})
     assert done.returncode == 1
     assert {line for line in lines(done) if "error" in line} == {
         f"preflight: error: {account}@{DOMAIN} lacks {permission} on gs://{BUCKET}: grant it {role} on this bucket"
-        for permission, role in missing
+        + (", or set ARTIFACT_OVERWRITE=refuse" if permission == REPLACE else "")
+        for permission, role in MISSING[setting, account]
     }
 
 
+ADMINISTRATORS = [
+    "storage.objects.setIamPolicy",
+    "storage.buckets.update",
+    "storage.buckets.delete",
+    "storage.buckets.setIamPolicy",
+]
+BOTH = f"{CREATOR} and {VIEWER} are enough"
+
+
 @pytest.mark.parametrize(
-    ("account", "excess"),
+    ("setting", "account", "excess", "enough"),
     [
-        (
-            "mlflow-admin",
-            [
-                "storage.objects.delete",
-                "storage.objects.update",
-                "storage.objects.setIamPolicy",
-                "storage.buckets.update",
-                "storage.buckets.delete",
-                "storage.buckets.setIamPolicy",
-            ],
-        ),
-        # Garbage collection's: it may delete, and has no business here.
-        ("mlflow-gc", ["storage.objects.delete", "storage.objects.update"]),
+        ("allow", "mlflow-admin", ADMINISTRATORS, f"{USER} is enough"),
+        ("refuse", "mlflow-admin", [REPLACE, "storage.objects.update", *ADMINISTRATORS], BOTH),
+        # The account of the other setting.
+        ("refuse", "mlflow-server", [REPLACE, "storage.objects.update"], BOTH),
     ],
 )
 @pytest.mark.usefixtures("keys")
-def test_account_that_may_do_more_is_warned_about(stack: Stack, account: str, excess: list[str]) -> None:
+def test_account_that_may_do_more_is_warned_about(
+    stack: Stack, setting: str, account: str, excess: list[str], enough: str
+) -> None:
     use_account(stack, account)
-    done = preflight(stack)
+    done = preflight(stack, settings={"ARTIFACT_OVERWRITE": setting})
     assert done.returncode == 0
     assert [line for line in lines(done) if "warning" in line] == [
         f"preflight: warning: {account}@{DOMAIN} holds more than the server needs on gs://{BUCKET}: "
-        f"{', '.join(excess)}; {CREATOR} and {VIEWER} are enough"
+        f"{', '.join(excess)}; {enough}"
     ]
 
 
-@pytest.mark.parametrize("permission", ["storage.objects.delete", "storage.buckets.setIamPolicy"])
-def test_one_permission_too_many_is_warned_about(stack: Stack, emulator: Emulator, permission: str) -> None:
-    needed = ("storage.objects.create", "storage.objects.get", "storage.objects.list")
+@pytest.mark.parametrize(
+    ("setting", "permission"), [("refuse", "storage.objects.delete"), ("allow", "storage.buckets.setIamPolicy")]
+)
+def test_one_permission_too_many_is_warned_about(
+    stack: Stack, emulator: Emulator, setting: str, permission: str
+) -> None:
+    needed = [CREATE, READ, LIST] + ([REPLACE] if setting == "allow" else [])
     emulator.allow("mlflow-server", *needed, permission)
-    (warning,) = [line for line in lines(preflight(stack)) if "warning" in line]
+    done = preflight(stack, settings={"ARTIFACT_OVERWRITE": setting})
+    (warning,) = [line for line in lines(done) if "warning" in line]
     assert f"gs://{BUCKET}: {permission}; " in warning
 
 

@@ -1,4 +1,4 @@
-"""Each permission opens what it is for and nothing else opens it; the server needs three and has three."""
+"""Each permission opens what it is for and nothing else opens it; the server holds what its setting needs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ EVERY = {*(CREATE, DELETE, GET, LIST, UPDATE), *(BUCKET_GET, BUCKET_UPDATE, BUCK
 ONLY_ASKED_FOR = {"storage.objects.setIamPolicy", "storage.buckets.setIamPolicy"}
 # What only a role on the project opens, or is done to another bucket than the server's.
 OF_THE_PROJECT = {BUCKET_LIST, BUCKET_CREATE, BUCKET_DELETE}
+# Whose key the server has that lets no name be written again.
+STRICT = f"write-once@{DOMAIN}"
 # The bucket that is there to be deleted.
 SPARE = "spare"
 
@@ -162,12 +164,18 @@ def test_no_other_permission_stands_in(
     assert f"Permission '{missing}' denied on resource (or it may not exist)." in str(denied.value)
 
 
+@pytest.mark.parametrize(
+    ("account", "held"),
+    [("mlflow-server", {CREATE, GET, LIST, DELETE, UPDATE}), ("write-once", {CREATE, GET, LIST})],
+    ids=["allow", "refuse"],
+)
 @pytest.mark.parametrize(("operation", "needs"), OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_server_can_create_read_and_list_and_no_more(
-    stack: Stack, emulator: Emulator, existing: str, operation: Callable[[Any, str], Any], needs: set[str]
+def test_server_can_do_what_its_setting_needs(
+    stack: Stack, account: str, held: set[str], existing: str, operation: Callable[[Any, str], Any], needs: set[str]
 ) -> None:
-    bucket = stack.gcs("mlflow-server").bucket(BUCKET)
-    if needs <= {CREATE, GET, LIST}:
+    """By ARTIFACT_OVERWRITE; and no more."""
+    bucket = stack.gcs(account).bucket(BUCKET)
+    if needs <= held:
         operation(bucket, existing)
     else:
         with pytest.raises(Forbidden):
@@ -204,26 +212,23 @@ def test_server_needs_each_of_its_permissions(
     }
 
 
-def test_overwriting_through_the_server_is_refused_and_changes_nothing(
-    stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str
-) -> None:
-    client.log_text(run_id, "first", "note.txt")
-    with pytest.raises(
-        (MlflowException, requests.RequestException), match="exists with other content, and cannot be overwritten"
-    ):
-        client.log_text(run_id, "second", "note.txt")
-    client.log_text(run_id, "first", "note.txt")
+def test_account_itself_refuses_to_overwrite(stack: Stack, strict_url: str, emulator: Emulator, run_id: str) -> None:
+    """Through the server with ARTIFACT_OVERWRITE=refuse; tests/integration/test_overwriting.py has more."""
+    url = f"{strict_url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/note.txt"
+    answers = [requests.put(url, data=content, timeout=60) for content in (b"first", b"second", b"first")]
+    assert [answer.status_code for answer in answers] == [200, 400, 200]
+    assert "exists with other content, and cannot be overwritten" in answers[1].json()["message"]
     assert stack.object_content(f"0/{run_id}/artifacts/note.txt") == b"first"
     denied = [entry["account"] for entry in emulator.audit() if not entry["allowed"] and entry["permission"] == DELETE]
-    assert denied == [SERVER, SERVER]
+    assert denied == [STRICT, STRICT]
 
 
 def test_large_overwrite_is_refused_when_it_begins(stack: Stack, emulator: Emulator, existing: str) -> None:
     emulator.clear_audit()
-    blob = stack.gcs("mlflow-server").bucket(BUCKET).blob(existing, chunk_size=2**18)
+    blob = stack.gcs("write-once").bucket(BUCKET).blob(existing, chunk_size=2**18)
     with pytest.raises(Forbidden, match=f"does not have {DELETE} access"):
         blob.upload_from_string(b"x" * 9 * 2**20)
-    asked = [(entry["permission"], entry["method"]) for entry in emulator.audit() if entry["account"] == SERVER]
+    asked = [(entry["permission"], entry["method"]) for entry in emulator.audit() if entry["account"] == STRICT]
     assert (DELETE, "POST") in asked
     assert "PUT" not in {method for _, method in asked}, "nothing of it was sent"
     assert stack.gcs("mlflow-gc").bucket(BUCKET).blob(existing).download_as_bytes() == b"content"

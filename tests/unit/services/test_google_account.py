@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 import requests
-from app import artifacts, database, gc, google_account, refusal, write_once
+from app import artifacts, database, gc, gcs, google_account, refusal
 from google.api_core.exceptions import Forbidden, RetryError, from_http_response
 from google.auth.compute_engine import _metadata
 from google.auth.credentials import AnonymousCredentials
@@ -37,7 +37,7 @@ def server(key: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv(constants.ARTIFACTS_DESTINATION_ENV_VAR, "gs://bucket/mlflow/")
     monkeypatch.setattr(handlers, "_artifact_repo", None)
     monkeypatch.setattr(storage.Client, "create_anonymous_client", lambda: pytest.fail("an anonymous client"))
-    write_once.register()
+    gcs.register()
     yield handlers._get_artifact_repo_mlflow_artifacts
     google_account._shared_client.cache_clear()
 
@@ -180,14 +180,14 @@ def test_refusal_is_told_in_googles_words_with_its_remedy(
     assert remedy in reason
     assert (reason == said) is not bool(remedy)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(write_once.WriteOnceRepository, "write_object", refuse)
+    monkeypatch.setattr(storage.Blob, "upload_from_file", refuse)
     client = storage.Client(project="x", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
     incoming: Any = type("Incoming", (), {"read": lambda *_: b""})()
     with pytest.raises(MlflowException) as refused:
-        write_once.WriteOnceRepository("gs://bucket/x", client=client).store("file", incoming)
+        gcs.StreamedGCSRepository("gs://bucket/x", client=client).store("file", incoming)
     assert refused.value.message == f"The server's account may not write to gs://bucket: {reason}"
     assert refused.value.get_http_status_code() == 403  # type: ignore[no-untyped-call]
 
@@ -202,7 +202,7 @@ def test_a_storage_that_does_not_answer_for_long_is_one_line_and_503(
     def wait_in_vain(*_: object) -> None:
         raise RetryError("Timeout of 120.0s exceeded", requests.ConnectionError("Connection\nrefused"))  # type: ignore[no-untyped-call]
 
-    repository = write_once.WriteOnceRepository("gs://bucket/x", client=Mock())
+    repository = gcs.StreamedGCSRepository("gs://bucket/x", client=Mock())
     monkeypatch.setattr(repository, "_blob", wait_in_vain)
     with pytest.raises(MlflowException, match="Cloud Storage does not answer: Connection refused") as refused:
         repository.read_object("file", io.BytesIO())

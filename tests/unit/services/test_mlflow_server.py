@@ -11,7 +11,8 @@ from typing import Any
 
 import psycopg2
 import pytest
-from app import artifacts, database, gc, migrate, schema, serve
+from app import artifacts, database, gc, migrate, s3, schema, serve
+from app.removal import RemovalError, Removed
 from fastapi import FastAPI
 from mlflow.server import constants
 from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
@@ -262,8 +263,9 @@ def test_storage_whose_error_says_nothing_is_named_by_the_error(monkeypatch: pyt
     def refuse(_place: str) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr("mlflow.store.artifact.s3_artifact_repo.S3ArtifactRepository.delete_artifacts", refuse)
-    with pytest.raises(gc.RefusedError, match="s3://bucket/1/run/artifacts: TimeoutError"):
+    s3.register()
+    monkeypatch.setattr(s3.StreamedS3Repository, "versions", refuse)
+    with pytest.raises(RemovalError, match="s3://bucket/1/run/artifacts: TimeoutError"):
         gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
 
 
@@ -299,10 +301,10 @@ def test_files_that_may_be_others_too_are_kept(
 
 
 def test_files_that_a_storage_keeps_without_a_word_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    repository = "mlflow.store.artifact.s3_artifact_repo.S3ArtifactRepository"
-    monkeypatch.setattr(f"{repository}.delete_artifacts", lambda _self: None)
-    monkeypatch.setattr(f"{repository}.list_artifacts", lambda _self: ["model"])
-    with pytest.raises(gc.RefusedError, match="this identity may not delete them"):
+    s3.register()
+    monkeypatch.setattr(s3.StreamedS3Repository, "remove_versions", lambda _self: Removed())
+    monkeypatch.setattr(s3.StreamedS3Repository, "versions", lambda _self: iter(["model"]))
+    with pytest.raises(RemovalError, match="this identity may not delete them"):
         gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from app import database, limits, streamed
+from app import database, limits, overwriting, streamed
 from app.s3 import StreamedS3Repository
 from app.turns import Turns
 from botocore.exceptions import ClientError
@@ -22,6 +22,7 @@ from mlflow.store.db.utils import _get_managed_session_maker
 from sqlalchemy.orm import sessionmaker
 
 FULL = b"<Error><Code>XMinioStorageFull</Code><Message>Storage backend has reached its minimum</Message></Error>"
+CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>Conflict.</Message></Error>"
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
 
 
@@ -106,6 +107,20 @@ def test_storage_that_is_full_is_a_503_and_one_line(
     said = said_of_outage(repository(address), operation, capsys)
     assert "The artifacts' storage fails: " in said
     assert "Storage backend has reached its minimum" in said
+
+
+def test_two_uploads_at_once_are_a_503(
+    repository: Callable[[str], StreamedS3Repository],
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where no name is written again, S3 may leave open which of two came first: the client asks once more."""
+    monkeypatch.setenv(overwriting.VARIABLE, "refuse")
+    monkeypatch.setattr(Storage, "status", 409)
+    monkeypatch.setattr(Storage, "body", CONFLICT)
+    said = said_of_outage(repository(address), WRITES[0], capsys)
+    assert "Two uploads under one name at the same time" in said
 
 
 @pytest.mark.parametrize("operation", WRITES)

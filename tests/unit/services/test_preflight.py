@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from app import artifacts, google_account, preflight, refusal
+from app import artifacts, google_account, overwriting, preflight, refusal
 from google.api_core.exceptions import Forbidden, ServiceUnavailable
 from google.auth.exceptions import RefreshError, TransportError
 from requests import ConnectionError as NoConnection
@@ -77,19 +77,27 @@ def test_missing_key_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 class Bucket:
-    """A bucket in memory, as far as the check uses it; `lost` makes the answer to the first upload one to a second."""
+    """A bucket in memory, as far as the check uses it.
+
+    Args:
+        lost: The answer to the first upload is one to a second, by an account that may not replace.
+        changed: Other bytes are kept than were sent.
+        listed: Objects are listed.
+        stale: A second upload changes nothing.
+    """
 
     name = "bucket"
 
-    def __init__(self, lost: bool = False, changed: bool = False, listed: bool = True) -> None:
+    def __init__(self, lost: bool = False, changed: bool = False, listed: bool = True, stale: bool = False) -> None:
         self.objects: dict[str, bytes] = {}
-        self.lost, self.changed, self.listed = lost, changed, listed
+        self.lost, self.changed, self.listed, self.stale = lost, changed, listed, stale
 
     def blob(self, name: str) -> Any:
         """Returns an object, there or not."""
 
         def upload(content: bytes, **_: Any) -> None:
-            self.objects[name] = b"other" if self.changed else content
+            if not ((self.stale or self.lost) and name in self.objects):
+                self.objects[name] = b"other" if self.changed else content
             if self.lost:
                 raise Forbidden(f"server@x does not have {refusal.OVERWRITE} access")  # type: ignore[no-untyped-call]
 
@@ -100,18 +108,31 @@ class Bucket:
         return [SimpleNamespace(name=name) for name in self.objects if self.listed and name.startswith(prefix)]
 
 
-@pytest.mark.parametrize(
-    ("bucket", "failures"),
-    [
-        (Bucket(), []),
-        (Bucket(lost=True), []),
-        (Bucket(lost=True, changed=True), ["holds other bytes than were written"]),
-        (Bucket(changed=True), ["holds other bytes than were written"]),
-        (Bucket(listed=False), ["was written, and the list does not show it"]),
-    ],
-    ids=["right", "lost answer", "lost answer, other content", "other content", "not listed"],
+OTHER_BYTES = "holds other bytes than were written"
+NO_REPLACING = (
+    "lacks storage.objects.delete on gs://bucket: grant it roles/storage.objectUser on this bucket, "
+    "or set ARTIFACT_OVERWRITE=refuse"
 )
-def test_what_was_written_is_read_back_and_listed(bucket: Any, failures: list[str]) -> None:
+
+
+@pytest.mark.parametrize(
+    ("setting", "options", "failures"),
+    [
+        ("refuse", {}, []),
+        ("refuse", {"lost": True}, []),
+        ("refuse", {"lost": True, "changed": True}, [OTHER_BYTES]),
+        ("refuse", {"changed": True}, [OTHER_BYTES]),
+        ("refuse", {"listed": False}, ["was written, and the list does not show it"]),
+        ("allow", {}, []),
+        ("allow", {"lost": True}, [NO_REPLACING]),
+        ("allow", {"stale": True}, [OTHER_BYTES]),
+    ],
+)
+def test_what_was_written_is_read_back_and_listed(
+    setting: str, options: dict[str, bool], failures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(overwriting.VARIABLE, setting)
+    bucket: Any = Bucket(**options)
     # An older one, which would be enough for a list that is only not empty.
     bucket.objects["p/20200101T000000Z-00000000"] = b""
     check = preflight.BucketCheck(bucket, "p/", "server@x")

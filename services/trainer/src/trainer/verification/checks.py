@@ -259,9 +259,9 @@ def _overwriting(stack: Stack) -> str:
     status = stack.put(name, b"second").status_code
     now = stack.ask("GET", stack.artifact(name)).content
     if (status, now) == (200, b"second"):
-        return "replaces it, as in the replica with MinIO"
+        return "replaces it, as in the replica with ARTIFACT_OVERWRITE=allow, its default"
     if (status, now) == (400, b"first"):
-        return "is refused with 400, as in the replica with Cloud Storage"
+        return "is refused with 400, as in the replica with ARTIFACT_OVERWRITE=refuse"
     holds = {b"first": "the old content", b"second": "the new content"}.get(now, "neither content")
     raise Difference(f"is answered with {status}, and then it holds {holds}")
 
@@ -272,8 +272,8 @@ def _deleting(stack: Stack) -> str:
     stack.ask("DELETE", path)
     # The answer itself tells nothing: with S3, MLflow passes over refusals of single objects and answers 200.
     if stack.ask("GET", path).status_code != 200:
-        raise Difference("works: every client can destroy artifacts, because the server's identity may delete")
-    return "leaves it where it is: the server's identity may not delete"
+        raise Difference("works: every client can destroy artifacts, because the server deletes what it is asked to")
+    return "leaves it where it is: the server deletes no artifact"
 
 
 @check("signed addresses", "artifacts are proxied", "small artifacts")
