@@ -9,7 +9,7 @@ import http.client
 import sys
 import time
 
-# Seconds for both requests together, less than Docker's limit (compose.yaml). With 200 clients one took up to 7.
+# Seconds for both requests together, less than Docker's limit (compose.yaml).
 TIMEOUT = 14.0
 RUNS = "/api/2.0/mlflow/experiments/search?max_results=1"
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/.health"

@@ -204,7 +204,7 @@ def bound_other_answers() -> None:
         async def __call__(self, receive: Any, send: Any) -> None:
             self.receive = receive
             path = self.scope["path"]
-            async with places(path).turn() as self.turn:
+            async with places(path).turn(turns.is_health_check(self.scope)) as self.turn:
                 try:
                     await super().__call__(receive, send)
                 except* anyio.BrokenResourceError:
@@ -257,7 +257,7 @@ class Download(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
         try:
-            async with transfer.DOWNLOADS.turn() as turn:
+            async with transfer.DOWNLOADS.turn(turns.is_health_check(scope)) as turn:
                 response = await self._response(turn)
                 await response(scope, receive, send)
         except StalledError:

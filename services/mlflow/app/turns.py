@@ -8,8 +8,9 @@ long while others wait for a place, it is ended.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 from app import limits
 
@@ -59,13 +60,16 @@ class Turns:
         self._watching: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    async def turn(self, first: bool = False) -> AsyncIterator[Turn]:
         """Waits for a place and holds it.
+
+        Args:
+            first: Wait before all others.
 
         Raises:
             StalledError: The place went to someone else, because the client did nothing.
         """
-        await self._take()
+        await self._take(first)
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a turn belongs to a task")
@@ -85,12 +89,15 @@ class Turns:
             self._held.discard(turn)
             self._give()
 
-    async def _take(self) -> None:
+    async def _take(self, first: bool) -> None:
         if self._free and not self._waiting:
             self._free -= 1
             return
         place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        if first:
+            self._waiting.appendleft(place)
+        else:
+            self._waiting.append(place)
         if self._watching is None or self._watching.done():
             self._watching = asyncio.ensure_future(self._watch())
         try:
@@ -122,6 +129,14 @@ class Turns:
                     turn.ended = True
                     turn.end()
             await asyncio.sleep(min(1.0, patience / 4))
+
+
+def is_health_check(scope: Mapping[str, Any]) -> bool:
+    """Returns whether a request comes from inside of the container: the health check does not queue behind a load.
+
+    It needs a place as everyone does, so that it notices when no place becomes free.
+    """
+    return (scope.get("client") or ("",))[0] == "127.0.0.1"
 
 
 def ended(what: str) -> str:

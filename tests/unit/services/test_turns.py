@@ -5,7 +5,7 @@ import time
 
 import pytest
 from app import limits
-from app.turns import StalledError, Turn, Turns
+from app.turns import StalledError, Turn, Turns, is_health_check
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +133,27 @@ def test_one_that_stalled_while_it_waited_loses_its_place_soon() -> None:
         assert {type(result) for result in await asyncio.gather(*stalled, return_exceptions=True)} == {StalledError}
 
     asyncio.run(talk())
+
+
+def test_health_check_is_the_next_and_needs_a_place_too() -> None:
+    order: list[str] = []
+
+    async def work(turns: Turns, name: str, first: bool) -> None:
+        async with turns.turn(first):
+            order.append(name)
+
+    async def talk() -> None:
+        turns = Turns(1)
+        async with turns.turn():
+            waiting = [asyncio.create_task(work(turns, "client", first=False)) for _ in range(3)]
+            await asyncio.sleep(0)
+            waiting.append(asyncio.create_task(work(turns, "check", first=True)))
+            await asyncio.sleep(0.05)
+            assert order == []
+        await asyncio.gather(*waiting)
+
+    asyncio.run(talk())
+    assert order == ["check", "client", "client", "client"]
+    assert is_health_check({"client": ("127.0.0.1", 1234)})
+    assert not is_health_check({"client": ("172.18.0.1", 1234)})
+    assert not is_health_check({})
