@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/crypto/bcrypt"
+)
+
+func init() {
+	caddy.RegisterModule(Login{})
+	httpcaddyfile.RegisterHandlerDirective("login", func(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		login := new(Login)
+		return login, login.UnmarshalCaddyfile(helper.Dispenser)
+	})
+	httpcaddyfile.RegisterDirectiveOrder("login", httpcaddyfile.Before, "basic_auth")
+}
+
+// Login lets requests through whose Basic credentials are those of a user. It differs from Caddy's basic_auth in this:
+//
+//   - A login with a name that nobody has costs what one with a wrong password does, and one hash is computed at a time.
+//   - Wrong logins are limited by address and by name. Right ones that were seen before are never refused and need no hash.
+//   - The file of users is read again when it changes.
+type Login struct {
+	// Users is the file's path: a name and its bcrypt hash a line.
+	Users string `json:"users"`
+
+	judge *judge
+}
+
+// CaddyModule names the module.
+func (Login) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.login", New: func() caddy.Module { return new(Login) }}
+}
+
+// UnmarshalCaddyfile reads `login FILE`.
+func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if !d.AllArgs(&l.Users) {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// Provision prepares the judge of logins.
+func (l *Login) Provision(ctx caddy.Context) error {
+	var err error
+	l.judge, err = newJudge(l.Users, func(message string) { ctx.Logger().Warn(message) })
+	return err
+}
+
+// ServeHTTP passes a user's request on, and refuses others with 401, or with 429 and the seconds to wait.
+func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	connection := connections.begin(r)
+	defer connection.end()
+	name, password, given := r.BasicAuth()
+	verdict := refused
+	var wait time.Duration
+	if given {
+		verdict, wait = l.judge.decide(r.Context(), name, password, addressOf(r.RemoteAddr))
+	}
+	connection.judged(verdict == admitted)
+	switch verdict {
+	case admitted:
+		// For the access log.
+		r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.auth.user.id", name)
+		return next.ServeHTTP(w, r)
+	case postponed:
+		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+		return caddyhttp.Error(http.StatusTooManyRequests, fmt.Errorf("too many wrong logins"))
+	default:
+		w.Header().Set("WWW-Authenticate", `Basic realm="MLflow"`)
+		return caddyhttp.Error(http.StatusUnauthorized, fmt.Errorf("not logged in"))
+	}
+}
+
+// digest stands for a login or a name: it is of one length, and nobody can compute it without this process's key.
+type digest [sha256.Size]byte
+
+type verdict int
+
+const (
+	refused verdict = iota
+	postponed
+	admitted
+)
+
+// judge decides about logins.
+type judge struct {
+	users    *users
+	attempts *attempts
+	warn     func(message string)
+	key      []byte        // of this process's digests
+	nobody   []byte        // compared with when nobody has the name
+	hashing  chan struct{} // holds an element while a hash is computed: one at a time
+	compare  func(hash, password []byte) error
+}
+
+func newJudge(path string, warn func(message string)) (*judge, error) {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails
+	nobody, err := bcrypt.GenerateFromPassword(key, cost)
+	if err != nil {
+		return nil, err
+	}
+	return &judge{
+		users:    &users{path: path, warn: warn},
+		attempts: &attempts{now: time.Now, counts: map[origin]*count{}},
+		warn:     warn,
+		key:      key,
+		nobody:   nobody,
+		hashing:  make(chan struct{}, 1),
+		compare:  bcrypt.CompareHashAndPassword,
+	}, nil
+}
+
+func (j *judge) digest(name, password string) digest {
+	mac := hmac.New(sha256.New, j.key)
+	// No name holds a colon, which ends it in the header.
+	mac.Write([]byte(name + ":" + password))
+	return digest(mac.Sum(nil))
+}
+
+// decide says whether a login is let in, and how long it has to wait if it is postponed.
+func (j *judge) decide(ctx context.Context, name, password string, address netip.Prefix) (verdict, time.Duration) {
+	login, who := j.digest(name, password), j.digest(name, "")
+	if verdict, wait, _, settled := j.settle(name, password, login, who, address); settled {
+		return verdict, wait
+	}
+	select {
+	case j.hashing <- struct{}{}:
+		defer func() { <-j.hashing }()
+	case <-ctx.Done():
+		return refused, 0
+	}
+	// Those before may have settled it.
+	verdict, wait, hash, settled := j.settle(name, password, login, who, address)
+	if settled {
+		return verdict, wait
+	}
+	against := hash
+	if hash == nil {
+		against = j.nobody
+	}
+	matches := j.compare(against, []byte(password)) == nil && hash != nil
+	j.users.learn(name, login, hash, matches)
+	if matches {
+		return admitted, 0
+	}
+	return j.count(address, who, true)
+}
+
+// settle decides what can be decided without computing a hash; it returns the hash that would tell more.
+func (j *judge) settle(
+	name, password string, login, who digest, address netip.Prefix,
+) (verdict verdict, wait time.Duration, hash []byte, settled bool) {
+	known, hash := j.users.recall(name, login)
+	// bcrypt looks at 72 bytes, and `user` takes no more.
+	if len(password) > 72 {
+		known = wrong
+	}
+	if known == right {
+		return admitted, 0, nil, true
+	}
+	if wait = j.attempts.refusal(address, who, known == wrong); wait > 0 {
+		return postponed, wait, nil, true
+	}
+	if known == wrong {
+		verdict, wait = j.count(address, who, false)
+		return verdict, wait, nil, true
+	}
+	return refused, 0, hash, false
+}
+
+// count counts a wrong login, which is answered as such, or as one too many for its name.
+func (j *judge) count(address netip.Prefix, who digest, hashed bool) (verdict, time.Duration) {
+	wait := j.attempts.refusal(address, who, true)
+	if j.attempts.add(address, who, hashed) {
+		j.warn(fmt.Sprintf("%d wrong logins from %s within a minute: further ones have to wait", maxWrong, address.Masked().Addr()))
+	}
+	if wait > 0 {
+		return postponed, wait
+	}
+	return refused, 0
+}
+
+var (
+	_ caddy.Provisioner           = (*Login)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Login)(nil)
+)
