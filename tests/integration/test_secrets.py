@@ -22,18 +22,19 @@ pytestmark = pytest.mark.minio
 
 # Which service mounts which secret volume, and whether it may write.
 MOUNTED = {
-    "secrets": {"postgres-secret": True, "minio-secret": True, "bucket-secret": True, "gc-secret": True},
+    "secrets": dict.fromkeys(("postgres-secret", "minio-secret", "bucket-secret", "gc-secret", "mlflow-secret"), True),
     "postgres": {"postgres-secret": False},
     "migrate": {"postgres-secret": False},
     "minio": {"minio-secret": False},
     "bucket": {"minio-secret": False, "bucket-secret": False, "gc-secret": False},
-    "mlflow": {"postgres-secret": False, "bucket-secret": False},
+    "mlflow": {"postgres-secret": False, "bucket-secret": False, "mlflow-secret": False},
 }
 FILES = {
     "postgres-secret": ("password",),
     "minio-secret": ("root-user", "root-password"),
     "bucket-secret": ("credentials",),
     "gc-secret": ("credentials",),
+    "mlflow-secret": ("webhook-key", "gateway-passphrase", "flask-key"),
 }
 
 
@@ -41,7 +42,8 @@ FILES = {
 def passwords(stack: Stack) -> list[str]:
     """The values that open something."""
     keys = (stack.minio_root, stack.bucket_identity, stack.gc_identity)
-    return [stack.postgres_password, *(key.secret_key for key in keys)]
+    mlflow = [stack.exec("mlflow", "cat", f"/run/secrets/mlflow/{name}").strip() for name in FILES["mlflow-secret"]]
+    return [stack.postgres_password, *(key.secret_key for key in keys), *mlflow]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,8 @@ def command_lines(stack: Stack) -> Iterator[tuple[str, str]]:
 def test_secrets_are_long_and_random(passwords: list[str]) -> None:
     assert len(set(passwords)) == len(passwords)
     for password in passwords:
-        assert re.fullmatch(r"[A-Za-z0-9]{38,}", password)
+        # The webhooks' key has a form of its own.
+        assert re.fullmatch(r"[A-Za-z0-9]{38,}|[A-Za-z0-9_-]{43}=", password)
         counts = Counter(password).values()
         bits = -sum(count * math.log2(count / len(password)) for count in counts) / len(password)
         assert bits > 4, "too regular"
@@ -192,6 +195,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "minio-secret",
             "bucket-secret",
             "gc-secret",
+            "mlflow-secret",
             "mlflow-tmp",
             "trainer-studies",
         }

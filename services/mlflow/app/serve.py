@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import sys
+import uuid
 import warnings
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ import anyio
 import uvicorn
 from uvicorn.protocols.http import httptools_impl
 
-from app import artifacts, database, limits, overwriting, temporary
+from app import artifacts, database, keys, limits, overwriting, temporary
 
 
 def artifact_root(destination: str) -> str:
@@ -40,9 +41,13 @@ def artifact_root(destination: str) -> str:
 
 def server_environment(destination: str) -> dict[str, str]:
     """Returns what `mlflow server --backend-store-uri … --serve-artifacts --artifacts-destination …` would set."""
+    from mlflow import environment_variables as variables
     from mlflow.server import constants
 
     return {
+        # By these two MLflow knows that it is the server: it runs no code of a scorer that a client has stored.
+        variables._MLFLOW_SERVER_BOOT_ID.name: uuid.uuid4().hex,
+        variables._MLFLOW_IN_JOB_EXECUTOR.name: "false",
         constants.BACKEND_STORE_URI_ENV_VAR: database.URI,
         constants.ARTIFACT_ROOT_ENV_VAR: artifact_root(destination),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
@@ -141,12 +146,14 @@ def main() -> None:
     log_requests = access_log()
     largest_body = limits.largest_body()
     database.prepare()
+    keys.hand_over()
     temporary.prepare()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = allowed_hosts()
     if origins := allowed_origins():
         os.environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = origins
     with closing(database.connect()) as connection:
         limits.check(connection)
+        keys.warn_of_lost_secrets(connection)
     database.log_outages_briefly()
     os.environ.update(server_environment(destination))
     os.environ.update(limits.environment())

@@ -9,14 +9,24 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 GENERATE = Path(__file__).parents[3] / "services/secrets/generate"
-FILES = ("postgres/password", "minio/root-user", "minio/root-password", "bucket/credentials", "gc/credentials")
+FILES = (
+    "postgres/password",
+    "minio/root-user",
+    "minio/root-password",
+    "bucket/credentials",
+    "gc/credentials",
+    "mlflow/webhook-key",
+    "mlflow/gateway-passphrase",
+    "mlflow/flask-key",
+)
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    for volume in ("postgres", "minio", "bucket", "gc"):
+    for volume in ("postgres", "minio", "bucket", "gc", "mlflow"):
         (tmp_path / "out" / volume).mkdir(parents=True)
     (tmp_path / "provided").mkdir()
     return tmp_path / "out"
@@ -43,7 +53,11 @@ def test_first_start_generates_strong_secrets_and_prints_none(out: Path) -> None
         assert len(credentials["default"]["aws_secret_access_key"]) >= 32
         assert len(credentials["default"]["aws_access_key_id"]) <= 20  # MinIO allows no longer one
         values.append(credentials["default"]["aws_secret_access_key"])
-    assert len(set(values)) == 3
+    keys = [(out / "mlflow" / name).read_text().strip() for name in ("webhook-key", "gateway-passphrase", "flask-key")]
+    Fernet(keys[0])
+    assert min(map(len, keys)) >= 32
+    values += keys
+    assert len(set(values)) == 6
     assert [value for value in values if value in done.stdout + done.stderr] == []
 
 
@@ -94,6 +108,25 @@ def test_provided_file_that_minio_would_refuse_changes_nothing(out: Path, name: 
     assert contents(out) == before
 
 
+@pytest.mark.parametrize("content", ["my own\n", "A" * 44, "A" * 43 + "=\nmore\n", "+" * 43 + "="])
+def test_provided_webhook_key_is_a_fernet_key(out: Path, content: str) -> None:
+    generate(out)
+    before = contents(out)
+    provided = out.parent / "provided" / "mlflow-webhook-key"
+    provided.write_text(content)
+    done = generate(out)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("secrets: error: mlflow-webhook-key is no Fernet key")
+    assert content.strip() not in line
+    assert contents(out) == before
+    # What the message says makes one.
+    command = line.partition(": head")[2].removesuffix(")")
+    provided.write_text(subprocess.run(["bash", "-c", f"head{command}"], capture_output=True, text=True).stdout)
+    assert "mlflow-webhook-key: yours" in generate(out).stdout
+    Fernet((out / "mlflow/webhook-key").read_text().strip())
+
+
 def test_shortest_provided_password_is_taken(out: Path) -> None:
     (out.parent / "provided" / "minio-root-password").write_text("12345678\n")
     assert generate(out).returncode == 0
@@ -104,7 +137,7 @@ def test_provided_folder_that_cannot_be_read_is_warned_about() -> None:
     # Root reads everything, so as another user then, in a folder that such a one can enter.
     folder = Path(tempfile.mkdtemp())
     try:
-        for name in ("out/postgres", "out/minio", "out/bucket", "out/gc", "provided"):
+        for name in ("out/postgres", "out/minio", "out/bucket", "out/gc", "out/mlflow", "provided"):
             (folder / name).mkdir(parents=True)
         (folder / "provided/postgres-password").write_text("mine")
         for path in [folder, *folder.rglob("*")]:
