@@ -66,6 +66,27 @@ def test_promotion_is_followed_within_a_minute_without_a_restart(
     assert ask(stack, example).json() == {"predictions": expected.tolist()}
 
 
+def test_champion_that_may_run_code_is_refused(
+    stack: Stack, serving: Container, example: pd.DataFrame, client: MlflowClient, baseline: dict[str, Any]
+) -> None:
+    before = client.get_model_version_by_alias("served", "champion").version
+    with mlflow.start_run(run_name="pickled"):
+        pickled = mlflow.sklearn.log_model(
+            mlflow.sklearn.load_model(baseline["model_uri"]),
+            name="model",
+            serialization_format="cloudpickle",
+            pip_requirements=["mlflow"],
+        )
+    version = mlflow.register_model(pickled.model_uri, "served").version
+    client.set_registered_model_alias("served", "champion", version)
+    try:
+        refusal = f"models:/served/{version} is refused, because its format can run code: it is saved as cloudpickle"
+        wait_until(lambda: refusal in stack.logs("serving"), "it is refused")
+        assert ask(stack, example).headers["x-model-uri"] == f"models:/served/{before}"
+    finally:
+        client.set_registered_model_alias("served", "champion", before)
+
+
 def test_champion_is_served_while_the_tracking_server_is_down(crash_stack: Stack) -> None:
     result = crash_stack.train("--n-estimators", "5")
     client = MlflowClient(crash_stack.url, crash_stack.url)

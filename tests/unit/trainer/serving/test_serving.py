@@ -412,13 +412,53 @@ def test_model_that_fails_to_load_replaces_none(registry: MlflowClient, serve: C
     assert len(server.notes) == 3
 
 
+@pytest.fixture
+def pickled(registry: MlflowClient, saved: Path, tmp_path: Path) -> int:
+    """Return a version whose model is a pickled one."""
+    folder = tmp_path / "pickled"
+    mlflow.sklearn.save_model(mlflow.sklearn.load_model(str(saved)), str(folder), serialization_format="cloudpickle")
+    return int(registry.create_model_version(NAME, folder.as_uri()).version)
+
+
+def test_champion_that_may_run_code_replaces_none(
+    registry: MlflowClient, serve: Callable[..., Server], pickled: int
+) -> None:
+    promote(registry, 1)
+    server = serve()
+    server.wait_for(lambda: server.serves(1))
+    promote(registry, pickled)
+    server.wait_for(lambda: len(server.notes) > 1)
+    assert f"models:/{NAME}/{pickled} is refused, because its format can run code: it is saved as" in server.notes[1]
+    assert "SERVING_FORMATS=any" in server.notes[1]
+    assert f"models:/{NAME}/1 stays" in server.notes[1]
+    assert server.serves(1)
+
+
+def test_answer_says_why_no_model_is_served(registry: MlflowClient, serve: Callable[..., Server], pickled: int) -> None:
+    promote(registry, pickled)
+    server = serve()
+    server.wait_for(lambda: len(server.notes) == 1)
+    status, content, _ = server.ask(b"{}", JSON)
+    assert status == 503
+    assert content["message"] == f"there is no model to serve yet: models:/{NAME}@champion: {server.notes[0]}"
+    assert "is saved as cloudpickle" in content["message"]
+
+
+def test_setting_takes_models_that_may_run_code(registry: MlflowClient, pickled: int) -> None:
+    promote(registry, pickled)
+    champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{Path.cwd()}/mlflow.db", formats="any")
+    champion.check()
+    assert champion.loaded is not None
+    assert champion.loaded.uri == f"models:/{NAME}/{pickled}"
+
+
 def test_model_that_fails_to_load_is_tried_again_after_a_while(registry: MlflowClient) -> None:
     promote(registry, 3)
     now, tries = 0.0, []
     champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{Path.cwd()}/mlflow.db", clock=lambda: now)
     with pytest.MonkeyPatch.context() as patch:
 
-        def count(uri: str, _tracking_uri: str | None) -> None:
+        def count(uri: str, _tracking_uri: str | None, _formats: str) -> None:
             tries.append(uri)
             raise ModelError("no")
 

@@ -35,6 +35,15 @@ CHAMPION = f"models:/{MODEL}@champion"
     help="Seconds between two looks at where the alias points.",
 )
 @options.option(
+    "--formats",
+    type=click.Choice(("safe", "any")),
+    default="safe",
+    show_default=True,
+    group="Model",
+    env="TRAINER_FORMATS",
+    help="Which models are served: safe, those whose format runs no code (skops, LightGBM's text), or any.",
+)
+@options.option(
     "--host", default="127.0.0.1", show_default=True, group="Server", env="TRAINER_HOST", help="Where to listen."
 )
 @options.option(
@@ -69,6 +78,7 @@ CHAMPION = f"models:/{MODEL}@champion"
 def serve_command(
     model: str,
     interval: float,
+    formats: str,
     host: str,
     port: int,
     max_body: int,
@@ -89,7 +99,7 @@ def serve_command(
     from trainer.util.output import print_message
 
     configure(debug)
-    champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), print_message)
+    champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), print_message, formats=formats)
     if not champion.followed:
         champion.require()
     _listen(Serving(champion, interval, Bounds(max_body, concurrency)), host, port)

@@ -59,7 +59,9 @@ class Serving:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         current = self._current
         if current is None:
-            await _refuse(send, 503, "TEMPORARILY_UNAVAILABLE", f"there is no model to serve yet: {self._champion.uri}")
+            why = self._champion.said
+            message = f"there is no model to serve yet: {self._champion.uri}" + (f": {why}" if why else "")
+            await _refuse(send, 503, "TEMPORARILY_UNAVAILABLE", message)
             return
         loaded, application = current
         if scope["path"] != "/invocations" or scope["method"] != "POST":

@@ -16,12 +16,15 @@ from trainer.tracking.connection import make_client
 from trainer.tracking.errors import is_missing
 from trainer.tracking.model_uri import ModelUri
 from trainer.tracking.settings import as_default
+from trainer.training.model_format import code_in
 from trainer.util.errors import InputError, TrainerError, downloading
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
+#: Which models are served: those whose format runs no code, or all that MLflow can load.
+SAFE, ANY = FORMATS = ("safe", "any")
 #: How long a version that could not be loaded is left alone, in seconds.
 RETRY = 60.0
 
@@ -38,15 +41,20 @@ class ModelError(TrainerError):
     """A model cannot be found, loaded, or used."""
 
 
-def load(uri: str, tracking_uri: str | None = None) -> ServedModel:
+class _RefusedError(ModelError):
+    """A model is not loaded, because of its format."""
+
+
+def load(uri: str, tracking_uri: str | None = None, formats: str = SAFE) -> ServedModel:
     """Download a model, load it, and have it predict its own input example.
 
     Args:
         uri: A model's URI without alias.
         tracking_uri: The server that has it.
+        formats: SAFE refuses a model whose format can run code, before anything of it is loaded; ANY takes it.
 
     Raises:
-        ModelError: One of the steps failed.
+        ModelError: One of the steps failed, or the model is refused.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -54,12 +62,20 @@ def load(uri: str, tracking_uri: str | None = None) -> ServedModel:
     folder = Path(tempfile.mkdtemp(prefix="trainer-model-"))
     try:
         with as_default(tracking_uri), downloading(folder):
-            model = mlflow.pyfunc.load_model(uri, dst_path=str(folder))
+            files = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+            if formats == SAFE and (code := code_in(files)) is not None:
+                raise _RefusedError(
+                    f"{uri} is refused, because its format can run code: {code}; served are models in skops format and"
+                    " LightGBM's text format (SERVING_FORMATS=any, or --formats any, serves all)"
+                )
+            model = mlflow.pyfunc.load_model(str(files))
         example = model.input_example
         if example is not None:
             model.predict(example)
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, _RefusedError):
+            raise
         what = one_line(error, 500)
         if isinstance(error, MlflowException | OSError | TrainerError):
             raise ModelError(f"{uri} cannot be loaded: {what}") from error
@@ -79,6 +95,7 @@ class Champion:
         tracking_uri: str,
         note: Callable[[str], None] = lambda _text: None,
         clock: Callable[[], float] = time.monotonic,
+        formats: str = SAFE,
     ) -> None:
         if not re.match(r"\w+:/", uri) and not Path(uri).is_dir():
             raise InputError(
@@ -87,8 +104,10 @@ class Champion:
             )
         self.uri, self._tracking_uri, self._note, self._clock = uri, tracking_uri, note, clock
         self._named = ModelUri.parse(uri)
+        self._formats = formats
         self._refused: tuple[str, float] | None = None
-        self._said: str | None = None
+        #: What was said last: while no model is loaded, why.
+        self.said: str | None = None
         self.loaded: ServedModel | None = None
 
     @property
@@ -102,7 +121,7 @@ class Champion:
         Raises:
             ModelError: That failed.
         """
-        self.loaded = load(self.uri, self._tracking_uri)
+        self.loaded = load(self.uri, self._tracking_uri, self._formats)
         self._say(f"serving {self.uri}")
 
     def check(self) -> None:
@@ -115,7 +134,7 @@ class Champion:
             if self._refused is not None and self._refused[0] == uri and self._clock() < self._refused[1]:
                 return
             self._refused = (uri, self._clock() + RETRY)
-            self.loaded = load(uri, self._tracking_uri)
+            self.loaded = load(uri, self._tracking_uri, self._formats)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is a next look
             what = one_line(error)
             self._say(f"{what}; {self.loaded.uri} stays" if self.loaded is not None else what)
@@ -144,6 +163,6 @@ class Champion:
 
     def _say(self, text: str) -> None:
         # Once, however often it is looked at.
-        if text != self._said:
-            self._said = text
+        if text != self.said:
+            self.said = text
             self._note(text)

@@ -1,0 +1,83 @@
+"""Tells whether a model's format can run code of its own, by its files, before anything of it is loaded.
+
+Whoever can log a model and move an alias chooses what a server loads. Two formats hold data and no code: skops, if only
+known types are restored from it, and LightGBM's text. Everything else that MLflow can load counts as code: pickled
+objects, Python files beside the model, loaders of other libraries. What is not known to be harmless is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer.training.model import TRUSTED_TYPES
+from trainer.util.errors import TrainerError
+from trainer.util.text import one_line
+
+#: What skops may restore beside scikit-learn's own types; the last is what LightGBM's flavor lists by default.
+_TRUSTED = frozenset({*TRUSTED_TYPES, "lightgbm.sklearn.LGBMRegressor"})
+#: The modules that load a model, and the flavor whose settings each of them reads.
+_FLAVORS = {"mlflow.sklearn": "sklearn", "mlflow.lightgbm": "lightgbm"}
+#: The settings of MLflow's general flavor with which such a model is saved. `code` has to be empty.
+_SETTINGS = {"loader_module", "data", "model_path", "predict_fn", "python_version", "env", "code"}
+_PREDICTIONS = {"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba", "score"}
+_BOOSTER = "lightgbm.basic.Booster"
+
+
+def code_in(folder: Path) -> str | None:
+    """Return what of a model may run code when it is loaded or used, in words that name it; None where nothing does.
+
+    Args:
+        folder: A folder in MLflow's model format.
+
+    Raises:
+        TrainerError: A file of the model cannot be read.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        return _code_in(folder, content["flavors"])
+    except Exception as error:  # whatever the readers of two formats raise at files that are none
+        raise TrainerError(f"its files are no model: {type(error).__name__}: {one_line(error, 200)}") from error
+
+
+def _code_in(folder: Path, flavors: Mapping[str, Any]) -> str | None:
+    general = flavors["python_function"]
+    loader = general["loader_module"]
+    if loader not in _FLAVORS:
+        return f"it is loaded by {loader}"
+    own = flavors[_FLAVORS[loader]]
+    if general.get("code") or own.get("code"):
+        return "it comes with Python files of its own (code_paths)"
+    if unknown := sorted(set(general) - _SETTINGS):
+        return f"its flavor python_function has the setting {unknown[0]}"
+    if general.get("predict_fn", "predict") not in _PREDICTIONS:
+        return f"it predicts by {general['predict_fn']}"
+    # The file that is loaded lies beside the MLmodel that was read here: the loaders read the one of the file's folder.
+    if loader == "mlflow.sklearn":
+        if "data" in general:
+            return "its flavor python_function has the setting data"
+        file = general["model_path"]
+    else:
+        file = own["data"]
+        if general["data"] != file:
+            return "its two flavors name different files"
+    if Path(file).name != file or not (folder / file).is_file():
+        return f"its file is {file}"
+    if loader == "mlflow.lightgbm" and own.get("model_class", _BOOSTER) == _BOOSTER:
+        return None
+    # Without this setting, MLflow takes pickle.
+    serialization = own.get("serialization_format", "pickle")
+    if serialization != "skops":
+        return f"it is saved as {serialization}"
+    return _foreign_type(folder / file, own.get("skops_trusted_types") or [])
+
+
+def _foreign_type(file: Path, trusted: list[str]) -> str | None:
+    """Return which type beyond the known ones a skops file holds, or its MLmodel tells the loader to restore."""
+    from skops.io import get_untrusted_types
+
+    foreign = sorted({*trusted, *get_untrusted_types(file=file)} - _TRUSTED)
+    return f"it holds objects of the type {foreign[0]}" if foreign else None
