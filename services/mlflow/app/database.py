@@ -66,26 +66,21 @@ def check_tls() -> None:
 
 
 def log_outages_briefly() -> None:
-    """Makes one line of each record of a request that the database fails: MLflow's own is 140 lines of tracebacks."""
+    """Makes one line of an answer that breaks off because database or storage fails: uvicorn's is a traceback."""
 
     def shorten(record: logging.LogRecord) -> bool:
-        # The end is the statement, with each of a batch's values.
-        record.msg, record.args, record.exc_info = " ".join(record.getMessage().split())[:500], (), None
-        return True
-
-    for name in ("mlflow.store.db.utils", "mlflow.server.handlers"):
-        logging.getLogger(name).addFilter(shorten)
-
-    def shorten_broken_off(record: logging.LogRecord) -> bool:
         from mlflow.exceptions import MlflowException
 
         error = record.exc_info[1] if record.exc_info else None
-        # What it broke off of is the line before.
-        if isinstance(error, BaseExceptionGroup) and error.subgroup(MlflowException):
-            record.msg, record.args, record.exc_info = "an answer broke off", (), None
+        found = error.subgroup(MlflowException) if isinstance(error, BaseExceptionGroup) else error
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        if isinstance(found, MlflowException):
+            said = " ".join(found.message.split())[:300]
+            record.msg, record.args, record.exc_info = f"error: an answer broke off: {said}", (), None
         return True
 
-    logging.getLogger("uvicorn.error").addFilter(shorten_broken_off)
+    logging.getLogger("uvicorn.error").addFilter(shorten)
 
 
 def prepare_stores() -> None:

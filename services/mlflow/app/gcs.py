@@ -10,7 +10,6 @@ The client of Cloud Storage is never the anonymous one to which MLflow would fal
 import base64
 import mimetypes
 import posixpath
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -21,14 +20,12 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILA
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
-from app import google_account, overwriting, refusal, resumable
+from app import google_account, overwriting, refusal, resumable, storage_errors
 from app.removal import Removed
 from app.streamed import StreamedRepository, unavailable
 
 
 def _answer(error: google_account.AccountError) -> MlflowException:
-    # MLflow's client tries again at a 503, and does not show its message: so it is logged too.
-    print(f"error: {error}", file=sys.stderr, flush=True)
     passing = isinstance(error, google_account.NotYetError)
     return MlflowException(
         f"The server cannot use its Google account: {error}",
@@ -39,8 +36,9 @@ def _answer(error: google_account.AccountError) -> MlflowException:
 @contextmanager
 def account_needed() -> Iterator[None]:
     """Answers a request for which the server has no account, no token or no storage that answers, in one line."""
-    from google.api_core.exceptions import RetryError
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import GoogleAuthError
+    from requests import RequestException
 
     try:
         yield
@@ -48,8 +46,11 @@ def account_needed() -> Iterator[None]:
         raise _answer(error) from error
     except GoogleAuthError as error:
         raise _answer(google_account.explained(error, "the account")) from error
-    except RetryError as error:
-        raise unavailable(f"Cloud Storage does not answer: {refusal.one_line(str(error.cause or error))}") from error
+    except (RetryError, RequestException) as error:
+        cause = getattr(error, "cause", None) or error
+        raise unavailable(f"Cloud Storage does not answer: {refusal.one_line(str(cause))}") from error
+    except GoogleAPICallError as error:
+        raise storage_errors.answer(int(error.code or 500), refusal.reason(error)) from error
 
 
 class StreamedGCSRepository(StreamedRepository, GCSArtifactRepository):

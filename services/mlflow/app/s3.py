@@ -8,7 +8,6 @@ import mimetypes
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from itertools import islice
 from typing import IO, Any, cast
 
@@ -16,7 +15,7 @@ from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
-from app import overwriting
+from app import overwriting, storage_errors
 from app.limits import BLOCK
 from app.refusal import one_line
 from app.removal import RemovalError, Removed
@@ -49,9 +48,8 @@ def storage_needed() -> Iterator[None]:
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         raise unavailable(f"The artifacts' storage does not answer: {one_line(str(error))}") from error
     except exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] < HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise
-        raise unavailable(f"The artifacts' storage fails: {one_line(str(error))}") from error
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        raise storage_errors.answer(status, one_line(str(error))) from error
 
 
 class Checksum:

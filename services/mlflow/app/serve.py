@@ -21,9 +21,10 @@ import anyio
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
+from starlette.middleware import Middleware
 from uvicorn.protocols.http import httptools_impl
 
-from app import artifacts, database, keys, limits, overwriting, temporary
+from app import artifacts, database, keys, limits, overwriting, routes, temporary
 
 
 def artifact_root(destination: str) -> str:
@@ -85,6 +86,10 @@ def public_hosts() -> list[str]:
     for name in names:
         if not re.fullmatch(r"[\w*.-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?", name):
             sys.exit(f'error: MLFLOW_PUBLIC_HOSTS: "{name}" is no host name (mlflow.example.org is one)')
+        # 10.* would match 10.evil.example, a name that anyone can have.
+        if not re.fullmatch(r"(\*\.)?[^*]+", name):
+            known = "a * stands for the first part of a name only (*.example.org)"
+            sys.exit(f'error: MLFLOW_PUBLIC_HOSTS: "{name}" matches names of others: {known}')
     return names
 
 
@@ -101,7 +106,7 @@ def allowed_hosts() -> str:
 
     Each name is accepted with and without a port.
     """
-    names = ["mlflow", "localhost", "127.0.0.1", "[[]::1]", *public_hosts()]
+    names = ["mlflow", "localhost", "127.0.0.1", "0.0.0.0", "[[]::1]", *public_hosts()]  # noqa: S104 - a name of loopback
     return ",".join(pattern for name in names for pattern in (name.replace("[[]", "["), f"{name}:*"))
 
 
@@ -145,6 +150,10 @@ def main() -> None:
     check_upload_settings()
     log_requests = access_log()
     largest_body = limits.largest_body()
+    routes.check_workspaces()
+    extra_routes = routes.extra()
+    # The UI offers what the server says that it has.
+    os.environ["MLFLOW_ENABLE_AI_GATEWAY"] = str("gateway" in extra_routes).lower()
     database.prepare()
     keys.hand_over()
     temporary.prepare()
@@ -167,17 +176,36 @@ def main() -> None:
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, artifact_root(destination))
     keep_transfers_proxied()
-    from app import bodies, gcs, missing, s3, searches, streamed
+    from app import (
+        addresses,
+        answers,
+        bodies,
+        gate,
+        gcs,
+        messages,
+        repositories,
+        s3,
+        searches,
+        streamed,
+        ui_uploads,
+    )
+    from app.missing import SaysWhatIsMissing
+    from app.names import ChecksNames
 
     scheme = urlsplit(destination).scheme
     {"s3": s3, "gs": gcs}[scheme].register()
-    missing.register(scheme)
+    repositories.extend(scheme, ChecksNames, SaysWhatIsMissing)
+    addresses.guard(addresses.from_environment(destination))
+    messages.guard(flask_app)
+    ui_uploads.take_over(flask_app)
+    answers.install(flask_app)
     # Before MLflow's route for the same paths.
     app.router.routes[:0] = streamed.router.routes
     streamed.bound_other_answers()
     searches.take_over(flask_app)
     streamed.shorten_the_way(app)
     app.router.lifespan_context = with_threads(app.router.lifespan_context)
+    app.user_middleware[:0] = [Middleware(answers.Answers), Middleware(gate.Gate, extra_routes)]
     artifacts.end_when_changed(destination)
     print(
         f"mlflow: artifacts are in {destination}; new experiments keep them in {artifact_root(destination)}; "

@@ -22,11 +22,11 @@ from typing import IO, Any, BinaryIO
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from mlflow.store.artifact.artifact_repo import StreamUploadMixin
 from starlette.types import Message, Receive, Scope, Send
 
-from app import limits, overwriting, transfer, turns
+from app import kept, limits, overwriting, transfer, turns
 from app.removal import Removed
 from app.turns import StalledError, Turn, Turns
 
@@ -45,11 +45,7 @@ router = APIRouter()
 
 
 def unavailable(said: str) -> MlflowException:
-    """Returns the answer to a request that a later attempt may get through, after logging it.
-
-    MLflow's client tries again at its status, 503, and does not show its message.
-    """
-    print(f"error: {said}", file=sys.stderr, flush=True)
+    """Returns the answer to a request that a later attempt may get through: MLflow's client repeats it."""
     return MlflowException(said, error_code=TEMPORARILY_UNAVAILABLE)
 
 
@@ -92,13 +88,9 @@ class StreamedRepository(StreamUploadMixin):
             RemovalError: The storage has refused one.
         """
 
-    def delete_artifacts(self, artifact_path: str | None = None) -> None:
+    def delete_artifacts(self, artifact_path: str | None = None) -> None:  # noqa: ARG002 - MLflow's name
         """Refuses: the server deletes nothing, also where the account with which it replaces objects could."""
-        raise MlflowException(
-            f"The server deletes no artifact: {self.address(artifact_path or '')} stays. Delete the run, and remove it "
-            "for good by garbage collection (docker compose run --rm gc)",
-            error_code=PERMISSION_DENIED,
-        )
+        raise kept.refusal()
 
     def accept_if_same(self, path: str, size: int, checksum: bytes) -> None:
         """Takes an upload that the storage has refused for done when the object holds the same bytes.

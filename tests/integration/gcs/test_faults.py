@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -223,8 +224,8 @@ def test_token_endpoint_that_is_busy_for_a_while_is_ridden_out(
 
 
 def errors_in(logs: str) -> list[str]:
-    """Returns the lines of a server's log that speak of an error, tracebacks included."""
-    return [line for line in logs.splitlines() if "error" in line.lower() or "Traceback" in line]
+    """Returns the lines of a server's log that speak of an error or a refusal, tracebacks included."""
+    return [line for line in logs.splitlines() if re.search("(?i)error|refused:|Traceback", line)]
 
 
 @pytest.mark.parametrize("reason", ["busy", "revoked"])

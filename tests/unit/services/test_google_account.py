@@ -55,7 +55,6 @@ def test_server_without_an_account_refuses_and_tries_again_at_the_next_request(
     key: Path,
     server: Any,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     content: str | None,
     status: int,
     message: str,
@@ -67,7 +66,6 @@ def test_server_without_an_account_refuses_and_tries_again_at_the_next_request(
             server().list_artifacts()
         assert refused.value.get_http_status_code() == status, attempt  # type: ignore[no-untyped-call]
         assert str(refused.value).count("\n") == 0
-        assert capsys.readouterr().err.count("\n") == 1
     found = google_account.GoogleAccount("server@x", "key file", "project", Credentials("token"))  # type: ignore[no-untyped-call]
     find = Mock(return_value=found)
     monkeypatch.setattr(google_account, "find", find)
@@ -196,15 +194,12 @@ def test_refusal_without_an_answer_is_told_in_the_errors_words() -> None:
     assert refusal.reason(Forbidden("not\n here")) == "not here"  # type: ignore[no-untyped-call]
 
 
-def test_a_storage_that_does_not_answer_for_long_is_one_line_and_503(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_storage_that_does_not_answer_for_long_is_one_line_and_503(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait_in_vain(*_: object) -> None:
         raise RetryError("Timeout of 120.0s exceeded", requests.ConnectionError("Connection\nrefused"))  # type: ignore[no-untyped-call]
 
     repository = gcs.StreamedGCSRepository("gs://bucket/x", client=Mock())
     monkeypatch.setattr(repository, "_blob", wait_in_vain)
-    with pytest.raises(MlflowException, match="Cloud Storage does not answer: Connection refused") as refused:
+    with pytest.raises(MlflowException, match=r"^Cloud Storage does not answer: Connection refused$") as refused:
         repository.read_object("file", io.BytesIO())
     assert refused.value.get_http_status_code() == 503  # type: ignore[no-untyped-call]
-    assert capsys.readouterr().err == "error: Cloud Storage does not answer: Connection refused\n"

@@ -51,6 +51,7 @@ def test_missing_or_empty_password_is_one_line(passfile: Path, content: str | No
         ("mlflow", True),
         ("localhost:12345", True),
         ("127.0.0.1:5000", True),
+        ("0.0.0.0:5000", True),
         ("[::1]:5000", True),
         ("tracking.example.org", True),
         ("tracking.example.org:443", True),
@@ -173,6 +174,13 @@ def test_upload_setting_that_would_fail_each_upload_stops_the_start(
 def test_public_host_that_is_no_name_stops_the_start(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_PUBLIC_HOSTS", value)
     with pytest.raises(SystemExit, match=r'^error: MLFLOW_PUBLIC_HOSTS: ".*" is no host name'):
+        serve.allowed_hosts()
+
+
+@pytest.mark.parametrize("value", ["10.*", "192.168.*", "a.test, 172.16.*", "*", "*.*", "a.*.test", "*test", "a.test*"])
+def test_public_host_that_matches_names_of_others_stops_the_start(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_PUBLIC_HOSTS", value)
+    with pytest.raises(SystemExit, match=r'^error: MLFLOW_PUBLIC_HOSTS: "\S+" matches names of others: [^\n]*$'):
         serve.allowed_hosts()
 
 
