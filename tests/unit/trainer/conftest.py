@@ -173,7 +173,7 @@ def start(workdir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def warm_engine(jobs: int) -> ProcessPool:
+def warm_pool(jobs: int) -> ProcessPool:
     """Return an engine whose processes need not import everything anew."""
     return ProcessPool(jobs, sweep.PRELOAD + sweep.PRELOAD_EMBEDDED)
 

@@ -27,10 +27,10 @@ cells = st.one_of(
 
 def is_sound(made: Dataset) -> None:
     for table in (made.train, made.test):
-        assert list(table.features.columns) == list(made.kinds)
+        assert list(table.features.columns) == list(made.column_types)
         assert len(table.features) == table.rows > 0
         assert set(np.unique(table.target)) == {0, 1}
-    for name, kind in made.kinds.items():
+    for name, kind in made.column_types.items():
         assert (made.train.features[name].dtype == np.float64) == (kind == "number")
 
 

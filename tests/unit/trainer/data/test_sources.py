@@ -40,7 +40,7 @@ def test_without_data_sessions_are_generated_and_it_says_so() -> None:
     assert made.generated
     assert made.target == TARGET
     assert made.train.rows + made.test.rows == 12_000
-    assert any("generated" in note and "seed 9" in note for note in made.notes)
+    assert any("generated" in note and "seed 9" in note for note in made.warnings)
 
 
 def test_folder_without_data_means_generated_sessions(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_folder_without_data_means_generated_sessions(tmp_path: Path) -> None:
     write(tmp_path / ".gitkeep", "")
     made = load_data(tmp_path)
     assert made.generated
-    assert str(tmp_path) in made.notes[0]
+    assert str(tmp_path) in made.warnings[0]
 
 
 def test_four_files_are_read_as_they_are(four_files: Path, table: pd.DataFrame) -> None:
@@ -87,10 +87,10 @@ def test_folder_with_one_table_is_that_table(tmp_path: Path, table: pd.DataFrame
 def test_real_data_is_read_as_it_is(shoppers: Path) -> None:
     read = load_data(shoppers, target="Revenue")
     assert read.train.rows + read.test.rows == 12_330
-    assert read.kinds["Weekend"] == "boolean"
+    assert read.column_types["Weekend"] == "boolean"
     assert read.columns("text") == ["Month", "VisitorType"]
     assert len(read.columns("number")) == 14
-    assert read.notes == ()
+    assert read.warnings == ()
 
 
 # Columns --------------------------------------------------------------------------------------------------------------
@@ -113,8 +113,8 @@ def test_columns_become_numbers_booleans_or_text(tmp_path: Path) -> None:
     )
     frame.to_parquet(tmp_path / "t.parquet")
     read = load_data(tmp_path / "t.parquet", target="y")
-    kinds = {**dict.fromkeys(frame.columns[:-1], "number"), "flag": "boolean", "gappy_flag": "boolean"}
-    assert read.kinds == {**kinds, "text": "text", "category": "text"}
+    column_types = {**dict.fromkeys(frame.columns[:-1], "number"), "flag": "boolean", "gappy_flag": "boolean"}
+    assert read.column_types == {**column_types, "text": "text", "category": "text"}
     assert read.train.features["integer"].dtype == np.float64
     assert read.train.features["text"].isna().any()
     assert set(read.train.features["gappy_flag"].dropna()) == {True, False}
@@ -167,7 +167,7 @@ def test_index_columns_are_left_out_with_a_remark(four_files: Path) -> None:
         pd.read_csv(four_files / f"{part}.csv").to_csv(four_files / f"{part}.csv")
     read = load_data(four_files)
     assert read.digest == expected.digest
-    assert sum("index" in note for note in read.notes) == 4
+    assert sum("index" in note for note in read.warnings) == 4
 
 
 def test_target_in_another_order_than_the_features_is_refused(four_files: Path) -> None:
@@ -191,7 +191,7 @@ def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path)
         features["code"] = [values[row % 3] for row in range(len(features))]
         features.to_csv(four_files / f"X_{part}.csv", index=False)
     read = load_data(four_files)
-    assert read.kinds["code"] == "text"
+    assert read.column_types["code"] == "text"
     assert set(read.test.features["code"]) == {"7", "8"}
     assert set(read.train.features["code"]) == {"7", "8", "x"}
 
@@ -207,7 +207,7 @@ def test_texts_written_otherwise_for_the_test_are_noted(four_files: Path, share:
         f"column 'month' holds texts in {count} of {count} test rows that no training row has, such as {example!r}:"
         " the model takes them for gaps"
     )
-    assert load_data(four_files).notes == ((remark,) if noted else ())
+    assert load_data(four_files).warnings == ((remark,) if noted else ())
 
 
 def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: Path) -> None:
@@ -219,14 +219,14 @@ def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: P
     assert set(read.test.features["code"].dropna()) == {"007", "1.50"}
     assert read.test.features["code"].isna().any()
     assert set(read.train.features["code"]) == {"007", "1.50", "x"}
-    assert read.notes == ()
+    assert read.warnings == ()
 
 
 def notes_on(path: Path, *values: str, rows: int = 60) -> str:
     """Return the notes on a column of texts: the numbers from 1 on as ``values`` write them, in turns."""
     lines = [f"{values[row % len(values)].format(row + 1)},{row % 2}" for row in range(rows)]
     write(path / "shop.csv", "\n".join(["v,y", *lines]))
-    return "; ".join(load_data(path / "shop.csv", target="y").notes)
+    return "; ".join(load_data(path / "shop.csv", target="y").warnings)
 
 
 @pytest.mark.parametrize(
@@ -302,21 +302,21 @@ def test_booleans_that_are_taken_as_text_are_noted(tmp_path: Path, other: str, e
 def test_text_that_may_identify_rows_is_noted(tmp_path: Path, values: int, noted: str) -> None:
     lines = "".join(f"visitor {number},{number % 2}\n" for number in range(values))
     (tmp_path / "t.csv").write_text(f"v,y\n{lines}")
-    notes = load_data(tmp_path / "t.csv", target="y").notes
-    assert [noted in note for note in notes] == ([True] if noted else [])
+    warnings = load_data(tmp_path / "t.csv", target="y").warnings
+    assert [noted in note for note in warnings] == ([True] if noted else [])
 
 
 def test_column_without_a_value_is_noted(tmp_path: Path) -> None:
     write(tmp_path / "shop.csv", "x,e,y\n" + "1,,0\n2,,1\n" * 10)
     read = load_data(tmp_path / "shop.csv", target="y")
-    assert read.notes == ("no training row has a value in column e",)
+    assert read.warnings == ("no training row has a value in column e",)
 
 
 def test_empty_column_without_a_name_is_left_out(tmp_path: Path) -> None:
     write(tmp_path / "shop.csv", "x,y,\n" + "1,0,\n2,1,\n" * 10)
     read = load_data(tmp_path / "shop.csv", target="y")
-    assert list(read.kinds) == ["x"]
-    assert read.notes == ("shop.csv: its column 3 has no name and no values, and is left out",)
+    assert list(read.column_types) == ["x"]
+    assert read.warnings == ("shop.csv: its column 3 has no name and no values, and is left out",)
 
 
 def test_rows_may_end_in_commas_and_the_table_in_blank_lines(tmp_path: Path) -> None:
@@ -334,8 +334,8 @@ def test_what_was_written_with_an_index_twice_is_read_without(tmp_path: Path, ta
     expected.to_csv(tmp_path / "plain.csv", index=False)
     read = load_data(tmp_path / "shop.csv", target=TARGET)
     assert read.digest == load_data(tmp_path / "plain.csv", target=TARGET).digest
-    assert read.notes[0] == "shop.csv: its unnamed first 2 columns are taken for indexes and left out"
-    assert read.notes[1:] == (
+    assert read.warnings[0] == "shop.csv: its unnamed first 2 columns are taken for indexes and left out"
+    assert read.warnings[1:] == (
         ("shop.csv: 3 of its columns have no name and no values, and are left out",) if comma else ()
     )
 
@@ -351,7 +351,7 @@ def test_index_that_pandas_wrote_into_parquet_is_noted(tmp_path: Path) -> None:
     table = pd.DataFrame({"x": np.arange(20.0), "y": [0, 1] * 10, "customer": range(20)}).set_index("customer")
     table.to_parquet(tmp_path / "shop.parquet")
     read = load_data(tmp_path / "shop.parquet", target="y")
-    assert read.notes == ("shop.parquet: its pandas index customer is left out",)
+    assert read.warnings == ("shop.parquet: its pandas index customer is left out",)
 
 
 # The target -----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from trainer.parallel import pool
 from trainer.parallel.pool import ProcessPool
 from trainer.util.errors import InputError
 
-from ..conftest import warm_engine
+from ..conftest import warm_pool
 
 
 @pytest.fixture
@@ -30,29 +30,29 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_each_item_has_its_outcome(jobs: int, tasks: Any) -> None:
-    outcomes = list(warm_engine(jobs).map(tasks.double, [5, 6, 7], 100))
+    outcomes = list(warm_pool(jobs).map(tasks.double, [5, 6, 7], 100))
     assert {outcome.index: outcome.answer for outcome in outcomes} == {0: 110, 1: 112, 2: 114}
 
 
 def test_items_are_worked_off_side_by_side_in_processes_that_stay(tasks: Any) -> None:
-    answers = [outcome.answer for outcome in warm_engine(2).map(tasks.process_id, range(6))]
+    answers = [outcome.answer for outcome in warm_pool(2).map(tasks.process_id, range(6))]
     assert len({*answers, os.getpid()}) == 3
 
 
 def test_process_of_a_failure_takes_no_further_item(tasks: Any) -> None:
-    outcomes = list(warm_engine(1).map(tasks.fail_at_two_with_process_id, [1, 2, 3]))
+    outcomes = list(warm_pool(1).map(tasks.fail_at_two_with_process_id, [1, 2, 3]))
     assert outcomes[0].answer != outcomes[2].answer
 
 
 def test_failure_does_not_disturb_the_others(tasks: Any) -> None:
-    outcomes = {outcome.item: outcome for outcome in warm_engine(2).map(tasks.fail_at_two, [1, 2, 3])}
+    outcomes = {outcome.item: outcome for outcome in warm_pool(2).map(tasks.fail_at_two, [1, 2, 3])}
     assert (outcomes[1].answer, outcomes[3].answer) == (1, 3)
     assert isinstance(outcomes[2].error, InputError)
     assert str(outcomes[2].error) == "two is no good"
 
 
 def test_death_does_not_disturb_the_others(tasks: Any) -> None:
-    outcomes = {outcome.item: outcome for outcome in warm_engine(2).map(tasks.die_at_two, [1, 2, 3])}
+    outcomes = {outcome.item: outcome for outcome in warm_pool(2).map(tasks.die_at_two, [1, 2, 3])}
     assert (outcomes[1].answer, outcomes[3].answer) == (1, 3)
     assert isinstance(outcomes[2].error, pool.TaskDiedError)
 
@@ -65,7 +65,7 @@ def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: 
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        list(warm_engine(2).map(tasks.wait_and_tidy_up, [1, 2, 3], tmp_path))
+        list(warm_pool(2).map(tasks.wait_and_tidy_up, [1, 2, 3], tmp_path))
     assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-1", "tidied-2"]
     assert not (tmp_path / "started-3").exists()
 
@@ -139,7 +139,7 @@ def test_interrupt_leaves_other_children_of_the_process_alone(tmp_path: Path, ta
     other = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
     other.start()
     try:
-        outcomes = warm_engine(2).map(tasks.wait_and_tidy_up, [0, 1], tmp_path)
+        outcomes = warm_pool(2).map(tasks.wait_and_tidy_up, [0, 1], tmp_path)
         assert next(outcomes).item == 0
         deadline = time.monotonic() + 30
         while not (tmp_path / "started-1").exists() and time.monotonic() < deadline:
@@ -153,7 +153,7 @@ def test_interrupt_leaves_other_children_of_the_process_alone(tmp_path: Path, ta
 
 
 def test_closing_early_ends_the_tasks(tmp_path: Path, tasks: Any) -> None:
-    outcomes = warm_engine(2).map(tasks.wait_and_tidy_up, [0, 1, 2], tmp_path)
+    outcomes = warm_pool(2).map(tasks.wait_and_tidy_up, [0, 1, 2], tmp_path)
     assert next(outcomes).item == 0
     outcomes.close()
     assert (tmp_path / "tidied-1").exists() or not (tmp_path / "started-1").exists()
@@ -186,7 +186,7 @@ def interrupt_all(tasks: Any, seconds: list[float], folder: Path) -> None:
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        list(warm_engine(len(seconds)).map(tasks.tidy_up_for, seconds, folder))
+        list(warm_pool(len(seconds)).map(tasks.tidy_up_for, seconds, folder))
 
 
 def test_at_least_one_cpu_and_no_more_than_there_are() -> None:

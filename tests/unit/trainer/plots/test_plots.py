@@ -118,14 +118,14 @@ def test_pr_curve_runs_through_all_points_of_the_curve() -> None:
 def test_threshold_is_marked_where_its_figures_are() -> None:
     on_pr: Any
     on_roc: Any
-    target, probability, threshold, figures, _ = args = point(*scores())
+    target, probability, threshold, metrics, _ = args = point(*scores())
     on_pr, on_roc = (
         next(line for line in draw(*args).axes[0].lines if line.get_marker() == "o")
         for draw in (plots.pr_curve, plots.roc_curve)
     )
-    assert (on_pr.get_xdata()[0], on_pr.get_ydata()[0]) == (figures["recall"], figures["precision"])
+    assert (on_pr.get_xdata()[0], on_pr.get_ydata()[0]) == (metrics["recall"], metrics["precision"])
     false_alarms = np.mean(probability[target == 0] >= threshold)
-    assert (on_roc.get_xdata()[0], on_roc.get_ydata()[0]) == (false_alarms, figures["recall"])
+    assert (on_roc.get_xdata()[0], on_roc.get_ydata()[0]) == (false_alarms, metrics["recall"])
 
 
 @pytest.mark.parametrize("share", [0.005, 0.2, 0.5, 0.95])
@@ -134,8 +134,8 @@ def test_threshold_is_marked_where_its_figures_are() -> None:
 def test_note_on_the_threshold_leaves_what_no_skill_is_readable(share: float, recall: float, above: float) -> None:
     target = (np.arange(1_000) < 1_000 * share).astype(np.int64)
     precision = min(share + above, 1.0)
-    figures = {"average_precision": share, "precision": precision, "recall": recall, "f1": 0.1}
-    figure: Any = plots.pr_curve(target, np.linspace(1, 0, 1_000), 0.00123, figures, HEADING)
+    metrics = {"average_precision": share, "precision": precision, "recall": recall, "f1": 0.1}
+    figure: Any = plots.pr_curve(target, np.linspace(1, 0, 1_000), 0.00123, metrics, HEADING)
     figure.canvas.draw()
     by_start = {text.get_text()[:8]: text for text in figure.axes[0].texts}
     label = by_start["No skill"].get_window_extent()
@@ -251,7 +251,7 @@ def test_contributions_are_lightgbms_own(dataset: Dataset, fitted: FitResult) ->
     values = pipeline[-1].predict_proba(encoded, pred_contrib=True)[:, :-1]
     np.testing.assert_allclose(found.contribution, np.abs(values).mean(axis=0))
     assert found.names == list(encoded.columns)
-    assert set(found.names) == set(dataset.kinds)
+    assert set(found.names) == set(dataset.column_types)
     np.testing.assert_array_equal(found.gain, pipeline[-1].booster_.feature_importance("gain"))
 
 

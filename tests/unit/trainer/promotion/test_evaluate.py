@@ -53,7 +53,7 @@ def test_model_that_does_not_load_fails_what_could_not_be_measured_as_well() -> 
     outcome = SandboxResult(error="cannot load: ValueError: no")
     found = [one for one in evaluate._in_a_clean_process(outcome, rules(latency_ms=9)) if not one.passed]
     assert [one.name for one in found] == ["loads and predicts", "latency of 1 row, p50"]
-    assert all("cannot load: ValueError: no" in one.remark for one in found)
+    assert all("cannot load: ValueError: no" in one.detail for one in found)
 
 
 # Figures --------------------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def test_bounds_of_figures(kind: str, name: str, value: float, bound: float, pas
 def test_figure_that_is_not_known_fails() -> None:
     assert not only(evaluate._on_their_own(VersionMetrics({"f1": 0.5}), rules(minimum={"roc_auc": 0.1}))).passed
     missing = only(evaluate._on_their_own(VersionMetrics(problem="it broke"), rules(minimum={"roc_auc": 0.1})))
-    assert (missing.passed, missing.remark) == (False, "cannot be told: it broke")
+    assert (missing.passed, missing.detail) == (False, "cannot be told: it broke")
 
 
 @pytest.mark.parametrize(
@@ -100,24 +100,24 @@ def test_tolerance_beside_the_champion(name: str, value: float, its: float, tole
         )
     )
     assert found.passed is passed, found
-    assert "version 7 has" in found.remark
+    assert "version 7 has" in found.detail
 
 
 def test_figures_of_other_rows_are_not_compared() -> None:
     for one, other in (("a", "b"), (None, None), ("a", None)):
-        figures, its = VersionMetrics({"f1": 0.9}, one), VersionMetrics({"f1": 0.1}, other)
-        found = only(evaluate._beside_the_champion(figures, "7", its, rules(champion={"f1": 0.1})))
+        metrics, its = VersionMetrics({"f1": 0.9}, one), VersionMetrics({"f1": 0.1}, other)
+        found = only(evaluate._beside_the_champion(metrics, "7", its, rules(champion={"f1": 0.1})))
         assert not found.passed
-        assert "not logged on the same test rows" in found.remark
-        assert "--data" in found.remark
+        assert "not logged on the same test rows" in found.detail
+        assert "--data" in found.detail
 
 
 def test_champion_that_cannot_be_scored_blocks_and_says_what_to_do() -> None:
     its = VersionMetrics(problem="cannot load: gone")
     found = only(evaluate._beside_the_champion(VersionMetrics({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1})))
     assert not found.passed
-    assert "version 7" in found.remark
-    assert "put 'champion: false' into the policy" in found.remark
+    assert "version 7" in found.detail
+    assert "put 'champion: false' into the policy" in found.detail
 
 
 def test_first_champion_has_nothing_to_be_compared_with() -> None:
@@ -213,12 +213,12 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     second = trainer("promote", "--version", 2, *data, *lenient, "--json")
     assert second.code == 0, second.err
     assert (second.json["champion_before"], second.json["champion"]) == ("1", "2")
-    figures = second.json["figures"]
+    metrics = second.json["figures"]
     for number, whose in (("1", "champion"), ("2", "version")):
         tags = models.get_model_version("purchase_predict", number).tags
-        logged = {name: float(tags[f"test.{name}"]) for name in figures[whose]}
+        logged = {name: float(tags[f"test.{name}"]) for name in metrics[whose]}
         # Scored here in a clean process, on the same rows as in training.
-        assert figures[whose] == pytest.approx(logged)
+        assert metrics[whose] == pytest.approx(logged)
     tags = models.get_model_version("purchase_predict", "2").tags
     assert tags["trainer.previous_champion"] == "1"
     assert tags["trainer.approved_policy"] == second.json["policy"]

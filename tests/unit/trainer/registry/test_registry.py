@@ -226,7 +226,7 @@ def versions(target: client.Target) -> registry.Registry:
 
 def move(shop: registry.Registry, number: str) -> None:
     ChampionAlias(shop).promote(
-        shop.version(number), shop.aliased(), policy="abc", figures={"trainer.approved_test": "f1 0.5"}
+        shop.version(number), shop.aliased(), policy="abc", metrics={"trainer.approved_test": "f1 0.5"}
     )
 
 
@@ -298,7 +298,7 @@ def test_champion_that_was_moved_meanwhile_is_not_overwritten(versions: registry
     before = versions.aliased()
     move(versions, "2")
     with pytest.raises(TrackingError, match="moved meanwhile, from version 1 to version 2"):
-        ChampionAlias(versions).promote(versions.version("3"), before, policy="abc", figures={})
+        ChampionAlias(versions).promote(versions.version("3"), before, policy="abc", metrics={})
     assert champion(versions) == "2"
     assert len(ChampionAlias(versions).trail()) == 2
 

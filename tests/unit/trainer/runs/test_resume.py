@@ -23,7 +23,7 @@ from trainer.sweeps.sweep import run_sweep
 from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util import provenance
 
-from ..conftest import warm_engine
+from ..conftest import warm_pool
 
 SMALL: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
 
@@ -60,7 +60,7 @@ def test_identity_changes_with_whatever_determines_the_result(change: str, datas
             "test_digest": replace(dataset, test_digest="other"),
             "target": replace(dataset, target="other"),
             # The digest does not tell true from "true".
-            "kinds": replace(dataset, kinds=dict.fromkeys(dataset.kinds, "text")),
+            "kinds": replace(dataset, column_types=dict.fromkeys(dataset.column_types, "text")),
         }[change]
     assert run_key(variant, dataset, plan.config) != before
 
@@ -117,7 +117,7 @@ def test_resumed_sweep_trains_the_rest_and_shows_all(dataset: Dataset, plan: Pla
     variants = [make_variant({"learning_rate": rate}, SMALL) for rate in (0.3, 0.01, 0.2)]
     before = train_run(variants[0], dataset, plan)
     reused = finished_runs(variants, dataset, plan)
-    done = run_sweep(variants, dataset, plan, warm_engine(2), reused=reused)
+    done = run_sweep(variants, dataset, plan, warm_pool(2), reused=reused)
     client = MlflowClient(plan.target.uri)
     assert len(client.search_runs([plan.target.experiment_id])) == 4
     assert [result.reused for result in done.results] == [True, False, False]

@@ -176,8 +176,8 @@ def test_model_carries_signature_example_and_pinned_requirements(
     assert {"mlflow", "lightgbm", "scikit-learn", "skops", "pandas", "numpy"} <= set(pinned)
     assert all(importlib.metadata.version(name) == version for name, version in pinned.items())
     info: Any = mlflow.models.get_model_info(str(result.model_uri))
-    assert info.signature.inputs.input_names() == list(dataset.kinds)
-    assert info.metadata["columns"] == dataset.kinds
+    assert info.signature.inputs.input_names() == list(dataset.column_types)
+    assert info.metadata["columns"] == dataset.column_types
     model = mlflow.pyfunc.load_model(result.model_uri)
     pd.testing.assert_frame_equal(model.input_example, dataset.train.features.head(5), check_dtype=False)
     assert len(model.predict(model.input_example)) == 5
@@ -255,7 +255,7 @@ def test_same_variant_twice_has_the_same_metrics(
 
 
 def test_schema_that_mlflow_would_refuse_is_left_out(dataset: Dataset) -> None:
-    wide = replace(dataset, kinds={f"a column of many, number {place:,}": "number" for place in range(15_000)})
+    wide = replace(dataset, column_types={f"a column of many, number {place:,}": "number" for place in range(15_000)})
     training, _ = dataset_inputs(wide)
     assert training.dataset.schema is None
     assert dataset_inputs(dataset)[0].dataset.schema is not None

@@ -26,13 +26,13 @@ class Saved:
     folder: Path
 
     @property
-    def kinds(self) -> dict[str, ColumnType]:
+    def column_types(self) -> dict[str, ColumnType]:
         """The kinds of the columns."""
-        return self.dataset.kinds
+        return self.dataset.column_types
 
     def expected(self, features: pd.DataFrame) -> tuple[list[float], list[int]]:
         """Return the probabilities and classes that scikit-learn's own model gives."""
-        columns = {name: convert_column(features[name], kind) for name, kind in self.kinds.items()}
+        columns = {name: convert_column(features[name], kind) for name, kind in self.column_types.items()}
         table = pd.DataFrame(columns)
         return self.fitted.model.predict_proba(table)[:, 1].tolist(), self.fitted.model.predict(table).tolist()
 

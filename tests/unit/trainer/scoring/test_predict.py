@@ -69,7 +69,9 @@ def test_figures_are_the_models_own_bit_for_bit(
     monkeypatch.setattr(sources, "BLOCK", 2_000)
     path = tmp_path / f"data{suffix}"
     if suffix == ".parquet":
-        pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.kinds.items()}).to_parquet(path)
+        pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.column_types.items()}).to_parquet(
+            path
+        )
     else:
         rows.to_csv(path, index=False)
     scored = score(saved, path, tmp_path / "out.parquet", jobs=jobs)
@@ -142,7 +144,7 @@ def test_digits_in_a_text_column_stay_text(tmp_path: Path) -> None:
     table.loc[table[demo.TARGET] == 1, "code"] = "7"
     table.to_csv(tmp_path / "train.csv", index=False)
     saved = save(load_data(tmp_path / "train.csv", target=demo.TARGET), tmp_path / "model")
-    assert saved.kinds["code"] == "text"
+    assert saved.column_types["code"] == "text"
     # A whole file of digits: its own types would make a number of each.
     new = table[(table["code"] != "x")].drop(columns=demo.TARGET).reset_index(drop=True)
     new.to_csv(tmp_path / "new.csv", index=False)
@@ -188,7 +190,7 @@ def score_kept(saved: Saved, path: Path, out: Path) -> Path:
 
 
 def test_parquet_columns_keep_their_types(saved: Saved, rows: pd.DataFrame, tmp_path: Path) -> None:
-    table = pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.kinds.items()})
+    table = pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.column_types.items()})
     table["day"] = pd.Timestamp("2026-01-02")
     table["list"] = [[1]] * len(table)
     table.to_parquet(tmp_path / "data.parquet")
@@ -244,7 +246,7 @@ main(["predict", *sys.argv[1:]])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_process_leaves_the_older_file(saved: Saved, tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "out.csv").write_text("older")
-    generate_sessions(2_000, seed=2)[list(saved.kinds)].to_csv(tmp_path / "data.csv", index=False)
+    generate_sessions(2_000, seed=2)[list(saved.column_types)].to_csv(tmp_path / "data.csv", index=False)
     options = ["--model", str(saved.folder), "--data", "data.csv", "--out", "out.csv", "--jobs", "2"]
     process = subprocess.Popen(
         [sys.executable, "-c", _STOPPING, *options],
@@ -279,7 +281,7 @@ def test_booleans_are_read_as_in_training(
     lines = [f"{name},y", *[f"{true},1", "fALSE,0", ",1"] * 5]
     (tmp_path / "train.csv").write_text("\n".join(lines))
     table = load_data(tmp_path / "train.csv", target="y")
-    assert table.kinds == {name: "boolean"}
+    assert table.column_types == {name: "boolean"}
     assert set(table.train.features[name].dropna()) == {True, False}
     written = rows.assign(**{name: rows[name].map({True: true.strip('"'), False: "fALSE"})})
     written.to_csv(tmp_path / "data.csv", index=False)
@@ -359,7 +361,7 @@ def test_names_over_several_lines_are_read_as_in_training(tmp_path: Path) -> Non
     rows = [f"{row % 7},{row},{row % 2}" for row in range(60)]
     (tmp_path / "data.csv").write_text("\n".join(['"time\n(s), all",x,y', *rows]))
     saved = save(load_data(tmp_path / "data.csv", target="y"), tmp_path / "model")
-    assert list(saved.kinds) == ["time\n(s), all", "x"]
+    assert list(saved.column_types) == ["time\n(s), all", "x"]
     assert len(score(saved, tmp_path / "data.csv", tmp_path / "out.csv")) == 60
 
 
@@ -402,7 +404,7 @@ def test_broken_rows_are_one_line(saved: Saved, tmp_path: Path) -> None:
 
 
 def test_parquet_columns_of_the_wrong_type_are_named(saved: Saved, rows: pd.DataFrame, tmp_path: Path) -> None:
-    table = pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.kinds.items()})
+    table = pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.column_types.items()})
     wrong: list[tuple[ColumnType, Any]] = [
         ("number", "text"),
         ("number", True),
@@ -429,7 +431,7 @@ def test_any_text_is_scored_or_refused_in_one_line(
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     text = "\n".join(",".join(cells) for cells in lines)
-    content = (",".join(saved.kinds) + "\n" if header else "") + text
+    content = (",".join(saved.column_types) + "\n" if header else "") + text
     (folder / "data.csv").write_bytes(content.encode("utf-8", "surrogatepass"))
     try:
         scored = score(saved, folder / "data.csv", folder / "out.csv")
@@ -477,7 +479,7 @@ def test_a_chunks_own_values_never_change_how_a_text_is_read(values: list[str], 
 
 
 def test_memory_does_not_grow_with_the_rows(saved: Saved, tmp_path: Path) -> None:
-    table = generate_sessions(20_000, seed=2)[list(saved.kinds)]
+    table = generate_sessions(20_000, seed=2)[list(saved.column_types)]
     # The fewer are enough to fill all buffers.
     for times in (10, 40):
         path = tmp_path / f"{times}.csv"

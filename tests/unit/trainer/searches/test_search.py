@@ -30,7 +30,7 @@ from trainer.searches.space import Dimension, Space
 from trainer.searches.storage import open_storage
 from trainer.util.errors import InputError, TrainerError
 
-from ..conftest import warm_engine
+from ..conftest import warm_pool
 
 BASE = {"n_estimators": 20, "num_leaves": 6}
 SPACE = Space((Dimension("learning_rate", low=0.05, high=0.5, log=True), Dimension("max_depth", low=2, high=6)))
@@ -57,9 +57,9 @@ def nested(plan: Plan) -> tuple[list[Any], list[Any]]:
 
 
 def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: Dataset, plan: Plan) -> None:
-    whole = run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(4, "whole.journal"))
-    part = run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(2))
-    rest = run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(4))
+    whole = run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(4, "whole.journal"))
+    part = run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(2))
+    rest = run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(4))
     assert part.run_id == rest.run_id
     assert [r.overrides for r in rest.results] == [r.overrides for r in whole.results]
     assert [r.metrics for r in rest.results] == [r.metrics for r in whole.results]
@@ -80,7 +80,7 @@ def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: Datase
     with Path(table).open(newline="") as stream:
         assert [row["run_id"] for row in csv.DictReader(stream)] == [r.run_id for r in rest.results]
     # Nothing left to do: no more trials, and the same result.
-    assert run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(4)).results == rest.results
+    assert run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(4)).results == rest.results
 
 
 def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) -> None:
@@ -88,7 +88,7 @@ def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) 
     rows = Dimension("subsample_for_bin", low=100_000, high=200_000)
     space = Space((Dimension("learning_rate", choices=(0.000001, 0.3)), rows))
     chosen = settings(10, "sqlite:///trials.db", sampler="random")
-    done = run_search(space, BASE, dataset, plan, warm_engine(2), chosen)
+    done = run_search(space, BASE, dataset, plan, warm_pool(2), chosen)
     assert done.pruned
     assert all(result.overrides["learning_rate"] == 0.000001 for result in done.pruned)
     assert not done.failed
@@ -109,7 +109,7 @@ def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) 
 def test_failed_trials_are_reported_and_the_search_ends(dataset: Dataset, plan: Plan) -> None:
     broken = Space((Dimension("learning_rate", low=0.1, high=0.2),), {"max_bin": -7})
     with pytest.raises(search.SearchFailedError, match=r"2 trials failed; trial \d: LightGBM refuses") as error:
-        run_search(broken, BASE, dataset, plan, warm_engine(1), settings(2))
+        run_search(broken, BASE, dataset, plan, warm_pool(1), settings(2))
     assert error.value.result.best is None
     parents, children = nested(plan)
     assert [run.info.status for run in children] == ["FAILED", "FAILED"]
@@ -122,7 +122,7 @@ def test_study_of_another_setting_is_refused(dataset: Dataset, plan: Plan) -> No
     assert study.open_study(opened, "mine", "one setting", sampler).made
     assert not study.open_study(opened, "mine", "one setting", sampler).made
     with pytest.raises(InputError, match="name another one with --study"):
-        run_search(SPACE, BASE, dataset, plan, warm_engine(1), settings(2, study="mine"))
+        run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(2, study="mine"))
 
 
 def test_interrupt_is_told_though_the_server_goes_before_others_get_their_parent_back(

@@ -74,7 +74,7 @@ class Server:
     """A server that is running in a thread."""
 
     port: int
-    notes: list[str]
+    warnings: list[str]
 
     def ask(
         self, body: bytes | str = b"", headers: dict[str, str] | None = None, path: str = "/invocations"
@@ -91,7 +91,7 @@ class Server:
         """Poll until the condition holds."""
         deadline = time.monotonic() + 30
         while not condition():
-            assert time.monotonic() < deadline, self.notes
+            assert time.monotonic() < deadline, self.warnings
             time.sleep(0.02)
 
     def serves(self, version: int) -> bool:
@@ -105,8 +105,8 @@ def serve() -> Iterator[Callable[..., Server]]:
     with contextlib.ExitStack() as running:
 
         def start(uri: str = f"models:/{NAME}@champion", bounds: Bounds = BOUNDS) -> Server:
-            notes: list[str] = []
-            champion = Champion(uri, f"sqlite:///{Path.cwd()}/mlflow.db", notes.append)
+            warnings: list[str] = []
+            champion = Champion(uri, f"sqlite:///{Path.cwd()}/mlflow.db", warnings.append)
             if not champion.followed:
                 champion.require()
             port = free_port()
@@ -122,7 +122,7 @@ def serve() -> Iterator[Callable[..., Server]]:
                 thread.join(20)
 
             running.callback(stop)
-            started = Server(port, notes)
+            started = Server(port, warnings)
             started.wait_for(lambda: server.started)
             return started
 
@@ -287,7 +287,7 @@ def test_codes_may_be_sent_as_numbers(serve: Callable[..., Server], tmp_path: Pa
     lines = [f"{codes[row % 8]},{row % 7},{int(row % 8 in (2, 5))}" for row in range(400)]
     (tmp_path / "t.csv").write_text("\n".join(["code,n,y", *lines]))
     codes_data = load_data(tmp_path / "t.csv", target="y")
-    assert codes_data.kinds["code"] == "text"
+    assert codes_data.column_types["code"] == "text"
     fitted = fit_variant(make_variant({"n_estimators": 20}).params, codes_data, seed=1, validation_size=0.2)
     save_model(fitted.model, codes_data, tmp_path / "model", run_id="0" * 32, model_id="m-0", location=str(tmp_path))
     server = serve(str(tmp_path / "model"))
@@ -352,7 +352,9 @@ def test_no_model_yet_is_unavailable_until_one_is_promoted(
     status, content, _ = server.ask(b"{}", JSON)
     assert status == 503
     assert "no model to serve yet" in content["message"]
-    server.wait_for(lambda: server.notes == [f"no version of {NAME} has the alias champion; trainer promote gives it"])
+    server.wait_for(
+        lambda: server.warnings == [f"no version of {NAME} has the alias champion; trainer promote gives it"]
+    )
     promote(registry, 1)
     server.wait_for(lambda: server.serves(1))
 
@@ -403,13 +405,13 @@ def test_model_that_fails_to_load_replaces_none(registry: MlflowClient, serve: C
     server = serve()
     server.wait_for(lambda: server.serves(1))
     promote(registry, 3)
-    server.wait_for(lambda: len(server.notes) > 1)
-    assert f"models:/{NAME}/3 cannot be loaded" in server.notes[1]
-    assert f"models:/{NAME}/1 stays" in server.notes[1]
+    server.wait_for(lambda: len(server.warnings) > 1)
+    assert f"models:/{NAME}/3 cannot be loaded" in server.warnings[1]
+    assert f"models:/{NAME}/1 stays" in server.warnings[1]
     assert server.serves(1)
     promote(registry, 2)
     server.wait_for(lambda: server.serves(2))
-    assert len(server.notes) == 3
+    assert len(server.warnings) == 3
 
 
 @pytest.fixture
@@ -478,36 +480,36 @@ def test_no_room_for_a_new_model_leaves_the_old_one(
     with monkeypatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
         promote(registry, 2)
-        server.wait_for(lambda: f"models:/{NAME}/1 stays" in server.notes[-1])
+        server.wait_for(lambda: f"models:/{NAME}/1 stays" in server.warnings[-1])
     # And it goes on looking.
     promote(registry, 3)
-    server.wait_for(lambda: f"models:/{NAME}/3 cannot be loaded" in server.notes[-1])
+    server.wait_for(lambda: f"models:/{NAME}/3 cannot be loaded" in server.warnings[-1])
     assert server.serves(1)
 
 
 def test_registry_that_does_not_answer_leaves_the_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    notes: list[str] = []
-    champion = Champion(f"models:/{NAME}@champion", f"http://127.0.0.1:{free_port()}", notes.append)
+    warnings: list[str] = []
+    champion = Champion(f"models:/{NAME}@champion", f"http://127.0.0.1:{free_port()}", warnings.append)
     champion.loaded = before = load(str(saved))
     champion.check()
     champion.check()
     assert champion.loaded is before
-    assert len(notes) == 1
-    assert "the registry does not answer" in notes[0]
+    assert len(warnings) == 1
+    assert "the registry does not answer" in warnings[0]
 
 
 def test_database_that_cannot_be_opened_is_told_and_looked_at_again(workdir: Path) -> None:
-    notes: list[str] = []
+    warnings: list[str] = []
     (workdir / "folder").touch()
-    champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{workdir}/folder/mlflow.db", notes.append)
+    champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{workdir}/folder/mlflow.db", warnings.append)
     champion.check()
-    assert len(notes) == 1
-    assert notes[0].startswith(f"cannot use the tracking URI sqlite:///{workdir}/folder/mlflow.db: ")
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"cannot use the tracking URI sqlite:///{workdir}/folder/mlflow.db: ")
     (workdir / "folder").unlink()
     (workdir / "folder").mkdir()
     champion.check()
-    assert notes[1:] == [f"no version of {NAME} has the alias champion; trainer promote gives it"]
+    assert warnings[1:] == [f"no version of {NAME} has the alias champion; trainer promote gives it"]
 
 
 def test_health_follows_the_model(

@@ -21,7 +21,7 @@ from trainer.runs.plan import Plan
 from trainer.sweeps import sweep
 from trainer.sweeps.sweep import run_sweep
 
-from ..conftest import warm_engine
+from ..conftest import warm_pool
 
 BASE: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
 
@@ -39,7 +39,7 @@ def test_sweep_is_a_parent_with_nested_children(dataset: Dataset, plan: Plan) ->
         variants({}, {"learning_rate": 0.3}, {"learning_rate": 0.01}),
         dataset,
         plan,
-        warm_engine(2),
+        warm_pool(2),
         on_result=lambda _result, count: seen.append(count),
     )
     client = MlflowClient(plan.target.uri)
@@ -70,19 +70,19 @@ def test_sweep_is_a_parent_with_nested_children(dataset: Dataset, plan: Plan) ->
 
 def test_results_do_not_depend_on_the_number_of_jobs(dataset: Dataset, plan: Plan) -> None:
     chosen = variants({}, {"learning_rate": 0.3}, {"colsample_bytree": 0.5})
-    one, two = (run_sweep(chosen, dataset, plan, warm_engine(jobs)) for jobs in (1, 2))
+    one, two = (run_sweep(chosen, dataset, plan, warm_pool(jobs)) for jobs in (1, 2))
     assert [result.metrics for result in one.results] == [result.metrics for result in two.results]
 
 
 def test_many_processes_may_write_to_one_sqlite_file(dataset: Dataset, plan: Plan) -> None:
-    done = run_sweep(variants(*({"learning_rate": n / 100} for n in range(1, 9))), dataset, plan, warm_engine(8))
+    done = run_sweep(variants(*({"learning_rate": n / 100} for n in range(1, 9))), dataset, plan, warm_pool(8))
     assert len({result.run_id for result in done.results}) == 8
 
 
 def test_failed_variant_is_reported_and_the_others_finish(dataset: Dataset, plan: Plan) -> None:
     broken = Variant("broken", {**complete_params(BASE), "max_bin": -7}, {"max_bin": -7})
     with pytest.raises(sweep.SweepFailedError) as error:
-        run_sweep([broken, *variants({}, {"learning_rate": 0.3})], dataset, plan, warm_engine(2))
+        run_sweep([broken, *variants({}, {"learning_rate": 0.3})], dataset, plan, warm_pool(2))
     assert "1 of 3 variants failed; broken: LightGBM refuses" in str(error.value)
     done = error.value.result
     assert [result.error is None for result in done.results] == [False, True, True]
@@ -111,7 +111,7 @@ def test_runs_of_processes_that_do_not_tidy_up_are_ended_all_the_same(
     threading.Thread(target=interrupt, daemon=True).start()
     endless = [make_variant({"n_estimators": 99_999 - n}, BASE, name=f"endless {n}") for n in range(2)]
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(endless, dataset, plan, warm_engine(2))
+        run_sweep(endless, dataset, plan, warm_pool(2))
     found = client.search_runs([plan.target.experiment_id])
     assert [run.info.status for run in found] == ["KILLED"] * 3
 
@@ -128,7 +128,7 @@ def test_variant_whose_process_dies_is_marked_failed(dataset: Dataset, plan: Pla
     threading.Thread(target=kill, daemon=True).start()
     doomed = make_variant({"n_estimators": 99_999}, BASE, name="doomed")
     with pytest.raises(sweep.SweepFailedError, match="1 of 2 variants failed; doomed: its process died"):
-        run_sweep([doomed, *variants({})], dataset, plan, warm_engine(1))
+        run_sweep([doomed, *variants({})], dataset, plan, warm_pool(1))
     found = {run.info.run_name: run for run in client.search_runs([plan.target.experiment_id])}
     assert {name: run.info.status for name, run in found.items()} == {
         "doomed": "FAILED",

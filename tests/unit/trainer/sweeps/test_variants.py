@@ -90,7 +90,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
 def test_grid_combines_every_value_with_every_other() -> None:
     choice = combine_lists(["n_estimators=200,500", "learning-rate=0.05,0.1"], [], BASE)
     assert choice.words == "grid of 2 × 2 = 4 variants"
-    assert choice.notes == ()
+    assert choice.warnings == ()
     assert [variant.name for variant in choice.variants] == [
         "n_estimators=200 learning_rate=0.05",
         "n_estimators=200 learning_rate=0.1",
@@ -127,7 +127,7 @@ def test_duplicates_are_dropped_with_a_notice(grid: list[str], paired: list[str]
     choice = combine_lists(grid, paired, BASE)
     assert choice.words == words
     assert len(choice.variants) == 2
-    assert "1 duplicate dropped" in choice.notes[0]
+    assert "1 duplicate dropped" in choice.warnings[0]
 
 
 @pytest.mark.parametrize(

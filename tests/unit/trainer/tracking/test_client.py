@@ -30,7 +30,7 @@ from trainer.training.config import TrainConfig
 from trainer.util.errors import TrackingError
 from trainer.util.signals import interruptible
 
-from ..conftest import Proxy, free_port, warm_engine
+from ..conftest import Proxy, free_port, warm_pool
 
 Trainer = Callable[..., Any]
 SMALL: dict[str, parameters.Value] = {"n_estimators": 8, "num_leaves": 6}
@@ -99,7 +99,7 @@ def test_long_history_is_logged_completely(server: str, experiment: str, dataset
 def test_sweep_is_tracked_through_the_server(server: str, experiment: str, dataset: Dataset) -> None:
     plan = Plan(connect(server, experiment), TrainConfig(seed=5))
     chosen = [make_variant({"learning_rate": rate}, SMALL) for rate in (0.1, 0.2)]
-    done = run_sweep(chosen, dataset, plan, warm_engine(2))
+    done = run_sweep(chosen, dataset, plan, warm_pool(2))
     assert len(all_runs(server, experiment)) == 3
     assert done.url is not None
     assert done.url.startswith(server)

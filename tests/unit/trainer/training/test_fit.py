@@ -111,7 +111,7 @@ def test_gappy_booleans_and_odd_names_can_be_fitted(tmp_path: Path, table: pd.Da
     odd.to_parquet(tmp_path / "odd.parquet")
     dataset = load_data(tmp_path / "odd.parquet", target="purchase")
     fitted = fit_small(dataset)
-    assert len(set(fitted.model.estimator_.estimator[-1].feature_name_)) == len(dataset.kinds)
+    assert len(set(fitted.model.estimator_.estimator[-1].feature_name_)) == len(dataset.column_types)
     assert fitted.test["average_precision"] > 0.4
 
 

@@ -19,7 +19,7 @@ def constraint_content(constraint: Constraint) -> dict[str, Any]:
         "value": constraint.value,
         "at_most" if constraint.at_most else "at_least": constraint.bound,
         "unit": constraint.unit or None,
-        "remark": constraint.remark or None,
+        "remark": constraint.detail or None,
     }
 
 
@@ -33,7 +33,7 @@ def show_constraints(verdict: Verdict) -> None:
             _quantity(one.value, one.unit),
             bound(one),
             "satisfied" if one.passed else "FAILED",
-            one.remark,
+            one.detail,
         )
         for one in verdict.constraints
     ]
@@ -55,7 +55,7 @@ def failed_constraint(constraint: Constraint) -> str:
     """Return a failed constraint as one line."""
     value = _quantity(constraint.value, constraint.unit)
     limit = f"must be {bound(constraint)}" if constraint.bound is not None else ""
-    return f"{constraint.name}: {', '.join(part for part in (value, limit, constraint.remark) if part)}"
+    return f"{constraint.name}: {', '.join(part for part in (value, limit, constraint.detail) if part)}"
 
 
 def _quantity(value: float | None, unit: str) -> str:

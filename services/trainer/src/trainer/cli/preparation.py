@@ -46,17 +46,17 @@ def prepare(
 
     configure(tracking.debug)
     rule = parse_threshold_rule(source.threshold)
-    for remark in dict.fromkeys(remark for some in all_params for remark in param_warnings(some)):
-        print_message(remark)
+    for warning in dict.fromkeys(warning for some in all_params for warning in param_warnings(some)):
+        print_message(warning)
     dataset = load_data(source.data, target=source.target, test_size=source.test_size, seed=source.seed)
     folds = source.folds or 0
     check_folds(dataset, folds)
     if folds and source.validation_size != TrainConfig.validation_size:
         print_message("--validation-size has no effect beside --cv: each training row is held out in one of the folds")
-    for remark in dataset.notes:
-        print_message(remark)
+    for warning in dataset.warnings:
+        print_message(warning)
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
-    features = "1 feature" if len(dataset.kinds) == 1 else f"{len(dataset.kinds)} features"
+    features = "1 feature" if len(dataset.column_types) == 1 else f"{len(dataset.column_types)} features"
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target}")
     target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
     config = TrainConfig(source.seed, source.validation_size, rule, folds)

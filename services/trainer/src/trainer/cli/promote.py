@@ -82,7 +82,7 @@ def promote_command(
     r"""Make a version of the registered model champion, if it satisfies a policy's constraints.
 
     MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/model. The test rows of the data, split as
-    in training, are scored with the version and with the current champion. Without data, the figures that their runs
+    in training, are scored with the version and with the current champion. Without data, the metrics that their runs
     have logged are compared, if they are of the same test rows.
 
     \b
@@ -163,8 +163,8 @@ def _promote(
     if source is not None and source.data is not None:
         dataset = load_data(source.data, target=source.target, test_size=source.test_size, seed=source.seed)
         # The table of constraints says that sessions were made up.
-        for remark in () if dataset.generated else dataset.notes:
-            print_message(remark)
+        for warning in () if dataset.generated else dataset.warnings:
+            print_message(warning)
 
     registry = _open(name, server)
     version = _choose(registry, model_uri, number)
@@ -192,7 +192,7 @@ def _promote(
     verdict = evaluate(registry, version, champion, rules, dataset)
     promoted = not verdict.failed and not dry_run
     if promoted:
-        ChampionAlias(registry).promote(version, champion, policy=rules.digest, figures=_tags(verdict, champion))
+        ChampionAlias(registry).promote(version, champion, policy=rules.digest, metrics=_tags(verdict, champion))
     seconds = time.monotonic() - started
     if server.as_json:
         content = _content(registry, version, champion, verdict, rules, promoted=promoted, dry_run=dry_run)
@@ -246,15 +246,15 @@ def _roll_back(registry: Registry, dry_run: bool, as_json: bool) -> None:
 
 
 def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
-    """Return the figures compared, as a tag of the version."""
+    """Return the metrics compared, as a tag of the version."""
 
-    def shown(figures: VersionMetrics) -> str:
-        values = ", ".join(f"{name} {value:.6f}" for name, value in figures.values.items())
-        return f"{values or 'not known'} (rows {figures.digest or 'not known'})"
+    def shown(metrics: VersionMetrics) -> str:
+        values = ", ".join(f"{name} {value:.6f}" for name, value in metrics.values.items())
+        return f"{values or 'not known'} (rows {metrics.digest or 'not known'})"
 
-    words = f"{verdict.source}: {shown(verdict.figures)}"
-    if champion is not None and verdict.champion_figures is not None:
-        words += f"; version {champion.version}: {shown(verdict.champion_figures)}"
+    words = f"{verdict.source}: {shown(verdict.metrics)}"
+    if champion is not None and verdict.champion_metrics is not None:
+        words += f"; version {champion.version}: {shown(verdict.champion_metrics)}"
     return {"trainer.approved_figures": words}
 
 
@@ -286,8 +286,8 @@ def _content(
         "satisfied": not verdict.failed,
         "figures": {
             "source": verdict.source,
-            "version": dict(verdict.figures.values),
-            "champion": dict(verdict.champion_figures.values) if verdict.champion_figures is not None else None,
+            "version": dict(verdict.metrics.values),
+            "champion": dict(verdict.champion_metrics.values) if verdict.champion_metrics is not None else None,
         },
         "constraints": [constraint_content(constraint) for constraint in verdict.constraints],
     }

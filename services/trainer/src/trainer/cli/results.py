@@ -1,4 +1,4 @@
-"""Prints what came of a command: results on standard output, remarks and progress on standard error."""
+"""Prints what came of a command: results on standard output, warnings and progress on standard error."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def show_registered(registration: Registration | None) -> None:
 
 
 def show_run(result: TrainResult, ui_command: str | None) -> None:
-    """Print a variant's figures, its run, and where to look at it."""
+    """Print a variant's metrics, its run, and where to look at it."""
     metrics = result.metrics
     print(f"{result.name}")
     for name in _HEADS:

@@ -111,8 +111,8 @@ def search_command(
 
     from trainer.sweeps import sweep
 
-    engine = ProcessPool(min(jobs or available_cpus(), trials), (*sweep.sweep_preload(tracking.served), "optuna"))
-    engine.warm_up()
+    pool = ProcessPool(min(jobs or available_cpus(), trials), (*sweep.sweep_preload(tracking.served), "optuna"))
+    pool.warm_up()
 
     from trainer.cli import results
     from trainer.parallel import progress
@@ -129,9 +129,7 @@ def search_command(
     dataset, target, plan = preparation.prepare(source, tracking, complete_params(overrides, wanted.fixed))
 
     def on_open(name: str, done: int) -> None:
-        print_message(
-            f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {engine.jobs} at a time"
-        )
+        print_message(f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {pool.jobs} at a time")
 
     def on_result(result: TrainResult) -> None:
         words = results.brief(result.overrides)
@@ -147,7 +145,7 @@ def search_command(
     try:
         with progress.view(settings.trials, "trials") as view:
             done = run_search(
-                wanted, overrides, dataset, plan, engine, settings, on_result=on_result, on_open=on_open, view=view
+                wanted, overrides, dataset, plan, pool, settings, on_result=on_result, on_open=on_open, view=view
             )
     except search.SearchFailedError as error:
         failed, done = error, error.result

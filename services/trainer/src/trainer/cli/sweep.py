@@ -100,13 +100,13 @@ def sweep_command(
     choice = select_variants(variants, grid, paired, overrides)
     chosen = choice.variants
     configure(tracking.debug)
-    engine = ProcessPool(min(jobs or available_cpus(), len(chosen)), sweep.sweep_preload(tracking.served))
+    pool = ProcessPool(min(jobs or available_cpus(), len(chosen)), sweep.sweep_preload(tracking.served))
     # From here the processes' imports go on beside this process's own.
-    engine.warm_up()
+    pool.warm_up()
 
-    for remark in choice.notes:
-        print_message(remark)
-    print_message(f"{choice.words}, {engine.jobs} at a time")
+    for warning in choice.warnings:
+        print_message(warning)
+    print_message(f"{choice.words}, {pool.jobs} at a time")
     dataset, target, plan = preparation.prepare(source, tracking, *(variant.params for variant in chosen))
 
     from trainer.parallel import progress
@@ -131,7 +131,7 @@ def sweep_command(
     name = f"sweep: {describe_params(overrides)}" if overrides else "sweep"
     try:
         with progress.view(len(chosen), done=len(reused)) as view:
-            done = run_sweep(chosen, dataset, plan, engine, name=name, reused=reused, on_result=on_result, view=view)
+            done = run_sweep(chosen, dataset, plan, pool, name=name, reused=reused, on_result=on_result, view=view)
     except sweep.SweepFailedError as error:
         failed, done = error, error.result
     if registry.register and done.best is not None:

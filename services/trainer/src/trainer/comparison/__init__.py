@@ -1,1 +1,1 @@
-"""Compares runs: what differs between them, which is best at what, and a report with their pictures."""
+"""Compares runs: what differs between them, which is best at what, and a report with their plots."""

@@ -20,7 +20,7 @@ from trainer.util.text import one_line
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: The trainer marks a sweep's parent with this tag; it repeats its best child's figures.
+#: The trainer marks a sweep's parent with this tag; it repeats its best child's metrics.
 SWEEP_TAG = "trainer.sweep"
 #: What runs are ordered by where the user names none of them: the first of these that any has; those without are last.
 ORDER = ("validation_average_precision", "average_precision", "f1")

@@ -15,7 +15,7 @@ from trainer.util.errors import InputError, TrackingError, TrainerError
 from trainer.util.output import print_message
 from trainer.util.text import one_line
 
-#: Of more runs than this the report shows the pictures of the first, which are the best: a page must still open.
+#: Of more runs than this the report shows the plots of the first, which are the best: a page must still open.
 MOST_PLOTTED = 12
 
 

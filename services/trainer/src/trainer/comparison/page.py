@@ -1,4 +1,4 @@
-"""Writes a comparison as one HTML file that needs nothing else: style and pictures are in it, scripts are not."""
+"""Writes a comparison as one HTML file that needs nothing else: style and plots are in it, scripts are not."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from trainer.comparison.collect import Compared, Comparison, direction, number
 from trainer.comparison.markup import Markup, element
 from trainer.comparison.plot_files import PlotFile
 
-#: Whatever a run's name or picture may hold, the browser loads and runs nothing.
+#: Whatever a run's name or plot may hold, the browser loads and runs nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def render(comparison: Comparison, pictures: Mapping[str, Sequence[PlotFile]]) -> str:
+def render(comparison: Comparison, plots: Mapping[str, Sequence[PlotFile]]) -> str:
     """Return the page.
 
     Args:
         comparison: The runs.
-        pictures: Pictures by run id; of the sweep's parent too.
+        plots: Plots by run id; of the sweep's parent too.
     """
     runs = comparison.runs
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
@@ -35,20 +35,15 @@ def render(comparison: Comparison, pictures: Mapping[str, Sequence[PlotFile]]) -
         element("div", _table(comparison), class_="scroll", tabindex="0"),
     ]
     parent = comparison.parent
-    if parent is not None and pictures.get(parent.run_id):
+    if parent is not None and plots.get(parent.run_id):
         body.append(element("h2", "All variants"))
-        body.append(element("div", *(_figure(one, one.path) for one in pictures[parent.run_id]), class_="sheet"))
-    paths = dict.fromkeys(picture.path for run in runs for picture in pictures.get(run.run_id, ()))
+        body.append(element("div", *(_figure(one, one.path) for one in plots[parent.run_id]), class_="sheet"))
+    paths = dict.fromkeys(plot.path for run in runs for plot in plots.get(run.run_id, ()))
     for path in paths:
-        figures = [
-            _figure(picture, run.name)
-            for run in runs
-            for picture in pictures.get(run.run_id, ())
-            if picture.path == path
-        ]
+        figures = [_figure(plot, run.name) for run in runs for plot in plots.get(run.run_id, ()) if plot.path == path]
         body.append(element("h2", path))
         body.append(element("div", *figures, class_="sheet"))
-    left_out = sum(1 for run in runs if run.run_id not in pictures)
+    left_out = sum(1 for run in runs if run.run_id not in plots)
     if left_out:
         body.append(element("p", f"Pictures are shown of the first {len(runs) - left_out} runs."))
     head = element(
@@ -115,6 +110,6 @@ def _numeric(text: str) -> bool:
     return True
 
 
-def _figure(picture: PlotFile, caption: str) -> Markup:
-    image = element("img", src=picture.uri, alt=f"{picture.path} of {caption}", loading="lazy")
+def _figure(plot: PlotFile, caption: str) -> Markup:
+    image = element("img", src=plot.uri, alt=f"{plot.path} of {caption}", loading="lazy")
     return element("figure", element("figcaption", caption), image)

@@ -1,4 +1,4 @@
-"""Fetches the pictures of runs."""
+"""Fetches the plots of runs."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ TYPES = {
     # As the source of an <img>, a drawing runs no scripts and loads nothing.
     ".svg": "image/svg+xml",
 }
-#: What is larger is no picture to look at in a report.
+#: What is larger is no plot to look at in a report.
 MOST_BYTES = 4 << 20
 _DEPTH = 3
 
 
 @dataclass(frozen=True)
 class PlotFile:
-    """A picture of a run: its path among the run's artifacts, and its contents as a data URI."""
+    """A plot of a run: its path among the run's artifacts, and its contents as a data URI."""
 
     path: str
     uri: str
 
 
 def fetch_plots(client: MlflowClient, run_id: str, folder: Path) -> list[PlotFile]:
-    """Return a run's pictures, in the order of their paths.
+    """Return a run's plots, in the order of their paths.
 
     Args:
         client: MLflow's client.
         run_id: The run.
         folder: Where to download to.
     """
-    pictures = []
+    plots = []
     for artifact in _plots(client, run_id, None, _DEPTH):
         with downloading(folder):
             file = Path(client.download_artifacts(run_id, artifact.path, str(folder)))
         content = base64.b64encode(file.read_bytes()).decode("ascii")
         file.unlink()
-        pictures.append(PlotFile(artifact.path, f"data:{TYPES[file.suffix.lower()]};base64,{content}"))
-    return sorted(pictures, key=lambda picture: picture.path)
+        plots.append(PlotFile(artifact.path, f"data:{TYPES[file.suffix.lower()]};base64,{content}"))
+    return sorted(plots, key=lambda plot: plot.path)
 
 
 def _plots(client: MlflowClient, run_id: str, path: str | None, depth: int) -> Iterator[Any]:

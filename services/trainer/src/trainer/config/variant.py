@@ -67,18 +67,18 @@ def describe_params(params: Mapping[str, Value]) -> str:
 
 
 def param_warnings(params: Mapping[str, Value]) -> list[str]:
-    """Return remarks on parameters that are allowed but have no effect as they stand."""
-    remarks = []
+    """Return warnings on parameters that are allowed but have no effect as they stand."""
+    warnings = []
     subsample, frequency = params["subsample"], params["subsample_freq"]
     if subsample != 1.0 and not frequency:
-        remarks.append(
+        warnings.append(
             f"subsample={subsample} has no effect while subsample_freq is 0; set subsample_freq to 1 or more"
         )
     if params["boosting_type"] == "rf" and params["learning_rate"] != BY_NAME["learning_rate"].default:
-        remarks.append("learning_rate has no effect with boosting_type=rf")
+        warnings.append("learning_rate has no effect with boosting_type=rf")
     if params["boosting_type"] == "dart" and params["early_stopping_round"]:
-        remarks.append("early_stopping_round has no effect with boosting_type=dart")
-    return remarks
+        warnings.append("early_stopping_round has no effect with boosting_type=dart")
+    return warnings
 
 
 def _check_together(params: Mapping[str, Value]) -> None:

@@ -18,7 +18,7 @@ _COMMA_NUMBER = (
 )
 #: A number as people write it: 12.5 %, $1,234.50, (3.20).
 _DRESSED_NUMBER = rf"\(?[-+]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
-#: What stands for a gap in exports of databases and spreadsheets, and is none to pandas.
+#: What stands for a missing value in exports of databases and spreadsheets, and is none to pandas.
 _MISSING_WORDS = {"", "\\N", "?", "-", "--", ".", "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!"}
 _MONTH = r"[^\W\d_]{3,9}"
 _DATE = (
@@ -29,7 +29,7 @@ _DATE = (
 
 
 def text_warning(columns: Sequence[pd.Series]) -> str | None:
-    """Return a remark on a text column that may have been meant as something else, or None."""
+    """Return a warning on a text column that may have been meant as something else, or None."""
     texts = pd.Series(pd.concat(columns).dropna().unique(), dtype="str")
     stripped = texts.str.strip()
     if set(stripped.str.lower()) >= {"true", "false"}:
@@ -60,18 +60,18 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
 
 
 def unseen_warning(train: pd.Series, test: pd.Series) -> str | None:
-    """Return a remark where most texts of the test rows are in no training row, or None."""
+    """Return a warning where most texts of the test rows are in no training row, or None."""
     given = test.dropna()
-    strange = given[~given.isin(train.dropna().unique())]
-    return unseen_categories_warning(len(strange), len(given), "test rows", strange.iloc[0]) if len(strange) else None
+    unseen = given[~given.isin(train.dropna().unique())]
+    return unseen_categories_warning(len(unseen), len(given), "test rows", unseen.iloc[0]) if len(unseen) else None
 
 
-def unseen_categories_warning(strange: int, given: int, rows: str, example: str) -> str | None:
-    """Return a remark where a model knows less than half of the texts in a column, or None: a few are always new."""
-    if 2 * strange <= given:
+def unseen_categories_warning(unseen: int, given: int, rows: str, example: str) -> str | None:
+    """Return a warning where a model knows less than half of the texts in a column, or None: a few are always new."""
+    if 2 * unseen <= given:
         return None
     return (
-        f"holds texts in {strange:,} of {given:,} {rows} that no training row has, such as"
+        f"holds texts in {unseen:,} of {given:,} {rows} that no training row has, such as"
         f" {one_line(repr(example), 40)}: the model takes them for gaps"
     )
 

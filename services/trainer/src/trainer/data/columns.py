@@ -12,7 +12,8 @@ import pandas as pd
 from trainer.util.errors import InputError
 
 ColumnType = Literal["number", "boolean", "text"]
-#: What pandas takes for a gap in a CSV file. It is one in every format: a model of the one scores the other alike.
+#: What pandas takes for a missing value in a CSV file. It is one in every format, so that a model of the one format
+#: scores the other alike.
 MISSING_VALUES = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
@@ -20,20 +21,20 @@ MISSING_VALUES = (
 
 
 def column_type(columns: Sequence[pd.Series], label: str) -> ColumnType:
-    """Return the kind of a feature, judged by its values in both tables."""
-    kinds = {kind for column in columns if (kind := _type_in_table(column, label)) is not None}
-    if not kinds:
+    """Return the type of a feature, decided by its values in both tables."""
+    column_types = {kind for column in columns if (kind := _type_in_table(column, label)) is not None}
+    if not column_types:
         return "number"
-    if len(kinds) == 1:
-        return kinds.pop()
+    if len(column_types) == 1:
+        return column_types.pop()
     # Codes that happen to be all digits in one table are text all the same; a boolean among numbers is a mistake.
-    if "text" in kinds and "boolean" not in kinds:
+    if "text" in column_types and "boolean" not in column_types:
         return "text"
-    raise InputError(f"{label} mixes {' and '.join(sorted(kinds))} values; write it the same way in all rows")
+    raise InputError(f"{label} mixes {' and '.join(sorted(column_types))} values; write it the same way in all rows")
 
 
 def _type_in_table(column: pd.Series, label: str) -> ColumnType | None:
-    """Return the kind of one table's column, or None where all its values are missing."""
+    """Return the type of one table's column, or None where all its values are missing."""
     values = column.dropna()
     if values.empty:
         return None

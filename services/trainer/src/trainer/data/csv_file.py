@@ -60,7 +60,7 @@ def read_csv(path: Path, texts: Iterable[str]) -> pd.DataFrame:
         except (pd.errors.ParserError, pd.errors.ParserWarning):
             _check_fields(path)
             raise
-    # pandas makes gaps of what a row lacks.
+    # pandas makes missing values of what a row lacks.
     if table.iloc[:, -1].isna().any():
         _check_fields(path)
     return table

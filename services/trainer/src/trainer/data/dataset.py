@@ -37,13 +37,13 @@ class Dataset:
     """The data of a training: what it is called, where it came from, and its training and test tables.
 
     ``digest`` and ``test_digest`` are SHA-256 digests (32 hexadecimal digits) of the parsed contents of the training
-    and the test table. ``notes`` are remarks for the user on what was done to the data.
+    and the test table. ``warnings`` are warnings for the user on what was done to the data.
     """
 
     name: str
     source: str
     target: str
-    kinds: dict[str, ColumnType]
+    column_types: dict[str, ColumnType]
     train: Table
     test: Table
     digest: str
@@ -51,11 +51,11 @@ class Dataset:
     generated: bool = False
     test_size: float | None = None
     seed: int | None = None
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def columns(self, kind: ColumnType) -> list[str]:
         """Return the names of the features of one kind, in their order."""
-        return [name for name, its_kind in self.kinds.items() if its_kind == kind]
+        return [name for name, its_kind in self.column_types.items() if its_kind == kind]
 
 
 def stratified_split(target: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

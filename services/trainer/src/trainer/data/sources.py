@@ -87,7 +87,7 @@ def _generated(test_size: float, seed: int, rows: int | None, why: str) -> Datas
         target=demo.TARGET,
         test_size=test_size,
         seed=seed,
-        notes=[f"{why}: training on {len(table):,} generated web-shop sessions (seed {seed})"],
+        warnings=[f"{why}: training on {len(table):,} generated web-shop sessions (seed {seed})"],
         generated=True,
     )
 
@@ -116,12 +116,12 @@ def _from_folder(path: Path, names: Sequence[str], target: str | None, test_size
 
 
 def _from_four(path: Path, target: str | None) -> Dataset:
-    notes: list[str] = []
+    warnings: list[str] = []
     files = [path / "X_train.csv", path / "X_test.csv"]
-    x_train, x_test = (read_table(file, notes) for file in files)
+    x_train, x_test = (read_table(file, warnings) for file in files)
     if codes := _codes(x_train, x_test):
         x_train, x_test = (read_table(file, [], codes) for file in files)
-    y_train, y_test = (read_column(path / f"{part}.csv", notes) for part in ("y_train", "y_test"))
+    y_train, y_test = (read_column(path / f"{part}.csv", warnings) for part in ("y_train", "y_test"))
     name = str(y_train.name)
     if y_test.name != y_train.name:
         raise InputError(f"{path}: y_train.csv holds {name!r} but y_test.csv holds {str(y_test.name)!r}")
@@ -141,18 +141,18 @@ def _from_four(path: Path, target: str | None) -> Dataset:
     train = Table(x_train, binary_target(y_train, f"{path / 'y_train.csv'}: {name}"))
     test = Table(x_test, binary_target(y_test, f"{path / 'y_test.csv'}: {name}"))
     check_class_sizes(train.target, f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
-    return _unified(train, test, name=path.resolve().name, source=str(path.resolve()), target=name, notes=notes)
+    return _unified(train, test, name=path.resolve().name, source=str(path.resolve()), target=name, warnings=warnings)
 
 
 def _codes(train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
     """Return the columns that are text in one table and all digits in the other: as a number, 007 would become 7."""
     pairs = ((name, {train[name].dtype.kind, test[name].dtype.kind}) for name in train.columns if name in test.columns)
-    return [name for name, kinds in pairs if len(kinds) > 1 and kinds & {"i", "u", "f"} and not kinds & {"b"}]
+    return [name for name, dtypes in pairs if len(dtypes) > 1 and dtypes & {"i", "u", "f"} and not dtypes & {"b"}]
 
 
 def _from_table(path: Path, target: str | None, test_size: float, seed: int) -> Dataset:
-    notes: list[str] = []
-    table = read_table(path, notes)
+    warnings: list[str] = []
+    table = read_table(path, warnings)
     if target is None:
         raise InputError(f"{path}: name its target column with --target; its columns are {listed(table.columns)}")
     if target not in table.columns:
@@ -165,7 +165,7 @@ def _from_table(path: Path, target: str | None, test_size: float, seed: int) -> 
         target=target,
         test_size=test_size,
         seed=seed,
-        notes=notes,
+        warnings=warnings,
     )
 
 
@@ -177,7 +177,7 @@ def _split_table(
     target: str,
     test_size: float,
     seed: int,
-    notes: list[str],
+    warnings: list[str],
     generated: bool = False,
 ) -> Dataset:
     label = f"{source}: {target}"
@@ -194,14 +194,14 @@ def _split_table(
         name=name,
         source=source,
         target=target,
-        notes=notes,
+        warnings=warnings,
         generated=generated,
         test_size=test_size,
         seed=seed,
     )
 
 
-def _unified(train: Table, test: Table, *, source: str, notes: list[str], **rest: Any) -> Dataset:
+def _unified(train: Table, test: Table, *, source: str, warnings: list[str], **rest: Any) -> Dataset:
     """Return the data set with the features of both tables brought to the same columns and kinds."""
     columns = list(train.features.columns)
     missing = [name for name in columns if name not in test.features.columns]
@@ -212,34 +212,34 @@ def _unified(train: Table, test: Table, *, source: str, notes: list[str], **rest
         raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
     if not columns:
         raise InputError(f"{source}: has no feature columns")
-    kinds: dict[str, ColumnType] = {}
+    column_types: dict[str, ColumnType] = {}
     converted: tuple[dict[str, pd.Series], dict[str, pd.Series]] = ({}, {})
     for name in columns:
         label = f"{source}: column {name!r}"
         kind = column_type([train.features[name], test.features[name]], label)
-        kinds[name] = kind
+        column_types[name] = kind
         for part, table in zip(converted, (train, test), strict=True):
             part[name] = convert_column(table.features[name], kind)
         if kind == "text":
             texts = [part[name] for part in converted]
             # Parts of one table are written alike.
             apart = "test_size" not in rest
-            if (remark := text_warning(texts) or (unseen_warning(*texts) if apart else None)) is not None:
-                notes.append(f"column {name!r} {remark}")
+            if (warning := text_warning(texts) or (unseen_warning(*texts) if apart else None)) is not None:
+                warnings.append(f"column {name!r} {warning}")
     empty = [name for name, column in converted[0].items() if column.isna().all()]
     if len(empty) == len(columns):
         raise InputError(f"{source}: every feature value is missing")
     if empty:
-        notes.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
+        warnings.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
     x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
     return Dataset(
         source=source,
-        kinds=kinds,
+        column_types=column_types,
         train=Table(x_train, train.target),
         test=Table(x_test, test.target),
         digest=table_digest(x_train, train.target),
         test_digest=table_digest(x_test, test.target),
-        notes=tuple(notes),
+        warnings=tuple(warnings),
         **rest,
     )
 

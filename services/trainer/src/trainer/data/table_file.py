@@ -20,26 +20,26 @@ TABLE_SUFFIXES = (".csv", ".csv.gz", *PARQUET_SUFFIXES)
 _INDEX = re.compile(r"(?:Unnamed: 0(?:\.\d+)?)?")
 
 
-def read_column(path: Path, notes: list[str]) -> pd.Series:
+def read_column(path: Path, warnings: list[str]) -> pd.Series:
     """Return the only column of a file."""
-    table = read_table(path, notes)
+    table = read_table(path, warnings)
     if table.shape[1] != 1:
         raise InputError(f"{path}: must have one column, the target; it has {listed(table.columns)}")
     return table.iloc[:, 0]
 
 
-def read_table(path: Path, notes: list[str], texts: Iterable[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, warnings: list[str], texts: Iterable[str] = ()) -> pd.DataFrame:
     """Return a file's table, without the index that pandas may have written; columns in ``texts`` as they are."""
     name = path.name.lower()
     if not name.endswith(TABLE_SUFFIXES):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)}")
     with reading(path):
-        table = _read_parquet(path, notes) if name.endswith(PARQUET_SUFFIXES) else read_csv(path, texts)
+        table = _read_parquet(path, warnings) if name.endswith(PARQUET_SUFFIXES) else read_csv(path, texts)
     if table.columns.empty:
         raise InputError(f"{path}: has no columns")
     if table.empty:
         raise InputError(f"{path}: has a header but no rows")
-    return _without_unnamed(table, path, notes)
+    return _without_unnamed(table, path, warnings)
 
 
 def is_index_name(name: str) -> bool:
@@ -47,29 +47,29 @@ def is_index_name(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
-def _without_unnamed(table: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+def _without_unnamed(table: pd.DataFrame, path: Path, warnings: list[str]) -> pd.DataFrame:
     """Return a table without the indexes that pandas wrote, and the empty columns that commas at lines' ends make."""
     names = [str(name) for name in table.columns]
     # At least one column stays.
     indexes = len(list(itertools.takewhile(is_index_name, names[:-1])))
     if indexes:
         what = "column is taken for an index" if indexes == 1 else f"{indexes} columns are taken for indexes"
-        notes.append(f"{path.name}: its unnamed first {what} and left out")
+        warnings.append(f"{path.name}: its unnamed first {what} and left out")
     unnamed = [place for place, name in enumerate(names) if place >= indexes and name in ("", f"Unnamed: {place}")]
     for place in unnamed:
         if table[names[place]].notna().any():
             raise InputError(f"{path}: column {place + 1} has no name; name it, or remove it")
     if len(unnamed) == 1:
-        notes.append(f"{path.name}: its column {unnamed[0] + 1} has no name and no values, and is left out")
+        warnings.append(f"{path.name}: its column {unnamed[0] + 1} has no name and no values, and is left out")
     elif unnamed:
-        notes.append(f"{path.name}: {len(unnamed)} of its columns have no name and no values, and are left out")
+        warnings.append(f"{path.name}: {len(unnamed)} of its columns have no name and no values, and are left out")
     kept = table.drop(columns=[*names[:indexes], *(names[place] for place in unnamed)])
     if indexes:
         kept.index = pd.Index(table.iloc[:, 0], name=names[0])
     return kept
 
 
-def _read_parquet(path: Path, notes: list[str]) -> pd.DataFrame:
+def _read_parquet(path: Path, warnings: list[str]) -> pd.DataFrame:
     import pyarrow.parquet
 
     if path.stat().st_size == 0:
@@ -77,7 +77,7 @@ def _read_parquet(path: Path, notes: list[str]) -> pd.DataFrame:
     check_unique_names(path, pyarrow.parquet.read_schema(path).names)
     table = pd.read_parquet(path)
     if index := [str(name) for name in table.index.names if name is not None]:
-        notes.append(f"{path.name}: its pandas index {listed(index)} is left out")
+        warnings.append(f"{path.name}: its pandas index {listed(index)} is left out")
     table = table.reset_index(drop=True)
     table.columns = pd.Index([str(name) for name in table.columns])
     return table

@@ -1,4 +1,4 @@
-"""Runs independent tasks side by side, one process each. The seam at which a distributed engine could take its place.
+"""Runs independent tasks side by side, one process each. The seam at which a distributed pool could take its place.
 
 A task is a function of this package's modules, called with an item and with what all tasks share; both must be
 picklable. A task that fails, or whose process dies, does not disturb the others.

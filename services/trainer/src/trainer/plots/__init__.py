@@ -1,6 +1,6 @@
-"""Draws the pictures of runs and sweeps: one module a picture, with its look in ``style``.
+"""Draws the plots of runs and sweeps: one module a plot, with its look in ``style``.
 
-Each picture's function returns matplotlib's figure, for tests and other programs to look into; ``save`` writes it.
+Each plot's function returns matplotlib's figure, for tests and other programs to look into; ``save`` writes it.
 Only matplotlib's objects are used: pyplot would cost import time, memory and global state.
 """
 

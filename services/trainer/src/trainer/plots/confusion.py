@@ -26,7 +26,7 @@ def confusion_matrix(
     target: NDArray[np.int64],
     probability: NDArray[np.float64],
     threshold: float,
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     heading: style.Heading,
 ) -> Figure:
     """Return a confusion matrix; the arguments are those of ``pr_curve``."""
@@ -35,7 +35,7 @@ def confusion_matrix(
 
     cells = counts(target, probability, threshold)
     rows, total = cells.sum(axis=1), int(cells.sum())
-    figure = style.canvas(heading, f"{figures['f1']:.1%}", f"F1 at threshold {threshold:.3g}")
+    figure = style.canvas(heading, f"{metrics['f1']:.1%}", f"F1 at threshold {threshold:.3g}")
     axes = style.axes_in(figure, left=0.2, right=0.83, bottom=0.16, top=0.755)
     white = np.ones(3)
     # A colour's strength is the share of the actual class.
@@ -65,8 +65,8 @@ def confusion_matrix(
     style.scale(axes, "top", [0, 1], called_as, size=12.5)
     style.scale(axes, "left", [0, 1], [f"Negative\n{rows[0]:,} rows", f"Positive\n{rows[1]:,} rows"], size=12.5)
     for place, name, value in (
-        ((1, 1.72), "Precision", figures["precision"]),
-        ((1.62, 1), "Recall", figures["recall"]),
+        ((1, 1.72), "Precision", metrics["precision"]),
+        ((1.62, 1), "Recall", metrics["recall"]),
     ):
         align = "left" if name == "Recall" else "center"
         axes.text(place[0], place[1], f"{name}\n{value:.1%}", fontsize=13, color=style.BLUE, ha=align, va="center",

@@ -21,7 +21,7 @@ def feature_importance(importance: Importance, heading: style.Heading) -> Figure
 
     Args:
         importance: The measures of all features.
-        heading: The picture's heading.
+        heading: The plot's heading.
     """
     order = np.lexsort((-importance.gain, -importance.contribution))[:SHOWN]
     gain = importance.gain / (importance.gain.sum() or 1.0)

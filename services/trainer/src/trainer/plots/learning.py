@@ -28,7 +28,7 @@ def learning_curve(
     Args:
         validation: The log loss (nats) on the validation rows after each iteration.
         used: How many iterations the model keeps.
-        heading: The picture's heading.
+        heading: The plot's heading.
         folds: The losses in each fold of a cross-validation, of which ``validation`` is the mean; drawn thinly.
     """
     losses = np.asarray(validation)

@@ -19,7 +19,7 @@ def pr_curve(
     target: NDArray[np.int64],
     probability: NDArray[np.float64],
     threshold: float,
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     heading: style.Heading,
 ) -> Figure:
     """Return a precision-recall curve.
@@ -28,23 +28,23 @@ def pr_curve(
         target: (rows,) classes, 0 and 1.
         probability: (rows,) scores of the positive class.
         threshold: The chosen threshold; its point is marked.
-        figures: The figures at that threshold, of ``metrics.evaluate``.
-        heading: The picture's heading.
+        metrics: The metrics at that threshold, of ``metrics.evaluate``.
+        heading: The plot's heading.
     """
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(target, probability)
     recall, precision = style.thinned(recall, precision)
     share = float(np.mean(target))
-    figure = style.canvas(heading, f"{figures['average_precision']:.1%}", "average precision")
+    figure = style.canvas(heading, f"{metrics['average_precision']:.1%}", "average precision")
     axes = style.axes_in(figure)
     # Precision at a recall holds until the next row is reached: steps, as average precision sums them.
     axes.fill_between(recall, precision, step="post", color=style.BLUE, alpha=0.09, linewidth=0)
     axes.step(recall, precision, where="post", color=style.BLUE, linewidth=2.4, solid_joinstyle="round", zorder=3)
     axes.axhline(share, color=style.GREY, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
-    x, y = figures["recall"], figures["precision"]
+    x, y = metrics["recall"], metrics["precision"]
     axes.plot([x, x, 0], [0, y, y], color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
-    text = f"Threshold {threshold:.3g}\nPrecision {y:.1%}\nRecall {x:.1%}\nF1 {figures['f1']:.1%}"
+    text = f"Threshold {threshold:.3g}\nPrecision {y:.1%}\nRecall {x:.1%}\nF1 {metrics['f1']:.1%}"
     annotate(axes, text, (x, y), _place(x, y, share))
     # At the left, where a curve is high above it; below the line at the right, where the note would cover it.
     aside = _is_under(x, y) and x < 0.66 and share > y - 0.3
@@ -68,7 +68,7 @@ def pr_curve(
 def _place(x: float, y: float, share: float) -> dict[str, Any]:
     """Return where the note at a point goes.
 
-    A curve falls: it is never above and to the right of its point. Where the picture ends there, the note goes under
+    A curve falls: it is never above and to the right of its point. Where the plot ends there, the note goes under
     the curve; and where that is too low as well, into the corner that a poor curve leaves empty.
     """
     if x < 0.68 and y < 0.75:

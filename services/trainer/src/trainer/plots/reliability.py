@@ -55,7 +55,7 @@ def calibration(target: NDArray[np.int64], probability: NDArray[np.float64], hea
     Args:
         target: (rows,) classes, 0 and 1.
         probability: (rows,) scores of the positive class.
-        heading: The picture's heading.
+        heading: The plot's heading.
     """
     found = reliability(target, probability)
     figure = style.canvas(heading, f"{found.gap:.1%}", "mean calibration gap")

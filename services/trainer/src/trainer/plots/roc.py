@@ -19,7 +19,7 @@ def roc_curve(
     target: NDArray[np.int64],
     probability: NDArray[np.float64],
     threshold: float,
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     heading: style.Heading,
 ) -> Figure:
     """Return a receiver operating characteristic; the arguments are those of ``pr_curve``."""
@@ -27,14 +27,14 @@ def roc_curve(
 
     false_alarms, found, _ = curve(target, probability)
     false_alarms, found = style.thinned(false_alarms, found)
-    figure = style.canvas(heading, f"{figures['roc_auc']:.1%}", "area under the ROC curve")
+    figure = style.canvas(heading, f"{metrics['roc_auc']:.1%}", "area under the ROC curve")
     axes = style.axes_in(figure)
     axes.fill_between(false_alarms, found, color=style.BLUE, alpha=0.09, linewidth=0)
     axes.plot(false_alarms, found, color=style.BLUE, linewidth=2.4, solid_joinstyle="round", zorder=3)
     axes.plot([0, 1], [0, 1], color=style.GREY, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
     axes.text(0.615, 0.59, "No skill", fontsize=11.5, color=style.INK, va="top", zorder=4)
     x = float(np.mean(probability[target == 0] >= threshold))
-    y = figures["recall"]
+    y = metrics["recall"]
     axes.plot([x, x, 0], [0, y, y], color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
     text = f"Threshold {threshold:.3g}\nFalse alarms {x:.1%}\nFound {y:.1%}"
     # A curve rises: there is room below and to the right of its point, or else to the left of the right edge.

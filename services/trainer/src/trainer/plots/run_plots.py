@@ -1,4 +1,4 @@
-"""All pictures of one run, as files."""
+"""All plots of one run, as files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult) -> None:
-    """Write the pictures of a fitted variant.
+    """Write the plots of a fitted variant.
 
     Args:
         folder: Where the files go; created where it does not exist.

@@ -1,4 +1,4 @@
-"""What all pictures share: palette, type sizes, heading, grid, and how they become files."""
+"""What all plots share: palette, type sizes, heading, grid, and how they become files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Side: TypeAlias = Literal["left", "bottom", "top"]
 
 @dataclass(frozen=True)
 class Heading:
-    """A picture's heading, such as the variant's name, and the smaller line below it."""
+    """A plot's heading, such as the variant's name, and the smaller line below it."""
 
     title: str
     subtitle: str = ""
@@ -162,7 +162,7 @@ def scale(
         at = (edge, place) if upright else (place, edge)
         axes.text(*at, label, transform=beside, fontsize=size, color=INK, ha=ha, va=va, parse_math=False)
     if title and upright:
-        # Always at the same place: labels differ in width from picture to picture.
+        # Always at the same place: labels differ in width from plot to plot.
         outside = axes.figure.transFigure + ScaledTranslation(0, 0, scales)
         middle = sum(axes.get_position().intervaly) / 2
         axes.text(0.04, middle, title, transform=outside, fontsize=13, color=INK, ha="center", va="center", rotation=90,
@@ -308,7 +308,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _with_palette(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return a picture of 256 colours, which a few colours and their shades are: its file is less than half as large.
+    """Return a plot of 256 colours, which a few colours and their shades are: its file is less than half as large.
 
     Neighbours are mostly equal, so that it is enough to choose a colour for the first pixel of each run of equal ones.
 
@@ -333,7 +333,7 @@ def _with_palette(pixels: NDArray[np.uint8]) -> Image.Image:
 
 
 def warm_up() -> None:
-    """Write an empty picture, and forget it: a process's first one takes 0.1 s more."""
+    """Write an empty plot, and forget it: a process's first one takes 0.1 s more."""
     figure = canvas(Heading("Rehearsal"), "0%", "nothing")
     percent_scales(axes_in(figure), "across", "upward")
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:

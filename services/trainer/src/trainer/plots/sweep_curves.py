@@ -35,7 +35,7 @@ def sweep_curves(curves: Sequence[Curve], heading: style.Heading) -> Figure:
 
     Args:
         curves: At least one variant.
-        heading: The picture's heading.
+        heading: The plot's heading.
     """
     ranked = sorted(curves, key=lambda curve: -curve.score)
     figure = style.canvas(heading, f"{ranked[0].score:.1%}", "best average precision")

@@ -31,12 +31,12 @@ def varying(params: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def sweep_parameters(
     params: Sequence[Mapping[str, Any]], scores: Sequence[float], heading: style.Heading
 ) -> Figure | None:
-    """Return a picture of the parameters that vary against the score; None where none does.
+    """Return a plot of the parameters that vary against the score; None where none does.
 
     Args:
         params: Each variant's complete parameters.
         scores: Each variant's score, higher is better.
-        heading: The picture's heading.
+        heading: The plot's heading.
     """
     values = varying(params)
     if not values:

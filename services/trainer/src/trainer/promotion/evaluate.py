@@ -35,12 +35,12 @@ class Constraint:
     bound: float | None = None
     at_most: bool = False
     unit: str = ""
-    remark: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)
 class VersionMetrics:
-    """A version's figures on the test rows, or why there are none. ``digest`` is that of the rows, if known."""
+    """A version's metrics on the test rows, or why there are none. ``digest`` is that of the rows, if known."""
 
     values: Mapping[str, float] = field(default_factory=dict)
     digest: str | None = None
@@ -49,11 +49,11 @@ class VersionMetrics:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a version came out. ``source`` says where the figures are from."""
+    """How a version came out. ``source`` says where the metrics are from."""
 
     constraints: tuple[Constraint, ...]
-    figures: VersionMetrics
-    champion_figures: VersionMetrics | None
+    metrics: VersionMetrics
+    champion_metrics: VersionMetrics | None
     source: str
 
     @property
@@ -76,7 +76,7 @@ def evaluate(
         version: The version.
         champion: The current champion, if there is one.
         policy: The constraints.
-        dataset: Its test rows are scored with both versions; None to use the figures that their runs have logged.
+        dataset: Its test rows are scored with both versions; None to use the metrics that their runs have logged.
 
     Raises:
         TrackingError: The registry cannot be asked, or the version's files cannot be downloaded.
@@ -108,23 +108,23 @@ def evaluate(
                     one.end()
         if dataset is None:
             source = "as logged by the runs"
-            figures = _logged(registry, version)
-            champion_figures = _logged(registry, champion) if champion is not None and policy.champion else None
+            metrics = _logged(registry, version)
+            champion_metrics = _logged(registry, champion) if champion is not None and policy.champion else None
         else:
             source = f"scored here on {dataset.test.rows:,} test rows of {dataset.name}"
-            figures = _scored(outcome, dataset)
-            champion_figures = _scored(champion_outcome, dataset) if champion_outcome is not None else None
+            metrics = _scored(outcome, dataset)
+            champion_metrics = _scored(champion_outcome, dataset) if champion_outcome is not None else None
             if champion_problem is not None:
-                champion_figures = VersionMetrics(problem=champion_problem)
+                champion_metrics = VersionMetrics(problem=champion_problem)
         number = str(champion.version) if champion is not None else None
         constraints = [
             *_in_a_clean_process(outcome, policy),
-            *_on_their_own(figures, policy),
-            *_beside_the_champion(figures, number, champion_figures, policy),
+            *_on_their_own(metrics, policy),
+            *_beside_the_champion(metrics, number, champion_metrics, policy),
         ]
         if policy.signature:
             constraints.append(_signature(files, number, champion_files, champion_problem))
-        return Verdict(tuple(constraints), figures, champion_figures, source)
+        return Verdict(tuple(constraints), metrics, champion_metrics, source)
 
 
 def _made(folder: Path) -> Path:
@@ -137,7 +137,7 @@ def _write_table(dataset: Dataset, path: Path) -> Path:
     return path
 
 
-# Figures --------------------------------------------------------------------------------------------------------------
+# Metrics --------------------------------------------------------------------------------------------------------------
 
 
 def _logged(registry: Registry, version: ModelVersion) -> VersionMetrics:
@@ -169,7 +169,7 @@ def _in_a_clean_process(outcome: SandboxResult, policy: PromotionPolicy) -> Iter
         policy.seconds,
         at_most=True,
         unit="s",
-        remark="" if loads else f"in a clean process: {outcome.error}",
+        detail="" if loads else f"in a clean process: {outcome.error}",
     )
     if outcome.peak_mib is not None:
         yield Constraint(
@@ -189,55 +189,55 @@ def _in_a_clean_process(outcome: SandboxResult, policy: PromotionPolicy) -> Iter
             policy.latency_ms,
             at_most=True,
             unit="ms",
-            remark="" if measured is not None else _because(outcome.error),
+            detail="" if measured is not None else _because(outcome.error),
         )
 
 
-def _on_their_own(figures: VersionMetrics, policy: PromotionPolicy) -> Iterator[Constraint]:
+def _on_their_own(metrics: VersionMetrics, policy: PromotionPolicy) -> Iterator[Constraint]:
     for name, bound in policy.minimum.items():
-        value = figures.values.get(name)
-        yield Constraint(name, value is not None and value >= bound, value, bound, remark=_missing(figures, name))
+        value = metrics.values.get(name)
+        yield Constraint(name, value is not None and value >= bound, value, bound, detail=_missing(metrics, name))
     for name, bound in policy.maximum.items():
-        value = figures.values.get(name)
+        value = metrics.values.get(name)
         passed = value is not None and value <= bound
-        yield Constraint(name, passed, value, bound, at_most=True, remark=_missing(figures, name))
+        yield Constraint(name, passed, value, bound, at_most=True, detail=_missing(metrics, name))
 
 
 def _beside_the_champion(
-    figures: VersionMetrics, champion: str | None, its: VersionMetrics | None, policy: PromotionPolicy
+    metrics: VersionMetrics, champion: str | None, its: VersionMetrics | None, policy: PromotionPolicy
 ) -> Iterator[Constraint]:
     for name, tolerance in policy.champion.items():
         label = f"{name} vs champion"
-        value = figures.values.get(name)
+        value = metrics.values.get(name)
         at_most = not METRICS[name]
         if champion is None or its is None:
-            yield Constraint(label, True, value, at_most=at_most, remark="there is no champion yet")
+            yield Constraint(label, True, value, at_most=at_most, detail="there is no champion yet")
             continue
         who = f"version {champion}"
         other = its.values.get(name)
         if value is None:
-            yield Constraint(label, False, at_most=at_most, remark=_missing(figures, name))
+            yield Constraint(label, False, at_most=at_most, detail=_missing(metrics, name))
         elif other is None:
             missing = f"{who}: {_missing(its, name)}; {_SWITCH_OFF.format('champion')}"
-            yield Constraint(label, False, value, at_most=at_most, remark=missing)
-        elif figures.digest is None or figures.digest != its.digest:
-            tested = f"{figures.digest or 'unknown'} and {its.digest or 'unknown'}"
+            yield Constraint(label, False, value, at_most=at_most, detail=missing)
+        elif metrics.digest is None or metrics.digest != its.digest:
+            tested = f"{metrics.digest or 'unknown'} and {its.digest or 'unknown'}"
             different = f"not logged on the same test rows as {who}'s (digests {tested}); give the data with --data"
-            yield Constraint(label, False, value, at_most=at_most, remark=different)
+            yield Constraint(label, False, value, at_most=at_most, detail=different)
         else:
             bound = other + tolerance if at_most else other - tolerance
             # The sum's last bit is nobody's intention.
             passed = value <= bound + 1e-12 if at_most else value >= bound - 1e-12
-            remark = f"{who} has {other:.4f}, tolerance {tolerance:g}"
-            yield Constraint(label, passed, value, bound, at_most=at_most, remark=remark)
+            detail = f"{who} has {other:.4f}, tolerance {tolerance:g}"
+            yield Constraint(label, passed, value, bound, at_most=at_most, detail=detail)
 
 
-def _missing(figures: VersionMetrics, name: str) -> str:
-    if name in figures.values:
+def _missing(metrics: VersionMetrics, name: str) -> str:
+    if name in metrics.values:
         return ""
-    if figures.problem is not None:
-        return _because(figures.problem)
-    return "it has no probabilities to compute it from" if figures.values else f"{name} is not known"
+    if metrics.problem is not None:
+        return _because(metrics.problem)
+    return "it has no probabilities to compute it from" if metrics.values else f"{name} is not known"
 
 
 def _because(error: str | None) -> str:
@@ -249,18 +249,18 @@ def _signature(files: Path, champion: str | None, champion_files: Path | None, p
     try:
         new = Interface.of(files)
     except (TrainerError, OSError) as error:
-        return Constraint(name, False, remark=str(error))
+        return Constraint(name, False, detail=str(error))
     columns = f"{len(new.inputs)} columns"
     if champion is None:
-        return Constraint(name, True, remark=f"{columns}; there is no champion yet")
+        return Constraint(name, True, detail=f"{columns}; there is no champion yet")
     who = f"version {champion}"
     try:
         if champion_files is None:
             raise TrainerError(problem or "it has no files")
         old = Interface.of(champion_files)
     except (TrainerError, OSError) as error:
-        return Constraint(name, False, remark=f"{who}: {error}; {_SWITCH_OFF.format('signature')}")
+        return Constraint(name, False, detail=f"{who}: {error}; {_SWITCH_OFF.format('signature')}")
     differences = new.differences(old)
     if differences:
-        return Constraint(name, False, remark=f"unlike {who}'s: {'; '.join(differences)}")
-    return Constraint(name, True, remark=f"{columns}, as {who}")
+        return Constraint(name, False, detail=f"unlike {who}'s: {'; '.join(differences)}")
+    return Constraint(name, True, detail=f"{columns}, as {who}")

@@ -77,13 +77,13 @@ class Interface:
 
 def _columns(schema: Any, described: Model | None) -> dict[str, tuple[str, bool]]:
     """Return a schema's columns; where the trainer's own models say "any", the kind that they were trained on."""
-    kinds = (own_column_types(described) if described is not None else None) or {}
+    column_types = (own_column_types(described) if described is not None else None) or {}
     columns: dict[str, tuple[str, bool]] = {}
     for place, spec in enumerate(schema.inputs if schema is not None else ()):
         name = str(spec.name) if spec.name is not None else f"column {place}"
         type_ = getattr(spec.type, "name", None) or str(spec.type).strip("'\"").lower()
         if "any" in type_.lower():
-            type_ = _SIGNATURE_TYPES[kinds[name]] if name in kinds else "any"
+            type_ = _SIGNATURE_TYPES[column_types[name]] if name in column_types else "any"
         columns[name] = (type_, bool(getattr(spec, "required", True)))
     return columns
 

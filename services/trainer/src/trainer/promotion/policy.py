@@ -13,7 +13,7 @@ from trainer.util import yaml_file
 from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean
 
-#: Figures of a model on the test rows, and whether more of one is better.
+#: Metrics of a model on the test rows, and whether more of one is better.
 METRICS: Mapping[str, bool] = {
     "f1": True,
     "precision": True,
@@ -108,7 +108,7 @@ def _metrics(key: str, value: Any, where: str) -> dict[str, float]:
         raise InputError(
             f"{where} is {yaml_file.what(value)}; write a mapping such as {{average_precision: 0.01}}, or false"
         )
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name, number in value.items():
         if name not in METRICS:
             raise InputError(f"{where}: there is no figure {str(name)!r}{_nearest(name, tuple(METRICS))}")
@@ -117,8 +117,8 @@ def _metrics(key: str, value: Any, where: str) -> dict[str, float]:
         if key == "maximum" and METRICS[name]:
             raise InputError(f"{where}: {name} is better when it is high; name it under minimum")
         highest = 1.0 if METRICS[name] else 1_000.0
-        figures[name] = _number(number, f"{where}: {name}", 0.0, highest, False) or 0.0
-    return figures
+        metrics[name] = _number(number, f"{where}: {name}", 0.0, highest, False) or 0.0
+    return metrics
 
 
 def _number(value: Any, where: str, lowest: float, highest: float, optional: bool) -> float | None:

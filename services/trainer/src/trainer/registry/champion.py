@@ -46,7 +46,7 @@ class ChampionAlias:
         self._client, self._call = registry.client, registry.call
 
     def promote(
-        self, version: ModelVersion, before: ModelVersion | None, *, policy: str, figures: Mapping[str, str]
+        self, version: ModelVersion, before: ModelVersion | None, *, policy: str, metrics: Mapping[str, str]
     ) -> None:
         """Record that a version was approved, and make it champion.
 
@@ -54,7 +54,7 @@ class ChampionAlias:
             version: The version.
             before: The champion that it was compared with.
             policy: The policy's digest.
-            figures: Further tags of the version: what was compared.
+            metrics: Further tags of the version: what was compared.
 
         Raises:
             TrackingError: The champion is another one by now, or the registry fails; see ``_move``.
@@ -65,7 +65,7 @@ class ChampionAlias:
             "trainer.approved_by": user_name(),
             "trainer.approved_policy": policy,
             "trainer.previous_champion": previous or "none",
-            **figures,
+            **metrics,
         }
         for key, value in tags.items():
             self._call(self._client.set_model_version_tag, self._name, number, key, value)

@@ -63,7 +63,7 @@ def _about(best: TrainResult, dataset: Dataset, chosen_by: str, parent: str | No
     """Return a version's tags and description."""
     from trainer.training.metrics import METRIC_NAMES
 
-    figures = {name: best.metrics[name] for name in METRIC_NAMES if name in best.metrics}
+    metrics = {name: best.metrics[name] for name in METRIC_NAMES if name in best.metrics}
     score = best.metrics.get(chosen_by)
     tags = {
         "trainer.run_id": str(best.run_id),
@@ -75,9 +75,9 @@ def _about(best: TrainResult, dataset: Dataset, chosen_by: str, parent: str | No
         "trainer.test_digest": dataset.test_digest,
         "trainer.target": dataset.target,
         **({} if parent is None else {"trainer.parent_run_id": parent}),
-        **{f"test.{figure}": repr(value) for figure, value in figures.items()},
+        **{f"test.{figure}": repr(value) for figure, value in metrics.items()},
     }
-    shown = ", ".join(f"{figure.replace('_', ' ')} {value:.4f}" for figure, value in figures.items())
+    shown = ", ".join(f"{figure.replace('_', ' ')} {value:.4f}" for figure, value in metrics.items())
     best_of = "" if parent is None else f" Chosen by {chosen_by.replace('_', ' ')} {score or 0:.4f} in run {parent}."
     description = (
         f"{best.name}, trained on {dataset.name} ({dataset.train.rows:,} rows).{best_of}"

@@ -141,7 +141,7 @@ class Registry:
         return found
 
     def logged(self, version: ModelVersion) -> tuple[dict[str, float], str | None]:
-        """Return the figures that a version's run has logged, and the digest of the rows it was tested on, if known."""
+        """Return the metrics that a version's run has logged, and the digest of the rows it was tested on, if known."""
         run = self._or_none(self.client.get_run, version.run_id) if version.run_id else None
         if run is None:
             return {}, None

@@ -43,7 +43,12 @@ def run_key(variant: Variant, dataset: Dataset, config: TrainConfig) -> str:
 
 def sweep_key(dataset: Dataset, config: TrainConfig) -> str:
     """Return the digest (16 hexadecimal digits) of data, splits, seed, settings and code."""
-    data = {"train": dataset.digest, "test": dataset.test_digest, "target": dataset.target, "kinds": dataset.kinds}
+    data = {
+        "train": dataset.digest,
+        "test": dataset.test_digest,
+        "target": dataset.target,
+        "kinds": dataset.column_types,
+    }
     return _digest({"config": asdict(config), "data": data, "code": code_digest()})[:16]
 
 

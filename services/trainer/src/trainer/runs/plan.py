@@ -28,10 +28,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of a variant: its run and figures, or the error that ended it.
+    """What came of a variant: its run and metrics, or the error that ended it.
 
-    ``reused`` marks one that an earlier sweep had finished: its run and figures are that one's.
-    ``pruned`` is the iteration after which a search ended it early; such a one has no figures.
+    ``reused`` marks one that an earlier sweep had finished: its run and metrics are that one's.
+    ``pruned`` is the iteration after which a search ended it early; such a one has no metrics.
     """
 
     name: str

@@ -34,7 +34,7 @@ from trainer.util.errors import PrunedError, TrainerError
 HISTORY = "validation_log_loss"
 #: The validation rows' PR curve: a sweep draws it also for a variant that it does not train again.
 CURVE_TAG = "trainer.validation_pr_curve"
-#: The figures of each fold of a cross-validation, as a metric's history.
+#: The metrics of each fold of a cross-validation, as a metric's history.
 FOLD = "fold_"
 
 
@@ -122,7 +122,7 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,
-        "features": len(dataset.kinds),
+        "features": len(dataset.column_types),
         "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
         **_rows(dataset, plan),
     }

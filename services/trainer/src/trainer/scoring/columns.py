@@ -1,7 +1,7 @@
 """Brings a chunk's columns to the types that a model was trained on, whatever types the file has for them.
 
 Types come from the model, once, and never from a chunk: a chunk in which a text column holds only digits, or a column
-of numbers only gaps, reads as every other. The rules are those of ``trainer.data``.
+of numbers only missing values, reads as every other. The rules are those of ``trainer.data``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_t
         feature: What the model expects.
         row: How many rows of the file come before the chunk, for messages.
         source: The file, for messages.
-        from_text: The file is one of text (CSV), in which a word can stand for a gap, and everything is written out.
+        from_text: The file is one of text (CSV), in which a word can stand for a missing value, and everything is
+            written out.
 
     Raises:
         InputError: A value is of another type; the message names row and column.
@@ -120,7 +121,7 @@ def _cast(column: pa.Array, feature: Feature, row: int, source: str) -> pa.Array
         return column.cast(ARROW[feature.type], safe=False)
     elif feature.type in _WHOLE and numeric:
         if types.is_floating(held):
-            # A gap in a column of decimals may be written either way.
+            # A missing value in a column of decimals may be written either way.
             column = pc.if_else(pc.is_nan(column), None, column)
         return _checked(lambda part: part.cast(ARROW[feature.type]), column, feature, row, source)
     elif feature.type == "datetime" and (types.is_timestamp(held) or types.is_date(held)):

@@ -1,7 +1,7 @@
 """Loads a model in MLflow's format, and scores chunks with it.
 
 The trainer's own models are scored without scikit-learn's and pandas' share of the work: Arrow looks up the category
-codes, and the numbers go straight to LightGBM. Whether that gives the same figures is not taken on trust: the first
+codes, and the numbers go straight to LightGBM. Whether that gives the same metrics is not taken on trust: the first
 rows are scored both ways, and a model for which they differ in a single bit is scored the long way.
 """
 
@@ -54,7 +54,7 @@ class LoadedModel:
     own: bool
 
     def scorer(self, features: Sequence[Feature], columns: Columns, rows: int, threads: int) -> Scorer:
-        """Return the fastest scorer that gives the model's own figures on the first rows of a chunk."""
+        """Return the fastest scorer that gives the model's own metrics on the first rows of a chunk."""
         general = _general(self, features, threads)
         if self.own and isinstance(general, ClassifierScorer):
             head = {name: column.slice(0, CHECKED_ROWS) for name, column in columns.items()}
@@ -112,8 +112,8 @@ def _load(flavor: str, folder: Path) -> Any:
 
 
 def _features(described: Any, name: str) -> tuple[Feature, ...] | None:
-    if (kinds := own_column_types(described)) is not None:
-        return tuple(Feature(str(column), kind) for column, kind in kinds.items())
+    if (column_types := own_column_types(described)) is not None:
+        return tuple(Feature(str(column), kind) for column, kind in column_types.items())
     inputs = described.get_input_schema()
     if inputs is None or not inputs.inputs:
         return None

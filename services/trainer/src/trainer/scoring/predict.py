@@ -111,8 +111,8 @@ def _write(request: PredictRequest, source: TableSource, loaded: LoadedModel, st
         except OSError as error:
             # What reading raises is an InputError by now: this is the disk that is written to.
             raise TrainerError(f"{request.out}: cannot be written: {error.strerror or one_line(error)}") from error
-    for remark in scorer.remarks():
-        print_message(remark)
+    for warning in scorer.warnings():
+        print_message(warning)
     return PredictResult(
         request.out,
         rows,

@@ -43,8 +43,8 @@ class Scorer(ABC):
     def score(self, columns: Columns, rows: int) -> list[pa.Array]:
         """Return the columns ``outputs`` of a chunk."""
 
-    def remarks(self) -> list[str]:
-        """Return remarks on what was scored."""
+    def warnings(self) -> list[str]:
+        """Return warnings on what was scored."""
         return []
 
 
@@ -153,7 +153,7 @@ class TreeScorer(Scorer):
             for name, transformer, columns in encode.transformers_:
                 if name == "text":
                     for column, known in zip(columns, transformer.categories_, strict=True):
-                        # A gap is the last category, if it is one; its code is a gap as well.
+                        # A missing value is the last category, if it is one; its code is a missing value as well.
                         texts = [value for value in known if isinstance(value, str)]
                         categories[column] = pa.array(texts, pa.string())
             positions = {str(name): index for index, name in enumerate(encode.get_feature_names_out())}
@@ -176,29 +176,29 @@ class TreeScorer(Scorer):
                 column = codes
             if column.type != pa.float64():
                 column = column.cast(pa.int32()).cast(pa.float64())
-            # A gap becomes NaN here.
+            # A missing value becomes NaN here.
             matrix[:, position] = column.to_numpy(zero_copy_only=False)
         # One thread a call: chunks are scored side by side instead, which does not suffer on busy cores.
         probability = self._booster.predict(matrix, num_threads=1)
         return [pa.array(probability), pa.array(self._labels[(probability >= self.threshold).astype(np.intp)])]
 
-    def remarks(self) -> list[str]:
-        """Return a remark for each column of texts most of which the model does not know."""
+    def warnings(self) -> list[str]:
+        """Return a warning for each column of texts most of which the model does not know."""
         found = {
-            name: unseen_categories_warning(strange, given, "rows", example)
-            for name, (given, strange, example) in self.texts.items()
+            name: unseen_categories_warning(unseen, given, "rows", example)
+            for name, (given, unseen, example) in self.texts.items()
         }
-        return [f"column {name!r} {remark}" for name, remark in found.items() if remark is not None]
+        return [f"column {name!r} {warning}" for name, warning in found.items() if warning is not None]
 
     def _count(self, name: str, texts: pa.Array, codes: pa.Array) -> None:
         new = ""
         if codes.null_count > texts.null_count:
             new = texts[pc.index(pc.and_(codes.is_null(), texts.is_valid()), True).as_py()].as_py()
         with self._counting:
-            given, strange, example = self.texts.get(name, (0, 0, ""))
+            given, unseen, example = self.texts.get(name, (0, 0, ""))
             self.texts[name] = (
                 given + len(texts) - texts.null_count,
-                strange + codes.null_count - texts.null_count,
+                unseen + codes.null_count - texts.null_count,
                 example or new,
             )
 

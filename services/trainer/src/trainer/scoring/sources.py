@@ -44,7 +44,7 @@ class TableSource(ABC):
 
     @abstractmethod
     def types(self, names: Sequence[str]) -> dict[str, Type]:
-        """Return types of columns that nothing is known of, judged by all rows."""
+        """Return types of columns that nothing is known of, decided by all rows."""
 
 
 def open_source(path: Path) -> TableSource:

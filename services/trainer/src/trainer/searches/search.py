@@ -92,7 +92,7 @@ def run_search(
     base: Mapping[str, Value],
     dataset: Dataset,
     plan: Plan,
-    engine: ProcessPool,
+    pool: ProcessPool,
     settings: Settings,
     *,
     on_result: Callable[[TrainResult], None] = lambda _result: None,
@@ -106,7 +106,7 @@ def run_search(
         base: What the trials have in common.
         dataset: What to train on.
         plan: Where to track.
-        engine: Runs the trials.
+        pool: Runs the trials.
         settings: How to search.
         on_result: Called with each trial's result as it comes.
         on_open: Called with the study's name and the number of trials it holds already.
@@ -142,7 +142,7 @@ def run_search(
             # While the processes still import, this one need not wait: it will draw, too.
             plots.warm_up()
             try:
-                with closing(engine.map(train_trial, search.draw(), shared)) as outcomes:
+                with closing(pool.map(train_trial, search.draw(), shared)) as outcomes:
                     for outcome in outcomes:
                         result = finished_result(outcome, parent.tracking)
                         search.tell(outcome.item.index, result)

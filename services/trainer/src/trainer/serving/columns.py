@@ -33,7 +33,7 @@ def wrong(body: bytes, *, is_csv: bool) -> str | None:
     """Return what is wrong with a request's text, or None.
 
     Of a CSV row with more fields than the header, pandas would take what is too much for an index, and read each value
-    into the next column; of one with fewer it would make gaps of the rest.
+    into the next column; of one with fewer it would make missing values of the rest.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -74,10 +74,10 @@ class _Typed:
 class _Metadata:
     """A model's metadata, with the schema that requests are read by; the model's own check comes after it."""
 
-    def __init__(self, metadata: Any, kinds: Mapping[str, str]) -> None:
+    def __init__(self, metadata: Any, column_types: Mapping[str, str]) -> None:
         self._metadata = metadata
         own = metadata.get_input_schema()
-        self._schema = _Schema(own, kinds) if kinds and own is not None and own.has_input_names() else own
+        self._schema = _Schema(own, column_types) if column_types and own is not None and own.has_input_names() else own
 
     def get_input_schema(self) -> Schema | None:
         return self._schema
@@ -89,11 +89,13 @@ class _Metadata:
 class _Schema(Schema):
     """A schema by which JSON is left as it is, and CSV read by the kinds of its columns."""
 
-    def __init__(self, own: Schema, kinds: Mapping[str, str]) -> None:
+    def __init__(self, own: Schema, column_types: Mapping[str, str]) -> None:
         anything: Any = AnyType()  # type: ignore[no-untyped-call]
         columns: list[Any] = [ColSpec(anything, column.name, required=column.required) for column in own.inputs]
         super().__init__(columns)
-        self._csv = [np.dtype(float) if kinds.get(column.name) == "number" else np.dtype(object) for column in columns]
+        self._csv = [
+            np.dtype(float) if column_types.get(column.name) == "number" else np.dtype(object) for column in columns
+        ]
 
     def pandas_types(self) -> list[Any]:
         """Return what pandas reads the columns of a CSV file as."""

@@ -1,4 +1,4 @@
-"""Trains several variants side by side, as nested runs of one parent run that carries the best one's figures."""
+"""Trains several variants side by side, as nested runs of one parent run that carries the best one's metrics."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def run_sweep(
     variants: Sequence[Variant],
     dataset: Dataset,
     plan: Plan,
-    engine: ProcessPool,
+    pool: ProcessPool,
     *,
     name: str = "sweep",
     reused: Mapping[int, TrainResult] | None = None,
@@ -81,7 +81,7 @@ def run_sweep(
         variants: What to train.
         dataset: What to train on.
         plan: Where to track, and what the variants have in common.
-        engine: Runs the variants.
+        pool: Runs the variants.
         name: The parent run's name.
         reused: Results of earlier runs, by the variants' positions (see ``resume``): these are not trained again.
         on_result: Called with each result as it comes, and with how many there are so far.
@@ -118,7 +118,7 @@ def run_sweep(
                 # While the processes still import, this one need not wait: it will draw, too.
                 plots.warm_up()
                 # Closing ends the processes, wherever in here an interrupt arrives.
-                with closing(engine.map(train_variant, items, shared)) as outcomes:
+                with closing(pool.map(train_variant, items, shared)) as outcomes:
                     for outcome in outcomes:
                         result = finished_result(outcome, tracking)
                         results[outcome.item.index] = result
@@ -220,15 +220,15 @@ def write_plots(
 
 
 def write_table(path: Path, results: Sequence[TrainResult]) -> None:
-    """Write the variants as a CSV table: name, run, status, what distinguishes it, its figures, and its error.
+    """Write the variants as a CSV table: name, run, status, what distinguishes it, its metrics, and its error.
 
     ``reused`` is "yes" for a variant whose run an earlier sweep made.
     """
     overrides = list(dict.fromkeys(name for result in results for name in result.overrides))
-    figures = list(dict.fromkeys(name for result in results for name in result.metrics))
+    metric_names = list(dict.fromkeys(name for result in results for name in result.metrics))
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["variant", "run_id", "status", "reused", *overrides, *figures, "error"])
+        writer.writerow(["variant", "run_id", "status", "reused", *overrides, *metric_names, "error"])
         for result in results:
             writer.writerow(
                 [
@@ -237,7 +237,7 @@ def write_table(path: Path, results: Sequence[TrainResult]) -> None:
                     result.status,
                     "yes" if result.reused else "no",
                     *(result.overrides.get(name, "") for name in overrides),
-                    *(result.metrics.get(name, "") for name in figures),
+                    *(result.metrics.get(name, "") for name in metric_names),
                     result.error or "",
                 ]
             )

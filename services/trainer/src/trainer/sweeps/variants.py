@@ -21,11 +21,11 @@ _Lists = dict[str, list[Value]]
 
 @dataclass(frozen=True)
 class VariantSet:
-    """The variants of a sweep, how they came about in words, and remarks on what was left out."""
+    """The variants of a sweep, how they came about in words, and warnings on what was left out."""
 
     variants: tuple[Variant, ...]
     words: str
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def select_variants(
@@ -127,11 +127,11 @@ def combine_lists(grid: Sequence[str], paired: Sequence[str], base: Mapping[str,
             raise InputError(f"{describe_params(overrides)}: {error}") from None
         variants.setdefault(_identity(variant), variant)
     dropped = total - len(variants)
-    notes = (
+    warnings = (
         [f"{_count(dropped, 'duplicate')} dropped: the lists name the same variant more than once"] if dropped else []
     )
     return VariantSet(
-        tuple(variants.values()), _words(len(pairs) if in_pairs else 0, sizes, len(variants)), tuple(notes)
+        tuple(variants.values()), _words(len(pairs) if in_pairs else 0, sizes, len(variants)), tuple(warnings)
     )
 
 

@@ -51,7 +51,7 @@ class ActiveRun:
         A request that is sent again after a lost reply is stored once.
 
         Args:
-            metrics: See ``figures`` and ``history``.
+            metrics: See ``metrics`` and ``history``.
             params: Parameters; values are logged as text.
             tags: Tags.
         """

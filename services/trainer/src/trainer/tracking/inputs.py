@@ -25,7 +25,7 @@ def _input(dataset: Dataset, table: Table, digest: str, context: str) -> Dataset
 
     # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
     types = {"number": "double", "boolean": "boolean", "text": "string"}
-    columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.kinds.items()]
+    columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.column_types.items()]
     columns.append({"name": dataset.target, "type": "long", "required": True})
     source = {"tags": {"generator": dataset.source}} if dataset.generated else {"uri": dataset.source}
     schema = json.dumps({"mlflow_colspec": columns})

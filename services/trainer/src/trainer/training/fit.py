@@ -1,7 +1,7 @@
 """Fits one variant: encodes categories, trains LightGBM, chooses the threshold, and puts the parts into one model.
 
-The model is made of scikit-learn's own parts: it takes the raw feature table (texts, booleans, numbers, gaps and all)
-and loads without this package.
+The model is made of scikit-learn's own parts: it takes the raw feature table (texts, booleans, numbers, missing values
+and all) and loads without this package.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class FitResult:
 
     ``model`` predicts classes at ``threshold`` and probabilities; ``loss`` is the validation log loss (nats) after each
     iteration; ``params`` are the estimator's resolved parameters, ``effective`` the complete list LightGBM itself used.
-    ``validation`` and ``test`` are the figures of ``metrics.evaluate``, ``probability`` the (test rows,) scores.
+    ``validation`` and ``test`` are the metrics of ``metrics.evaluate``, ``probability`` the (test rows,) scores.
     ``curve`` is the PR curve on the validation rows, as ``metrics.sampled_curve`` returns it.
 
     With cross-validation, the validation rows are all training rows, each scored by the model of the fold that it was
@@ -74,10 +74,10 @@ def fit_variant(
     folds: int = 0,
     callbacks: Callbacks | None = None,
 ) -> FitResult:
-    """Return a variant fitted to the training table and judged on the test table.
+    """Return a variant fitted to the training table and scored on the test table.
 
     A stratified part of the training table is held out, or each of some folds in turn: those rows give the loss after
-    each iteration, the threshold, and the figures that variants are chosen by. The test table is looked at once, at the
+    each iteration, the threshold, and the metrics that variants are chosen by. The test table is looked at once, at the
     end. Same data, parameters and seed give the same result, bit for bit.
 
     Args:

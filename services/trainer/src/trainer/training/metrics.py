@@ -1,4 +1,4 @@
-"""The figures a variant is judged by, and the choice of its decision threshold."""
+"""The metrics that variants are compared by, and the choice of its decision threshold."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], thresh
         threshold: Rows at or above it are called positive.
 
     Returns:
-        The figures by name (see ``NAMES``); each is a share from 0 to 1, but the log loss, which is in nats.
+        The metrics by name (see ``NAMES``); each is a share from 0 to 1, but the log loss, which is in nats.
     """
     return compute_metrics(target, probability >= threshold, probability)
 
@@ -70,7 +70,7 @@ def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], thresh
 def compute_metrics(
     target: NDArray[np.int64], called: NDArray[np.bool_], probability: NDArray[np.float64] | None
 ) -> dict[str, float]:
-    """Return the figures of predictions; those that need probabilities only where there are some.
+    """Return the metrics of predictions; those that need probabilities only where there are some.
 
     Args:
         target: (rows,) classes, 0 and 1, of both kinds.
@@ -85,11 +85,11 @@ def compute_metrics(
     )
 
     precision, recall, f1, _ = precision_recall_fscore_support(target, called, average="binary", zero_division=0.0)
-    figures = {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
+    metrics = {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
     if probability is None:
-        return figures
+        return metrics
     return {
-        **figures,
+        **metrics,
         "average_precision": float(average_precision_score(target, probability)),
         "roc_auc": float(roc_auc_score(target, probability)),
         "log_loss": float(log_loss(target, probability)),

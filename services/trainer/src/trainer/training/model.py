@@ -33,8 +33,8 @@ def model_signature(dataset: Dataset) -> ModelSignature:
     """Return the model's signature: its raw feature columns, and the class it predicts.
 
     Numbers are of type "any": a CSV file's column of numbers is read as integers or as decimals depending on its rows,
-    and MLflow's "double" refuses int64 while its "long" refuses gaps. Values may be missing, columns may not. A server,
-    which gets its numbers as text, can be stricter: see ``serving.columns``.
+    and MLflow's "double" refuses int64 while its "long" refuses missing values. Values may be missing, columns may not.
+    A server, which gets its numbers as text, can be stricter: see ``serving.columns``.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -45,7 +45,7 @@ def model_signature(dataset: Dataset) -> ModelSignature:
         "boolean": DataType.boolean,
         "text": DataType.string,
     }
-    inputs = Schema([ColSpec(types[kind], name) for name, kind in dataset.kinds.items()])
+    inputs = Schema([ColSpec(types[kind], name) for name, kind in dataset.column_types.items()])
     return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.long, dataset.target)]))
 
 
@@ -73,13 +73,17 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
         pip_requirements=list(model_requirements()),
         serialization_format="skops",
         skops_trusted_types=list(TRUSTED_TYPES),
-        metadata={"target": dataset.target, "columns": dict(dataset.kinds)},
+        metadata={"target": dataset.target, "columns": dict(dataset.column_types)},
     )
 
 
 def own_column_types(described: Any) -> Mapping[str, ColumnType] | None:
     """Return the kinds of the columns that the trainer keeps with its models; None for another's model."""
-    kinds = (described.metadata or {}).get("columns")
-    if isinstance(kinds, dict) and kinds and all(kind in ("number", "boolean", "text") for kind in kinds.values()):
-        return kinds
+    column_types = (described.metadata or {}).get("columns")
+    if (
+        isinstance(column_types, dict)
+        and column_types
+        and all(kind in ("number", "boolean", "text") for kind in column_types.values())
+    ):
+        return column_types
     return None

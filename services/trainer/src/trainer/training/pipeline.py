@@ -42,7 +42,7 @@ def estimator(params: Mapping[str, Value], seed: int) -> LGBMClassifier:
 def encoder(dataset: Dataset) -> ColumnTransformer:
     """Return the unfitted transformer that turns texts and booleans into category codes and leaves numbers alone.
 
-    Unseen and missing categories become gaps, which LightGBM treats as it treats a missing value.
+    Unseen and missing categories become missing values, which LightGBM treats as it treats a missing value.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OrdinalEncoder

@@ -203,7 +203,7 @@ class _Push:
         if source.inputs is not None and source.inputs.dataset_inputs:
             active.log_inputs(list(source.inputs.dataset_inputs))
         if self.source.model is not None:
-            # The figures that the run itself gave its model: these show on the model's page too.
+            # The metrics that the run itself gave its model: these show on the model's page too.
             own = [point for point in self.source.model.metrics or () if point.run_id == source.info.run_id]
             active.log(
                 [

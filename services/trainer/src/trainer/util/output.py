@@ -9,7 +9,7 @@ from typing import Any
 
 
 def print_message(text: str) -> None:
-    """Print a remark or a step of progress."""
+    """Print a warning or a step of progress."""
     print(f"trainer: {text}", file=sys.stderr, flush=True)
 
 
@@ -37,7 +37,7 @@ def _print_rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right
     console = Console(highlight=False)
     padding = 1
     if "run" in heads and _wide(heads, rows, 2 * padding + 1) > console.width:
-        # Figures and half an id would be cut. The best one's run stands below, all are in the sweep.
+        # Metrics and half an id would be cut. The best one's run stands below, all are in the sweep.
         heads, rows, padding = heads[:-1], [row[:-1] for row in rows], 0
         if _wide(heads, rows, 1) > console.width:
             print_plain_table(heads, *rows)
