@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from trainer.util.output import _print_rich_table, print_plain_table
+from trainer.util.output import print_table
 
 if TYPE_CHECKING:
     from trainer.promotion.evaluate import Constraint, Verdict
@@ -37,10 +36,7 @@ def show_constraints(verdict: Verdict) -> None:
         )
         for one in verdict.constraints
     ]
-    if sys.stdout.isatty():
-        _print_rich_table(heads, rows, right=("value", "bound"))
-    else:
-        print_plain_table(heads, *rows)
+    print_table(heads, rows, right=("value", "bound"))
     print(f"figures  {verdict.source}")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.variant import describe_params
-from trainer.util.output import _print_rich_table, print_plain_table
+from trainer.util.output import print_table
 
 if TYPE_CHECKING:
     from trainer.registry.registry import Registration
@@ -85,10 +84,7 @@ def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     """Print the variants as a table, the best one first in mind, and where to look at them."""
     rows = [_row(result, result is sweep.best) for result in sweep.results]
     heads = ("", "variant", _CHOICE, *(_HEADS[name] for name in _HEADS), "run")
-    if sys.stdout.isatty():
-        _print_rich_table(heads, rows, right=(_CHOICE, *_HEADS.values()))
-    else:
-        print_plain_table(heads, *rows)
+    print_table(heads, rows, right=(_CHOICE, *_HEADS.values()))
     if sweep.best is not None:
         chosen = f"{sweep.best.name} (run {sweep.best.run_id})"
         print(f"best   {chosen}, by {_CHOICE}: average precision on the validation rows")

@@ -75,23 +75,17 @@ def _progress(finding: Finding) -> None:
 
 
 def _show(report: Report) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from trainer.util.output import print_plain_table
+    from trainer.util.output import print_plain_table, print_rich_table
 
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     print(f"{report.tracking_uri}, experiment {report.experiment}")
+    heads = ("check", "result", "what was seen")
+    rows = [(finding.check, finding.outcome, finding.detail) for finding in report.findings]
     if sys.stdout.isatty():
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for head in ("check", "result", "what was seen"):
-            table.add_column(head, no_wrap=head != "what was seen")
-        for finding in report.findings:
-            table.add_row(finding.check, finding.outcome, finding.detail, style=None if finding.same else "red")
-        Console(highlight=False, markup=False).print(table)
+        styles = [None if finding.same else "red" for finding in report.findings]
+        print_rich_table(heads, rows, whole=heads[:2], styles=styles)
     else:
-        print_plain_table(*((finding.check, finding.outcome, finding.detail) for finding in report.findings))
+        print_plain_table(*rows)
     for item in report.left:
         print(f"left   {item}")

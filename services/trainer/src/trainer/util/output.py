@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 
@@ -29,12 +29,36 @@ def print_plain_table(*rows: Sequence[str]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _print_rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
+    """Print rows whose first cell marks the best ("*") and what failed ("!"): in colour on a terminal, else plainly."""
+    if sys.stdout.isatty():
+        print_rich_table(heads, rows, right=right)
+    else:
+        print_plain_table(heads, *rows)
+
+
+def print_rich_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    whole: Collection[str] = ("run",),
+    styles: Sequence[str | None] | None = None,
+) -> None:
+    """Print a table on a terminal.
+
+    Args:
+        heads: The columns' names.
+        rows: The cells; text, in which square brackets mean nothing.
+        right: The columns of numbers.
+        whole: The columns whose cells are not broken: a run's id is there to be copied.
+        styles: Each row's style; by default that of the mark in its first cell.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     padding = 1
     if "run" in heads and _wide(heads, rows, 2 * padding + 1) > console.width:
         # Metrics and half an id would be cut. The best one's run stands below, all are in the sweep.
@@ -45,10 +69,10 @@ def _print_rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, padding))
     for head in heads:
         numeric = head in right
-        # A run's id is there to be copied: the name gives way first.
-        table.add_column(head, justify="right" if numeric else "left", no_wrap=head == "run" or numeric)
-    for row in rows:
-        table.add_row(*row, style={"*": "bold green", "!": "red"}.get(row[0]))
+        table.add_column(head, justify="right" if numeric else "left", no_wrap=head in whole or numeric)
+    marks = {"*": "bold green", "!": "red"}
+    for row, style in zip(rows, styles or [marks.get(row[0]) for row in rows], strict=True):
+        table.add_row(*row, style=style)
     console.print(table)
 
 
