@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainer.promotion import policy
 from trainer.promotion.policy import DEFAULT_POLICY, METRICS, PromotionPolicy, load_policy
@@ -109,6 +109,8 @@ contents = st.recursive(
 )
 
 
+# A busy machine may take a while over one example.
+@settings(deadline=None)
 @given(contents | st.dictionaries(st.sampled_from(policy._KEYS), contents, max_size=4))
 def test_any_yaml_is_a_policy_or_one_line_that_names_the_file(
     tmp_path_factory: pytest.TempPathFactory, content: Any

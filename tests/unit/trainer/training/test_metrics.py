@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainer.training import metrics
 from trainer.training.metrics import METRIC_NAMES
 
 
+# A busy machine may take a while over one example.
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.integers(0, 20)), min_size=2, max_size=60).filter(
         lambda rows: {label for label, _ in rows} == {0, 1}
