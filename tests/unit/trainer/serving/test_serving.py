@@ -429,20 +429,20 @@ def test_champion_that_may_run_code_replaces_none(
     server = serve()
     server.wait_for(lambda: server.serves(1))
     promote(registry, pickled)
-    server.wait_for(lambda: len(server.notes) > 1)
-    assert f"models:/{NAME}/{pickled} is refused, because its format can run code: it is saved as" in server.notes[1]
-    assert "SERVING_FORMATS=any" in server.notes[1]
-    assert f"models:/{NAME}/1 stays" in server.notes[1]
+    server.wait_for(lambda: len(server.warnings) > 1)
+    assert f"models:/{NAME}/{pickled} is refused, because its format can run code: it is saved as" in server.warnings[1]
+    assert "SERVING_FORMATS=any" in server.warnings[1]
+    assert f"models:/{NAME}/1 stays" in server.warnings[1]
     assert server.serves(1)
 
 
 def test_answer_says_why_no_model_is_served(registry: MlflowClient, serve: Callable[..., Server], pickled: int) -> None:
     promote(registry, pickled)
     server = serve()
-    server.wait_for(lambda: len(server.notes) == 1)
+    server.wait_for(lambda: len(server.warnings) == 1)
     status, content, _ = server.ask(b"{}", JSON)
     assert status == 503
-    assert content["message"] == f"there is no model to serve yet: models:/{NAME}@champion: {server.notes[0]}"
+    assert content["message"] == f"there is no model to serve yet: models:/{NAME}@champion: {server.warnings[0]}"
     assert "is saved as cloudpickle" in content["message"]
 
 
