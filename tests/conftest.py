@@ -20,6 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kill-matrix", action="store_true", help="run all faults at all moments (default: about ten, of each kind)"
     )
     parser.addoption(
+        "--every-button", action="store_true", help="press also what menus and dialogs of the UI show (default: pages)"
+    )
+    parser.addoption(
         "--screenshots", default="test-output/screenshots", help="the browser test's folder (README's: docs/images)"
     )
     # Test modules build their parameters from it when they are imported, before any fixture or hook could tell them.

@@ -103,7 +103,7 @@ class Visit:
             self.problems.append(f"leaves the stack: {route.request.url}")
             route.abort()
             return
-        route.fulfill(response=route.fetch(max_redirects=0))
+        route.fulfill(response=route.fetch(max_redirects=0, timeout=240_000))
 
     def _on_response(self, response: Response) -> None:
         if response.status >= 400 and not response.url.endswith(EXPECTED_REFUSALS):

@@ -17,10 +17,13 @@ import pytest
 from docker.errors import DockerException, ImageNotFound
 from mlflow import MlflowClient
 
+from .browser import chromium, recording_proxy
+from .programs import find_program
 from .stack import STORAGE, STORAGE_SERVERS, Stack, free_port, published_port, wait_until
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
+    from playwright.sync_api import Browser
 
 NewStack = Callable[..., AbstractContextManager[Stack]]
 HERE = Path(__file__).parent
@@ -195,3 +198,25 @@ def tracked_files() -> list[Path]:
     if done.returncode != 0:
         pytest.skip("not a git checkout")
     return [root / name for name in done.stdout.split("\0") if name]
+
+
+@pytest.fixture(scope="session")
+def program() -> str:
+    """The path of Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return find_program(*names, install="Chromium (Debian: chromium, fonts-liberation)")
+
+
+@pytest.fixture(scope="module")
+def outside(program: str) -> Iterator[tuple[str, list[str]]]:
+    """The internet: a proxy that notes what is asked of it."""
+    with recording_proxy() as proxy:
+        yield proxy
+
+
+# For a module, not for all: an event loop runs while it is there.
+@pytest.fixture(scope="module")
+def browser(program: str) -> Iterator[Browser]:
+    """Chromium."""
+    with chromium(program) as browser:
+        yield browser

@@ -324,7 +324,7 @@ class Promoting(Command):
         self.client.set_registered_model_alias(self.name, "champion", "1")
         promote = ("promote", "--model-name", self.name, "--version", "2", "--policy", "/data/policy.yaml", "--logged")
         self.container = self.stack.start_trainer(*promote)
-        wait_until(lambda: "probe_script" in str(self.processes()), "the version is loaded in a clean process", 60)
+        wait_until(lambda: "sandbox_child" in str(self.processes()), "the version is loaded in a clean process", 60)
 
     def verify(self) -> None:
         """Reads the alias in the database."""

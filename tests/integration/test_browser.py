@@ -11,8 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Browser, Locator, expect
 
-from .browser import Visit, chromium, recording_proxy, visit
-from .programs import find_program
+from .browser import Visit, visit
 from .stack import ROOT, Stack, wait_until
 
 if TYPE_CHECKING:
@@ -24,13 +23,6 @@ if TYPE_CHECKING:
 EXPERIMENT = "web_shop"
 MODEL = "purchase-classifier"
 FIGURES = ("average_precision", "roc_auc", "f1", "recall")
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def program() -> str:
-    """The path of Chromium."""
-    return find_program(*CHROMIUM, install="Chromium (Debian: chromium, fonts-liberation)")
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +43,6 @@ def champion(client: MlflowClient, best: dict[str, Any]) -> str:
     version = mlflow.register_model(best["model_uri"], MODEL)
     client.set_registered_model_alias(MODEL, "champion", version.version)
     return str(version.version)
-
-
-@pytest.fixture(scope="module")
-def outside(program: str) -> Iterator[tuple[str, list[str]]]:
-    """The internet: a proxy that notes what is asked of it."""
-    with recording_proxy() as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def browser(program: str) -> Iterator[Browser]:
-    """Chromium."""
-    with chromium(program) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
