@@ -55,3 +55,23 @@ in_postgres() {
         PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
         '"$1"
 }
+
+# write_dump SUFFIX FILE: writes the stack's database, or the one whose name ends in SUFFIX, to a file that is not there yet.
+write_dump() {
+    # It holds everything that the server knows: for its owner only.
+    umask 077
+    dump=$2.new
+    trap 'rm -f "$dump"' EXIT
+    in_postgres "pg_dump --format=custom --no-owner --no-privileges --dbname=\"\${POSTGRES_DB}$1\"" >"$dump" </dev/null ||
+        die "pg_dump failed: nothing was written"
+    in_postgres 'pg_restore --file=/dev/null' <"$dump" || die "the dump cannot be read back: nothing was written"
+    mv "$dump" "$2"
+    say "$2: $(du -h "$2" | cut -f1)"
+}
+
+# started_again CONTAINER MOMENT: tells whether a container runs, and was started at another moment.
+started_again() {
+    case $(docker inspect --format '{{.State.Running}} {{.State.StartedAt}}' "$1") in
+        "true $2" | false*) return 1 ;;
+    esac
+}

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from .stack import ROOT, Stack
+from .stack import ROOT, Stack, wait_until
 from .test_lifecycle import store_something
 
 
@@ -159,28 +160,125 @@ def test_restoration_that_breaks_off_changes_nothing(
     assert run("backup", crash_stack, backup).returncode == 0
     # Whole when it is checked; then the file's disk, the connection or the client fails half-way.
     half = backup.stat().st_size // 2
-    cut = docker_that(f'case $* in *"DROP SCHEMA"*) head -c {half} | "$real" "$@"; exit;; esac')
+    cut = docker_that(f'case $* in *"pg_restore --no-owner"*) head -c {half} | "$real" "$@"; exit;; esac')
     done = run("restore", crash_stack, backup, environment={**os.environ, **crash_stack.settings, **cut})
     assert done.returncode == 1
     assert done.stderr.endswith("restore: error: the restoration failed: the database is what it was\n")
     assert_stored()
+    assert databases(crash_stack) == {"mlflow"}
 
 
-def test_restore_stops_the_server_before_it_backs_up_and_starts_it_when_that_fails(
+def databases(stack: Stack) -> set[str]:
+    """Returns the names of the databases, PostgreSQL's own left out."""
+    rows = stack.sql("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")
+    return {row[0] for row in rows}
+
+
+def test_restore_that_cannot_back_up_changes_nothing(
     crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
 ) -> None:
-    assert_stored = store_something(crash_stack, "kept while a backup fails")
     assert run("backup", crash_stack, backup).returncode == 0
-    seen = backup.with_name("seen")
-    server = crash_stack.container("mlflow").id
-    lines = f'"$real" inspect --format {{{{.State.Status}}}} {server} >{seen}; echo "no space" >&2; exit 1'
-    full = docker_that(f"case $* in *pg_dump*) {lines};; esac")
+    assert_stored = store_something(crash_stack, "kept while a backup fails")
+    started = crash_stack.container("mlflow").attrs["State"]["StartedAt"]
+    full = docker_that('case $* in *pg_dump*) echo "no space" >&2; exit 1;; esac')
     done = run("restore", crash_stack, backup, environment={**os.environ, **crash_stack.settings, **full})
     assert done.returncode == 1
-    assert "backup: error: pg_dump failed: nothing was written" in done.stderr
-    assert seen.read_text() == "exited\n"
-    crash_stack.wait_healthy()
+    assert "restore: error: pg_dump failed: nothing was written" in done.stderr
+    assert done.stderr.endswith("could not be backed up: the database is what it was\n")
     assert_stored()
+    assert databases(crash_stack) == {"mlflow"}
+    assert crash_stack.container("mlflow").attrs["State"]["StartedAt"] == started
+
+
+def test_server_answers_while_a_backup_is_restored(
+    crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
+) -> None:
+    assert run("backup", crash_stack, backup).returncode == 0
+    health = f"{crash_stack.url}/health"
+    look = f'case $* in *"pg_restore --no-owner"*|*migrate*) curl -fsS --max-time 20 {health} >&2 || exit 1;; esac'
+    seen = docker_that(look)
+    done = run("restore", crash_stack, backup, environment={**os.environ, **crash_stack.settings, **seen})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("OK") == 2
+
+
+# Where a restore is killed, by the command that it is about to give, and which database the server has afterwards.
+MOMENTS = {
+    "before": ("CREATE DATABASE", "old"),
+    "restoring": ("pg_restore --no-owner", "old"),
+    "migrating": ("run --rm --no-deps", "old"),
+    "exchanging": ("RENAME", "new"),
+    "backing up": ("pg_dump", "new"),
+    "starting": ("exec .* kill 1", "new"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_restore_leaves_the_server_up(
+    crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]], moment: str
+) -> None:
+    """SIGKILL at any moment: the database is the old one or the new one, and the server answers without an `up`."""
+    store_something(crash_stack, f"backed up: {moment}")
+    assert run("backup", crash_stack, backup).returncode == 0
+    store_something(crash_stack, f"later: {moment}")
+    pattern, expected = MOMENTS[moment]
+    script = backup.with_name("script")
+    # The command that it has given goes on, as the engine and PostgreSQL would.
+    deadly = docker_that(f'if grep -q -e "{pattern}" <<<"$*"; then kill -9 "$(cat {script})"; fi')
+    killed = subprocess.run(
+        ["bash", "-c", f"echo $$ >{script}; exec {ROOT / 'scripts' / 'restore'} {backup}"],
+        env={**os.environ, **crash_stack.settings, **deadly},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert killed.returncode == -9, killed.stderr
+    later = {"old": {f"later: {moment}"}, "new": set()}[expected]
+
+    def names() -> set[str]:
+        try:
+            return run_names(crash_stack)
+        except MlflowException:
+            return set()
+
+    wait_until(lambda: {name for name in names() if name.endswith(f": {moment}")} == {f"backed up: {moment}"} | later, "it answers")
+
+    # And the next one finds nothing in its way, once what the killed one had started has ended.
+    def done() -> bool:
+        again = run("restore", crash_stack, backup)
+        assert again.returncode == 0 or "another restore" in again.stderr, again.stderr
+        return again.returncode == 0
+
+    wait_until(done, "it is restored")
+    assert {name for name in run_names(crash_stack) if name.endswith(f": {moment}")} == {f"backed up: {moment}"}
+    assert databases(crash_stack) == {"mlflow"}
+    # What was replaced by the killed one is backed up too.
+    assert len(list(backup.parent.glob("mlflow.dump.replaced-*"))) >= (1 if expected == "old" else 2)
+
+
+def test_second_restore_at_the_same_time_is_told_so(
+    crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
+) -> None:
+    assert run("backup", crash_stack, backup).returncode == 0
+    reached, go = backup.with_name("reached"), backup.with_name("go")
+    lines = f'case $* in *"pg_restore --no-owner"*) touch {reached}; until [ -e {go} ]; do sleep 0.1; done;; esac'
+    first = subprocess.Popen(
+        [str(ROOT / "scripts" / "restore"), str(backup)],
+        env={**os.environ, **crash_stack.settings, **docker_that(lines)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(reached.exists, "the first one restores")
+        second = run("restore", crash_stack, backup)
+        assert second.returncode == 1
+        message = "another restore of this stack is running: wait until it has ended; nothing was changed"
+        assert second.stderr == f"restore: error: {message}\n"
+    finally:
+        go.touch()
+        _, said = first.communicate(timeout=240)
+    assert first.returncode == 0, said
 
 
 @pytest.mark.parametrize(
