@@ -72,7 +72,7 @@ def name_of(server: str) -> str:
 
 def main() -> None:
     """Prints the summary, or answers --has-runs."""
-    server = compose_port("mlflow", 5000)
+    server = compose_port("edge", 5000)
     best = best_run(server)
     if "--has-runs" in sys.argv[1:]:
         sys.exit(0 if best else 1)

@@ -110,7 +110,7 @@ def crash_stack(new_stack: NewStack) -> Iterator[Stack]:
     The server keeps its port over restarts, so that its clients find it again.
     """
     health = {"healthcheck": {"interval": "1s"}}
-    services = dict.fromkeys(("postgres", *STORAGE_SERVERS, "mlflow"), health)
+    services = dict.fromkeys(("postgres", *STORAGE_SERVERS, "mlflow", "edge"), health)
     with new_stack(settings={"MLFLOW_PORT": str(free_port())}, override={"services": services}) as stack:
         stack.up()
         yield stack
@@ -164,7 +164,7 @@ def serving(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> Con
     """The container that serves the champion of the registered model `served`, which is the baseline."""
     mlflow.register_model(baseline["model_uri"], "served")
     client.set_registered_model_alias("served", "champion", "1")
-    stack.up("--no-deps", "serving", settings={"SERVING_MODEL": "models:/served@champion"})
+    stack.up("serving", settings={"SERVING_MODEL": "models:/served@champion"})
     return stack.container("serving")
 
 

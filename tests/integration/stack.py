@@ -32,7 +32,9 @@ PORTS_FILE = ROOT / "compose.minio-ports.yaml"
 # Which storage the stacks use: the option --storage (tests/conftest.py).
 STORAGE = os.environ.get("TEST_STORAGE", "minio")
 STORAGE_SERVERS = {"minio": ("minio",), "gcs": ("gcs-store", "gcs")}[STORAGE]
-SERVERS = ("postgres", *STORAGE_SERVERS, "mlflow")
+SERVERS = ("postgres", *STORAGE_SERVERS, "mlflow", "edge")
+# A service without a way out is published by another one, which passes connections on to it.
+PUBLISHED_BY = {("mlflow", 5000): ("edge", 5000), ("serving", 5001): ("serving-edge", 5000)}
 ONE_SHOTS = {"minio": ("secrets", "bucket", "migrate"), "gcs": ("secrets", "gcs-keys", "preflight", "migrate")}[STORAGE]
 # The bucket, and the folder in it that holds the artifacts.
 BUCKET, PREFIX = {"minio": ("mlflow", ""), "gcs": ("rehearsal", "mlflow/")}[STORAGE]
@@ -330,8 +332,9 @@ class Stack:
 
     def port(self, service: str, port: int) -> int:
         """Returns the port on the host where a service's port is published now: a restart may move it."""
+        publisher, inside = PUBLISHED_BY.get((service, port), (service, port))
         # Compose's own `port` may answer for a further container of the service.
-        return published_port(self.container(service), port)
+        return published_port(self.container(publisher), inside)
 
     @property
     def url(self) -> str:

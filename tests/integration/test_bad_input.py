@@ -114,7 +114,7 @@ def test_server_out_of_reach_is_one_line_and_exit_code_1(stack: Stack, command: 
 def test_server_that_refuses_is_one_line_and_exit_code_1(stack: Stack) -> None:
     # By its address the server can be reached, but it is no name that it goes by.
     networks: dict[str, Any] = stack.container("mlflow").attrs["NetworkSettings"]["Networks"]
-    address = networks[f"{stack.project}_frontend"]["IPAddress"]
+    address = networks[f"{stack.project}_inside"]["IPAddress"]
     done = stack.run_trainer("--wait", "20", env={"MLFLOW_TRACKING_URI": f"http://{address}:5000"})
     assert_one_line(done, 1, "403 Invalid Host header")
 

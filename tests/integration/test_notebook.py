@@ -27,9 +27,10 @@ def executed(stack: Stack, client: MlflowClient, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("notebook")
     notebook = read()
     settings = {"SERVING_MODEL": f"models:/{NAME}@champion", "SERVING_INTERVAL": "1"}
-    serving = stack.start("serving", options=["--service-ports"], settings=settings)
-    serving.reload()
-    url = f"http://127.0.0.1:{serving.attrs['NetworkSettings']['Ports']['5001/tcp'][0]['HostPort']}"
+    serving = stack.start("serving", settings=settings)
+    edge = stack.start("serving-edge", options=["--service-ports", "--env", f"TARGET={serving.name}:5001"])
+    edge.reload()
+    url = f"http://127.0.0.1:{edge.attrs['NetworkSettings']['Ports']['5000/tcp'][0]['HostPort']}"
 
     def served() -> bool:
         try:
@@ -48,7 +49,8 @@ def executed(stack: Stack, client: MlflowClient, tmp_path_factory: pytest.TempPa
         patch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
         resources = {"metadata": {"path": str(folder)}}
         NotebookClient(notebook, timeout=120, resources=resources, on_cell_execute=wait_for_champion).execute()
-    serving.remove(force=True)
+    for container in (serving, edge):
+        container.remove(force=True)
     assert not list(folder.glob("mlruns")), "it tracks beside the places that it names"
     return notebook
 

@@ -295,7 +295,7 @@ def own(new_stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         )
         try:
             stack.docker.networks.get("none").disconnect(echo)
-            stack.docker.networks.get(f"{stack.project}_frontend").connect(echo, aliases=["mlflow"])
+            stack.docker.networks.get(f"{stack.project}_inside").connect(echo, aliases=["mlflow"])
             echo.start()
             wait_until(lambda: answers(stack, certificate), "alice is answered", 20)
             yield stack, certificate
@@ -368,7 +368,7 @@ def test_public_name_gets_a_certificate_by_acme(own: tuple[Stack, Path], tmp_pat
     made: list[Container] = []
 
     def start(name: str, **options: Any) -> Container:
-        network = f"{stack.project}_frontend"
+        network = f"{stack.project}_inside"
         made.append(
             stack.docker.containers.run(stack.image("proxy"), name=name, network=network, detach=True, **options)
         )

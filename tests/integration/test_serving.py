@@ -97,7 +97,7 @@ def test_champion_is_served_while_the_tracking_server_is_down(crash_stack: Stack
     for _ in range(2):
         client.create_model_version("served", model.artifact_location, result["run_id"], model_id=model.model_id)
     client.set_registered_model_alias("served", "champion", "1")
-    crash_stack.up("--no-deps", "serving", settings={"SERVING_MODEL": MODEL, "SERVING_INTERVAL": "1"})
+    crash_stack.up("serving", settings={"SERVING_MODEL": MODEL, "SERVING_INTERVAL": "1"})
     address = f"http://127.0.0.1:{crash_stack.port('serving', 5001)}/ping"
     crash_stack.compose("stop", "mlflow")
     try:
@@ -111,4 +111,4 @@ def test_champion_is_served_while_the_tracking_server_is_down(crash_stack: Stack
     wait_until(
         lambda: requests.get(address, timeout=10).headers["x-model-uri"] == "models:/served/2", "it follows again", 90
     )
-    crash_stack.compose("rm", "--stop", "--force", "serving")
+    crash_stack.compose("rm", "--stop", "--force", "serving", "serving-edge")

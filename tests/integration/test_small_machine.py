@@ -16,7 +16,7 @@ from .stack import STORAGE, Stack
 MACHINE, SYSTEM = 1740, 340
 CORES = 0.5
 # What production runs on the VM. There the storage is Google's, and training happens on other machines.
-SERVERS = ("postgres", "mlflow")
+SERVERS = ("postgres", "mlflow", "edge")
 ONE_SHOTS = ("secrets", "migrate", *(["preflight"] if STORAGE == "gcs" else []))
 
 
