@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -135,10 +136,9 @@ class Stack:
         # The tests look at the objects from outside; by default MinIO's ports are not published.
         self.files = [COMPOSE_FILE, PORTS_FILE if STORAGE == "minio" else EMULATOR_FILE]
         self.files += [ROOT / name for name in files]
-        if override:
-            file = folder / "override.json"
-            file.write_text(json.dumps(override))
-            self.files.append(file)
+        file = folder / "override.json"
+        file.write_text(json.dumps({"networks": self._small_networks(), **(override or {})}))
+        self.files.append(file)
         self.environment = base_environment() | {
             "COMPOSE_PROFILES": STORAGE,
             "GCS_BUCKET": BUCKET if STORAGE == "gcs" else "",
@@ -154,6 +154,26 @@ class Stack:
             "SECRETS_DIR": str(self.secrets),
             **(settings or {}),
         }
+
+    def _small_networks(self) -> dict[str, Any]:
+        """Returns each network with 30 addresses, of a range for tests: Docker's own pools hold 31 networks in all."""
+        names = [
+            "database",
+            "inside",
+            "outside",
+            "storage",
+            *(["minio-ports"] if STORAGE == "minio" else ["gcs-store"]),
+        ]
+        taken = [
+            IPv4Network(config["Subnet"])
+            for network in self.docker.networks.list()
+            for config in network.attrs["IPAM"]["Config"] or ()
+            if ":" not in config.get("Subnet", ":")
+        ]
+        blocks = IPv4Network("198.18.0.0/15").subnets(new_prefix=24)
+        block = secrets.choice([one for one in blocks if not any(one.overlaps(other) for other in taken)])
+        subnets = zip(names, block.subnets(new_prefix=27), strict=False)
+        return {name: {"ipam": {"config": [{"subnet": str(subnet)}]}} for name, subnet in subnets}
 
     # Compose ----------------------------------------------------------------------------------------------------------
 
