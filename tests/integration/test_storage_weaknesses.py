@@ -486,7 +486,7 @@ def default_services(stack: Stack) -> dict[str, Any]:
 
 def test_only_the_trackers_port_is_published(stack: Stack) -> None:
     published = {name: [port["target"] for port in s.get("ports", [])] for name, s in default_services(stack).items()}
-    assert {name: ports for name, ports in published.items() if ports} == {"mlflow": [5000]}
+    assert {name: ports for name, ports in published.items() if ports} == {"edge": [5000]}
 
 
 def test_console_is_off_unless_asked_for(stack: Stack) -> None:
