@@ -58,3 +58,16 @@ def test_named_tests_exist() -> None:
         if not (any(test.startswith(name[:-1]) for test in defined) if name.endswith("…") else name in defined)
     }
     assert missing == set()
+
+
+def test_each_exposure_has_its_test() -> None:
+    """A row of the table of weaknesses names its test, or says that nothing is done."""
+    page = (DOCS / "operators" / "exposure.md").read_text()
+    rows = [
+        line.strip("|").split("|") for line in page.splitlines() if line.startswith("|") and not line.startswith("|-")
+    ]
+    rows = [row for row in rows if row[0].strip() != "what"]
+    assert len(rows) > 10
+    assert [
+        row[0] for row in rows if len(row) != 4 or not (re.search(r"test_\w+", row[3]) or "nothing" in row[2])
+    ] == []

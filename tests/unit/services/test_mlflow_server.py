@@ -325,3 +325,16 @@ def test_age_of_garbage_is_in_days(text: str, value: float) -> None:
 def test_age_of_garbage_for_which_there_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="no number of days from 0 to 36,525"):
         gc.days(text)
+
+
+def test_server_never_runs_stored_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow asks two variables whether this process is the server; `mlflow server` would set them."""
+    from mlflow.genai.scorers import base
+
+    monkeypatch.setenv("ARTIFACT_MODE", "direct")
+    # What it goes by besides, if the variables are not set.
+    monkeypatch.setattr("mlflow.server.is_running_as_server", False)
+    assert base._should_reconstruct_scorer_code() is True
+    for name, value in serve.server_environment("s3://bucket").items():
+        monkeypatch.setenv(name, value)
+    assert base._should_reconstruct_scorer_code() is False
