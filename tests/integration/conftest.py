@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from .browser import chromium, recording_proxy
 from .programs import find_program
-from .stack import STORAGE, STORAGE_SERVERS, Stack, free_port, published_port, wait_until
+from .stack import STORAGE, STORAGE_SERVERS, Stack, free_port, wait_until
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -127,7 +127,7 @@ def client(stack: Stack) -> MlflowClient:
 @pytest.fixture(scope="session")
 def strict_url(stack: Stack) -> str:
     """The address of a second server of the stack, on the same storage, which lets no artifact be overwritten."""
-    options = ["--publish", "127.0.0.1::5000"]
+    options = []
     if STORAGE == "gcs":
         options += ["--volume", f"{stack.project}_gcs-keys:/run/secrets/gcs-keys:ro"]
         options += ["--env", "GOOGLE_APPLICATION_CREDENTIALS=/run/secrets/gcs-keys/write-once.json"]
@@ -138,7 +138,7 @@ def strict_url(stack: Stack) -> str:
         return bool(server.attrs["State"]["Health"]["Status"] == "healthy")
 
     wait_until(healthy, "the strict server is healthy", 150)
-    return f"http://127.0.0.1:{published_port(server, 5000)}"
+    return stack.publish(server, 5000)[0]
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,8 @@ PORTS_FILE = ROOT / "compose.minio-ports.yaml"
 STORAGE = os.environ.get("TEST_STORAGE", "minio")
 STORAGE_SERVERS = {"minio": ("minio",), "gcs": ("gcs-store", "gcs")}[STORAGE]
 SERVERS = ("postgres", *STORAGE_SERVERS, "mlflow", "edge")
+# The network between the server and its storage, without the project's name: only Cloud Storage's has a way out.
+STORAGE_NETWORK = {"minio": "storage-internal", "gcs": "storage"}[STORAGE]
 # A service without a way out is published by another one, which passes connections on to it.
 PUBLISHED_BY = {("mlflow", 5000): ("edge", 5000), ("serving", 5001): ("serving-edge", 5000)}
 ONE_SHOTS = {"minio": ("secrets", "bucket", "migrate"), "gcs": ("secrets", "gcs-keys", "preflight", "migrate")}[STORAGE]
@@ -347,6 +349,13 @@ class Stack:
         """Starts a further container of a service."""
         done = self.compose("run", "--detach", "--no-deps", *(options or []), service, *command, settings=settings)
         return self.docker.containers.get(done.stdout.split()[-1])
+
+    def publish(self, container: Container, port: int) -> tuple[str, Container]:
+        """Publishes a further container's port; returns the address on the host, and the container that does it."""
+        options = ["--service-ports", "--env", f"TARGET={container.name}:{port}"]
+        edge = self.start("edge", options=options, settings={"MLFLOW_PORT": "0"})
+        edge.reload()
+        return f"http://127.0.0.1:{published_port(edge, 5000)}", edge
 
     # Each service through its own client ------------------------------------------------------------------------------
 

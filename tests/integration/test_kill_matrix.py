@@ -11,7 +11,7 @@ import pytest
 
 from .faults import FAULTS
 from .moments import MOMENTS
-from .stack import ONE_SHOTS, STORAGE_SERVERS, Stack
+from .stack import ONE_SHOTS, STORAGE_NETWORK, STORAGE_SERVERS, Stack
 
 STORE = STORAGE_SERVERS[-1]
 # The one-shot service that prepares the storage: bucket or preflight.
@@ -44,12 +44,12 @@ FURTHER = (
     ("logging metrics", "stopped", "postgres"),
     ("logging metrics", "stopped", "mlflow"),
     ("logging metrics", "restarted", "postgres"),
-    ("logging metrics", "cut off", "mlflow", "frontend"),
+    ("logging metrics", "cut off", "mlflow", "inside"),
     ("uploading 20 MiB", "frozen", STORE),
     ("uploading 20 MiB", "stopped", STORE),
     ("uploading 20 MiB", "restarted", STORE),
-    ("uploading 20 MiB", "cut off", STORE, "storage"),
-    ("uploading 20 MiB", "cut off", "mlflow", "storage"),
+    ("uploading 20 MiB", "cut off", STORE, STORAGE_NETWORK),
+    ("uploading 20 MiB", "cut off", "mlflow", STORAGE_NETWORK),
     ("a sweep", "frozen", "mlflow"),
     ("a sweep", "trainer killed"),
     ("a promotion", "trainer killed"),

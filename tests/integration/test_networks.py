@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .stack import ONE_SHOTS, SERVERS, STORAGE, Stack, wait_until
+from .stack import ONE_SHOTS, SERVERS, STORAGE, STORAGE_NETWORK, Stack, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,6 @@ PUBLISHED = {
     "serving": set(),
     "serving-edge": {"5000/tcp"},
 }
-# The network between the server and its storage; only by Cloud Storage's, the server has a way out.
-STORAGE_NETWORK = {"minio": "storage-internal", "gcs": "storage"}[STORAGE]
 # The storage that the server talks to.
 STORAGE_ADDRESS = {"minio": ("minio", 9000), "gcs": ("gcs", 4443)}[STORAGE]
 JOINED = {

@@ -28,9 +28,7 @@ def executed(stack: Stack, client: MlflowClient, tmp_path_factory: pytest.TempPa
     notebook = read()
     settings = {"SERVING_MODEL": f"models:/{NAME}@champion", "SERVING_INTERVAL": "1"}
     serving = stack.start("serving", settings=settings)
-    edge = stack.start("serving-edge", options=["--service-ports", "--env", f"TARGET={serving.name}:5001"])
-    edge.reload()
-    url = f"http://127.0.0.1:{edge.attrs['NetworkSettings']['Ports']['5000/tcp'][0]['HostPort']}"
+    url, edge = stack.publish(serving, 5001)
 
     def served() -> bool:
         try:
