@@ -242,7 +242,10 @@ def test_killed_restore_leaves_the_server_up(
         except MlflowException:
             return set()
 
-    wait_until(lambda: {name for name in names() if name.endswith(f": {moment}")} == {f"backed up: {moment}"} | later, "it answers")
+    wait_until(
+        lambda: {name for name in names() if name.endswith(f": {moment}")} == {f"backed up: {moment}"} | later,
+        "it answers",
+    )
 
     # And the next one finds nothing in its way, once what the killed one had started has ended.
     def done() -> bool:

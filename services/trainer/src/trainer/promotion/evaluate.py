@@ -14,6 +14,7 @@ from trainer.promotion.interface import Interface
 from trainer.promotion.policy import METRICS, PromotionPolicy
 from trainer.promotion.sandbox import Sandbox, SandboxResult
 from trainer.training.metrics import compute_metrics
+from trainer.training.model_format import code_in
 from trainer.util.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def evaluate(
         ]
         if policy.signature:
             constraints.append(_signature(files, number, champion_files, champion_problem))
+        if policy.safe_format:
+            constraints.append(_format(files))
         return Verdict(tuple(constraints), metrics, champion_metrics, source)
 
 
@@ -242,6 +245,17 @@ def _missing(metrics: VersionMetrics, name: str) -> str:
 
 def _because(error: str | None) -> str:
     return f"cannot be told: {error or 'it was not measured'}"
+
+
+def _format(files: Path) -> Constraint:
+    name = "format"
+    try:
+        code = code_in(files)
+    except TrainerError as error:
+        return Constraint(name, False, remark=str(error))
+    if code is None:
+        return Constraint(name, True, remark="runs no code of its own")
+    return Constraint(name, False, remark=f"can run code, so that serving refuses it: {code}")
 
 
 def _signature(files: Path, champion: str | None, champion_files: Path | None, problem: str | None) -> Constraint:

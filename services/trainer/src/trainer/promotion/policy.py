@@ -34,6 +34,7 @@ champion:                     # by how much a figure may be worse than the curre
   average_precision: 0.005
   f1: 0.02
 signature: true               # takes the champion's columns, in compatible types, and returns what it returns
+safe_format: true             # its format runs no code of its own: what `trainer serve` takes by default
 latency_ms: 200               # median time of a prediction for one row, in milliseconds, at most
 seconds: 60                   # loading and predicting in a clean process, at most
 memory_mib: 2048              # the memory of that process, in MiB, at most
@@ -48,6 +49,7 @@ class PromotionPolicy:
     maximum: Mapping[str, float] = field(default_factory=dict)
     champion: Mapping[str, float] = field(default_factory=dict)
     signature: bool = True
+    safe_format: bool = True
     latency_ms: float | None = None
     seconds: float = 60.0
     memory_mib: float = 2048.0
@@ -64,8 +66,9 @@ _NUMBERS: Mapping[str, tuple[float, float, bool]] = {
     "seconds": (1, 3_600, False),
     "memory_mib": (64, 1_048_576, False),
 }
+_TRUTHS = ("signature", "safe_format")
 _METRIC_KEYS = ("minimum", "maximum", "champion")
-_KEYS = (*_METRIC_KEYS, "signature", *_NUMBERS)
+_KEYS = (*_METRIC_KEYS, *_TRUTHS, *_NUMBERS)
 _SEE = "trainer promote --show-policy prints the default policy"
 
 
@@ -96,7 +99,7 @@ def load_policy(path: Path | None = None) -> PromotionPolicy:
     checked: dict[str, Any] = {
         **{key: _metrics(key, content[key], wheres[key]) for key in _METRIC_KEYS},
         **{key: _number(content[key], wheres[key], *bounds) for key, bounds in _NUMBERS.items()},
-        "signature": _truth(content["signature"], wheres["signature"]),
+        **{key: _truth(content[key], wheres[key]) for key in _TRUTHS},
     }
     return PromotionPolicy(**checked)
 
