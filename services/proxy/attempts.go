@@ -10,6 +10,9 @@ const (
 	// So many wrong logins from an address, or for a name, are answered in one period.
 	maxWrong = 10
 	period   = time.Minute
+	// An address that has spent its hashes gets one more each pace, for whoever is next of at most so many who wait in line.
+	pace    = 3 * time.Second
+	maxLine = 10
 	// The addresses, names and pairs of both that are remembered, some 100 bytes each. Beyond, any of them is forgotten.
 	maxCounts = 4096
 )
@@ -33,6 +36,8 @@ type count struct {
 	since  time.Time
 	wrong  int // all wrong logins
 	hashed int // those that a hash was computed for: the others were known to be wrong
+	line   int // those of this address who wait
+	turn   time.Time
 }
 
 // refusal returns how long an attempt has to wait, or zero if it may go on.
@@ -43,11 +48,11 @@ type count struct {
 func (a *attempts) refusal(address netip.Prefix, name digest, known bool) time.Duration {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	ofAddress, ofName, ofBoth := a.of(origin{address: address}), a.of(origin{name: name}), a.of(origin{address, name})
+	ofAddress, ofName := a.of(origin{address: address}), a.of(origin{name: name})
 	switch {
 	case ofAddress.hashed >= maxWrong, known && ofAddress.wrong >= maxWrong:
 		return a.left(ofAddress)
-	case ofName.hashed >= maxWrong && ofBoth.hashed > 0, known && ofName.wrong >= maxWrong:
+	case a.nameIsSpent(address, name), known && ofName.wrong >= maxWrong:
 		return a.left(ofName)
 	}
 	return 0
@@ -70,6 +75,41 @@ func (a *attempts) add(address netip.Prefix, name digest, hashed bool) bool {
 		}
 	}
 	return a.of(origin{address: address}).wrong == maxWrong
+}
+
+// stand joins the line of an address that has spent its hashes, and returns how long it takes; false if the line is full, or if
+// the name is what the attempt has to wait for.
+func (a *attempts) stand(address netip.Prefix, name digest) (time.Duration, bool) {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	found := a.of(origin{address: address})
+	if a.nameIsSpent(address, name) || found.line >= maxLine {
+		return 0, false
+	}
+	found.line++
+	found.turn = later(found.turn, a.now()).Add(pace)
+	return found.turn.Sub(a.now()), true
+}
+
+// leave is for who stood in the line of an address.
+func (a *attempts) leave(address netip.Prefix) {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	if found := a.of(origin{address: address}); found.line > 0 {
+		found.line--
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// nameIsSpent says whether a name has spent its hashes, and this address took part in that.
+func (a *attempts) nameIsSpent(address netip.Prefix, name digest) bool {
+	return a.of(origin{name: name}).hashed >= maxWrong && a.of(origin{address, name}).hashed > 0
 }
 
 // of returns the count of an origin, which is an empty one when its period is over.

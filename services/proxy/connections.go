@@ -80,6 +80,7 @@ type connection struct {
 	since     time.Time // of a stranger: when it came; of a user: the end of the last request
 	user      bool
 	busy      bool
+	guessed   bool // there was a login on it that was not let in
 }
 
 type listener struct {
@@ -207,8 +208,8 @@ func (r *registry) begin(request *http.Request) *connection {
 	return open
 }
 
-// judged notes whether the request under way is a user's.
-func (c *connection) judged(user bool) {
+// judged notes whether the request under way is a user's, and whether it brought a login.
+func (c *connection) judged(user, login bool) {
 	if c == nil {
 		return
 	}
@@ -217,6 +218,27 @@ func (c *connection) judged(user bool) {
 	if user != c.user {
 		c.user, c.since = user, c.registry.now()
 	}
+	c.guessed = c.guessed || login && !user
+}
+
+// hasGuessed says whether there was a login on the connection that was not let in.
+func (c *connection) hasGuessed() bool {
+	if c == nil {
+		return false
+	}
+	c.registry.mutex.Lock()
+	defer c.registry.mutex.Unlock()
+	return c.guessed
+}
+
+// setBusy notes whether the request under way keeps the connection from being closed.
+func (c *connection) setBusy(busy bool) {
+	if c == nil {
+		return
+	}
+	c.registry.mutex.Lock()
+	defer c.registry.mutex.Unlock()
+	c.busy = busy
 }
 
 // end notes that the request is answered.

@@ -52,7 +52,7 @@ func (h *hall) request(on *wire, user bool) func() {
 	request := httptest.NewRequest(http.MethodGet, "/", nil)
 	request.RemoteAddr = on.remote.String()
 	open := h.begin(request.WithContext(context.WithValue(request.Context(), http.LocalAddrContextKey, on.LocalAddr())))
-	open.judged(user)
+	open.judged(user, true)
 	return open.end
 }
 

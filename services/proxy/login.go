@@ -30,7 +30,8 @@ func init() {
 // Login lets requests through whose Basic credentials are those of a user. It differs from Caddy's basic_auth in this:
 //
 //   - A login with a name that nobody has costs what one with a wrong password does, and one hash is computed at a time.
-//   - Wrong logins are limited by address and by name. Right ones that were seen before are never refused and need no hash.
+//   - Wrong logins are limited by address and by name. Right ones that were seen before are never refused and need no hash. One
+//     that was not, and comes from an address that guesses, on a connection without a wrong login, waits in line for its hash.
 //   - The file of users is read again when it changes.
 type Login struct {
 	// Users is the file's path: a name and its bcrypt hash a line.
@@ -68,9 +69,9 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	verdict := refused
 	var wait time.Duration
 	if given {
-		verdict, wait = l.judge.decide(r.Context(), name, password, addressOf(r.RemoteAddr))
+		verdict, wait = l.judge.decide(r.Context(), name, password, addressOf(r.RemoteAddr), connection)
 	}
-	connection.judged(verdict == admitted)
+	connection.judged(verdict == admitted, given)
 	switch verdict {
 	case admitted:
 		// For the access log.
@@ -91,7 +92,8 @@ type digest [sha256.Size]byte
 type verdict int
 
 const (
-	refused verdict = iota
+	undecided verdict = iota // a hash has to tell
+	refused
 	postponed
 	admitted
 )
@@ -105,6 +107,7 @@ type judge struct {
 	nobody   []byte        // compared with when nobody has the name
 	hashing  chan struct{} // holds an element while a hash is computed: one at a time
 	compare  func(hash, password []byte) error
+	sleep    func(ctx context.Context, length time.Duration) error
 }
 
 func newJudge(path string, warn func(message string)) (*judge, error) {
@@ -122,6 +125,7 @@ func newJudge(path string, warn func(message string)) (*judge, error) {
 		nobody:   nobody,
 		hashing:  make(chan struct{}, 1),
 		compare:  bcrypt.CompareHashAndPassword,
+		sleep:    sleep,
 	}, nil
 }
 
@@ -133,10 +137,19 @@ func (j *judge) digest(name, password string) digest {
 }
 
 // decide says whether a login is let in, and how long it has to wait if it is postponed.
-func (j *judge) decide(ctx context.Context, name, password string, address netip.Prefix) (verdict, time.Duration) {
+func (j *judge) decide(
+	ctx context.Context, name, password string, address netip.Prefix, from *connection,
+) (verdict, time.Duration) {
 	login, who := j.digest(name, password), j.digest(name, "")
-	if verdict, wait, _, settled := j.settle(name, password, login, who, address); settled {
+	verdict, wait, _ := j.settle(name, password, login, who, address)
+	if verdict != undecided {
 		return verdict, wait
+	}
+	inTurn := false
+	if wait > 0 {
+		if inTurn = j.wait(ctx, address, who, from); !inTurn {
+			return postponed, wait
+		}
 	}
 	select {
 	case j.hashing <- struct{}{}:
@@ -144,10 +157,13 @@ func (j *judge) decide(ctx context.Context, name, password string, address netip
 	case <-ctx.Done():
 		return refused, 0
 	}
-	// Those before may have settled it.
-	verdict, wait, hash, settled := j.settle(name, password, login, who, address)
-	if settled {
+	// Those before may have settled it, or spent the hashes.
+	verdict, wait, hash := j.settle(name, password, login, who, address)
+	if verdict != undecided {
 		return verdict, wait
+	}
+	if wait > 0 && !inTurn {
+		return postponed, wait
 	}
 	against := hash
 	if hash == nil {
@@ -161,26 +177,50 @@ func (j *judge) decide(ctx context.Context, name, password string, address netip
 	return j.count(address, who, true)
 }
 
-// settle decides what can be decided without computing a hash; it returns the hash that would tell more.
-func (j *judge) settle(
-	name, password string, login, who digest, address netip.Prefix,
-) (verdict verdict, wait time.Duration, hash []byte, settled bool) {
+// settle decides what can be decided without a hash. Otherwise, it returns how long an attempt that needs one has to wait, and
+// which hash would tell: nil if nobody has this name.
+func (j *judge) settle(name, password string, login, who digest, address netip.Prefix) (verdict, time.Duration, []byte) {
 	known, hash := j.users.recall(name, login)
 	// bcrypt looks at 72 bytes, and `user` takes no more.
-	if len(password) > 72 {
-		known = wrong
+	if known == right && len(password) <= 72 {
+		return admitted, 0, nil
 	}
-	if known == right {
-		return admitted, 0, nil, true
+	if known == wrong || len(password) > 72 {
+		if wait := j.attempts.refusal(address, who, true); wait > 0 {
+			return postponed, wait, nil
+		}
+		verdict, wait := j.count(address, who, false)
+		return verdict, wait, nil
 	}
-	if wait = j.attempts.refusal(address, who, known == wrong); wait > 0 {
-		return postponed, wait, nil, true
+	return undecided, j.attempts.refusal(address, who, false), hash
+}
+
+// wait stands in the line of an address that guesses, so that its other users get in too, and says whether it is their turn now.
+// Who guessed on this connection before does not stand in line. It may be closed while it waits.
+func (j *judge) wait(ctx context.Context, address netip.Prefix, who digest, from *connection) bool {
+	if from.hasGuessed() {
+		return false
 	}
-	if known == wrong {
-		verdict, wait = j.count(address, who, false)
-		return verdict, wait, nil, true
+	length, stands := j.attempts.stand(address, who)
+	if !stands {
+		return false
 	}
-	return refused, 0, hash, false
+	from.setBusy(false)
+	err := j.sleep(ctx, length)
+	from.setBusy(true)
+	j.attempts.leave(address)
+	return err == nil
+}
+
+func sleep(ctx context.Context, length time.Duration) error {
+	timer := time.NewTimer(length)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // count counts a wrong login, which is answered as such, or as one too many for its name.

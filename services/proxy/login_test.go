@@ -31,6 +31,7 @@ type desk struct {
 	*judge
 	test     *testing.T
 	clock    time.Time
+	from     *connection
 	compared []string // the hashes
 	warnings []string
 }
@@ -46,6 +47,12 @@ func newDesk(t *testing.T) *desk {
 	}
 	d.judge = made
 	d.attempts.now = func() time.Time { return d.clock }
+	// One on which somebody guessed: it does not wait in line.
+	d.from = &connection{registry: &registry{}, guessed: true}
+	d.sleep = func(_ context.Context, length time.Duration) error {
+		d.clock = d.clock.Add(length)
+		return nil
+	}
 	// What bcrypt does, at no cost: each hash here ends with its password.
 	d.compare = func(hash, password []byte) error {
 		d.compared = append(d.compared, string(hash))
@@ -79,7 +86,7 @@ func (d *desk) write(lines ...string) {
 func (d *desk) expect(want verdict, hashes int, name, password string, address netip.Prefix) time.Duration {
 	d.test.Helper()
 	before := len(d.compared)
-	got, wait := d.decide(context.Background(), name, password, address)
+	got, wait := d.decide(context.Background(), name, password, address, d.from)
 	if got != want || len(d.compared)-before != hashes {
 		d.test.Fatalf("%s %q from %s: %d after %d hashes, not %d after %d", name, password, address, got, len(d.compared)-before, want, hashes)
 	}
@@ -123,10 +130,10 @@ func TestHashesOfMkpasswdAreUnderstood(t *testing.T) {
 	if err := os.WriteFile(made.users.path, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := made.decide(context.Background(), "carol", "correct-horse-battery", here); got != admitted {
+	if got, _ := made.decide(context.Background(), "carol", "correct-horse-battery", here, nil); got != admitted {
 		t.Error("the right password is refused")
 	}
-	if got, _ := made.decide(context.Background(), "alice", "correct-horse-battery", here); got != refused {
+	if got, _ := made.decide(context.Background(), "alice", "correct-horse-battery", here, nil); got != refused {
 		t.Error("a wrong password is admitted")
 	}
 }
@@ -169,6 +176,75 @@ func TestOthersAttemptsKeepNobodyOut(t *testing.T) {
 	d.expect(admitted, 0, "alice", "alice's", here)
 }
 
+func TestWhoComesFromAGuessingAddressWaitsInLine(t *testing.T) {
+	d := newDesk(t)
+	d.guess("alice", here)
+	guessing, fresh := d.from, &connection{registry: &registry{}}
+	before := d.clock
+	// The guesser does not hold him up: he does not stand in line.
+	d.expect(postponed, 0, "bob", "wrong", here)
+	d.from = fresh
+	d.expect(admitted, 1, "bob", "bob's", here)
+	if d.clock.Sub(before) != pace {
+		t.Errorf("it took %s", d.clock.Sub(before))
+	}
+	// A name that this address guessed at has to wait itself.
+	d.expect(postponed, 0, "alice", "alice's", here)
+	// A guess on a fresh connection costs its turn, and gets no other answer.
+	d.expect(postponed, 1, "bob", "wrong", here)
+	d.from = guessing
+	d.expect(postponed, 0, "nobody", "wrong", here)
+}
+
+func TestLineIsShort(t *testing.T) {
+	d := newDesk(t)
+	d.guess("alice", here)
+	d.from = &connection{registry: &registry{}}
+	turns := []time.Duration{}
+	gone := errors.New("gone")
+	d.sleep = func(_ context.Context, length time.Duration) error {
+		turns = append(turns, length)
+		if len(turns) <= maxLine {
+			d.expect(postponed, 0, fmt.Sprint(len(turns)), "wrong", here)
+		}
+		return gone
+	}
+	d.expect(postponed, 0, "bob", "bob's", here)
+	if len(turns) != maxLine || turns[0] != pace || turns[maxLine-1] != maxLine*pace {
+		t.Errorf("turns: %v", turns)
+	}
+	if left := d.attempts.of(origin{address: here}).line; left != 0 {
+		t.Errorf("%d are left in line", left)
+	}
+}
+
+func TestWhoWaitsInLineMayBeClosed(t *testing.T) {
+	d := newDesk(t)
+	d.guess("alice", here)
+	d.from = &connection{registry: &registry{}, busy: true}
+	d.sleep = func(context.Context, time.Duration) error {
+		if d.from.busy {
+			t.Error("it keeps its place")
+		}
+		return nil
+	}
+	d.expect(admitted, 1, "bob", "bob's", here)
+	if !d.from.busy {
+		t.Error("it lost its place in its turn")
+	}
+}
+
+func TestSleepEndsWithTheRequest(t *testing.T) {
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	if err := sleep(gone, time.Hour); err == nil {
+		t.Error("it slept")
+	}
+	if err := sleep(context.Background(), time.Nanosecond); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSameWrongLoginAgainCostsNothing(t *testing.T) {
 	d := newDesk(t)
 	d.expect(refused, 1, "alice", "the old one", here)
@@ -204,7 +280,7 @@ func TestOneHashAtATime(t *testing.T) {
 	var waiting sync.WaitGroup
 	for number := range 50 {
 		waiting.Go(func() {
-			d.decide(context.Background(), "alice", fmt.Sprint(number), here)
+			d.decide(context.Background(), "alice", fmt.Sprint(number), here, d.from)
 		})
 	}
 	waiting.Wait()
@@ -219,7 +295,7 @@ func TestManyConnectionsOfOneUserNeedOneHash(t *testing.T) {
 	var let atomic.Int32
 	for range 50 {
 		waiting.Go(func() {
-			if got, _ := d.decide(context.Background(), "alice", "alice's", here); got == admitted {
+			if got, _ := d.decide(context.Background(), "alice", "alice's", here, d.from); got == admitted {
 				let.Add(1)
 			}
 		})
@@ -235,7 +311,7 @@ func TestWhoLeavesWhileWaitingIsForgotten(t *testing.T) {
 	d.hashing <- struct{}{}
 	gone, leave := context.WithCancel(context.Background())
 	leave()
-	if got, _ := d.decide(gone, "alice", "alice's", here); got != refused || len(d.compared) != 0 {
+	if got, _ := d.decide(gone, "alice", "alice's", here, d.from); got != refused || len(d.compared) != 0 {
 		t.Errorf("%d after %d hashes", got, len(d.compared))
 	}
 }
@@ -288,7 +364,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	d := newDesk(t)
 	for number := range 2 * maxCounts {
 		address := addressOf(fmt.Sprintf("10.%d.%d.%d:1", number>>16, number>>8&255, number&255))
-		d.decide(context.Background(), fmt.Sprintf("name%d", number), "wrong", address)
+		d.decide(context.Background(), fmt.Sprintf("name%d", number), "wrong", address, d.from)
 	}
 	if len(d.attempts.counts) > maxCounts || len(d.users.refuted) > maxRefuted {
 		t.Errorf("%d counts, %d wrong logins", len(d.attempts.counts), len(d.users.refuted))
