@@ -15,11 +15,12 @@ from typing import Any
 import sqlalchemy
 from flask import Flask, Response
 from mlflow import exceptions
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, MlflowTracingException
 from mlflow.protos.databricks_pb2 import (
     BAD_REQUEST,
     INTERNAL_ERROR,
     INVALID_PARAMETER_VALUE,
+    NOT_FOUND,
     TEMPORARILY_UNAVAILABLE,
     ErrorCode,
 )
@@ -77,6 +78,9 @@ def shown(error: MlflowException) -> MlflowException:
         return MlflowException(f"The database is busy: {one_line(str(cause))}", error_code=TEMPORARILY_UNAVAILABLE)
     if error.error_code != ErrorCode.Name(INTERNAL_ERROR):
         return error
+    if isinstance(error, MlflowTracingException):
+        # A trace whose spans are not there, or not yet.
+        return MlflowException(error.message, error_code=NOT_FOUND)
     if isinstance(cause, ODD_VALUES):
         return of_odd_value(cause)
     if isinstance(cause, MlflowException):

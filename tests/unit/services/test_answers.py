@@ -15,7 +15,7 @@ import sqlalchemy
 from app import answers, messages, storage_errors
 from flask import Flask
 from mlflow import exceptions
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, MlflowTracingException
 from mlflow.protos import databricks_pb2 as codes
 from mlflow.protos.service_pb2 import CreateRun, LogBatch, LogModel, StartTraceV3, UpsertDatasetRecords
 from mlflow.server import handlers as mlflow_handlers
@@ -94,6 +94,7 @@ SQL = "SELECT secret FROM runs"
         (OverflowError("int too large"), 400),
         (MlflowException("no such run", error_code=codes.RESOURCE_DOES_NOT_EXIST), 404),
         (MlflowException("run is deleted", error_code=codes.INVALID_STATE), 409),
+        (MlflowTracingException("Trace data not stored in tracking store"), 404),
     ],
 )
 def test_error_in_a_session_has_the_class_of_its_cause(
