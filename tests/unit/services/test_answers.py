@@ -94,7 +94,7 @@ SQL = "SELECT secret FROM runs"
         (OverflowError("int too large"), 400),
         (MlflowException("no such run", error_code=codes.RESOURCE_DOES_NOT_EXIST), 404),
         (MlflowException("run is deleted", error_code=codes.INVALID_STATE), 409),
-        (MlflowTracingException("Trace data not stored in tracking store"), 404),
+        (MlflowTracingException("Trace data not stored in tracking store"), 404),  # type: ignore[no-untyped-call]
     ],
 )
 def test_error_in_a_session_has_the_class_of_its_cause(

@@ -56,6 +56,29 @@ def test_model_that_does_not_load_fails_what_could_not_be_measured_as_well() -> 
     assert all("cannot load: ValueError: no" in one.detail for one in found)
 
 
+# Format ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("serialization", "passed"), [("skops", True), ("cloudpickle", False)])
+def test_format_of_a_model(tmp_path: Path, serialization: str, passed: bool) -> None:
+    """A pickled model runs code when it is loaded; one of scikit-learn's in skops format does not."""
+    import mlflow.sklearn
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression().fit(np.eye(2), [0, 1])
+    folder = tmp_path / "model"
+    mlflow.sklearn.save_model(model, folder, serialization_format=serialization, pip_requirements=[])
+    found = evaluate._format(folder)
+    assert (found.name, found.passed) == ("format", passed)
+    assert ("cloudpickle" in found.detail) is not passed
+
+
+def test_format_of_a_folder_that_is_no_model(tmp_path: Path) -> None:
+    found = evaluate._format(tmp_path)
+    assert not found.passed
+    assert "its files are no model" in found.detail
+
+
 # Figures --------------------------------------------------------------------------------------------------------------
 
 

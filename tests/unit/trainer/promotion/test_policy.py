@@ -36,6 +36,7 @@ def test_default_policy_checks_something_of_every_kind() -> None:
     assert default.minimum
     assert default.champion
     assert default.signature
+    assert default.safe_format
     assert default.latency_ms
 
 
@@ -84,6 +85,7 @@ def test_digest_is_that_of_the_constraints(tmp_path: Path) -> None:
         ("seconds: false", "seconds is true or false; it must be a number from 1 to 3,600"),
         ("memory_mib: 1", "memory_mib is 1; it must be a number from 64 to 1,048,576"),
         ("signature: yes please", "signature is text; it must be true or false"),
+        ("safe_format: 1", "safe_format is a number; it must be true or false"),
         ("minimum: {f1: 0.5", "line 1, column 18: is not valid YAML"),
     ],
 )

@@ -252,10 +252,10 @@ def _format(files: Path) -> Constraint:
     try:
         code = code_in(files)
     except TrainerError as error:
-        return Constraint(name, False, remark=str(error))
+        return Constraint(name, False, detail=str(error))
     if code is None:
-        return Constraint(name, True, remark="runs no code of its own")
-    return Constraint(name, False, remark=f"can run code, so that serving refuses it: {code}")
+        return Constraint(name, True, detail="runs no code of its own")
+    return Constraint(name, False, detail=f"can run code, so that serving refuses it: {code}")
 
 
 def _signature(files: Path, champion: str | None, champion_files: Path | None, problem: str | None) -> Constraint:
