@@ -18,9 +18,9 @@ ROOT_ADDRESS = {"minio": f"s3://{BUCKET}", "gcs": f"gs://{BUCKET}/{PREFIX.rstrip
 CLIENT = f"mlflow-client@{DOMAIN}"
 LOAD = """
 import sys, mlflow
-from trainer.data import demo as sessions
+from trainer.data import demo
 model = mlflow.pyfunc.load_model(sys.argv[1])
-print(len(model.predict(sessions.generate(rows=50, seed=3).drop(columns=sessions.TARGET))))
+print(len(model.predict(demo.generate_sessions(rows=50, seed=3).drop(columns=demo.TARGET))))
 """
 
 

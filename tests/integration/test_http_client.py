@@ -79,8 +79,8 @@ def test_example_names_a_server_that_does_not_answer(curl: str) -> None:
 
 def test_example_shows_a_refusal_that_is_no_json(stack: Stack, curl: str) -> None:
     # By its address the server can be reached, but it is no name that it goes by.
-    networks = stack.container("mlflow").attrs["NetworkSettings"]["Networks"]
-    done = track(f"http://{networks[f'{stack.project}_inside']['IPAddress']}:5000")
+    networks = stack.container("edge").attrs["NetworkSettings"]["Networks"]
+    done = track(f"http://{networks[f'{stack.project}_outside']['IPAddress']}:5000")
     assert done.returncode == 1
     assert "experiments/search: Invalid Host header" in done.stderr
 

@@ -2,7 +2,7 @@
 
 Too small a limit behind a larger one loses data: 40 threads before a pool of 15 connections waited for each other. So
 whatever bounds something else is computed here, and compose.yaml's `max_connections` and `pids_limit` are held to it
-(test_limits.py). docs/production.md explains the table.
+(test_limits.py). docs/operators/capacity.md explains the table.
 """
 
 import os

@@ -83,7 +83,7 @@ def _generated(test_size: float, seed: int, rows: int | None, why: str) -> Datas
     return _split_table(
         table,
         name="generated-sessions",
-        source=f"trainer.data.demo.generate(rows={len(table)}, seed={seed})",
+        source=f"trainer.data.demo.generate_sessions(rows={len(table)}, seed={seed})",
         target=demo.TARGET,
         test_size=test_size,
         seed=seed,
