@@ -368,10 +368,11 @@ def test_public_name_gets_a_certificate_by_acme(own: tuple[Stack, Path], tmp_pat
     made: list[Container] = []
 
     def start(name: str, **options: Any) -> Container:
-        network = f"{stack.project}_inside"
-        made.append(
-            stack.docker.containers.run(stack.image("proxy"), name=name, network=network, detach=True, **options)
-        )
+        inside, outside = (f"{stack.project}_{network}" for network in ("inside", "outside"))
+        made.append(stack.docker.containers.create(stack.image("proxy"), name=name, network=inside, **options))
+        # Ports are published there only.
+        stack.docker.networks.get(outside).connect(made[-1])
+        made[-1].start()
         return made[-1]
 
     try:

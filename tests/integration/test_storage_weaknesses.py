@@ -478,8 +478,8 @@ def test_console_session_cannot_be_made_up(stack: Stack, url: str, admin: Identi
 def default_services(stack: Stack) -> dict[str, Any]:
     """Returns the services of the compose file alone, with the profile that is the default."""
     alone = Stack.__new__(Stack)
-    alone.__dict__ |= {**stack.__dict__, "files": [file for file in stack.files if file != PORTS_FILE]}
-    assert alone.files == [COMPOSE_FILE]
+    alone.__dict__ |= {**stack.__dict__, "files": [COMPOSE_FILE]}
+    assert PORTS_FILE in stack.files, "these tests would ask for ports, and find what is there anyway"
     services: dict[str, Any] = json.loads(alone.compose("config", "--format", "json").stdout)["services"]
     return services
 

@@ -52,6 +52,7 @@ def test_script_without_python_packages_uses_the_trainers_image(stack: Stack, tm
     for name in ("verify", "lib.sh"):
         shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
     shutil.copy(COMPOSE_FILE, tmp_path)
+    shutil.copytree(ROOT / "networks", tmp_path / "networks")
     # localhost is the machine that the script runs on, though the checks are made in a container.
     url = stack.url.replace("127.0.0.1", "localhost")
     command = [str(tmp_path / "scripts" / "verify"), "--tracking-uri", url, "--large-mib", "1", "--json"]
