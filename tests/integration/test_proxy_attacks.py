@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
-from .stack import Stack
+from .stack import Stack, wait_until
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -157,6 +157,14 @@ def open_crowd(door: Door, held: list[socket.socket]) -> None:
                     made.sendall(begun[kind - 2] + b"x" * (15000 if kind == 2 else 3))
 
 
+def lets_in(door: Door, name: str) -> bool:
+    """Tells whether a new connection of this user's is answered; the client of MLflow tries one that breaks off again."""
+    try:
+        return Visitor(door, name).ask() == 200
+    except OSError:
+        return False
+
+
 def test_silent_crowd_harms_no_user(stack: Stack, door: Door, client: MlflowClient) -> None:
     """A thousand connections from the very address that users have: requests go on, and an upload arrives whole."""
     before = stack.container("proxy").attrs
@@ -181,7 +189,9 @@ def test_silent_crowd_harms_no_user(stack: Stack, door: Door, client: MlflowClie
         while crowd.is_alive():
             assert visitor.ask() == 200
         assert len(held) > 2 * CROWD
-        assert [Visitor(door, name).ask() for name in ("alice", "bob", "carol") * 3] == [200] * 9
+        # Who shares the crowd's address is let in as soon as its youngest connections have had their quarter of a second.
+        for name in ("alice", "bob", "carol") * 3:
+            wait_until(lambda name=name: lets_in(door, name), f"{name} gets in", 2)  # type: ignore[misc]
     finally:
         over.set()
         for one in held:
