@@ -1,7 +1,7 @@
 """Presses what can be pressed on the pages of MLflow's UI, as a person who is curious would, and notes what came of it.
 
-A page's buttons are pressed one after the other, each on the page as it is when it is opened. What a press brings up,
-a menu or a dialog, has buttons in turn; they are pressed as well, after the way that leads to them was gone again.
+A page's buttons are pressed one after the other, each while the page shows what it showed when it was opened. What a
+press brings up, a menu or a dialog, has buttons in turn; they are pressed as well, each on the way that leads to it.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Walk:
     pressed: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     _everywhere: set[str] = field(default_factory=set)
+    _opened: tuple[str, list[str]] = ("", [])
     _under_way: dict[Request, float] = field(default_factory=dict)
     _texts: int = 0
 
@@ -97,13 +98,18 @@ class Walk:
         self._go(place, ())
 
     def _go(self, place: str, way: tuple[str, ...]) -> bool:
-        """Opens the page anew and presses what leads to the last button, and it. Returns whether all were there."""
-        self.visit.open("nowhere")
-        self.visit.open(place)
+        """Goes to the page and presses what leads to the last button, and it. Returns whether all were there."""
+        page = self.visit.page
+        page.keyboard.press("Escape")
         self.settle()
-        if not way:
+        # What the last press has brought up may be gone by that; otherwise the page is opened anew.
+        if not way or (page.url, self._names()) != self._opened:
+            self.visit.open("nowhere")
+            self.visit.open(place)
+            self.settle()
             self._arrive()
-        self._look(place, way[:0])
+            self._opened = (page.url, self._names())
+            self._look(place, ())
         for count, name in enumerate(way, 1):
             if name not in self._names():
                 return False
@@ -114,7 +120,7 @@ class Walk:
         if way:
             self.pressed.append(f"{place}: {' > '.join(way)}")
         # A press that leads to another page: that one has a walk of its own.
-        return place.partition("?")[0] in self.visit.page.url
+        return place.partition("?")[0] in page.url
 
     def _arrive(self) -> None:
         """Waits until the page's own content is there: it is loaded piece by piece."""
