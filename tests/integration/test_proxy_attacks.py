@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
@@ -191,7 +192,7 @@ def test_silent_crowd_harms_no_user(stack: Stack, door: Door, client: MlflowClie
         assert len(held) > 2 * CROWD
         # Who shares the crowd's address is let in as soon as its youngest connections have had their quarter of a second.
         for name in ("alice", "bob", "carol") * 3:
-            wait_until(lambda name=name: lets_in(door, name), f"{name} gets in", 2)  # type: ignore[misc]
+            wait_until(partial(lets_in, door, name), f"{name} gets in", 2)
     finally:
         over.set()
         for one in held:
