@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EVENT = WebhookEvent(WebhookEntity.REGISTERED_MODEL, WebhookAction.CREATED)
-# Nothing is sent there: no registered model is created while the webhooks exist. (MLflow looks a name up, and the server has no DNS.)
+# Nothing is sent there: no registered model is created while the webhooks exist. No name, for the server has no DNS.
 ADDRESS = "https://9.9.9.9/mlflow"
 
 

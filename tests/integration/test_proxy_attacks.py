@@ -159,7 +159,7 @@ def open_crowd(door: Door, held: list[socket.socket]) -> None:
 
 
 def lets_in(door: Door, name: str) -> bool:
-    """Tells whether a new connection of this user's is answered; the client of MLflow tries one that breaks off again."""
+    """Tells whether a new connection of this user's is answered; clients repeat one that breaks off."""
     try:
         return Visitor(door, name).ask() == 200
     except OSError:
@@ -190,7 +190,7 @@ def test_silent_crowd_harms_no_user(stack: Stack, door: Door, client: MlflowClie
         while crowd.is_alive():
             assert visitor.ask() == 200
         assert len(held) > 2 * CROWD
-        # Who shares the crowd's address is let in as soon as its youngest connections have had their quarter of a second.
+        # Who shares the crowd's address is let in when its youngest connections have had their quarter of a second.
         for name in ("alice", "bob", "carol") * 3:
             wait_until(partial(lets_in, door, name), f"{name} gets in", 2)
     finally:
