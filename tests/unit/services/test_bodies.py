@@ -186,7 +186,14 @@ def test_packed_body_of_several_members_is_bounded_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body"), [("br", b"{}"), ("gzip", b"{}"), ("gzip", gzip.compress(b"{}")[:-4]), ("deflate", b"{}")]
+    ("encoding", "body"),
+    [
+        # Without ids the bytes are the name, and gzip writes the time into them.
+        pytest.param("br", b"{}", id="br"),
+        pytest.param("gzip", b"{}", id="no-gzip"),
+        pytest.param("gzip", gzip.compress(b"{}", mtime=0)[:-4], id="cut-gzip"),
+        pytest.param("deflate", b"{}", id="no-deflate"),
+    ],
 )
 def test_body_that_cannot_be_unpacked_is_a_400(encoding: str, body: bytes) -> None:
     assert ask(body, content_encoding=encoding).status == 400
