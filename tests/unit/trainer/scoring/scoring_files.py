@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from trainer.config.values import ColumnType
 from trainer.config.variant import make_variant
-from trainer.data.columns import ColumnType, convert_column
+from trainer.data.columns import convert_column
 from trainer.data.dataset import Dataset
 from trainer.scoring.models import load_model
 from trainer.scoring.predict import PredictRequest, predict_file

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from trainer.config.values import ColumnType
 from trainer.data import demo
-from trainer.data.columns import ColumnType, convert_column
+from trainer.data.columns import convert_column
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.data.sources import load_data

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from trainer.config.values import MISSING_VALUES, ColumnType, category_text
 from trainer.util.errors import InputError
-
-ColumnType = Literal["number", "boolean", "text"]
-#: What pandas takes for a missing value in a CSV file. It is one in every format, so that a model of the one format
-#: scores the other alike.
-MISSING_VALUES = (
-    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
-    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-)
 
 
 def column_type(columns: Sequence[pd.Series], label: str) -> ColumnType:
@@ -76,8 +68,3 @@ def convert_column(column: pd.Series, kind: ColumnType) -> pd.Series:
         dtype="str",
         name=column.name,
     )
-
-
-def category_text(value: object) -> str:
-    """Return a category as text; a whole number reads the same whether or not its column has missing values."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

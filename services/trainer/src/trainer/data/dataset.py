@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from trainer.data.columns import ColumnType
+from trainer.config.values import ColumnType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,9 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from trainer.config.values import ColumnType
 from trainer.data import demo
 from trainer.data.column_warnings import text_warning, unseen_warning
-from trainer.data.columns import ColumnType, column_type, convert_column
+from trainer.data.columns import column_type, convert_column
 from trainer.data.dataset import Dataset, Table, stratified_split, table_digest
 from trainer.data.demo import generate_sessions
 from trainer.data.file_errors import current_user

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.training.model import own_column_types
+from trainer.training.model_metadata import own_column_types
 from trainer.util.errors import TrainerError
 from trainer.util.text import listed
 

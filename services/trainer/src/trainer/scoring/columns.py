@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.config.truth import BOOLEANS
-from trainer.data.columns import MISSING_VALUES, category_text
+from trainer.config.values import MISSING_VALUES, category_text
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 

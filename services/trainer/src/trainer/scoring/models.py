@@ -24,7 +24,7 @@ from trainer.scoring.scorers import (
     Scorer,
     TreeScorer,
 )
-from trainer.training.model import own_column_types
+from trainer.training.model_metadata import own_column_types
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.text import listed, nearest, one_line
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from trainer.data.columns import MISSING_VALUES
+from trainer.config.values import MISSING_VALUES
 from trainer.data.csv_file import csv_header, uneven_row
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES

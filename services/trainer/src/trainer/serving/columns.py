@@ -21,9 +21,9 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 
 from trainer.config.truth import BOOLEANS
-from trainer.data.columns import category_text
+from trainer.config.values import category_text
 from trainer.data.csv_file import uneven_rows
-from trainer.training.model import own_column_types
+from trainer.training.model_metadata import own_column_types
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.accelerators.requirements_check import skip_requirements_check
-from trainer.data.columns import ColumnType
 from trainer.data.dataset import Dataset
+from trainer.training.model_metadata import TRUSTED_TYPES
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 MODEL_NAME = "model"
 #: What is needed to load and use a model, no more: MLflow would otherwise spend seconds on finding out.
 REQUIREMENTS = ("mlflow", "lightgbm", "numpy", "pandas", "scikit-learn", "scipy", "skops")
-#: The types in a model that skops does not know; it restores nothing but these and scikit-learn's own.
-TRUSTED_TYPES = ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
 EXAMPLE_ROWS = 5
 
 
@@ -75,15 +72,3 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
         skops_trusted_types=list(TRUSTED_TYPES),
         metadata={"target": dataset.target, "columns": dict(dataset.column_types)},
     )
-
-
-def own_column_types(described: Any) -> Mapping[str, ColumnType] | None:
-    """Return the kinds of the columns that the trainer keeps with its models; None for another's model."""
-    column_types = (described.metadata or {}).get("columns")
-    if (
-        isinstance(column_types, dict)
-        and column_types
-        and all(kind in ("number", "boolean", "text") for kind in column_types.values())
-    ):
-        return column_types
-    return None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.training.model import TRUSTED_TYPES
+from trainer.training.model_metadata import TRUSTED_TYPES
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 

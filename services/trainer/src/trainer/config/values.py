@@ -1,0 +1,36 @@
+"""How values are written in files and requests: what is missing, what is a number, what a category is called.
+
+One set of rules for training, scoring and serving. Imports nothing heavy: a server reads requests by it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ColumnType = Literal["number", "boolean", "text"]
+#: What pandas takes for a missing value in a CSV file. It is one in every format, so that a model of the one format
+#: scores the other alike.
+MISSING_VALUES = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+
+
+def category_text(value: object) -> str:
+    """Return a category as text; a whole number reads the same whether or not its column has missing values."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def parse_number(text: str) -> float:
+    """Return the number that a text is, by the rules of pyarrow, which reads files to score.
+
+    Python also takes underscores, and the digits of other scripts.
+
+    Raises:
+        ValueError: The text is no number.
+    """
+    if not text.isascii() or "_" in text:
+        text = text.strip()
+        if not text.isascii() or "_" in text:
+            raise ValueError(text)
+    return float(text)

@@ -1,0 +1,28 @@
+"""What the trainer notes in a model for whoever loads it. Imports nothing heavy: a server reads models by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainer.config.values import ColumnType
+
+#: The types in a model that skops does not know; it restores nothing but these and scikit-learn's own.
+TRUSTED_TYPES = ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
+
+
+def own_column_types(described: Any) -> Mapping[str, ColumnType] | None:
+    """Return the kinds of the columns that the trainer keeps with its models; None for another's model."""
+    return noted_column_types(described.metadata)
+
+
+def noted_column_types(metadata: Any) -> Mapping[str, ColumnType] | None:
+    """Return the kinds of the columns in a model's metadata, as the trainer notes them; None for another's."""
+    column_types = metadata.get("columns") if isinstance(metadata, dict) else None
+    if (
+        isinstance(column_types, dict)
+        and column_types
+        and all(kind in ("number", "boolean", "text") for kind in column_types.values())
+    ):
+        return column_types
+    return None
