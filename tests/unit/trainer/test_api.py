@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import pytest
 import trainer
 from trainer.data.dataset import Dataset
@@ -44,6 +46,17 @@ def test_example_of_a_module_runs(module: Any, workdir: Path) -> None:
     for example in found:
         run(example)
     assert workdir.exists()
+
+
+def test_example_of_the_docs_runs(table: pd.DataFrame, workdir: Path) -> None:
+    """The page's example is run as a script, in a folder that holds its file."""
+    page = (Path(__file__).parents[3] / "docs" / "data-scientists" / "python-interface.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    table.rename(columns={"purchase": "Revenue"}).to_csv(workdir / "shop.csv", index=False)
+    (workdir / "script.py").write_text(code.replace("200}", "5}").replace("500", "10"))
+    done = subprocess.run([sys.executable, "script.py"], cwd=workdir, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("models:/purchase_predict/1\n")
 
 
 def test_names_are_those_that_the_package_lists() -> None:

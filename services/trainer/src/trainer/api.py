@@ -65,7 +65,7 @@ def train(
     Raises:
         TrainerError: A parameter is wrong, the fit failed, or the server cannot be reached.
 
-    Example:
+    Examples:
         >>> from trainer import load_data, train
         >>> result = train(load_data(rows=600), {"n_estimators": 20, "learning_rate": 0.2})
         >>> result.name
@@ -117,7 +117,7 @@ def sweep(
     Raises:
         TrainerError: A parameter is wrong, a variant failed, or the server cannot be reached.
 
-    Example:
+    Examples:
         >>> from trainer import load_data, sweep
         >>> done = sweep(load_data(rows=600), [{"n_estimators": 5}, {"n_estimators": 10}], jobs=1)
         >>> [result.name for result in done.results]
@@ -175,7 +175,7 @@ def search(
     Raises:
         TrainerError: A parameter is wrong, a trial failed, or the server or the storage cannot be used.
 
-    Example:
+    Examples:
         >>> from trainer import load_data, search
         >>> space = {"num_leaves": {"low": 4, "high": 16}, "n_estimators": 5}
         >>> done = search(load_data(rows=600), trials=2, space=space, jobs=1)
@@ -207,7 +207,7 @@ def predict(
     Raises:
         TrainerError: The model or a file cannot be used; nothing was written.
 
-    Example:
+    Examples:
         >>> from trainer import load_data, predict, train
         >>> dataset = load_data(rows=600)
         >>> dataset.test.features.to_csv("new.csv", index=False)
@@ -234,7 +234,7 @@ def register(
     Raises:
         TrainerError: The run has no model, or the registry cannot be reached.
 
-    Example:
+    Examples:
         >>> from trainer import load_data, register, train
         >>> dataset = load_data(rows=600)
         >>> register(train(dataset, {"n_estimators": 5}), dataset, model_name="shop").uri

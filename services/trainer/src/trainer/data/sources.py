@@ -34,7 +34,7 @@ _IGNORED = {"readme.md", "readme", "readme.txt", "lost+found"}
 
 
 def load_data(
-    path: Path | None = None,
+    path: Path | str | None = None,
     *,
     target: str | None = None,
     test_size: float = 0.2,
@@ -53,7 +53,7 @@ def load_data(
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
 
-    Example:
+    Examples:
         >>> from trainer import load_data
         >>> dataset = load_data(rows=600)
         >>> dataset.train.rows, dataset.test.rows, dataset.target
@@ -61,6 +61,7 @@ def load_data(
     """
     if path is None:
         return _generated(test_size, seed, rows, "no data given (--data)")
+    path = Path(path)
     try:
         if path.is_dir():
             names = sorted(entry.name for entry in path.iterdir() if not _is_ignored(entry))
