@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,10 @@ def test_each_exposure_has_its_test() -> None:
     assert [
         row[0] for row in rows if len(row) != 4 or not (re.search(r"test_\w+", row[3]) or "nothing" in row[2])
     ] == []
+
+
+def test_changelog_has_the_version() -> None:
+    """The version is one fact in one file; the changelog's newest heading is about it."""
+    version = tomllib.loads((ROOT / "services/trainer/pyproject.toml").read_text())["project"]["version"]
+    newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    assert newest.split()[1] == version
