@@ -101,6 +101,39 @@ if __name__ == "__main__":
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted []\n", "")
 
 
+@pytest.mark.parametrize(
+    ("call", "awaited"),
+    [
+        ("ProcessPool(1).map(double, [1, 2], 0)", "."),
+        ("ProcessPool(2).map(wait_and_tidy_up, [0, 1], Path())", "started-1"),
+    ],
+    ids=["between tasks", "in a task"],
+)
+def test_killed_parent_leaves_no_process(tmp_path: Path, call: str, awaited: str) -> None:
+    """The parent is killed at the first outcome; its output stays open until the last of its processes is gone."""
+    (tmp_path / "program.py").write_text(
+        f"""
+import os, signal, time
+from pathlib import Path
+from engine_tasks import double, wait_and_tidy_up
+from trainer.parallel.pool import ProcessPool
+
+if __name__ == "__main__":
+    for outcome in {call}:
+        while not Path({awaited!r}).exists():
+            time.sleep(0.01)
+        print("outcome", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "outcome\n")
+    assert (tmp_path / "tidied-1").exists() == (awaited == "started-1")
+
+
 def test_on_macos_no_task_runs_in_a_forked_process(monkeypatch: pytest.MonkeyPatch) -> None:
     # Its system's proxy settings, which each HTTP client asks for, crash a process that was forked.
     monkeypatch.setattr(sys, "platform", "darwin")

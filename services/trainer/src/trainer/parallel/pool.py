@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -183,6 +184,17 @@ def _prepare() -> None:
     """Set up a task's process: the parent alone answers to Ctrl-C, and passes it on as a termination signal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.unraisablehook = send_again
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent was killed: the executor's process would wait for further tasks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(GRACE)
+        os._exit(130)
 
 
 @cache
