@@ -27,6 +27,7 @@ def test_replica_passes_all_checks_and_names_what_is_left(stack: Stack, client: 
     assert report["conforms"] is True
     assert len(report["checks"]) >= 18
     details = {one["check"]: one["detail"] for one in report["checks"]}
+    assert details["server version"].endswith("; the server is the replica's")
     assert "replaces it, as in the replica with ARTIFACT_OVERWRITE=allow" in details["overwriting an artifact"]
     assert shown(client) == set()
     files, rows = report["left"]

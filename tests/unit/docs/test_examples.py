@@ -60,7 +60,8 @@ def trainer_arguments() -> list[Any]:
         words = one.words[2:] if one.words[:2] == ["uv", "run"] else one.words
         if words[:2] == ["docker", "compose"] and "run" in words and "trainer" in words:
             words = words[words.index("trainer") :]
-        if Path(words[0]).name == "verify":
+        # Without an option, the script is only named.
+        if Path(words[0]).name == "verify" and len(words) > 1:
             words = ["trainer", *words]
         if words[0] == "trainer":
             found.append(

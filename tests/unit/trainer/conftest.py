@@ -233,13 +233,13 @@ class Proxy:
 
     ``fault`` is called with the method, the path and how many such requests there were before. It returns None (pass
     on), "drop reply" (pass on, then hang up), "interrupt" (pass on, press Ctrl-C, then hang up), "hang up" (do not pass
-    on), a status to answer with, or a text to answer with.
+    on), a status to answer with, a text to answer with, or both.
     ``host`` is the host name that the server is told.
     """
 
     url: str = ""
     host: str = "localhost"
-    fault: Callable[[str, str, int], str | bytes | int | None] = lambda _method, _path, _count: None
+    fault: Callable[[str, str, int], str | bytes | int | tuple[int, bytes] | None] = lambda _method, _path, _count: None
     seen: list[tuple[str, str]] = field(default_factory=list)
 
     def count(self, method: str, part: str) -> int:
@@ -267,6 +267,8 @@ def proxy(server: str) -> Iterator[Proxy]:
                 return self.answer(fault, b"no", "text/plain")
             if isinstance(fault, bytes):
                 return self.answer(200, fault, "application/json")
+            if isinstance(fault, tuple):
+                return self.answer(*fault, "application/json")
             connection = http.client.HTTPConnection(upstream, timeout=30)
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
             headers["Host"] = state.host

@@ -48,7 +48,10 @@ def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool
     The checks work in an experiment and a registered model with names of their own, and remove both again. What
     cannot be removed, because the server's identity may not delete from its bucket, is named at the end.
 
-    Exit code 0: as the replica. 1: something differs, or could not be checked. 2: no such server, or it refuses.
+    Where MLflow's own server runs there, what the replica's server is stricter in is a remark, and no difference.
+
+    Exit code 0: as the replica, or with remarks. 1: something differs, or could not be checked. 2: no such server, or
+    it refuses.
     """
     from trainer.tracking.settings import configure
     from trainer.util.output import print_json
@@ -65,7 +68,7 @@ def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool
             else:
                 _show(report)
     if not report.conforms:
-        odd = sum(1 for finding in report.findings if not finding.same)
+        odd = sum(1 for finding in report.findings if not finding.passed)
         raise ConformanceError(f"{odd} of {len(report.findings)} checks: not as the replica")
 
 
@@ -83,7 +86,7 @@ def _show(report: Report) -> None:
     heads = ("check", "result", "what was seen")
     rows = [(finding.check, finding.outcome, finding.detail) for finding in report.findings]
     if sys.stdout.isatty():
-        styles = [None if finding.same else "red" for finding in report.findings]
+        styles = [None if finding.same else "yellow" if finding.passed else "red" for finding in report.findings]
         print_rich_table(heads, rows, whole=heads[:2], styles=styles)
     else:
         print_plain_table(*rows)

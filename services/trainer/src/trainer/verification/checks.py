@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -29,10 +30,16 @@ if TYPE_CHECKING:
 PROXIED = "mlflow-artifacts"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 MIB = 2**20
+#: How the replica's server refuses MLflow's routes for workspaces, which no setting turns on.
+REFUSED_ROUTES = "This server has no workspaces: MLflow's routes for that are refused"
 
 
 class Difference(Exception):  # noqa: N818 - what it says is a finding, not an error
     """The stack does not do what the replica does; the message says what it does instead."""
+
+
+class Stricter(Difference):
+    """The stack does what MLflow's own server does, and the replica's is stricter: a remark, unless it is that one."""
 
 
 #: The version of MLflow that the replica's server runs.
@@ -59,6 +66,12 @@ class Stack:
         self.artifact_uri = ""
         self.model_id = ""
         self._credentials = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
+
+    @cached_property
+    def has_replica_server(self) -> bool:
+        """Whether the server shows that it is the replica's: it alone refuses MLflow's routes in these words."""
+        answer = self.ask("GET", "/api/3.0/mlflow/workspaces")
+        return answer.status_code == 403 and REFUSED_ROUTES in answer.text
 
     def ask(self, method: str, path: str, **kwargs: Any) -> Response:
         """Send a request with the client's login and return the answer, whatever its status.
@@ -141,7 +154,8 @@ def _version(stack: Stack) -> str:
         raise Difference(f"GET /version is answered with {answer.status_code}")
     if found != wanted:
         raise Difference(f"MLflow {one_line(found, 40)}, and the replica runs {wanted}")
-    return f"MLflow {found}, and so its database schema"
+    whose = "the replica's" if stack.has_replica_server else "MLflow's own"
+    return f"MLflow {found}, and so its database schema; the server is {whose}"
 
 
 @check("backend store")
@@ -244,26 +258,32 @@ def _listing(stack: Stack) -> str:
 @check("missing artifact", "artifacts are proxied")
 def _missing(stack: Stack) -> str:
     answer = stack.ask("GET", stack.artifact("nothing/here"))
+    if answer.status_code >= 500:
+        raise Stricter(f"is answered with {answer.status_code} and not 404: clients try that again for minutes")
     if answer.status_code != 404:
-        consequence = ": clients try that again for minutes" if answer.status_code >= 500 else ""
-        raise Difference(f"is answered with {answer.status_code} and not 404{consequence}")
+        raise Difference(f"is answered with {answer.status_code} and not 404")
     return "is answered with 404"
 
 
 @check("overwriting an artifact", "artifacts are proxied")
 def _overwriting(stack: Stack) -> str:
     name = "overwritten.txt"
-    for time_ in ("first", "repeated"):
-        if (status := stack.put(name, b"first").status_code) != 200:
-            raise Difference(f"the {time_} upload of a file is answered with {status}")
+    if (status := stack.put(name, b"first").status_code) != 200:
+        raise Difference(f"the first upload of a file is answered with {status}")
+    repeated = stack.put(name, b"first").status_code
     status = stack.put(name, b"second").status_code
     now = stack.ask("GET", stack.artifact(name)).content
+    if repeated != 200 and now == b"first":
+        raise Stricter(f"the repeated upload of the same bytes is answered with {repeated}")
+    if repeated != 200:
+        raise Difference(f"the repeated upload of a file is answered with {repeated}")
     if (status, now) == (200, b"second"):
         return "replaces it, as in the replica with ARTIFACT_OVERWRITE=allow, its default"
     if (status, now) == (400, b"first"):
         return "is refused with 400, as in the replica with ARTIFACT_OVERWRITE=refuse"
     holds = {b"first": "the old content", b"second": "the new content"}.get(now, "neither content")
-    raise Difference(f"is answered with {status}, and then it holds {holds}")
+    refused = status != 200 and now == b"first"
+    raise (Stricter if refused else Difference)(f"is answered with {status}, and then it holds {holds}")
 
 
 @check("deleting an artifact", "overwriting an artifact")
@@ -272,7 +292,7 @@ def _deleting(stack: Stack) -> str:
     stack.ask("DELETE", path)
     # The answer itself tells nothing: with S3, MLflow passes over refusals of single objects and answers 200.
     if stack.ask("GET", path).status_code != 200:
-        raise Difference("works: every client can destroy artifacts, because the server deletes what it is asked to")
+        raise Stricter("works: every client can destroy artifacts, because the server deletes what it is asked to")
     return "leaves it where it is: the server deletes no artifact"
 
 
@@ -284,7 +304,7 @@ def _signed(stack: Stack) -> str:
     answer = stack.ask("GET", stack.artifact("small.txt").replace("/artifacts/", "/presigned/", 1))
     if offered or answer.status_code == 200:
         ways = " and ".join(offered) or "downloads"
-        raise Difference(f"are offered for {ways}: clients are sent to the bucket, past the server")
+        raise Stricter(f"are offered for {ways}: clients are sent to the bucket, past the server")
     return "are not given: files pass through the server"
 
 
