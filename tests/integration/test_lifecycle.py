@@ -16,7 +16,7 @@ from .stack import ONE_SHOTS, SERVERS, Stack, wait_until
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-MIGRATE = "import sys; from app import migrate; migrate.main(); print('mlflow imported:', 'mlflow' in sys.modules)"
+MIGRATE = "import sys; from replica_server.commands import migrate; migrate.main(); print('mlflow imported:', 'mlflow' in sys.modules)"
 
 
 def store_something(stack: Stack, name: str) -> Callable[[], None]:
@@ -78,7 +78,8 @@ def test_two_migrations_and_two_servers_at_once_on_an_empty_database_all_succeed
 
 
 def test_migration_of_a_current_schema_does_nothing_and_loads_nothing(stack: Stack) -> None:
-    done = stack.compose("run", "--rm", "--no-deps", "-T", "migrate", "python3", "-c", MIGRATE)
+    path = ("--env", "PYTHONPATH=/opt/replica-server")
+    done = stack.compose("run", "--rm", "--no-deps", "-T", *path, "migrate", "python3", "-c", MIGRATE)
     assert "nothing to do" in done.stdout
     assert "mlflow imported: False" in done.stdout
 

@@ -119,7 +119,7 @@ def test_secrets_show_in_no_log(stack: Stack, values: list[str], baseline: dict[
 
 def test_secrets_show_in_no_command_line(stack: Stack, values: list[str]) -> None:
     assert leaks(values, command_lines(stack)) == []
-    assert leaks(["app.serve"], command_lines(stack)) == ["mlflow"], "this looks in the wrong place"
+    assert leaks(["replica_server serve"], command_lines(stack)) == ["mlflow"], "this looks in the wrong place"
 
 
 def test_secrets_are_not_in_the_repository(values: list[str], tracked_files: list[Path]) -> None:

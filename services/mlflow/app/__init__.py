@@ -1,1 +1,0 @@
-"""The tracking server's container: migration, storage check, server and health check."""

@@ -1,0 +1,95 @@
+"""The server, assembled: MLflow's application, what replaces parts of it, and what stands around it.
+
+MLflow reads its environment while it is imported: so this module is imported when mlflow_environment.py has prepared
+it.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+# MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
+import uvicorn  # noqa: F401
+from mlflow.server import app as flask_app
+from mlflow.server import handlers
+from mlflow.server.fastapi_app import app
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
+
+from replica_server import database, limits
+from replica_server.artifacts.addresses import Storage
+from replica_server.artifacts.repository import StorageRepository
+from replica_server.mlflow_environment import artifact_root
+from replica_server.patches import (
+    addresses,
+    downloads,
+    error_answers,
+    middleware,
+    request_json,
+    searches,
+    shared_pool,
+    ui_uploads,
+    wsgi_bridge,
+)
+from replica_server.requests.answers import Answers
+from replica_server.requests.bodies import Bodies
+from replica_server.requests.gate import Gate
+from replica_server.settings import Settings
+
+
+def create(settings: Settings, destination: str) -> ASGIApp:
+    """Returns the application; exits with status 1 and one line when MLflow is not what this server expects.
+
+    Args:
+        settings: The server's.
+        destination: The storage's address.
+    """
+    shared_pool.apply()
+    # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
+    handlers.initialize_backend_stores(database.URI, database.URI, artifact_root(settings, destination))
+    check_repository(destination)
+
+    # What clients send.
+    request_json.apply(flask_app)
+    addresses.apply(Storage(destination, settings.direct))
+    ui_uploads.apply(flask_app)
+    # What they get.
+    error_answers.apply(flask_app)
+    downloads.apply(app)
+    searches.apply(flask_app)
+    # Threads, places and memory.
+    wsgi_bridge.apply(settings.workers)
+    middleware.apply(app)
+    app.router.lifespan_context = with_threads(app.router.lifespan_context, settings.workers)
+
+    # From the outside in: the body first, then the log's line, then the address, then MLflow.
+    app.user_middleware[:0] = [Middleware(Answers), Middleware(Gate, settings.extra_routes)]
+    return Bodies(app, settings.largest_body)
+
+
+def check_repository(destination: str) -> None:
+    """Exits with status 1 and one line unless MLflow has found this package's repository for the storage."""
+    found = get_artifact_repository(destination)
+    if not isinstance(found, StorageRepository):
+        sys.exit(
+            f"error: MLflow uses {type(found).__name__} for {destination}: this package's entry points are not found"
+        )
+
+
+def with_threads(lifespan: Any, workers: int) -> Any:
+    """Returns the application's start and end, with the event loop's pools of threads in the sizes of limits.py."""
+
+    @asynccontextmanager
+    async def started(app: Any) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = limits.framework_threads(workers)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(limits.ASYNCHRONOUS, "asyncio"))
+        async with lifespan(app):
+            yield
+
+    return started

@@ -1,0 +1,1 @@
+"""What the containers run: serve, preflight, migrate, gc and healthcheck."""

@@ -1,0 +1,32 @@
+"""Healthy when clients' requests get through: by the service's name, through the host check, out of the database.
+
+MLflow's own /health is exempt from the host check and does not ask the database: it stays green while clients fail.
+An artifact is asked for too, because artifacts pass through threads of their own. There is none of that name, and any
+answer will do: that the storage is away is one. Only silence says that no request gets through.
+"""
+
+import http.client
+import sys
+import time
+
+# Seconds for both requests together, less than Docker's limit (compose.yaml).
+TIMEOUT = 14.0
+RUNS = "/api/2.0/mlflow/experiments/search?max_results=1"
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/.health"
+
+
+def main() -> None:
+    """Exits with 0 when the experiments can be listed and an artifact is answered, else with 1 and the reason."""
+    deadline = time.monotonic() + TIMEOUT
+    for path in (RUNS, ARTIFACT):
+        connection = http.client.HTTPConnection("127.0.0.1", 5000, timeout=max(deadline - time.monotonic(), 0.1))
+        try:
+            connection.request("GET", path, headers={"Host": "mlflow:5000"})
+            response = connection.getresponse()
+            body = response.read(200).decode(errors="replace")
+        except OSError as error:
+            sys.exit(f"no answer to {path}: {error}")
+        finally:
+            connection.close()
+        if path == RUNS and response.status != http.client.OK:
+            sys.exit(f"{response.status} {response.reason}: {body}")

@@ -1,0 +1,56 @@
+"""Starts the tracking server as one process.
+
+`mlflow server` would keep a second process (the command line's, 180 MiB) beside the server's and import MLflow twice.
+Here uvicorn runs MLflow's application directly (application.py), in the environment that `mlflow server` gives its
+workers.
+"""
+
+import os
+import warnings
+from contextlib import closing
+
+# MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
+import uvicorn
+from uvicorn.protocols.http import httptools_impl
+
+from replica_server import database, keys, limits, logs, mlflow_environment
+from replica_server.artifacts import destination as address_file
+from replica_server.artifacts import temporary
+from replica_server.settings import current
+
+
+def main() -> None:
+    """Waits for the database, opens the store, serves until SIGTERM."""
+    settings = current()
+    destination = address_file.read_destination()
+    database.open_password_file(settings.password_file)
+    keys.hand_over()
+    temporary.prepare()
+    with closing(database.connect()) as connection:
+        limits.check(connection, settings.workers)
+        keys.warn_of_lost_secrets(connection)
+    logs.shorten_broken_answers()
+    mlflow_environment.prepare(os.environ, settings, destination)
+    # MLflow's to mend, and otherwise the log's first lines.
+    warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")
+
+    from replica_server import application
+
+    server = application.create(settings, destination)
+    address_file.end_when_changed(destination)
+    root = mlflow_environment.artifact_root(settings, destination)
+    print(
+        f"mlflow: artifacts are in {destination}; new experiments keep them in {root}; "
+        f"a name that is written again {'is replaced' if settings.overwrite else 'is refused'}",
+        flush=True,
+    )
+    # How much of a request's body waits for the application: fewer and larger pieces pass through MLflow's middleware.
+    httptools_impl.HIGH_WATER_LIMIT = 2**18  # type: ignore[attr-defined]
+    # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
+    uvicorn.run(
+        server,
+        host="0.0.0.0",  # noqa: S104 - in a container
+        port=5000,
+        access_log=settings.access_log,
+        timeout_keep_alive=limits.KEEP_ALIVE,
+    )

@@ -1,0 +1,31 @@
+"""Takes two layers out of MLflow's application: workspaces, and the LLM gateway's clock.
+
+This stack has no use for either. Each hands every piece of every body on through a task of its own.
+
+Replaces: `user_middleware` of `mlflow.server.fastapi_app.app`, without `workspace_context_middleware` and
+    `gateway_timing_middleware`.
+Gain: large uploads cost less of the processor.
+Upstream: no thread found.
+Test: test_server.py, test_way_of_a_body_is_shortened_by_the_two_layers_and_no_other.
+Goes when: MLflow adds them only where they are used, or writes them as plain ASGI.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from replica_server.patches.replace import require
+
+UNUSED = ("workspace_context_middleware", "gateway_timing_middleware")
+
+
+def _name(layer: Any) -> str:
+    return getattr(layer.kwargs.get("dispatch"), "__name__", "")
+
+
+def apply(app: FastAPI) -> None:
+    """Takes them out."""
+    layers = {_name(layer): layer for layer in app.user_middleware}
+    for name in UNUSED:
+        require(layers, name)
+    app.user_middleware = [layer for layer in app.user_middleware if _name(layer) not in UNUSED]

@@ -1,0 +1,94 @@
+"""Answers of MLflow's WSGI part wait for their client, and have places of their own.
+
+Replaces: `mlflow.server.fastapi_app._EfficientWSGIResponder`.
+Gain: memory does not grow with an answer, and a storage that hangs does not keep runs from being tracked.
+Upstream: mlflow#24074: Starlette's WSGI bridge, on which MLflow's is built, is deprecated.
+Test: test_outages.py; tests/integration/test_large_artifacts.py, test_load.py.
+Goes when: MLflow's routes are ASGI, or its bridge waits for the client and can be bounded by path.
+"""
+
+import sys
+from typing import Any
+
+import anyio
+from mlflow.server import fastapi_app
+
+from replica_server import limits, turns
+from replica_server.artifacts import transfer
+from replica_server.patches.replace import replace
+from replica_server.turns import Turns
+
+
+class Places:
+    """The places of the WSGI part's answers, each of which has a thread.
+
+    Those that wait for the storage have places of their own: a storage that hangs, or slow downloads in the UI, would
+    hold all of them, and runs could be neither tracked nor looked at. So have those that go to the client in pieces
+    (patches/searches.py), and wait for one that is slow.
+
+    Args:
+        workers: How many requests MLflow works on at a time.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = Turns(workers)
+        self.from_storage = Turns(limits.FROM_STORAGE)
+        self.in_pieces = Turns(limits.IN_PIECES)
+
+    def of(self, path: str) -> Turns:
+        """Returns the places of the requests for a path."""
+        # Every path that leads to the storage has the word in it.
+        if "artifact" in path:
+            return self.from_storage
+        return self.in_pieces if path.endswith(("/runs/search", "/metrics/get-history")) else self.workers
+
+
+class Responder(fastapi_app._EfficientWSGIResponder):
+    """Answers one request in a thread; a few pieces of the answer wait for the client, and not all of it.
+
+    When the client goes away, the rest of its answer is not made.
+    """
+
+    places: Places
+
+    def __init__(self, app: Any, scope: Any) -> None:
+        super().__init__(app, scope)
+        self.stream_send, self.stream_receive = anyio.create_memory_object_stream(transfer.AHEAD)
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        """Answers."""
+        self.receive = receive
+        path = self.scope["path"]
+        async with self.places.of(path).turn(turns.is_health_check(self.scope)) as self.turn:
+            try:
+                await super().__call__(receive, send)
+            except* anyio.BrokenResourceError:
+                # What came of sending a piece to a client that has gone.
+                pass
+        if self.turn.ended:
+            print(f"error: {turns.ended(f'The answer to {path!r} was not read')}", file=sys.stderr, flush=True)
+
+    async def sender(self, send: Any) -> None:
+        """Sends the answer's pieces as they come."""
+
+        async def send_in_time(message: Any) -> None:
+            with self.turn.of_the_client():
+                await send(message)
+
+        async with anyio.create_task_group() as group:
+            self.turn.end = group.cancel_scope.cancel
+
+            async def stop_when_the_client_goes() -> None:
+                while (await self.receive())["type"] != "http.disconnect":
+                    pass
+                group.cancel_scope.cancel()
+
+            group.start_soon(stop_when_the_client_goes)
+            await super().sender(send_in_time)
+            group.cancel_scope.cancel()
+
+
+def apply(workers: int = limits.WORKERS) -> None:
+    """Has MLflow answer in this way, so many requests at a time."""
+    Responder.places = Places(workers)
+    replace(fastapi_app, "_EfficientWSGIResponder", lambda _: Responder)

@@ -1,0 +1,170 @@
+"""The settings of this package: one frozen dataclass, read from the environment.
+
+A value that cannot be used ends the command with one line that names the setting, before anything else is done.
+compose.yaml passes the settings on; docs/operators/configuration.md explains them. Passwords and keys are not here:
+they come from files (database.py, keys.py).
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from replica_server import limits
+
+OVERWRITE = "ARTIFACT_OVERWRITE"
+GOOGLE_KEY = "GOOGLE_APPLICATION_CREDENTIALS"
+EXTRA_ROUTES = "MLFLOW_EXTRA_ROUTES"
+#: The groups of MLflow's routes that can be turned on (requests/routes.py has their paths).
+ROUTE_GROUPS = ("gateway", "mcp", "scorers", "webhooks")
+
+#: What MLflow can do and this server does not carry, by the variable that asks for it: values that turn it off are
+#: accepted.
+NOT_CARRIED = {
+    "MLFLOW_ENABLE_WORKSPACES": "this stack has no workspaces",
+    "MLFLOW_AUTH_CONFIG_PATH": "this server has no users of its own: the proxy asks for a login",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "this server runs no jobs",
+    "MLFLOW_ENABLE_REMOTE_ASSISTANT": "this server has no assistant",
+    "_MLFLOW_SERVER_ARTIFACTS_ONLY": "this server tracks runs too",
+    "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE": "this server has one database",
+    "_MLFLOW_STATIC_PREFIX": "this server answers at the root of its address",
+    "prometheus_multiproc_dir": "this server exports no metrics for Prometheus",
+}
+OFF = ("", "false", "0")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings.
+
+    Attributes:
+        direct: Whether clients go to the storage themselves (ARTIFACT_MODE).
+        artifact_root: The address under which new experiments keep their artifacts in proxied mode.
+        overwrite: Whether an artifact's name can be written again.
+        gcs_chunk_size: The bytes of a piece of an upload to Cloud Storage.
+        storage_timeout: The seconds that a request to Cloud Storage may take.
+        public_hosts: The names, or patterns, under which the server is called from elsewhere.
+        access_log: Whether each request is logged.
+        workers: How many requests MLflow works on at a time.
+        largest_body: The most bytes that a request may bring.
+        extra_routes: The groups of MLflow's routes that are on beside those that tracking needs.
+        password_file: The file with the database's password.
+        google_key_file: The key file of a service account; empty: the account attached to the machine.
+        gcs_bucket: The bucket that `preflight` checks, and the folder in it.
+        gcs_prefix: See `gcs_bucket`.
+        gcs_emulator: The emulator's address that Google's client would use without an account (STORAGE_EMULATOR_HOST).
+    """
+
+    direct: bool
+    artifact_root: str
+    overwrite: bool
+    gcs_chunk_size: int
+    storage_timeout: int
+    public_hosts: tuple[str, ...]
+    access_log: bool
+    workers: int
+    largest_body: int
+    extra_routes: frozenset[str]
+    password_file: Path
+    google_key_file: str
+    gcs_bucket: str
+    gcs_prefix: str
+    gcs_emulator: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Settings":
+        """Returns the settings in an environment; exits with status 1 and one line at a value that cannot be used."""
+        for name, why in NOT_CARRIED.items():
+            if environment.get(name, "").lower() not in OFF:
+                _refuse(f"{name} is set, and {why}: unset it")
+        _check_tls(environment)
+        return cls(
+            direct=_choice(environment, "ARTIFACT_MODE", "proxied", "direct"),
+            artifact_root=environment.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or "mlflow-artifacts:/",
+            overwrite=not _choice(environment, OVERWRITE, "allow", "refuse"),
+            gcs_chunk_size=_multiple(environment, "MLFLOW_GCS_UPLOAD_CHUNK_SIZE", 2**24, 2**18),
+            storage_timeout=_multiple(environment, "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", 300, 1),
+            public_hosts=_hosts(environment, "MLFLOW_PUBLIC_HOSTS"),
+            access_log=_switch(environment, "MLFLOW_ACCESS_LOG"),
+            workers=_number(environment, limits.WORKERS_SETTING, limits.WORKERS, 64),
+            largest_body=_number(environment, limits.BODY_SETTING, limits.LARGEST_BODY, 2**28),
+            extra_routes=_groups(environment),
+            password_file=Path(environment.get("POSTGRES_PASSWORD_FILE") or "/run/secrets/postgres/password"),
+            google_key_file=environment.get(GOOGLE_KEY, ""),
+            gcs_bucket=environment.get("GCS_BUCKET", ""),
+            gcs_prefix=environment.get("GCS_PREFIX", ""),
+            gcs_emulator=environment.get("STORAGE_EMULATOR_HOST", ""),
+        )
+
+
+@cache
+def current() -> Settings:
+    """Returns this process's settings, which are read once."""
+    return Settings.read(os.environ)
+
+
+def _refuse(reason: str) -> None:
+    sys.exit(f"error: {reason}")
+
+
+def _choice(environment: Mapping[str, str], name: str, usual: str, other: str) -> bool:
+    """Returns whether a setting of two values is the other one."""
+    value = environment.get(name) or usual
+    if value not in (usual, other):
+        _refuse(f"{name} is {value}: it can be {usual} or {other}")
+    return value == other
+
+
+def _switch(environment: Mapping[str, str], name: str) -> bool:
+    value = environment.get(name) or "false"
+    if value not in ("true", "false"):
+        _refuse(f"{name} is {value}: it can be true or false")
+    return value == "true"
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
+    value = environment.get(name) or str(default)
+    if not re.fullmatch("[1-9][0-9]{0,9}", value) or int(value) > most:
+        _refuse(f"{name} is {value}: it has to be a whole number from 1 to {most}")
+    return int(value)
+
+
+def _multiple(environment: Mapping[str, str], name: str, default: int, unit: int) -> int:
+    value = environment.get(name, str(default))
+    if not re.fullmatch("[1-9][0-9]*", value) or int(value) % unit:
+        what = f"a multiple of {unit} bytes (256 KiB)" if unit > 1 else "a whole number of seconds"
+        _refuse(f"{name} is {value}: it has to be {what}")
+    return int(value)
+
+
+def _names(environment: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in environment.get(name, "").split(",") if part.strip()]
+
+
+def _hosts(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    hosts = _names(environment, name)
+    for host in hosts:
+        if not re.fullmatch(r"[\w*.-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?", host):
+            _refuse(f'{name}: "{host}" is no host name (mlflow.example.org is one)')
+        # 10.* would match 10.evil.example, a name that anyone can have.
+        if not re.fullmatch(r"(\*\.)?[^*]+", host):
+            known = "a * stands for the first part of a name only (*.example.org)"
+            _refuse(f'{name}: "{host}" matches names of others: {known}')
+    return tuple(hosts)
+
+
+def _groups(environment: Mapping[str, str]) -> frozenset[str]:
+    names = frozenset(_names(environment, EXTRA_ROUTES))
+    if unknown := sorted(names - set(ROUTE_GROUPS)):
+        _refuse(f"{EXTRA_ROUTES}: there is no group {unknown[0]}; there are {', '.join(ROUTE_GROUPS)}")
+    return names
+
+
+def _check_tls(environment: Mapping[str, str]) -> None:
+    """Refuses an external database without a checked certificate: `require` encrypts, but to whoever answers."""
+    mode = environment.get("PGSSLMODE", "")
+    if environment.get("POSTGRES_TLS_REQUIRED") == "true" and mode not in ("verify-ca", "verify-full"):
+        _refuse(f"an external database needs POSTGRES_SSLMODE verify-ca or verify-full, not {mode or 'none'}")

@@ -1,0 +1,74 @@
+"""services/mlflow: gc.py: what a large collection costs. The rest needs a storage (tests/integration/test_gc.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replica_server import database
+from replica_server.commands import gc
+from sqlalchemy import event
+
+
+@pytest.fixture
+def collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gc.Collection:
+    monkeypatch.setattr(database, "URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "mlflow-artifacts:/")
+    return gc.Collection(0, "s3://bucket/", dry_run=True)
+
+
+def delete_runs(store: Any, count: int) -> list[str]:
+    """Makes runs with a model each, and deletes both; returns the ids of all."""
+    ids = []
+    for _ in range(count):
+        run_id = store.create_run("0", "someone", 1, [], "run").info.run_id
+        model_id = store.create_logged_model("0", "model", run_id).model_id
+        store.delete_logged_model(model_id)
+        store.delete_run(run_id)
+        ids += [run_id, model_id]
+    return ids
+
+
+def test_each_run_costs_the_same_however_many_models_are_deleted(collection: gc.Collection) -> None:
+    statements: list[str] = []
+    engine = collection.store.engine
+    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: statements.append(statement))
+    costs, made = [], []
+    for runs in (1, 2, 4):
+        made += delete_runs(collection.store, runs)
+        statements.clear()
+        collection.removed.clear()
+        collection.collect_runs()
+        assert collection.removed == set(made)
+        costs.append(len(statements))
+    # 1, 3 and 7 runs.
+    assert costs[2] - costs[1] == 2 * (costs[1] - costs[0])
+
+
+def test_a_deleted_experiment_is_empty_once_its_runs_and_models_are_gone(
+    collection: gc.Collection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = collection.store
+    tracked, full, empty = (store.create_experiment(name) for name in ("tracked", "full", "empty"))
+    store.create_run(tracked, "someone", 1, [], "run")
+    store.delete_logged_model(store.create_logged_model(full, "model").model_id)
+    for experiment in (tracked, full, empty):
+        store.delete_experiment(experiment)
+    collection.collect_experiments()
+    assert collection.removed == {empty}
+    said = capsys.readouterr().out
+    for name in ("tracked", "full"):
+        assert f"({name}): would be removed once its runs and models are" in said
+
+
+def test_what_was_deleted_more_recently_than_said_is_kept(collection: gc.Collection) -> None:
+    experiment = collection.store.create_experiment("deleted")
+    deleted = delete_runs(collection.store, 1)
+    collection.store.delete_experiment(experiment)
+    for age, found in ((gc.DAY, set()), (0, {*deleted, experiment})):
+        collection.age = age
+        collection.collect_models()
+        collection.collect_runs()
+        collection.collect_experiments()
+        assert collection.removed == found

@@ -1,0 +1,230 @@
+"""services/mlflow: what the server's container decides before MLflow is there."""
+
+import argparse
+import re
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from fastapi import FastAPI
+from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
+from replica_server import database
+from replica_server.artifacts import destination as address_file
+from replica_server.artifacts.removal import RemovalError, Removed
+from replica_server.artifacts.s3 import S3Repository
+from replica_server.commands import gc, migrate, schema
+from replica_server.mlflow_environment import of_server
+from replica_server.settings import Settings
+
+
+@pytest.fixture
+def passfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(database, "PASSFILE", tmp_path / "pgpass")
+    monkeypatch.setenv("PGPASSFILE", "")
+    return tmp_path / "pgpass"
+
+
+def test_password_file_becomes_a_private_pgpass_with_its_special_characters_escaped(passfile: Path) -> None:
+    (passfile.parent / "password").write_text("a:b\\c\n")
+    database.open_password_file(passfile.parent / "password")
+    assert passfile.read_text() == "*:*:*:*:a\\:b\\\\c\n"
+    assert stat.S_IMODE(passfile.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_missing_or_empty_password_is_one_line(passfile: Path, content: str | None) -> None:
+    if content is not None:
+        (passfile.parent / "password").write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        database.open_password_file(passfile.parent / "password")
+    message = str(stopped.value)
+    assert message.startswith("error: the database password")
+    assert "\n" not in message
+
+
+SERVER = 'connection to server at "db" (10.0.0.3), port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (f'{SERVER}FATAL:  password authentication failed for user "u"', None),
+        (f"{SERVER}server does not support SSL, but SSL was required", None),
+        (f'{SERVER}root certificate file "/ca" does not exist\nEither provide the file, or change', "does not exist"),
+        ('invalid sslmode value: "wrong"', None),
+    ],
+)
+def test_connection_that_is_refused_is_one_line_at_once(
+    monkeypatch: pytest.MonkeyPatch, error: str, said: str | None
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise psycopg2.OperationalError(f'{error}\npassword retrieved from file "/tmp/pgpass"\n')
+
+    monkeypatch.setattr("psycopg2.connect", refuse)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it tries again, which changes nothing"))
+    with pytest.raises(SystemExit, match=rf"^error: no connection to the database: .*{re.escape(said or error)}$"):
+        database.connect()
+
+
+def test_database_that_does_not_answer_in_time_is_one_line_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise psycopg2.OperationalError(f"{SERVER}Connection refused\n\tIs the server running?\n")
+
+    monkeypatch.setattr("psycopg2.connect", refuse)
+    with pytest.raises(SystemExit, match=r"^error: no connection to the database: .* failed: Connection refused$"):
+        database.connect(wait=0)
+
+
+def test_schema_of_a_newer_mlflow_is_one_line_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "newer.db")) as newer:
+        newer.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        newer.execute("INSERT INTO alembic_version VALUES ('fedcba987654')")
+        newer.commit()
+    monkeypatch.setattr(database, "URI", f"sqlite:///{tmp_path}/newer.db")
+    with pytest.raises(SystemExit, match=r"^migrate: error: .*fedcba987654.*a newer MLflow's; .*\(scripts/restore\)$"):
+        migrate.upgrade()
+
+
+def test_database_that_fails_during_the_migration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "URI", "postgresql+psycopg2://nobody@127.0.0.1:9/none")
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
+    with pytest.raises(SystemExit, match=r"^migrate: error: the upgrade failed: [^\n]*Connection refused[^\n]*$"):
+        migrate.upgrade()
+
+
+def test_own_download_route_comes_before_mlflows() -> None:
+    # Its path and parameters are MLflow's: a version that names them otherwise would take downloads back.
+    from mlflow.server.artifact_router import artifact_router
+    from replica_server.patches import downloads as own
+
+    def downloads(router: Any) -> set[str]:
+        return {route.path for route in router.routes if "GET" in route.methods}
+
+    assert downloads(own.router) == downloads(artifact_router)
+
+
+def test_way_of_a_body_is_shortened_by_the_two_layers_and_no_other() -> None:
+    from mlflow.server.fastapi_app import app
+    from replica_server.patches import middleware
+
+    application = FastAPI()
+    application.user_middleware = before = list(app.user_middleware)
+    middleware.apply(application)
+    taken = [layer for layer in before if layer not in application.user_middleware]
+    assert {layer.kwargs["dispatch"].__name__ for layer in taken} == set(middleware.UNUSED)
+    assert len(taken) == len(middleware.UNUSED)
+
+
+def test_what_is_set_in_uvicorn_and_mlflow_is_what_they_use() -> None:
+    from mlflow.server import fastapi_app
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    assert "HIGH_WATER_LIMIT" in HttpToolsProtocol.on_body.__code__.co_names
+    responder = fastapi_app._EfficientWSGIResponder({}, {})  # type: ignore[arg-type]
+    assert {"stream_send", "stream_receive"} <= vars(responder).keys()
+
+
+def test_clients_are_not_sent_to_the_bucket() -> None:
+    """MLflow offers signed addresses where a repository has one of these mixins, as its own repositories have."""
+    from mlflow.server import handlers
+    from mlflow.store.artifact.artifact_repo import StreamUploadMixin
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+    from replica_server.artifacts.gcs import GCSRepository
+
+    for capability in ("MultipartUploadMixin", "MultipartDownloadMixin", "PresignedUploadMixin"):
+        assert issubclass(S3ArtifactRepository, getattr(handlers, capability))
+        for repository in (S3Repository, GCSRepository):
+            assert not issubclass(repository, getattr(handlers, capability))
+    for repository in (S3Repository, GCSRepository):
+        assert issubclass(repository, StreamUploadMixin)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow uses this package's repository, as it does where the package is installed."""
+    monkeypatch.setitem(get_registered_artifact_repositories(), "s3", S3Repository)
+
+
+def test_wanted_revision_is_the_newest_of_mlflows_migrations() -> None:
+    from mlflow.store.db.utils import _get_latest_schema_revision
+
+    assert schema.wanted_revision() == _get_latest_schema_revision()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.usefixtures("s3")
+def test_storage_whose_error_says_nothing_is_named_by_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_place: str) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(S3Repository, "versions", refuse)
+    with pytest.raises(RemovalError, match="s3://bucket/1/run/artifacts: TimeoutError"):
+        gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
+
+
+def test_server_ends_for_another_storage_and_not_while_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, ended = tmp_path / "destination", threading.Event()
+    monkeypatch.setattr(address_file, "FILE", file)
+    monkeypatch.setattr("os.kill", lambda *_: ended.set())
+    address_file.write_destination("s3://bucket/")
+    address_file.end_when_changed("s3://bucket/", interval=0.01)
+    address_file.refuse_destination()
+    assert not ended.wait(0.1)
+    address_file.write_destination("gs://bucket/")
+    assert ended.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("uri", "owner", "destination"),
+    [
+        ("mlflow-artifacts:/shared/artifacts", "run", "s3://bucket/"),
+        ("mlflow-artifacts:/", "5", "gs://bucket/team/5/"),
+        ("file:///data/run/artifacts", "run", "s3://bucket/"),
+    ],
+    ids=["others' too", "prefix like an experiment", "elsewhere"],
+)
+def test_files_that_may_be_others_too_are_kept(
+    uri: str, owner: str, destination: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "mlflow.store.artifact.artifact_repository_registry.get_artifact_repository"
+    monkeypatch.setattr(name, lambda place: pytest.fail(f"{place} was opened"))
+    assert not gc.remove_files(uri, owner, destination)
+
+
+@pytest.mark.usefixtures("s3")
+def test_files_that_a_storage_keeps_without_a_word_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(S3Repository, "remove_versions", lambda _self: Removed())
+    monkeypatch.setattr(S3Repository, "versions", lambda _self: iter(["model"]))
+    with pytest.raises(RemovalError, match="this identity may not delete them"):
+        gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
+
+
+@pytest.mark.parametrize(("text", "value"), [("30", 30.0), ("0", 0.0), ("1.5d", 1.5)])
+def test_age_of_garbage_is_in_days(text: str, value: float) -> None:
+    assert gc.days(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "a week", "-1", "nan", "inf", "1000000"])
+def test_age_of_garbage_for_which_there_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no number of days from 0 to 36,525"):
+        gc.days(text)
+
+
+def test_server_never_runs_stored_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow asks two variables whether this process is the server; `mlflow server` would set them."""
+    from mlflow.genai.scorers import base
+
+    # What it goes by besides, if the variables are not set.
+    monkeypatch.setattr("mlflow.server.is_running_as_server", False)
+    assert base._should_reconstruct_scorer_code() is True
+    for name, value in of_server(Settings.read({"ARTIFACT_MODE": "direct"}), "s3://bucket").items():
+        monkeypatch.setenv(name, value)
+    assert base._should_reconstruct_scorer_code() is False

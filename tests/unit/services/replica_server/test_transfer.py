@@ -1,0 +1,252 @@
+"""services/mlflow: transfer.py: bodies that pass between the event loop and a thread."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import IO
+
+import google_crc32c
+import pytest
+from mlflow.exceptions import MlflowException
+from replica_server import limits
+from replica_server.artifacts import transfer
+from replica_server.turns import Turns
+
+BODY = bytes(range(256)) * (5 * limits.BLOCK // 256) + b"rest"
+
+
+async def chunks(content: bytes, size: int = 65_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+def test_incoming_body_is_read_as_a_file_while_it_arrives() -> None:
+    parts: list[bytes] = []
+
+    def store(body: transfer.Incoming) -> None:
+        head = body.read(1000)
+        assert len(head) == 1000
+        assert body.seek(0) == body.tell() == 0
+        while part := body.read(700_000):
+            parts.append(part)
+            assert body.tell() == sum(map(len, parts))
+        assert body.received == len(BODY)
+        assert body.checksum.digest() == google_crc32c.Checksum(BODY).digest()  # type: ignore[no-untyped-call]
+
+    asyncio.run(transfer.receive(chunks(BODY), store))
+    assert b"".join(parts) == BODY
+    assert {len(part) for part in parts[:-1]} == {700_000}
+
+
+def test_incoming_body_can_be_read_again_from_within_what_was_read_last() -> None:
+    read = bytearray()
+    pieces = 0
+
+    def store(body: transfer.Incoming) -> None:
+        assert not body.seekable(), "the storage's clients would go where they like"
+        nonlocal pieces
+        while part := body.read(700_000):
+            # As a storage that keeps the first half only, every other time.
+            pieces += 1
+            kept = len(part) // 2 if pieces % 2 else len(part)
+            read.extend(part[:kept])
+            body.seek(len(read))
+            assert body.tell() == len(read)
+        with pytest.raises(MlflowException, match=r"cannot go on at byte 0 of \d+"):
+            body.seek(0)
+        assert body.received == len(BODY)
+        assert body.checksum.digest() == google_crc32c.Checksum(BODY).digest()  # type: ignore[no-untyped-call]
+
+    asyncio.run(transfer.receive(chunks(BODY), store))
+    assert bytes(read) == BODY
+
+
+@pytest.mark.parametrize("position", [0, 999, 2001])
+def test_incoming_body_goes_back_no_further_and_never_ahead(position: int) -> None:
+    def store(body: transfer.Incoming) -> None:
+        body.read(1000)
+        body.read(1000)
+        with pytest.raises(MlflowException, match="cannot go on"):
+            body.seek(position)
+
+    asyncio.run(transfer.receive(chunks(BODY), store))
+
+
+def test_incoming_body_waits_for_the_storage() -> None:
+    sent = 0
+
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 1
+            yield bytes(limits.BLOCK)
+
+    def store(body: transfer.Incoming) -> None:
+        body.read(1)
+        time.sleep(0.2)
+        assert sent <= transfer.AHEAD + 3
+
+    asyncio.run(transfer.receive(counted(), store))
+    assert sent == 100, "the rest was not taken in: the client would see a broken connection"
+
+
+def test_refusal_is_raised_after_the_whole_body_was_taken_in() -> None:
+    def store(body: transfer.Incoming) -> None:
+        raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        asyncio.run(transfer.receive(chunks(BODY), store))
+
+
+def test_body_that_breaks_off_is_an_error_to_the_storage_and_not_its_end() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield BODY
+        raise ConnectionResetError
+
+    seen: list[BaseException] = []
+
+    def store(body: transfer.Incoming) -> None:
+        try:
+            body.read()
+        except MlflowException as error:
+            seen.append(error)
+            raise
+
+    with pytest.raises(MlflowException, match="broke off"):
+        asyncio.run(transfer.receive(broken(), store))
+    assert len(seen) == 1
+
+
+def test_client_that_falls_silent_is_an_error_to_the_storage_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "PATIENCE", 0.2)
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield BODY
+        await asyncio.sleep(60)
+
+    def store(body: transfer.Incoming) -> None:
+        body.read()
+
+    with pytest.raises(MlflowException, match="broke off"):
+        asyncio.run(transfer.receive(silent(), store))
+
+
+def test_outgoing_body_is_what_was_written() -> None:
+    def fetch(target: IO[bytes]) -> None:
+        for start in range(0, len(BODY), 8192):
+            target.write(BODY[start : start + 8192])
+
+    async def collect() -> bytes:
+        return b"".join([block async for block in await transfer.send(fetch)])
+
+    assert asyncio.run(collect()) == BODY
+
+
+def test_error_before_the_first_byte_is_raised_at_once_and_a_later_one_breaks_off() -> None:
+    def nothing(_: IO[bytes]) -> None:
+        raise FileNotFoundError("gone")
+
+    def half(target: IO[bytes]) -> None:
+        target.write(bytes(2 * limits.BLOCK))
+        raise ConnectionResetError("half")
+
+    async def collect() -> None:
+        with pytest.raises(FileNotFoundError, match="gone"):
+            await transfer.send(nothing)
+        body = await transfer.send(half)
+        with pytest.raises(ConnectionResetError, match="half"):
+            async for _ in body:
+                pass
+
+    asyncio.run(collect())
+
+
+def test_empty_body_is_sent() -> None:
+    async def collect() -> list[bytes]:
+        return [block async for block in await transfer.send(lambda _: None)]
+
+    assert asyncio.run(collect()) == []
+
+
+def test_thread_ends_when_the_client_is_gone() -> None:
+    ended: list[BaseException] = []
+
+    def fetch(target: IO[bytes]) -> None:
+        try:
+            while True:
+                target.write(bytes(limits.BLOCK))
+        except transfer.Abandoned as error:
+            ended.append(error)
+            raise
+
+    async def give_up() -> None:
+        body = await transfer.send(fetch)
+        await anext(body)
+        await body.aclose()  # type: ignore[attr-defined]
+        deadline = time.monotonic() + 10
+        while not ended and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(give_up())
+    assert ended
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One large upload at a time, and little patience with a silent one."""
+    monkeypatch.setattr(transfer, "LARGE_UPLOADS", Turns(1))
+    monkeypatch.setattr(transfer, "SMALL_UPLOADS", Turns(1))
+    monkeypatch.setattr(limits, "PATIENCE_WHILE_OTHERS_WAIT", 0.2)
+
+
+async def stalled(sent: int) -> AsyncIterator[bytes]:
+    for _ in range(sent // 1000):
+        yield bytes(1000)
+    await asyncio.sleep(60)
+
+
+@pytest.mark.usefixtures("places")
+@pytest.mark.parametrize("sent", [0, 1000, 100_000, 3 * limits.BLOCK])
+@pytest.mark.parametrize("size", [1000, len(BODY)])
+def test_silent_upload_keeps_no_other_from_going_on(sent: int, size: int) -> None:
+    stored: list[int] = []
+
+    def store(body: transfer.Incoming) -> None:
+        content = body.read()
+        stored.append(len(content))
+
+    async def talk() -> None:
+        transfer.announced.set(5 * limits.BLOCK)
+        silent = [asyncio.create_task(transfer.receive(stalled(sent), store)) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        transfer.announced.set(size)
+        async with asyncio.timeout(10):
+            await transfer.receive(chunks(BODY[:size]), store)
+        for task in silent:
+            task.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+
+    asyncio.run(talk())
+    assert stored == [size]
+
+
+@pytest.mark.usefixtures("places")
+def test_small_upload_does_not_wait_for_large_ones() -> None:
+    goes_on = threading.Event()
+    small: list[bytes] = []
+
+    def slow(body: transfer.Incoming) -> None:
+        body.read()
+        assert goes_on.wait(10)
+
+    async def talk() -> None:
+        large = asyncio.create_task(transfer.receive(chunks(BODY), slow))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await transfer.receive(chunks(b"text"), lambda body: small.append(body.read()))
+        goes_on.set()
+        await large
+
+    asyncio.run(talk())
+    assert small == [b"text"]
