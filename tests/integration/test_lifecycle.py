@@ -16,7 +16,8 @@ from .stack import ONE_SHOTS, SERVERS, Stack, wait_until
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-MIGRATE = "import sys; from replica_server.commands import migrate; migrate.main(); print('mlflow imported:', 'mlflow' in sys.modules)"
+MIGRATE = "from replica_server.commands import migrate; migrate.main()"
+MIGRATE += "; import sys; print('mlflow imported:', 'mlflow' in sys.modules)"
 
 
 def store_something(stack: Stack, name: str) -> Callable[[], None]:

@@ -168,7 +168,7 @@ def test_lost_answer_does_not_fail_the_upload(
 
 
 def test_lost_answer_is_no_second_upload(stack: Stack, strict_url: str, emulator: Emulator, run_id: str) -> None:
-    """An account that may not overwrite is refused for its own object. The server compares (replica_server/artifacts/overwriting.py)."""
+    """An account that may not overwrite is refused for its own object. The server compares (overwriting.py)."""
     emulator.fault("cut-response", method="POST", path="^/upload/")
     url = f"{strict_url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/note.txt"
     answer = requests.put(url, data=b"text", timeout=60)
