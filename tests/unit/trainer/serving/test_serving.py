@@ -38,15 +38,6 @@ BOUNDS = Bounds(body=50_000, concurrency=2)
 
 
 @pytest.fixture(scope="session")
-def saved(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a small model's folder."""
-    fitted = fit_variant(make_variant({"n_estimators": 5}).params, dataset, seed=1, validation_size=0.2)
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    save_model(fitted.model, dataset, folder, run_id="0" * 32, model_id="m-" + "0" * 32, location=str(folder))
-    return folder
-
-
-@pytest.fixture(scope="session")
 def broken(saved: Path) -> Path:
     """Return the folder of a model that cannot be loaded."""
     folder = saved.parent / "broken"
@@ -387,17 +378,29 @@ def test_promotion_under_load_loses_no_request(
     assert {uri for _, uri in answers} == {f"models:/{NAME}/1", f"models:/{NAME}/2"}
 
 
-def test_model_that_was_replaced_leaves_nothing_behind(
-    registry: MlflowClient, serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("foreign", [False, True], ids=["own", "foreign"])
+def test_replaced_model_leaves_nothing_behind(
+    registry: MlflowClient,
+    serve: Callable[..., Server],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    foreign: bool,
+    saved: Path,
 ) -> None:
-    # Its files lie on the disk for as long as it is in memory.
+    """The files of a foreign model lie on the disk for as long as it is in memory; one of the trainer's needs none."""
+    if foreign:
+        folder = Path(shutil.copytree(saved, tmp_path / "foreign"))
+        described = yaml.safe_load((folder / "MLmodel").read_text())
+        described["metadata"] = None
+        (folder / "MLmodel").write_text(yaml.safe_dump(described))
+        registry.create_model_version(NAME, folder.as_uri())
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     promote(registry, 1)
     server = serve()
-    for version in (1, 2, 1):
+    for version in (1, 2, 4, 1, 4) if foreign else (1, 2, 1):
         promote(registry, version)
         server.wait_for(lambda version=version: server.serves(version))  # type: ignore[misc]
-    server.wait_for(lambda: len(list(tmp_path.glob("trainer-model-*"))) == 1)
+    server.wait_for(lambda: len(list(tmp_path.glob("trainer-model-*"))) == int(foreign))
 
 
 def test_model_that_fails_to_load_replaces_none(registry: MlflowClient, serve: Callable[..., Server]) -> None:
@@ -460,7 +463,7 @@ def test_model_that_fails_to_load_is_tried_again_after_a_while(registry: MlflowC
     champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{Path.cwd()}/mlflow.db", clock=lambda: now)
     with pytest.MonkeyPatch.context() as patch:
 
-        def count(uri: str, _tracking_uri: str | None, _formats: str) -> None:
+        def count(uri: str, *_rest: object) -> None:
             tries.append(uri)
             raise ModelError("no")
 

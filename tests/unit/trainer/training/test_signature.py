@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, scoring_server
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
-from trainer.serving import columns
+from trainer.serving import mlflow_columns
 from trainer.training.fit import fit_variant
 from trainer.training.model import save_model
 
@@ -65,7 +65,7 @@ def rows(dataset: Dataset) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
     """MLflow's scoring server as the trainer serves with it, in this process."""
-    served = columns.typed(mlflow.pyfunc.load_model(str(folder)))
+    served = mlflow_columns.typed(mlflow.pyfunc.load_model(str(folder)))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(scoring_server.init(served), log_level="critical"))
@@ -147,4 +147,4 @@ def test_text_in_a_column_of_numbers_is_refused_and_named(loaded: PyFuncModel, r
 def test_another_models_signature_stays(folder: Path) -> None:
     other = mlflow.pyfunc.load_model(str(folder))
     other.metadata.metadata = None
-    assert columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()
+    assert mlflow_columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from trainer.cli import options
 from trainer.config.defaults import MODEL
-from trainer.util.errors import InputError
-
-if TYPE_CHECKING:
-    from trainer.serving.application import Serving
 
 CHAMPION = f"models:/{MODEL}@champion"
 
@@ -73,6 +67,15 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_CONCURRENCY",
     help="Requests that are worked on at a time; others wait.",
 )
+@options.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    group="Server",
+    env="TRAINER_WORKERS",
+    help="Processes that answer on the one port. Each follows the alias by itself, and holds the model.",
+)
 @options.tracking_uri_option
 @options.debug_option
 def serve_command(
@@ -83,6 +86,7 @@ def serve_command(
     port: int,
     max_body: int,
     concurrency: int,
+    workers: int,
     tracking_uri: str | None,
     debug: bool,
 ) -> None:
@@ -94,33 +98,24 @@ def serve_command(
     """
     from trainer.serving.application import Bounds, Serving
     from trainer.serving.champion import Champion
+    from trainer.serving.workers import listen, serve, serve_in_workers
     from trainer.tracking.settings import configure
     from trainer.tracking.uris import EMBEDDED_URI, absolute
     from trainer.util.output import print_message
 
     configure(debug)
-    champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), print_message, formats=formats)
-    if not champion.followed:
-        champion.require()
-    _listen(Serving(champion, interval, Bounds(max_body, concurrency)), host, port)
 
+    def make() -> Serving:
+        champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), print_message, formats=formats)
+        if not champion.followed:
+            champion.require()
+        return Serving(champion, interval, Bounds(max_body, concurrency))
 
-def _listen(application: Serving, host: str, port: int) -> None:
-    """Serve until a signal ends it; what has been asked by then is answered."""
-    import socket
-
-    import uvicorn
-
-    from trainer.util.output import print_message
-
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # With its protocol named: asyncio turns Nagle's algorithm off for no other socket, and answers 40 ms late.
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from error
+    # With several processes, each loads the model by itself: after a fork, LightGBM's threads are not to be had.
+    application = make() if workers == 1 else None
+    listener = listen(host, port)
     print_message(f"listening on http://{host}:{listener.getsockname()[1]}")
-    config = uvicorn.Config(application, log_level="error", access_log=False, timeout_graceful_shutdown=20)
-    uvicorn.Server(config).run(sockets=[listener])
+    if application is not None:
+        serve(application, listener)
+    else:
+        serve_in_workers(workers, make, listener)

@@ -7,12 +7,12 @@ import io
 import itertools
 import warnings
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from trainer.data.file_errors import check_unique_names, reading
+from trainer.data.uneven import uneven_rows
 from trainer.util.errors import InputError
 
 
@@ -70,27 +70,6 @@ def _check_fields(path: Path) -> None:
     with _open_text(path) as stream:
         if (wrong := uneven_rows(stream, slack=True)) is not None:
             raise InputError(f"{path}: {wrong}")
-
-
-def uneven_rows(lines: Iterable[str], *, slack: bool = False) -> str | None:
-    """Return what is wrong with a CSV table of which a row has more or fewer fields than the header, or None.
-
-    With ``slack``, commas at a row's end are left out, as pandas does.
-    """
-    rows = (row for row in csv.reader(lines) if len(row) > 1 or (row and row[0].strip()))
-    # What the csv module refuses, such as a field of 200 kB, is for the table's own reader to judge.
-    with suppress(csv.Error):
-        width = len(next(rows, []))
-        for number, row in enumerate(rows, start=1):
-            if len(row) < width or (len(row) > width and not (slack and not any(row[width:]))):
-                return uneven_row(number, len(row), width)
-    return None
-
-
-def uneven_row(row: int, fields: int, width: int) -> str:
-    """Return what is wrong with a row that has another number of fields than the header."""
-    advice = "complete it, or remove it" if fields < width else "a field that holds a comma needs quotes"
-    return f"row {row:,} has {fields} field{'s' if fields != 1 else ''}, the header {width}; {advice}"
 
 
 def _open_text(path: Path) -> io.TextIOBase:

@@ -12,9 +12,10 @@ import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
 from trainer.config.values import MISSING_VALUES
-from trainer.data.csv_file import csv_header, uneven_row
+from trainer.data.csv_file import csv_header
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES
+from trainer.data.uneven import uneven_row
 from trainer.scoring.columns import ARROW, Feature, Type, bad_value
 from trainer.util.errors import InputError
 from trainer.util.text import one_line

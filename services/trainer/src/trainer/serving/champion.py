@@ -10,80 +10,86 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trainer.tracking.connection import make_client
-from trainer.tracking.errors import is_missing
+from trainer.serving.prepare import ANY, FORMATS, SAFE, ModelError, Prepared, Preparer, proven, told_as
+from trainer.serving.registry import find_version
+from trainer.serving.trees import TreeModel
 from trainer.tracking.model_uri import ModelUri
-from trainer.tracking.settings import as_default
-from trainer.training.model_format import code_in
-from trainer.util.errors import InputError, TrainerError, downloading
+from trainer.util.errors import InputError, TrainerError
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
-#: Which models are served: those whose format runs no code, or all that MLflow can load.
-SAFE, ANY = FORMATS = ("safe", "any")
+__all__ = ["ANY", "FORMATS", "SAFE", "Champion", "ModelError", "ServedModel", "load"]
+
 #: How long a version that could not be loaded is left alone, in seconds.
 RETRY = 60.0
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model that can be served, and the URI of exactly this one: no alias."""
+    """A model that can be served, and the URI of exactly this one: no alias.
+
+    It is either taken apart (``trees``) or as MLflow loads it (``model``); ``note`` says why it is the latter.
+    """
 
     uri: str
-    model: PyFuncModel
+    trees: TreeModel | None
+    model: PyFuncModel | None = None
+    note: str = ""
 
 
-class ModelError(TrainerError):
-    """A model cannot be found, loaded, or used."""
-
-
-class _RefusedError(ModelError):
-    """A model is not loaded, because of its format."""
-
-
-def load(uri: str, tracking_uri: str | None = None, formats: str = SAFE) -> ServedModel:
-    """Download a model, load it, and have it predict its own input example.
+def load(
+    uri: str, tracking_uri: str | None = None, formats: str = SAFE, preparer: Preparer | None = None
+) -> ServedModel:
+    """Load a model, and have it predict its own input example.
 
     Args:
         uri: A model's URI without alias.
         tracking_uri: The server that has it.
         formats: SAFE refuses a model whose format can run code, before anything of it is loaded; ANY takes it.
+        preparer: Fetches the model.
 
     Raises:
-        ModelError: One of the steps failed, or the model is refused.
+        ModelError: That failed, or the model is refused.
     """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    folder = Path(tempfile.mkdtemp(prefix="trainer-model-"))
+    if (trees := proven(Path(uri))) is not None:
+        return ServedModel(uri, trees)
+    with told_as(uri):
+        folder = Path(tempfile.mkdtemp(prefix="trainer-model-"))
+    served = None
     try:
-        with as_default(tracking_uri), downloading(folder):
-            files = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
-            if formats == SAFE and (code := code_in(files)) is not None:
-                raise _RefusedError(
-                    f"{uri} is refused, because its format can run code: {code}; served are models in skops format and"
-                    " LightGBM's text format (SERVING_FORMATS=any, or --formats any, serves all)"
-                )
-            model = mlflow.pyfunc.load_model(str(files))
-        example = model.input_example
-        if example is not None:
-            model.predict(example)
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, _RefusedError):
-            raise
-        what = one_line(error, 500)
-        if isinstance(error, MlflowException | OSError | TrainerError):
-            raise ModelError(f"{uri} cannot be loaded: {what}") from error
-        # Whatever the code of a model raises.
-        raise ModelError(f"{uri} cannot be loaded: {type(error).__name__}: {what}") from error
-    # A model may read its files late: they go when no request uses it any more.
-    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
-    return ServedModel(uri, model)
+        prepared = (preparer or Preparer())(uri, folder, tracking_uri, formats)
+        with told_as(uri):
+            served = _served(uri, prepared)
+        return served
+    finally:
+        if served is not None and served.model is not None:
+            # Such a model may read its files late: they go when no request uses it any more.
+            weakref.finalize(served.model, shutil.rmtree, folder, ignore_errors=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _served(uri: str, prepared: Prepared) -> ServedModel:
+    """Return the model taken apart, if it then answers as the model itself does; and else as MLflow loads it."""
+    why = prepared.why
+    if prepared.digest is not None:
+        try:
+            trees = TreeModel.read(prepared.files)
+            if trees.answers_digest() == prepared.digest:
+                return ServedModel(uri, trees)
+            why = "taken apart it answers otherwise"
+        except (TrainerError, ValueError) as error:
+            why = one_line(error, 200)
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(str(prepared.files))
+    if model.input_example is not None:
+        model.predict(model.input_example)
+    return ServedModel(uri, None, model, f" by MLflow's own scoring server: {why}")
 
 
 class Champion:
@@ -109,6 +115,7 @@ class Champion:
         #: What was said last: while no model is loaded, why.
         self.said: str | None = None
         self.loaded: ServedModel | None = None
+        self._preparer = Preparer()
 
     @property
     def followed(self) -> bool:
@@ -121,8 +128,8 @@ class Champion:
         Raises:
             ModelError: That failed.
         """
-        self.loaded = load(self.uri, self._tracking_uri, self._formats)
-        self._say(f"serving {self.uri}")
+        self.loaded = load(self.uri, self._tracking_uri, self._formats, self._preparer)
+        self._say(f"serving {self.uri}{self.loaded.note}")
 
     def check(self) -> None:
         """Look which model it is now, and load it where it is another one. What was loaded stays if that fails."""
@@ -134,12 +141,16 @@ class Champion:
             if self._refused is not None and self._refused[0] == uri and self._clock() < self._refused[1]:
                 return
             self._refused = (uri, self._clock() + RETRY)
-            self.loaded = load(uri, self._tracking_uri, self._formats)
+            self.loaded = load(uri, self._tracking_uri, self._formats, self._preparer)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is a next look
             what = one_line(error)
             self._say(f"{what}; {self.loaded.uri} stays" if self.loaded is not None else what)
             return
-        self._say(f"serving {uri}")
+        self._say(f"serving {uri}{self.loaded.note}")
+
+    def end(self) -> None:
+        """Give up what is being loaded: the server ends."""
+        self._preparer.end()
 
     def _resolve(self) -> str:
         """Return the URI of the version that the alias names now.
@@ -148,18 +159,9 @@ class Champion:
             ModelError: The registry does not answer, or has no such model or alias.
             TrackingError: The tracking URI cannot be used.
         """
-        from mlflow.exceptions import MlflowException
-
         assert self._named is not None  # noqa: S101 - only aliases are followed
         name, alias = str(self._named.name), str(self._named.alias)
-        client = make_client(self._tracking_uri)
-        try:
-            version: Any = client.get_model_version_by_alias(name, alias)
-        except MlflowException as error:
-            if is_missing(error):
-                raise ModelError(f"no version of {name} has the alias {alias}; trainer promote gives it") from error
-            raise ModelError(f"the registry does not answer: {one_line(error, 200)}") from error
-        return f"models:/{name}/{version.version}"
+        return f"models:/{name}/{find_version(self._tracking_uri, name, alias)}"
 
     def _say(self, text: str) -> None:
         # Once, however often it is looked at.

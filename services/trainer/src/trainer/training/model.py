@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.accelerators.requirements_check import skip_requirements_check
 from trainer.data.dataset import Dataset
+from trainer.training.hard_rows import Ranges, ask_model, feature_bounds
 from trainer.training.model_metadata import TRUSTED_TYPES
 
 if TYPE_CHECKING:
@@ -70,5 +71,23 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
         pip_requirements=list(model_requirements()),
         serialization_format="skops",
         skops_trusted_types=list(TRUSTED_TYPES),
-        metadata={"target": dataset.target, "columns": dict(dataset.column_types)},
+        metadata={
+            "target": dataset.target,
+            "columns": dict(dataset.column_types),
+            # By which a server that takes the model apart knows that it did so rightly.
+            "answers_digest": ask_model(model, _ranges(model, dataset)),
+        },
     )
+
+
+def _ranges(model: Any, dataset: Dataset) -> Ranges:
+    """Return what the columns of a fitted model hold, in the order of its signature."""
+    encode, classify = model.estimator_.estimator.named_steps.values()
+    categories = {
+        name: [value for value in known if isinstance(value, str)]
+        for label, transformer, columns in encode.transformers_
+        if label == "text" and len(columns)
+        for name, known in zip(columns, transformer.categories_, strict=True)
+    }
+    trees = classify.booster_.model_to_string(num_iteration=1)
+    return Ranges(dataset.column_types, categories, feature_bounds(trees, list(encode.get_feature_names_out())))

@@ -44,35 +44,52 @@ def code_in(folder: Path) -> str | None:
 
 
 def _code_in(folder: Path, flavors: Mapping[str, Any]) -> str | None:
+    code, skops_file = _read_description(folder, flavors)
+    if code is not None or skops_file is None:
+        return code
+    return _foreign_type(skops_file, flavors[_FLAVORS[_loader(flavors)]].get("skops_trusted_types") or [])
+
+
+def code_in_description(folder: Path, flavors: Mapping[str, Any]) -> str | None:
+    """Return what in a model's description says that it may run code; its skops file is not looked into."""
+    return _read_description(folder, flavors)[0]
+
+
+def _loader(flavors: Mapping[str, Any]) -> str:
+    return str(flavors["python_function"]["loader_module"])
+
+
+def _read_description(folder: Path, flavors: Mapping[str, Any]) -> tuple[str | None, Path | None]:
+    """Return what runs code, if something does; and the skops file that is left to be looked into, if there is one."""
     general = flavors["python_function"]
-    loader = general["loader_module"]
+    loader = _loader(flavors)
     if loader not in _FLAVORS:
-        return f"it is loaded by {loader}"
+        return f"it is loaded by {loader}", None
     own = flavors[_FLAVORS[loader]]
     if general.get("code") or own.get("code"):
-        return "it comes with Python files of its own (code_paths)"
+        return "it comes with Python files of its own (code_paths)", None
     if unknown := sorted(set(general) - _SETTINGS):
-        return f"its flavor python_function has the setting {unknown[0]}"
+        return f"its flavor python_function has the setting {unknown[0]}", None
     if general.get("predict_fn", "predict") not in _PREDICTIONS:
-        return f"it predicts by {general['predict_fn']}"
+        return f"it predicts by {general['predict_fn']}", None
     # The file that is loaded lies beside the MLmodel that was read here: the loaders read the one of the file's folder.
     if loader == "mlflow.sklearn":
         if "data" in general:
-            return "its flavor python_function has the setting data"
+            return "its flavor python_function has the setting data", None
         file = general["model_path"]
     else:
         file = own["data"]
         if general["data"] != file:
-            return "its two flavors name different files"
+            return "its two flavors name different files", None
     if Path(file).name != file or not (folder / file).is_file():
-        return f"its file is {file}"
+        return f"its file is {file}", None
     if loader == "mlflow.lightgbm" and own.get("model_class", _BOOSTER) == _BOOSTER:
-        return None
+        return None, None
     # Without this setting, MLflow takes pickle.
     serialization = own.get("serialization_format", "pickle")
     if serialization != "skops":
-        return f"it is saved as {serialization}"
-    return _foreign_type(folder / file, own.get("skops_trusted_types") or [])
+        return f"it is saved as {serialization}", None
+    return None, folder / file
 
 
 def _foreign_type(file: Path, trusted: list[str]) -> str | None:

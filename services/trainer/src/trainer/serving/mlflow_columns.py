@@ -21,8 +21,8 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 
 from trainer.config.truth import BOOLEANS
-from trainer.config.values import category_text
-from trainer.data.csv_file import uneven_rows
+from trainer.config.values import category_text, parse_number
+from trainer.data.uneven import uneven_rows
 from trainer.training.model_metadata import own_column_types
 
 if TYPE_CHECKING:
@@ -59,11 +59,17 @@ class _Typed:
         if isinstance(data, pd.DataFrame):
             if data.empty and len(data.columns):
                 raise MlflowException("the request holds no rows", error_code=INVALID_PARAMETER_VALUE)
+            if self._kinds and data.columns.has_duplicates:
+                name = data.columns[data.columns.duplicated()][0]
+                raise MlflowException(
+                    f"column {name!r} appears more than once; columns need names of their own",
+                    error_code=INVALID_PARAMETER_VALUE,
+                )
             for name, dtype in zip(data.columns, data.dtypes, strict=True):
                 kind = self._kinds.get(name)
                 # Most requests come as they should, and cost no more than this look.
                 if kind == "number" and dtype.kind not in "iuf":
-                    data[name] = _converted(data[name], float, "numbers", np.nan)
+                    data[name] = _converted(data[name], _number, "numbers", np.nan)
                 elif kind == "boolean" and dtype.kind != "b":
                     data[name] = _converted(data[name], _truth, "true or false", None)
                 elif kind == "text" and pd.api.types.infer_dtype(data[name]) not in ("string", "empty"):
@@ -102,6 +108,15 @@ class _Schema(Schema):
         return self._csv
 
 
+def _number(value: object) -> float:
+    if isinstance(value, str):
+        return parse_number(value)
+    # A boolean is no number, as in files.
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value)  # type: ignore[arg-type]
+
+
 def _truth(value: object) -> bool:
     return BOOLEANS[str(value).strip().lower()]
 
@@ -122,7 +137,7 @@ def _converted(column: pd.Series, convert: Callable[[Any], Any], words: str, mis
     for value, gap in zip(column.tolist(), column.isna(), strict=True):
         try:
             values.append(missing if gap else convert(value))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             raise MlflowException(
                 f"column {column.name!r} holds {value!r}; the model takes {words}", error_code=INVALID_PARAMETER_VALUE
             ) from None

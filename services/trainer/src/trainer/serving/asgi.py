@@ -1,0 +1,26 @@
+"""ASGI's types, and an answer as its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from trainer.serving.trees import Reply
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Says which model answered.
+HEADER = b"x-model-uri"
+
+
+async def send_reply(send: Send, reply: Reply, uri: str = "") -> None:
+    """Send an answer, and which model it is from."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(reply.body))]
+    if uri:
+        headers.append((HEADER, uri.encode("latin-1", "replace")))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

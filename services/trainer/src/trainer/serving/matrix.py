@@ -1,0 +1,137 @@
+"""Turns named columns into the numbers that the trees take, or says which value is none.
+
+A column's type decides what its values may be, as in training: numbers, true or false, or texts, of which the model
+knows some. A missing value of any type is NaN, and so is a text that the model does not know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.config.truth import BOOLEANS
+from trainer.config.values import MISSING_VALUES, ColumnType, category_text, parse_number
+from trainer.serving.body import RequestError, Table
+from trainer.serving.model_parts import ModelParts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_GAPS = frozenset(MISSING_VALUES)
+_WORDS: Mapping[ColumnType, str] = {"number": "numbers", "boolean": "true or false", "text": "text"}
+_NONE = type(None)
+#: The types of values that need no look at each of them: NumPy itself makes NaN of None.
+_PLAIN: Mapping[ColumnType, frozenset[type]] = {
+    "number": frozenset({float, int, _NONE}),
+    "boolean": frozenset({bool, _NONE}),
+    "text": frozenset({str, _NONE}),
+}
+
+
+def build_matrix(parts: ModelParts, table: Table) -> NDArray[np.float64]:
+    """Return the table's rows as the (rows, columns) matrix that the trees take.
+
+    Raises:
+        RequestError: The table has no rows, lacks a column, or holds a value of another type.
+    """
+    given = table.columns
+    if not table.rows and given:
+        raise RequestError("the request holds no rows", "INVALID_PARAMETER_VALUE")
+    matrix = np.empty((table.rows, len(parts.order)))
+    position = {name: index for index, name in enumerate(parts.order)}
+    # In the request's order: of several wrong columns, its first is named.
+    for name, values in given.items():
+        if (index := position.get(name)) is not None:
+            matrix[:, index] = _numbers(name, values, parts.columns[name], parts.codes.get(name, {}), table.from_text)
+    if len(given) < len(position) or any(name not in given for name in position):
+        _refuse_missing(parts, given)
+    return matrix
+
+
+def _refuse_missing(parts: ModelParts, given: Mapping[Any, Any]) -> None:
+    missing = [name for name in parts.columns if name not in given]
+    extra = [name for name in given if name not in parts.columns]
+    if missing:
+        rest = f" Note that there were extra inputs: {extra}." if extra else ""
+        raise RequestError(f"Model is missing inputs {missing}.{rest}", "INVALID_PARAMETER_VALUE")
+
+
+def _numbers(
+    name: str, values: Any, kind: ColumnType, codes: Mapping[str, float], from_text: bool
+) -> NDArray[np.float64]:
+    """Return a column as numbers, with NaN for missing ones."""
+    if isinstance(values, np.ndarray):
+        # Numbers of a typed form. In a column of another type, each is read as it would be anywhere.
+        if kind == "number":
+            return values
+        values = values.tolist()
+    found = set(map(type, values))
+    if found <= _PLAIN[kind] and not (from_text and kind != "text"):
+        try:
+            # A missing value in a text has no code either.
+            return np.array(list(map(codes.get, values)) if kind == "text" else values, dtype=np.float64)
+        except OverflowError:
+            # An integer beyond all decimals: the look at each value names it.
+            pass
+    if from_text and kind == "number" and (plain := _plain_numbers(values)) is not None:
+        return plain
+    convert = {"number": _number, "boolean": _truth, "text": _text}[kind]
+    numbers = []
+    for value in values:
+        try:
+            number = convert(value, codes, from_text)
+        except (ValueError, TypeError, KeyError, OverflowError):
+            raise RequestError(
+                f"column {name!r} holds {_shown(value)}; the model takes {_WORDS[kind]}", "INVALID_PARAMETER_VALUE"
+            ) from None
+        numbers.append(number)
+    return np.array(numbers, dtype=np.float64)
+
+
+def _plain_numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return texts as numbers where all are plain ones or empty; None where one needs a closer look."""
+    together = "".join(values)
+    if not together.isascii() or "_" in together:
+        return None
+    try:
+        return np.array([float(value) if value else math.nan for value in values])
+    except ValueError:
+        return None
+
+
+def _number(value: Any, _codes: Mapping[str, float], from_text: bool) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, str):
+        return math.nan if from_text and value.strip() in _GAPS else parse_number(value)
+    # A boolean is no number, as in files.
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value)
+
+
+def _truth(value: Any, _codes: Mapping[str, float], from_text: bool) -> float:
+    if _missing(value):
+        return math.nan
+    word = str(value).strip()
+    return math.nan if from_text and word in _GAPS else float(BOOLEANS[word.lower()])
+
+
+def _text(value: Any, codes: Mapping[str, float], _from_text: bool) -> float:
+    if _missing(value):
+        return math.nan
+    if isinstance(value, list | dict):
+        raise TypeError
+    return codes.get(category_text(value), math.nan)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:199] + "…"

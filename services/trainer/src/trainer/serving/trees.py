@@ -1,0 +1,148 @@
+"""Answers requests with one of the trainer's own models: bytes, numbers, trees, bytes.
+
+Without pandas, scikit-learn or MLflow, which take 99 % of the time of a served prediction, and most of its memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.serving.body import RequestError, Table, decoded, read_csv, read_json
+from trainer.serving.booster import Booster
+from trainer.serving.matrix import build_matrix
+from trainer.serving.model_parts import ModelParts, read_parts
+from trainer.training.hard_rows import ROWS, answers_digest, hard_rows
+from trainer.util.errors import TrainerError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_JSON, _CSV = "application/json", "text/csv"
+_PARQUET, _ARROW = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
+_TYPES = (_JSON, _CSV, _PARQUET, _ARROW)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: its status and its JSON."""
+
+    status: int
+    body: bytes
+
+
+class TreeModel:
+    """One of the trainer's own models, without what it was fitted with."""
+
+    def __init__(self, parts: ModelParts) -> None:
+        self._booster = Booster(parts.trees, parts.iterations)
+        if self._booster.width != len(parts.order):
+            raise ValueError("the trees take another number of columns")
+        # Without the text, which LightGBM has read.
+        self.parts = replace(parts, trees="")
+        self._labels = np.array(parts.classes)
+        # How the classes are written, by whether the threshold is reached.
+        self._words = np.array([str(label) for label in parts.classes])
+
+    @classmethod
+    def read(cls, folder: Path) -> TreeModel:
+        """Read the model in a folder.
+
+        Raises:
+            NotOwnError: It is not built as the trainer builds them.
+            TrainerError: LightGBM cannot read its trees.
+        """
+        return cls(read_parts(folder))
+
+    def predict(self, table: Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return each row's probability, and whether it reaches the threshold.
+
+        Raises:
+            RequestError: The table is none that the model takes.
+        """
+        matrix = build_matrix(self.parts, table)
+        if not len(matrix):
+            raise RequestError("the request holds no rows", "INVALID_PARAMETER_VALUE")
+        probability = self._booster.predict(matrix)
+        return probability, probability >= self.parts.threshold
+
+    def answers_digest(self) -> str:
+        """Return the digest of what the trees say to the hard rows, after they have answered their own example.
+
+        Raises:
+            TrainerError: They do not answer it.
+        """
+        if (example := self.parts.example) is not None:
+            reply = self.answer(example.read_bytes(), _JSON, "")
+            if reply.status != 200:
+                raise TrainerError(f"it does not predict its own example: {reply.body.decode()}")
+        probability, reached = self.predict(Table(hard_rows(self.parts.ranges), ROWS))
+        return answers_digest(probability, self.classes(reached))
+
+    def classes(self, reached: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the classes of rows."""
+        return self._labels[reached.astype(np.intp)]
+
+    def answer(self, body: bytes, content_type: str, uri: str) -> Reply:
+        """Return the answer to a request for predictions, whatever is in it."""
+        try:
+            table = _read(body, content_type)
+            extra = _requested(table.params)
+            probability, reached = self.predict(table)
+        except RequestError as error:
+            return refusal(error.status, error.code, error.message)
+        predictions = ", ".join(self._words[reached.astype(np.intp)].tolist())
+        if not extra:
+            return Reply(200, b'{"predictions": [%b]}' % predictions.encode())
+        more = {"probabilities": probability.tolist(), "threshold": self.parts.threshold, "model_uri": uri}
+        return Reply(200, b'{"predictions": [%b], %b' % (predictions.encode(), json.dumps(more)[1:].encode()))
+
+
+def refusal(status: int, code: str, message: str) -> Reply:
+    """Return the answer to a request that cannot be answered."""
+    return Reply(status, json.dumps({"error_code": code, "message": message}).encode())
+
+
+def _requested(params: Mapping[str, Any]) -> bool:
+    """Tell whether the probabilities are asked for; other parameters are ignored, as MLflow ignores them."""
+    output = params.get("output", "class")
+    if output not in ("class", "probability"):
+        raise RequestError(
+            f'params.output is {str(output)[:100]!r}; it must be "class" or "probability"', "INVALID_PARAMETER_VALUE"
+        )
+    return bool(output == "probability")
+
+
+def _read(body: bytes, content_type: str) -> Table:
+    kind, *parameters = (part.strip() for part in content_type.split(";"))
+    if parameters:
+        decoded(body)
+        _check_parameters(parameters)
+    if kind == _JSON:
+        return read_json(body)
+    if kind == _CSV:
+        return read_csv(body)
+    if kind in (_PARQUET, _ARROW):
+        from trainer.serving.arrow_body import read_arrow, read_parquet
+
+        return read_parquet(body) if kind == _PARQUET else read_arrow(body)
+    decoded(body)
+    raise RequestError(
+        f"This predictor only supports the following content types: Types: {list(_TYPES)}. Got '{content_type}'.",
+        "UNSUPPORTED_MEDIA_TYPE",
+        415,
+    )
+
+
+def _check_parameters(parameters: list[str]) -> None:
+    values = {key: value for key, _, value in (parameter.partition("=") for parameter in parameters)}
+    if values.pop("charset", "utf-8").lower() != "utf-8":
+        raise RequestError("The scoring server only supports UTF-8", "UNSUPPORTED_MEDIA_TYPE", 415)
+    if values:
+        message = f"Unrecognized content type parameters: {', '.join(values)}."
+        raise RequestError(message, "UNSUPPORTED_MEDIA_TYPE", 415)

@@ -1,0 +1,106 @@
+"""Rows that are hard to answer: by them, a model that was taken apart shows that it answers as the model itself.
+
+A server takes the trainer's models apart, and asks their trees without scikit-learn. The rows are made of a model's own
+parts: its categories and others, the bounds of its numbers and numbers beyond all bounds, missing values everywhere.
+Each model carries the digest of what it said to them when it was saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainer.config.values import ColumnType
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+ROWS = 256
+#: Zero by both names, what LightGBM takes for zero, the largest and the smallest, whole numbers beyond exactness.
+_EXTREMES = (
+    *(0.0, -0.0, 1e-35, -1e-35, 1.0, -1.0, 0.5, math.inf, -math.inf),
+    *(1.7976931348623157e308, -1.7976931348623157e308, 5e-324, 2.0**53 + 2, -(2.0**63)),
+)
+#: Texts that no column has, or that are nearly those that one has.
+_STRANGE = ("", " ", "unheard of", "0", "nan", "\u00e9\u0301", "\u4e2d\u6587", "\x00", "'\"\\")
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What a model's columns hold: their types, the categories of the texts, and the bounds of the numbers."""
+
+    columns: Mapping[str, ColumnType]
+    categories: Mapping[str, Sequence[str]]
+    bounds: Mapping[str, tuple[float, float]]
+
+
+def hard_rows(ranges: Ranges) -> dict[str, list[Any]]:
+    """Return the columns of rows that are hard to answer; the same ones for the same ranges, everywhere."""
+    chance = random.Random(0)  # noqa: S311 - no secret
+    return {name: _column(name, kind, ranges, chance) for name, kind in ranges.columns.items()}
+
+
+def answers_digest(probability: NDArray[np.float64], classes: NDArray[np.int64]) -> str:
+    """Return a SHA-256 digest of answers, which differs for any other bit."""
+    state = hashlib.sha256(probability.astype("<f8").tobytes())
+    state.update(classes.astype("<i8").tobytes())
+    return state.hexdigest()
+
+
+def ask_model(model: Any, ranges: Ranges) -> str:
+    """Return the digest of what a fitted model says to the hard rows."""
+    import pandas as pd
+
+    rows = pd.DataFrame({name: _series(values, ranges.columns[name]) for name, values in hard_rows(ranges).items()})
+    return answers_digest(model.predict_proba(rows)[:, 1], model.predict(rows))
+
+
+def feature_bounds(trees: str, order: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the smallest and the largest value of each number in training, as LightGBM's text says them."""
+    line = next((line for line in trees.split("\n", 20) if line.startswith("feature_infos=")), "")
+    found = {}
+    for name, info in zip(order, line.removeprefix("feature_infos=").split(" "), strict=False):
+        if info.startswith("[") and ":" in info:
+            low, _, high = info.strip("[]").partition(":")
+            found[name] = (float(low), float(high))
+    return found
+
+
+def _series(values: Sequence[Any], kind: ColumnType) -> pd.Series:
+    """Return a column as the pandas series that the model was trained on."""
+    import pandas as pd
+
+    if kind == "number":
+        return pd.Series(values, dtype="float64")
+    filled = [math.nan if value is None else value for value in values]
+    return pd.Series(filled, dtype="str" if kind == "text" else object)
+
+
+def _column(name: str, kind: ColumnType, ranges: Ranges, chance: random.Random) -> list[Any]:
+    if kind == "boolean":
+        return [_pick((True, False, None), chance) for _ in range(ROWS)]
+    if kind == "text":
+        known = tuple(ranges.categories.get(name, ())) or ("",)
+        # As a category is written, and nearly so.
+        near = tuple(f"{category} " for category in known[:3]) + tuple(category.swapcase() for category in known[:3])
+        strange = _STRANGE + near
+        return [
+            _pick((_pick(known, chance), _pick(known, chance), _pick(strange, chance), None), chance)
+            for _ in range(ROWS)
+        ]
+    low, high = ranges.bounds.get(name, (-1.0, 1.0))
+    values: list[float | None] = []
+    for _ in range(ROWS):
+        inside = low + chance.random() * (high - low)
+        values.append(_pick((inside, inside, float(round(inside)), low, high, _pick(_EXTREMES, chance), None), chance))
+    return values
+
+
+def _pick(among: Sequence[Any], chance: random.Random) -> Any:
+    return among[int(chance.random() * len(among))]

@@ -1,0 +1,113 @@
+"""Several processes serve on one port: each follows the champion, and one that dies is replaced."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from ..conftest import free_port
+
+NAME = "purchase_predict"
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def children(process: subprocess.Popen[str]) -> set[int]:
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return set(map(int, listed.split()))
+
+
+def ask(port: int, body: bytes = b"") -> tuple[int, str | None]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST" if body else "GET", "/invocations" if body else "/ping", body or None, headers)
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status, reply.getheader("x-model-uri")
+    finally:
+        connection.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def answers(port: int, uri: str | None = None) -> bool:
+    try:
+        status, served = ask(port)
+    except OSError:
+        return False
+    return status == 200 and (uri is None or served == uri)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+def test_worker_that_dies_is_replaced(start: Start, saved: Path) -> None:
+    port = free_port()
+    process = start("serve", "--model", saved, "--port", port, "--workers", 2)
+    wait_for(lambda: answers(port))
+    before = children(process)
+    assert len(before) == 2
+    # Later than a failure at the start.
+    wait_for(lambda: all(time.time() - Path(f"/proc/{pid}").stat().st_mtime > 3 for pid in before))
+    os.kill(min(before), signal.SIGKILL)
+    wait_for(lambda: len(children(process) - before) == 1)
+    wait_for(lambda: answers(port))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in before)
+
+
+def test_workers_that_cannot_start_end(start: Start, workdir: Path) -> None:
+    (workdir / "empty").mkdir()
+    process = start("serve", "--model", workdir / "empty", "--port", free_port(), "--workers", 2)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 1, (out, err)
+    assert "cannot be loaded" in err
+    assert err.splitlines()[-1].startswith("trainer: error: a process that serves ended at its start")
+
+
+def test_promotion_under_load_loses_nothing(start: Start, saved: Path, server: str, logged: tuple[str, str]) -> None:
+    client = MlflowClient(server, server)
+    client.create_registered_model(NAME)
+    uris = [f"models:/{NAME}/{client.create_model_version(NAME, *logged).version}" for _ in range(2)]
+    client.set_registered_model_alias(NAME, "champion", "1")
+    port = free_port()
+    options = ("--workers", 2, "--interval", 0.1, "--tracking-uri", server)
+    process = start("serve", "--model", f"models:/{NAME}@champion", "--port", port, *options)
+    # Both processes: a connection meets either.
+    wait_for(lambda: all(answers(port, uris[0]) for _ in range(20)))
+    body, done = (saved / "serving_input_example.json").read_bytes(), threading.Event()
+
+    def load() -> list[tuple[int, str | None]]:
+        seen = []
+        while not done.is_set():
+            seen.append(ask(port, body))
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(load) for _ in range(4)]
+        try:
+            for version in ("2", "1"):
+                client.set_registered_model_alias(NAME, "champion", version)
+                uri = uris[int(version) - 1]
+                wait_for(lambda uri=uri: all(answers(port, uri) for _ in range(20)))  # type: ignore[misc]
+        finally:
+            done.set()
+        seen = [answer for one in clients for answer in one.result()]
+    assert {status for status, _ in seen} == {200}
+    assert {uri for _, uri in seen} == set(uris)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
