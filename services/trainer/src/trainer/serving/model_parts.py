@@ -65,7 +65,7 @@ class ModelParts:
     iterations: int
     threshold: float
     classes: tuple[int, int]
-    example: Path | None
+    example: bytes | None
     answers: str | None
 
     @property
@@ -114,12 +114,12 @@ def _parts(folder: Path, described: Mapping[str, Any]) -> ModelParts:
     return _model(file.root, columns, _example(folder, described), str(answers) if answers else None)
 
 
-def _example(folder: Path, described: Mapping[str, Any]) -> Path | None:
+def _example(folder: Path, described: Mapping[str, Any]) -> bytes | None:
     name = (described.get("saved_input_example_info") or {}).get("serving_input_path")
-    return folder / name if name and Path(name).name == name and (folder / name).is_file() else None
+    return (folder / name).read_bytes() if name and Path(name).name == name and (folder / name).is_file() else None
 
 
-def _model(model: Node, columns: Mapping[str, ColumnType], example: Path | None, answers: str | None) -> ModelParts:
+def _model(model: Node, columns: Mapping[str, ColumnType], example: bytes | None, answers: str | None) -> ModelParts:
     _expect(model.type, _MODEL, "model")
     _expect(model["response_method"].value(), "predict_proba", "response method")
     frozen = model["estimator_"]

@@ -78,7 +78,7 @@ class TreeModel:
             TrainerError: They do not answer it.
         """
         if (example := self.parts.example) is not None:
-            reply = self.answer(example.read_bytes(), _JSON, "")
+            reply = self.answer(example, _JSON, "")
             if reply.status != 200:
                 raise TrainerError(f"it does not predict its own example: {reply.body.decode()}")
         probability, reached = self.predict(Table(hard_rows(self.parts.ranges), ROWS))
