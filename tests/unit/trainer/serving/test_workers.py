@@ -60,8 +60,6 @@ def test_worker_that_dies_is_replaced(start: Start, saved: Path) -> None:
     wait_for(lambda: answers(port))
     before = children(process)
     assert len(before) == 2
-    # Later than a failure at the start.
-    wait_for(lambda: all(time.time() - Path(f"/proc/{pid}").stat().st_mtime > 3 for pid in before))
     os.kill(min(before), signal.SIGKILL)
     wait_for(lambda: len(children(process) - before) == 1)
     wait_for(lambda: answers(port))
@@ -76,7 +74,7 @@ def test_workers_that_cannot_start_end(start: Start, workdir: Path) -> None:
     out, err = process.communicate(timeout=200)
     assert process.returncode == 1, (out, err)
     assert "cannot be loaded" in err
-    assert err.splitlines()[-1].startswith("trainer: error: a process that serves ended at its start")
+    assert err.splitlines()[-1] == "trainer: error: a process that serves has ended, and so have the others"
 
 
 def test_promotion_under_load_loses_nothing(start: Start, saved: Path, server: str, logged: tuple[str, str]) -> None:

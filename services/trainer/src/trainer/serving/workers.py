@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
@@ -21,8 +20,8 @@ from trainer.util.errors import InputError, TrainerError
 if TYPE_CHECKING:
     from trainer.serving.application import Serving
 
-#: Seconds. A process that lived for less than this failed at its start; another one would too.
-_BRIEF = 2.0
+#: Seconds before a process that crashed is started anew.
+_PAUSE = 1.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -54,11 +53,11 @@ def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.s
     """Serve in several processes until a signal ends this one.
 
     Raises:
-        TrainerError: A process ended at its start, or processes cannot be forked here.
+        TrainerError: A process ended by itself, or processes cannot be forked here.
     """
     if not hasattr(os, "fork"):
         raise InputError("--workers: this system cannot fork processes; use 1")
-    started: dict[int, float] = {}
+    started: set[int] = set()
     ending = Event()
 
     def end(*_signal: Any) -> None:
@@ -68,30 +67,33 @@ def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.s
                 os.kill(pid, signal.SIGTERM)
 
     kept = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    failed: str | None = None
+    code = 0
     try:
-        while len(started) < count and not ending.is_set():
-            started[_start(make, listener)] = time.monotonic()
-        if ending.is_set():
-            # One may have been started while the signal came.
-            end()
-        while started:
+        while True:
+            while len(started) < count and not ending.is_set():
+                started.add(_start(make, listener))
+            if ending.is_set():
+                # One may have been started while the signal came.
+                end()
+            if not started:
+                break
             pid, status = os.wait()
-            if (begun := started.pop(pid, None)) is None or ending.is_set():
+            started.discard(pid)
+            if ending.is_set():
                 continue
-            if time.monotonic() - begun < _BRIEF:
-                failed = f"a process that serves ended at its start, with {os.waitstatus_to_exitcode(status)}"
+            code = os.waitstatus_to_exitcode(status)
+            if code >= 0:
+                # It ended by itself, and has said why: another one would too.
                 end()
             else:
-                started[_start(make, listener)] = time.monotonic()
-                if ending.is_set():
-                    end()
+                # Killed, or crashed. A pause, in case the next one crashes as well.
+                ending.wait(_PAUSE)
     finally:
         end()
         for number, handler in kept.items():
             signal.signal(number, handler)
-    if failed is not None:
-        raise TrainerError(failed)
+    if code > 0:
+        raise TrainerError("a process that serves has ended, and so have the others")
 
 
 def _start(make: Callable[[], Serving], listener: socket.socket) -> int:
