@@ -1,18 +1,32 @@
-"""MLflow's own server in this stack's place: it runs without our code, and on the same data."""
+"""MLflow's own server in this stack's place: without our code, on the same data, and with the same answers but some.
+
+Those are listed in docs/operators/server-answers.md. The tables there and the requests here are one source.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import pytest
 import requests
 from mlflow import MlflowClient
 
 from .conftest import NewStack
-from .stack import STORAGE, Stack
+from .stack import ROOT, STORAGE, Stack
+from .stock_artifact_requests import ARTIFACT_REQUESTS
+from .stock_compare import Request, Sender, difference, normal
+from .stock_requests import REQUESTS
+from .stock_state import prepare
 
 FILE = "compose.stock.yaml"
+ALL = [*ARTIFACT_REQUESTS, *REQUESTS]
+PAGE = ROOT / "docs" / "operators" / "server-answers.md"
+#: The rows of the page's tables: what stands after a row's name.
+ROWS = dict(re.findall(r"^\| `([a-z-]+)` \|(.*)\|$", PAGE.read_text(), re.MULTILINE))
 # Runs in the server's container, with the environment of the server's own process.
 MODULES = """
 import json, os, sys
@@ -35,6 +49,65 @@ def stock(new_stack: NewStack) -> Iterator[Stack]:
     with new_stack(files=(FILE,)) as stack:
         stack.up()
         yield stack
+
+
+@pytest.fixture(scope="module")
+def replica(new_stack: NewStack) -> Iterator[Stack]:
+    """A stack as everyone gets it, with nothing on it."""
+    with new_stack() as stack:
+        stack.up()
+        yield stack
+
+
+# Answers: first, because they are about servers with nothing else on them --------------------------------------------
+
+
+class Compared(NamedTuple):
+    """A request, and how the servers' answers to it differ; empty when they are the same."""
+
+    request: Request
+    difference: str
+
+
+def answers_of(stack: Stack) -> list[dict[str, Any]]:
+    """Returns what a server answers to each request."""
+    known = prepare(stack.url)
+    sender = Sender(stack.url, known)
+    return [normal(sender.send(request), known) for request in ALL]
+
+
+@pytest.fixture(scope="module")
+def compared(replica: Stack, stock: Stack) -> list[Compared]:
+    """Each request with the answers of both servers, compared."""
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(answers_of, (replica, stock)))
+    return [Compared(request, difference(*both)) for request, *both in zip(ALL, *answers, strict=True)]
+
+
+@pytest.mark.minio  # What a storage says is in some messages.
+def test_answers_differ_by_a_row_only(compared: list[Compared], record_property: Any) -> None:
+    """A difference without a row fails; so does a request that names a row, and does not differ."""
+    record_property("requests", len(compared))
+    record_property("different", sum(1 for one in compared if one.difference))
+    without = [
+        f"{one.request.name}\n    {one.difference}" for one in compared if one.difference and not one.request.row
+    ]
+    same = [f"{one.request.name}: row {one.request.row}" for one in compared if one.request.row and not one.difference]
+    assert (without, same) == ([], []), "\n".join(["", "differ:", *without, "are the same:", *same])
+
+
+def test_each_row_is_shown() -> None:
+    """A row of the page is shown by a request or by a test that it names, and a request's row is on the page."""
+    named = {request.row for request in ALL if request.row}
+    assert named - set(ROWS) == set()
+    assert [
+        row for row, cells in ROWS.items() if row not in named and not re.search(r"shown by `test_\w+`", cells)
+    ] == []
+    assert [row for row, cells in ROWS.items() if row in named and "shown by" in cells] == []
+    assert len(ROWS) > 20
+
+
+# The mode -------------------------------------------------------------------------------------------------------------
 
 
 def test_no_module_of_ours(stock: Stack) -> None:
