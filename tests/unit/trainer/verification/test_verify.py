@@ -15,7 +15,8 @@ from mlflow import MlflowClient
 from trainer.tracking.connection import wait_for_server
 from trainer.tracking.settings import limits
 from trainer.verification import checks, verify
-from trainer.verification.checks import CHECKS, Stack
+from trainer.verification.checks import CHECKS
+from trainer.verification.stack import Stack
 from trainer.verification.verify import DIFFERENT, FAILED, REMARK, SAME, SKIPPED, Finding
 
 from ..conftest import Answer, Proxy, free_port, serving

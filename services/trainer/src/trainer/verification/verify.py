@@ -21,18 +21,8 @@ from trainer.util.environment import environment
 from trainer.util.errors import InputError, TrackingError, TrainerError
 from trainer.util.signals import ignore_signals
 from trainer.util.text import one_line
-from trainer.verification.checks import (
-    ARTIFACTS,
-    CHECKS,
-    MIB,
-    MLFLOW,
-    PROXIED,
-    Check,
-    Difference,
-    Stack,
-    Stricter,
-    stored,
-)
+from trainer.verification.checks import CHECKS, MLFLOW, Check
+from trainer.verification.stack import ARTIFACTS, MIB, PROXIED, Difference, Stack, Stricter, stored
 
 T = TypeVar("T")
 
