@@ -11,7 +11,6 @@ from contextlib import closing
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
-from uvicorn.protocols.http import httptools_impl
 
 from replica_server import database, keys, limits, logs, mlflow_environment
 from replica_server.artifacts import destination as address_file
@@ -44,8 +43,6 @@ def main() -> None:
         f"a name that is written again {'is replaced' if settings.overwrite else 'is refused'}",
         flush=True,
     )
-    # How much of a request's body waits for the application: fewer and larger pieces pass through MLflow's middleware.
-    httptools_impl.HIGH_WATER_LIMIT = 2**18  # type: ignore[attr-defined]
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
     uvicorn.run(
         server,

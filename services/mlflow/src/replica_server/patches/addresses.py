@@ -6,7 +6,8 @@ Replaces: in `mlflow.server.handlers`: `_validate_storage_location_uri`, `_valid
     `_get_proxied_run_artifact_destination_path`, `_HANDLER_BLOCKED_TRACE_TAGS`;
     in `mlflow.store.artifact.artifact_repository_registry`: `enforce_server_artifact_uri_host_policy`;
     the tracking store's `start_trace`.
-Gain: a 400 at once. MLflow stores what is lost with the container, or waits for a foreign storage's credentials.
+Gain: a 400 at once, where MLflow answers 200: then uploads are lost with the container, or each look waits for a
+    foreign storage's credentials.
 Upstream: mlflow#25891 refuses foreign hosts, and no other storage or folder.
 Test: test_addresses.py; tests/integration/test_odd_requests.py.
 Goes when: MLflow can be told which addresses it serves, and checks them at each of these places.

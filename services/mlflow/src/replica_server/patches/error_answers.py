@@ -2,7 +2,8 @@
 
 Replaces: `mlflow.exceptions.ERROR_CODE_TO_HTTP_STATUS`, and `get_http_status_code` and `serialize_as_json` of
     `mlflow.exceptions.MlflowException`.
-Gain: MLflow's clients repeat a 5xx for minutes: they do so for what passes, and for nothing else. No answer shows SQL.
+Gain: of 13 kinds of errors (test_answers.py), 9 get another status: clients repeat what passes (503), and no fault of
+    the request (4xx). No answer shows SQL; MLflow's shows it for 5 of them.
 Upstream: mlflow#7240 made outages 503; mlflow#5848 (open): a wrong search is a 500 on PostgreSQL.
 Test: test_answers.py; tests/integration/test_odd_requests.py.
 Goes when: MLflow tells the request's faults from the server's.

@@ -4,7 +4,7 @@ This stack has no use for either. Each hands every piece of every body on throug
 
 Replaces: `user_middleware` of `mlflow.server.fastapi_app.app`, without `workspace_context_middleware` and
     `gateway_timing_middleware`.
-Gain: large uploads cost less of the processor.
+Gain: 0.45 ms of the processor at each request: /health costs 0.22 ms instead of 0.68.
 Upstream: no thread found.
 Test: test_server.py, test_way_of_a_body_is_shortened_by_the_two_layers_and_no_other.
 Goes when: MLflow adds them only where they are used, or writes them as plain ASGI.

@@ -4,7 +4,7 @@ Where a field has another type, MLflow goes on with the fields before it, and an
 in another experiment, or a 500.
 
 Replaces: `_get_request_json` and `parse_dict` of `mlflow.server.handlers`, and its view `_graphql`.
-Gain: a 400 at once, where MLflow's clients would repeat a 500 for minutes.
+Gain: a 400 at once, where MLflow stores a part (200), or answers 500, which its clients repeat for minutes.
 Upstream: mlflow#12550 (open) asks for consistent validation.
 Test: test_answers.py; tests/integration/test_odd_requests.py.
 Goes when: MLflow refuses these requests.

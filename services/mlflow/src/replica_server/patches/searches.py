@@ -10,7 +10,8 @@ history's. Where MLflow's own login is loaded (`mlflow.server.auth`), which filt
 answer.
 
 Replaces: `mlflow.server.handlers._search_runs` and `_get_metric_history` (the views of these names).
-Gain: the memory of 250 runs or 25,000 values instead of that of the whole answer.
+Gain: three searches for 1,000 runs at once take 47 MiB instead of 220; one for 10,000 runs takes 22 MiB, and without
+    this it ends the server.
 Upstream: mlflow#23702 (open): histories end the server; mlflow#5050 (open): smaller pages of runs.
 Test: test_searches.py; tests/integration/test_load.py.
 Goes when: MLflow bounds what it holds of an answer.

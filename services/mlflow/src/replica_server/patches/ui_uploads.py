@@ -5,7 +5,7 @@ which fails at names that the storage takes or refuses by itself; and it stores 
 when the experiment has an address of its own.
 
 Replaces: `mlflow.server.handlers.upload_artifact_handler` (the view `serve_upload_artifact`).
-Gain: an upload is where the run's other artifacts are.
+Gain: in an experiment with an address of its own, the run lists the upload; with MLflow's handler it does not.
 Upstream: mlflow#9752 (closed) found the same in another place.
 Test: tests/integration/test_odd_requests.py, test_browser.py.
 Goes when: MLflow stores the UI's uploads at the run's address.

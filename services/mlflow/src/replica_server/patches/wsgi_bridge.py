@@ -1,7 +1,8 @@
 """Answers of MLflow's WSGI part wait for their client, and have places of their own.
 
 Replaces: `mlflow.server.fastapi_app._EfficientWSGIResponder`.
-Gain: memory does not grow with an answer, and a storage that hangs does not keep runs from being tracked.
+Gain: 192 MiB that the UI downloads slowly take 3 MiB of memory instead of 177. A storage that hangs does not keep runs
+    from being tracked.
 Upstream: mlflow#24074: Starlette's WSGI bridge, on which MLflow's is built, is deprecated.
 Test: test_outages.py; tests/integration/test_large_artifacts.py, test_load.py.
 Goes when: MLflow's routes are ASGI, or its bridge waits for the client and can be bounded by path.
