@@ -215,7 +215,7 @@ def test_refusal_that_is_about_no_role_is_told_in_googles_words(stack: Stack, em
 def test_stack_stays_down_when_a_role_is_missing(new_stack: Any) -> None:
     with new_stack(settings={"GCS_EMULATOR_ACCOUNT": "only-viewer"}) as broken:
         assert broken.compose("up", "--detach", "--wait", check=False).returncode != 0
-        assert f"grant it {CREATOR}" in broken.logs("preflight")
+        assert f"grant it {USER}" in broken.logs("preflight")
         assert "error: no storage has been prepared" in broken.logs("mlflow")
         assert broken.health("mlflow") != "healthy"
         # The role is granted: nothing else is needed.
