@@ -144,7 +144,7 @@ def test_objects_are_in_the_bucket_under_the_runs_path(
     assert keys_under(stack, run.info.artifact_uri) == {*PICTURES, "lightgbm_parameters.json"}
     location = model_location(client, baseline["run_id"])
     assert f"/{run.info.experiment_id}/models/" in location
-    expected = {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json"}
+    expected = {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json", "training_rows.npz"}
     assert expected <= keys_under(stack, location)
 
 

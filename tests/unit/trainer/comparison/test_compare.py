@@ -161,6 +161,30 @@ def test_direction_of_metrics(metric: str, sign: int | None) -> None:
     assert direction(metric) == sign
 
 
+@pytest.mark.parametrize(
+    ("other", "digest", "best", "warned"),
+    [
+        ({}, "t", {"f1", "validation_f1"}, []),
+        ({"seed": "7"}, "t", {"f1"}, ["validation"]),
+        ({"validation_size": "0.3"}, "t", {"f1"}, ["validation"]),
+        ({"data_digest": "e"}, "u", set(), ["test", "validation"]),
+        ({}, None, {"validation_f1"}, ["test"]),
+    ],
+)
+def test_metrics_of_other_rows_are_not_compared(
+    other: dict[str, str], digest: str | None, best: set[str], warned: list[str]
+) -> None:
+    """A run of another seed, size or file has metrics of its own test and validation rows."""
+    params = {"data_digest": "d", "seed": "42", "validation_size": "0.2"}
+    one = Compared("a" * 32, "a", "FINISHED", None, params, {"f1": 0.5, "validation_f1": 0.5}, "t")
+    two = Compared("b" * 32, "b", "FINISHED", None, {**params, **other}, {"f1": 0.9, "validation_f1": 0.9}, digest)
+    comparison = Comparison("runs", (one, two), URI)
+    assert {name for name in comparison.metrics if comparison.best(name)} == best
+    assert [warning.split()[2] for warning in comparison.warnings] == warned
+    assert set(table.content(comparison)["best"]) == best
+    assert all(warning in Page(page.render(comparison, {})).text for warning in comparison.warnings)
+
+
 def test_table_that_is_wider_than_the_terminal_keeps_its_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow import MlflowClient
+from trainer.data.sources import load_data
 from trainer.promotion import evaluate
-from trainer.promotion.evaluate import Constraint, VersionMetrics
+from trainer.promotion.evaluate import Constraint
 from trainer.promotion.interface import Interface
 from trainer.promotion.sandbox import SandboxResult
+from trainer.promotion.trial import VersionMetrics
 
 from ..conftest import Answer
 from ..registry.test_registry import client_of
@@ -275,6 +277,46 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     back = trainer("promote", "--rollback")
     assert (back.code, champion(models)) == (0, "1")
     assert trainer("promote", "--rollback").code == 3
+
+
+def test_version_is_scored_on_its_own_test_rows(
+    workdir: Path, trainer: Callable[..., Answer], shop: Path, tmp_path: Path
+) -> None:
+    """A version of another seed that knows its training rows by heart does not win by being scored on them."""
+    data = ("--data", shop / "shop.csv", "--target", "purchase")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("{minimum: false, latency_ms: false, champion: {average_precision: 0.0}}")
+    rules = (*data, "--policy", policy)
+    by_heart = ("--n-estimators", 300, "--min-child-samples", 2)
+    trained = [
+        trainer("--register", *data, "--test-size", 0.4, *options, "--json")
+        for options in (("--n-estimators", 20, "--num-leaves", 5), ("--seed", 7, *by_heart))
+    ]
+    assert trainer("promote", "--version", 1, *rules).code == 0
+    second = trainer("promote", "--version", 2, *rules, "--json")
+    assert second.code == 3, second.err
+    figures = second.json["figures"]
+    logged = {name: trained[1].json["metrics"][name] for name in figures["version"]}
+    assert figures["version"] == pytest.approx(logged)
+    assert figures["version_beside_champion"]["average_precision"] < figures["champion"]["average_precision"] < 0.9
+    unseen = next(one for one in second.json["constraints"] if one["name"] == "unseen rows")
+    assert unseen["passed"]
+    assert "seed 7, test size 0.4" in unseen["remark"]
+    assert "rows that neither was trained on" in unseen["remark"]
+
+
+def test_rows_of_training_alone_are_refused(
+    workdir: Path, trainer: Callable[..., Answer], shop: Path, tmp_path: Path
+) -> None:
+    data = ("--data", shop / "shop.csv", "--target", "purchase")
+    assert trainer("--register", *data, "--n-estimators", 5).code == 0
+    dataset = load_data(shop / "shop.csv", target="purchase")
+    dataset.train.features.assign(purchase=dataset.train.target).to_csv(tmp_path / "seen.csv", index=False)
+    answer = trainer("promote", "--data", tmp_path / "seen.csv", "--target", "purchase", "--json")
+    assert answer.code == 3
+    failed = {one["name"]: one["remark"] for one in answer.json["constraints"] if not one["passed"]}
+    assert "put 'unseen: false' into the policy" in failed["unseen rows"]
+    assert answer.json["figures"]["version"] == {}
 
 
 def test_what_is_not_there_is_named(models: MlflowClient, trainer: Callable[..., Answer]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from trainer.cli.options import ServerOptions, SourceOptions
-    from trainer.promotion.evaluate import Verdict, VersionMetrics
+    from trainer.data.dataset import Dataset
+    from trainer.promotion.evaluate import Verdict
     from trainer.promotion.policy import PromotionPolicy
+    from trainer.promotion.trial import VersionMetrics
+    from trainer.promotion.unseen import Load
     from trainer.registry.registry import Registry
 
 
@@ -58,8 +62,9 @@ if TYPE_CHECKING:
     "source",
     options.SourceOptions,
     options.data_option(
-        "What to test on: the same folder or table as in training, split in the same way. An empty folder stands for"
-        " the made-up sessions. Without data, the figures that the runs have logged are compared."
+        "What to test on: the folder or table of the training, of which each version is scored on the rows that its own"
+        " run held out, or other data with the same columns. An empty folder stands for the made-up sessions. Without"
+        " data, the figures that the runs have logged are compared."
     ),
     options.target_option,
     options.test_size_option,
@@ -81,9 +86,9 @@ def promote_command(
 ) -> None:
     r"""Make a version of the registered model champion, if it satisfies a policy's constraints.
 
-    MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/model. The test rows of the data, split as
-    in training, are scored with the version and with the current champion. Without data, the metrics that their runs
-    have logged are compared, if they are of the same test rows.
+    MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/model. The version is scored on rows
+    of the data that it was not trained on, and the current champion on those of them that are new to it, too. Without
+    data, the metrics that their runs have logged are compared, if they are of the same test rows.
 
     \b
     For example:
@@ -156,12 +161,11 @@ def _promote(
     server: ServerOptions,
 ) -> None:
     from trainer.cli.constraints import failed_constraint, show_constraints
-    from trainer.data.sources import load_data
     from trainer.util.output import print_json, print_message
 
-    dataset = None
-    if source is not None and source.data is not None:
-        dataset = load_data(source.data, target=source.target, test_size=source.test_size, seed=source.seed)
+    load = _loader(source) if source is not None and source.data is not None else None
+    if load is not None:
+        dataset = load(None, None)
         # The table of constraints says that sessions were made up.
         for warning in () if dataset.generated else dataset.warnings:
             print_message(warning)
@@ -182,14 +186,7 @@ def _promote(
     from trainer.promotion.evaluate import evaluate
     from trainer.registry.champion import ChampionAlias
 
-    if dataset is not None:
-        tested_on = version.tags.get("trainer.test_digest")
-        if tested_on not in (None, dataset.test_digest):
-            print_message(
-                f"the test rows differ from those that version {version.version} was tested on (digest {tested_on}):"
-                " it may have been trained on some of them"
-            )
-    verdict = evaluate(registry, version, champion, rules, dataset)
+    verdict = evaluate(registry, version, champion, rules, load)
     promoted = not verdict.failed and not dry_run
     if promoted:
         ChampionAlias(registry).promote(version, champion, policy=rules.digest, metrics=_tags(verdict, champion))
@@ -212,6 +209,20 @@ def _promote(
         print_message(f"dry run: version {version.version} would become champion; champion stays {stays}")
     elif not server.as_json:
         print(f"champion {name} version {version.version} (before: {stays})")
+
+
+def _loader(source: SourceOptions) -> Load:
+    """Return what reads the data, split by a seed and a test size, or by those of the command; each way once."""
+    from trainer.data.sources import load_data
+
+    @cache
+    def read(seed: int, test_size: float) -> Dataset:
+        return load_data(source.data, target=source.target, test_size=test_size, seed=seed)
+
+    def load(seed: int | None, test_size: float | None) -> Dataset:
+        return read(source.seed if seed is None else seed, source.test_size if test_size is None else test_size)
+
+    return load
 
 
 def _choose(registry: Registry, model_uri: str | None, number: int | None) -> ModelVersion:
@@ -254,6 +265,8 @@ def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
 
     words = f"{verdict.source}: {shown(verdict.metrics)}"
     if champion is not None and verdict.champion_metrics is not None:
+        if verdict.compared.digest != verdict.metrics.digest:
+            words += f"; on rows that neither was trained on: {shown(verdict.compared)}"
         words += f"; version {champion.version}: {shown(verdict.champion_metrics)}"
     return {"trainer.approved_figures": words}
 
@@ -287,6 +300,7 @@ def _content(
         "figures": {
             "source": verdict.source,
             "version": dict(verdict.metrics.values),
+            "version_beside_champion": dict(verdict.compared.values) if verdict.champion_metrics is not None else None,
             "champion": dict(verdict.champion_metrics.values) if verdict.champion_metrics is not None else None,
         },
         "constraints": [constraint_content(constraint) for constraint in verdict.constraints],

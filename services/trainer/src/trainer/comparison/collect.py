@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.tracking.client import Target
 from trainer.tracking.connection import query
 from trainer.tracking.errors import is_missing
+from trainer.tracking.inputs import test_digest
 from trainer.tracking.model_uri import ModelUri
 from trainer.tracking.tags import PARENT_TAG
 from trainer.util.errors import InputError
@@ -25,6 +26,8 @@ SWEEP_TAG = "trainer.sweep"
 #: What runs are ordered by where the user names none of them: the first of these that any has; those without are last.
 ORDER = ("validation_average_precision", "average_precision", "f1")
 _PAGE = 1_000
+#: The parameters that say which rows a run's validation metrics are of.
+_VALIDATION = ("data_digest", "seed", "validation_size", "cv_folds")
 _HIGHER = {"f1", "precision", "recall", "auc", "accuracy", "r2", "ndcg", "map", "kappa", "mcc", "specificity"}
 #: A spread, and one fold's value out of several.
 _NO_MERIT = {"std", "fold"}
@@ -50,6 +53,12 @@ class Compared:
     url: str | None
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+    #: The digest of the rows that it was tested on; None where it does not say so.
+    test_digest: str | None = None
+
+    def rows(self, validation: bool) -> tuple[str | None, ...]:
+        """Return what tells the test rows, or the validation rows, of this run from those of others."""
+        return tuple(self.params.get(name) for name in _VALIDATION) if validation else (self.test_digest,)
 
 
 @dataclass(frozen=True)
@@ -76,14 +85,31 @@ class Comparison:
         return sorted(names, key=lambda name: (direction(name) is None, name.startswith("validation"), name))
 
     def best(self, metric: str) -> set[str]:
-        """Return the ids of the runs that are best by a metric; none where nothing is better than anything else."""
+        """Return the ids of the runs that are best by a metric; none where the runs' values do not compare."""
         sign = direction(metric)
+        if not self.same_rows(metric):
+            return set()
         values = {run.run_id: run.metrics[metric] for run in self.runs if metric in run.metrics}
         numbers = [value for value in values.values() if not math.isnan(value)]
         if sign is None or len(values) < 2 or len(set(numbers)) < 2:
             return set()
         top = max(numbers, key=lambda value: sign * value)
         return {run_id for run_id, value in values.items() if value == top}
+
+    def same_rows(self, metric: str) -> bool:
+        """Tell whether all runs have computed a metric on the same rows, as far as they say so."""
+        validation = metric.startswith("validation_")
+        return len({run.rows(validation) for run in self.runs if metric in run.metrics}) < 2
+
+    @property
+    def warnings(self) -> list[str]:
+        """What keeps the runs' metrics from being compared."""
+        parts = sorted({"validation" if name.startswith("validation_") else "test" for name in self.metrics})
+        return [
+            f"the runs' {part} rows are not the same: their {part} metrics do not compare, and no best is marked"
+            for part in parts
+            if len({run.rows(part == "validation") for run in self.runs}) > 1
+        ]
 
 
 def direction(metric: str) -> int | None:
@@ -221,6 +247,7 @@ def _compared(run: Any, uri: str, ui_url: str | None) -> Compared:
         url=Target(uri, info.experiment_id, "", ui_url).run_url(info.run_id),
         params=dict(sorted(run.data.params.items())),
         metrics=dict(run.data.metrics),
+        test_digest=test_digest(run),
     )
 
 

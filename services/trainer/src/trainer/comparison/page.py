@@ -31,6 +31,7 @@ def render(comparison: Comparison, plots: Mapping[str, Sequence[PlotFile]]) -> s
     body = [
         element("h1", comparison.title),
         element("p", f"{count}; {differs}. {marks}".rstrip()),
+        *(element("p", f"Note: {warning}.") for warning in comparison.warnings),
         element("h2", "Parameters that differ, and metrics"),
         element("div", _table(comparison), class_="scroll", tabindex="0"),
     ]

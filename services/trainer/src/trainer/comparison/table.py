@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.comparison.collect import Comparison, number
-from trainer.util.output import print_plain_table
+from trainer.util.output import print_message, print_plain_table
 from trainer.util.text import one_line
 
 #: Where runs stand one below the other, there is room for these only; all are in the JSON and in the report.
@@ -26,6 +26,7 @@ def content(comparison: Comparison) -> dict[str, Any]:
     return {
         "title": comparison.title,
         "differing_params": comparison.differing,
+        "warnings": comparison.warnings,
         "best": {name: sorted(best) for name in comparison.metrics if (best := comparison.best(name))},
         "runs": [
             {
@@ -60,6 +61,8 @@ def show(comparison: Comparison) -> None:
         print("no parameter differs")
     if any(comparison.best(name) for name in comparison.metrics):
         print("* best of its metric")
+    for warning in comparison.warnings:
+        print_message(warning)
     if comparison.ordered_by is not None:
         print(f"ordered by {comparison.ordered_by}")
 

@@ -37,7 +37,8 @@ class Dataset:
     """The data of a training: what it is called, where it came from, and its training and test tables.
 
     ``digest`` and ``test_digest`` are SHA-256 digests (32 hexadecimal digits) of the parsed contents of the training
-    and the test table. ``warnings`` are warnings for the user on what was done to the data.
+    and the test table. ``test_positions`` says which rows of the one table the test rows were, ascending; None where
+    the two came apart. ``warnings`` are warnings for the user on what was done to the data.
     """
 
     name: str
@@ -51,7 +52,30 @@ class Dataset:
     generated: bool = False
     test_size: float | None = None
     seed: int | None = None
+    test_positions: NDArray[np.int64] | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are in all."""
+        return self.train.rows + self.test.rows
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """The positions of the test rows among all rows, ascending; see ``whole``."""
+        if self.test_positions is not None:
+            return self.test_positions
+        return np.arange(self.train.rows, self.rows)
+
+    def whole(self) -> Table:
+        """Return all rows: as they were before the split, or the training rows before the test rows."""
+        order = np.empty(self.rows, dtype=np.int64)
+        out = np.zeros(self.rows, dtype=bool)
+        out[self.held_out] = True
+        order[~out] = np.arange(self.train.rows)
+        order[out] = np.arange(self.train.rows, self.rows)
+        features = pd.concat([self.train.features, self.test.features], ignore_index=True)
+        return Table(features, np.concatenate([self.train.target, self.test.target])).take(order)
 
     def columns(self, kind: ColumnType) -> list[str]:
         """Return the names of the features of one kind, in their order."""

@@ -200,6 +200,7 @@ def _split_table(
         generated=generated,
         test_size=test_size,
         seed=seed,
+        test_positions=out,
     )
 
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from trainer.promotion.interface import Interface
 from trainer.promotion.policy import METRICS, PromotionPolicy
-from trainer.promotion.sandbox import Sandbox, SandboxResult
-from trainer.training.metrics import compute_metrics
+from trainer.promotion.sandbox import SandboxResult
+from trainer.promotion.trial import Trial, VersionMetrics, scored
+from trainer.promotion.unseen import Load, TestRows, choose_rows
 from trainer.training.model_format import code_in
 from trainer.util.errors import TrainerError
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from trainer.data.dataset import Dataset
     from trainer.registry.registry import Registry
 
 _SWITCH_OFF = "to promote without, put '{}: false' into the policy"
@@ -40,20 +38,15 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class VersionMetrics:
-    """A version's metrics on the test rows, or why there are none. ``digest`` is that of the rows, if known."""
-
-    values: Mapping[str, float] = field(default_factory=dict)
-    digest: str | None = None
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """How a version came out. ``source`` says where the metrics are from."""
+    """How a version came out. ``source`` says where the metrics are from.
+
+    ``compared`` are the version's metrics on the rows of ``champion_metrics``: those that are new to both.
+    """
 
     constraints: tuple[Constraint, ...]
     metrics: VersionMetrics
+    compared: VersionMetrics
     champion_metrics: VersionMetrics | None
     source: str
 
@@ -68,7 +61,7 @@ def evaluate(
     version: ModelVersion,
     champion: ModelVersion | None,
     policy: PromotionPolicy,
-    dataset: Dataset | None,
+    load: Load | None,
 ) -> Verdict:
     """Check a version against a policy; changes nothing.
 
@@ -77,67 +70,62 @@ def evaluate(
         version: The version.
         champion: The current champion, if there is one.
         policy: The constraints.
-        dataset: Its test rows are scored with both versions; None to use the metrics that their runs have logged.
+        load: Reads the data of which both versions are scored on rows that they were not trained on; None to use the
+            metrics that their runs have logged.
 
     Raises:
         TrackingError: The registry cannot be asked, or the version's files cannot be downloaded.
+        InputError: The data cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="trainer-") as name:
         folder = Path(name)
-        table = _write_table(dataset, folder / "test.parquet") if dataset is not None else None
         files = registry.download(version, _made(folder / "version"))
-        probe = Sandbox(files, folder / "probe", policy, table=table, latency=policy.latency_ms is not None)
-        champion_probe, champion_files, champion_problem = None, None, None
+        champion_files, champion_problem = None, None
+        if champion is not None and (policy.champion or policy.signature):
+            try:
+                champion_files = registry.download(champion, _made(folder / "champion"))
+            except TrainerError as error:
+                champion_problem = str(error)
+        compare = champion is not None and bool(policy.champion)
+        test = None
+        if load is not None:
+            test = choose_rows(load, files, champion_files, compare=compare, unseen=policy.unseen)
+        trial = Trial(folder, policy, test)
         try:
-            if champion is not None and (policy.champion or policy.signature):
-                try:
-                    champion_files = registry.download(champion, _made(folder / "champion"))
-                    if dataset is not None and policy.champion:
-                        champion_probe = Sandbox(
-                            champion_files, folder / "champion-probe", policy, table=table, latency=False
-                        )
-                except TrainerError as error:
-                    champion_problem = str(error)
-            if dataset is not None:
-                # The parent has something to do, too, while the processes start.
-                import sklearn.metrics  # noqa: F401
-            outcome = probe.result()
-            champion_outcome = champion_probe.result() if champion_probe is not None else None
+            trial.start(files, champion_files if compare else None)
+            outcome, champion_outcome = trial.results()
         finally:
-            for one in (probe, champion_probe):
-                if one is not None:
-                    one.end()
-        if dataset is None:
+            trial.end()
+        if test is None:
             source = "as logged by the runs"
-            metrics = _logged(registry, version)
+            metrics = compared = _logged(registry, version)
             champion_metrics = _logged(registry, champion) if champion is not None and policy.champion else None
         else:
-            source = f"scored here on {dataset.test.rows:,} test rows of {dataset.name}"
-            metrics = _scored(outcome, dataset)
-            champion_metrics = _scored(champion_outcome, dataset) if champion_outcome is not None else None
-            if champion_problem is not None:
+            source = f"scored here on {len(test.version.positions):,} test rows of {test.name}"
+            metrics = scored(outcome, test, test.version)
+            compared, champion_metrics = metrics, None
+            if test.common is not None:
+                compared = scored(outcome, test, test.common)
                 champion_metrics = VersionMetrics(problem=champion_problem)
+                if champion_problem is None:
+                    champion_metrics = scored(champion_outcome, test, test.common)
         number = str(champion.version) if champion is not None else None
         constraints = [
             *_in_a_clean_process(outcome, policy),
+            *_on_unseen_rows(test, number, policy),
             *_on_their_own(metrics, policy),
-            *_beside_the_champion(metrics, number, champion_metrics, policy),
+            *_beside_the_champion(compared, number, champion_metrics, policy),
         ]
         if policy.signature:
             constraints.append(_signature(files, number, champion_files, champion_problem))
         if policy.safe_format:
             constraints.append(_format(files))
-        return Verdict(tuple(constraints), metrics, champion_metrics, source)
+        return Verdict(tuple(constraints), metrics, compared, champion_metrics, source)
 
 
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
-
-
-def _write_table(dataset: Dataset, path: Path) -> Path:
-    dataset.test.features.to_parquet(path, index=False)
-    return path
 
 
 # Metrics --------------------------------------------------------------------------------------------------------------
@@ -148,16 +136,6 @@ def _logged(registry: Registry, version: ModelVersion) -> VersionMetrics:
     if not values:
         return VersionMetrics(problem="its run holds no figures; give test data with --data")
     return VersionMetrics({name: values[name] for name in METRICS if name in values}, digest)
-
-
-def _scored(outcome: SandboxResult, dataset: Dataset) -> VersionMetrics:
-    if outcome.classes is None:
-        return VersionMetrics(problem=outcome.error or "it could not be scored")
-    try:
-        values = compute_metrics(dataset.test.target, outcome.classes.astype(np.int64) == 1, outcome.probability)
-    except (ValueError, TypeError):
-        return VersionMetrics(problem="it does not predict the classes 0 and 1")
-    return VersionMetrics(values, dataset.test_digest)
 
 
 # Constraints ----------------------------------------------------------------------------------------------------------
@@ -194,6 +172,23 @@ def _in_a_clean_process(outcome: SandboxResult, policy: PromotionPolicy) -> Iter
             unit="ms",
             detail="" if measured is not None else _because(outcome.error),
         )
+
+
+def _on_unseen_rows(test: TestRows | None, champion: str | None, policy: PromotionPolicy) -> Iterator[Constraint]:
+    """Yield whether the rows that were scored are ones that neither model was trained on."""
+    if test is None or not policy.unseen:
+        return
+    name = "unseen rows"
+    switch_off = _SWITCH_OFF.format("unseen")
+    if test.version.problem is not None:
+        yield Constraint(name, False, detail=f"{test.version.problem}; {switch_off}")
+    elif test.common is not None and test.common.problem is not None:
+        yield Constraint(name, False, detail=f"beside version {champion}: {test.common.problem}; {switch_off}")
+    else:
+        both = ""
+        if test.common is not None and len(test.common.positions) < len(test.version.positions):
+            both = f"; beside version {champion} {test.common.detail}"
+        yield Constraint(name, True, detail=test.version.detail + both)
 
 
 def _on_their_own(metrics: VersionMetrics, policy: PromotionPolicy) -> Iterator[Constraint]:

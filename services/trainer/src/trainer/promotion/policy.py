@@ -33,6 +33,7 @@ maximum: false                # the same, at most; for log_loss
 champion:                     # by how much a figure may be worse than the current champion's on the same test data
   average_precision: 0.005
   f1: 0.02
+unseen: true                  # scored on rows only that neither it nor the champion was trained on
 signature: true               # takes the champion's columns, in compatible types, and returns what it returns
 safe_format: true             # its format runs no code of its own: what `trainer serve` takes by default
 latency_ms: 200               # median time of a prediction for one row, in milliseconds, at most
@@ -48,6 +49,7 @@ class PromotionPolicy:
     minimum: Mapping[str, float] = field(default_factory=dict)
     maximum: Mapping[str, float] = field(default_factory=dict)
     champion: Mapping[str, float] = field(default_factory=dict)
+    unseen: bool = True
     signature: bool = True
     safe_format: bool = True
     latency_ms: float | None = None
@@ -66,7 +68,7 @@ _NUMBERS: Mapping[str, tuple[float, float, bool]] = {
     "seconds": (1, 3_600, False),
     "memory_mib": (64, 1_048_576, False),
 }
-_TRUTHS = ("signature", "safe_format")
+_TRUTHS = ("unseen", "signature", "safe_format")
 _METRIC_KEYS = ("minimum", "maximum", "champion")
 _KEYS = (*_METRIC_KEYS, *_TRUTHS, *_NUMBERS)
 _SEE = "trainer promote --show-policy prints the default policy"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.tracking.client import Target, Tracking
 from trainer.tracking.errors import already_exists, is_missing
+from trainer.tracking.inputs import test_digest
 from trainer.tracking.model_uri import ModelUri
 from trainer.tracking.settings import as_default
 from trainer.util.errors import InputError, TrackingError, downloading
@@ -145,12 +146,7 @@ class Registry:
         run = self._or_none(self.client.get_run, version.run_id) if version.run_id else None
         if run is None:
             return {}, None
-        tested = [
-            entry.dataset.digest
-            for entry in (run.inputs.dataset_inputs if run.inputs else [])
-            if any(tag.key == "mlflow.data.context" and tag.value == "testing" for tag in entry.tags)
-        ]
-        return dict(run.data.metrics), tested[0] if len(tested) == 1 else None
+        return dict(run.data.metrics), test_digest(run)
 
     def _create_model(self) -> None:
         from mlflow.exceptions import MlflowException

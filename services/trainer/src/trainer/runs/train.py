@@ -118,7 +118,7 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
     return {
         **estimator(variant.params, plan.config.seed).get_params(),
         **plan.config.parameters(),
-        **({} if dataset.test_size is None else {"test_size": dataset.test_size}),
+        **({} if dataset.test_size is None else {"test_size": dataset.test_size, "split_seed": dataset.seed}),
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,

@@ -8,14 +8,27 @@ from typing import TYPE_CHECKING
 from trainer.data.dataset import Dataset, Table
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Run
+
+#: MLflow's tag of a data set input that says what it was for, and its value for test rows.
+CONTEXT, TESTING = "mlflow.data.context", "testing"
+
+
+def test_digest(run: Run) -> str | None:
+    """Return the digest of the rows that a run was tested on; None where it names none, or several."""
+    tested = [
+        entry.dataset.digest
+        for entry in (run.inputs.dataset_inputs if run.inputs else [])
+        if any(tag.key == CONTEXT and tag.value == TESTING for tag in entry.tags)
+    ]
+    return str(tested[0]) if len(tested) == 1 else None
 
 
 def dataset_inputs(dataset: Dataset) -> list[DatasetInput]:
     """Return the training and the test table as MLflow's data set inputs."""
     return [
         _input(dataset, dataset.train, dataset.digest, "training"),
-        _input(dataset, dataset.test, dataset.test_digest, "testing"),
+        _input(dataset, dataset.test, dataset.test_digest, TESTING),
     ]
 
 
@@ -38,4 +51,4 @@ def _input(dataset: Dataset, table: Table, digest: str, context: str) -> Dataset
         schema=schema if len(schema) < 1_000_000 else None,
         profile=json.dumps({"num_rows": table.rows, "num_elements": table.rows * len(columns)}),
     )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", context)])
+    return DatasetInput(entity, [InputTag(CONTEXT, context)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.accelerators.requirements_check import skip_requirements_check
 from trainer.data.dataset import Dataset
+from trainer.training import trained_on
 from trainer.training.hard_rows import Ranges, ask_model, feature_bounds
 from trainer.training.model_metadata import TRUSTED_TYPES
 
@@ -76,8 +77,10 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
             "columns": dict(dataset.column_types),
             # By which a server that takes the model apart knows that it did so rightly.
             "answers_digest": ask_model(model, _ranges(model, dataset)),
+            **trained_on.metadata_of(dataset),
         },
     )
+    trained_on.write_rows(dataset, folder)
 
 
 def _ranges(model: Any, dataset: Dataset) -> Ranges:

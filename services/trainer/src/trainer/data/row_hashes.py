@@ -1,0 +1,109 @@
+"""Hashes of rows, by which a model can tell later on whether it was trained on a row.
+
+A row's hash depends on its features alone, by name and value: not on their order, and not on how a file writes them.
+So a row that is corrected in its target only counts as the same row. 32 bits a row are kept: of rows that a model has
+never seen, one in 400 is taken for a training row where there were ten million of these, and none the other way round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from trainer.config.truth import BOOLEANS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class RowHashes:
+    """The rows of a table: the names of its features, and the distinct hashes of its rows, ascending."""
+
+    columns: tuple[str, ...]
+    hashes: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, features: pd.DataFrame) -> RowHashes:
+        """Return the hashes of a table's rows."""
+        names = tuple(str(name) for name in features.columns)
+        return cls(names, np.unique(hash_rows(features, names)))
+
+    def hold(self, features: pd.DataFrame) -> NDArray[np.bool_] | None:
+        """Tell for each row of another table whether it is among these; None where that table lacks a column."""
+        if any(name not in features.columns for name in self.columns):
+            return None
+        return np.isin(hash_rows(features, self.columns), self.hashes)
+
+    def save(self, path: Path) -> None:
+        """Write the hashes to a file."""
+        # Differences of ascending numbers are small: they take half the room.
+        steps = np.diff(self.hashes, prepend=np.uint32(0))
+        np.savez_compressed(path, columns=np.array(self.columns, dtype=str), steps=steps)
+
+    @classmethod
+    def load(cls, path: Path) -> RowHashes:
+        """Return the hashes in a file.
+
+        Raises:
+            ValueError: The file holds something else.
+        """
+        with np.load(path, allow_pickle=False) as content:
+            columns = tuple(str(name) for name in content["columns"])
+            return cls(columns, np.cumsum(content["steps"], dtype=np.uint32))
+
+
+def hash_rows(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.uint32]:
+    """Return a hash for each row of a table."""
+    rows = np.zeros(len(features), dtype=np.uint64)
+    for name in columns:
+        # A sum does not depend on the columns' order.
+        rows += _mixed(_bits(features[name]) ^ _text_bits(f"column {name}"))
+    return (_mixed(rows) >> np.uint64(32)).astype(np.uint32)
+
+
+def _bits(column: pd.Series) -> NDArray[np.uint64]:
+    """Return each value as 64 bits: the number that it is or spells, or a hash of its text."""
+    if column.dtype == np.float64:
+        return _number_bits(column.to_numpy())
+    codes, categories = pd.factorize(column, sort=False)
+    # Missing values have the code -1, and so the last place.
+    known = np.empty(len(categories) + 1, dtype=np.uint64)
+    known[-1] = _number_bits(np.array([np.nan]))[0]
+    for place, category in enumerate(categories):
+        known[place] = _category_bits(str(category))
+    return known[codes]
+
+
+def _category_bits(text: str) -> np.uint64:
+    truth = BOOLEANS.get(text.strip().lower())
+    if truth is not None or _NUMBER.fullmatch(text.strip()):
+        return np.uint64(_number_bits(np.array([float(text if truth is None else truth)]))[0])
+    return _text_bits(text)
+
+
+def _number_bits(numbers: NDArray[np.float64]) -> NDArray[np.uint64]:
+    # Adding zero makes -0.0 and 0.0 alike; all missing values become the same bit pattern.
+    values = numbers + 0.0
+    values[np.isnan(values)] = np.nan
+    return values.view(np.uint64)
+
+
+def _text_bits(text: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()))
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the bits mixed, so that each of them changes about half of the others (SplitMix64's last step)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

@@ -1,0 +1,145 @@
+"""Finds the rows that a version, and the champion, were not trained on: only these may judge them.
+
+Where the data is what a version was trained on, its own split says which rows it has not seen. Of other data, those
+rows count as unseen whose features are in none of its training rows (see ``data.row_hashes``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.data.dataset import Dataset, Table
+from trainer.training.trained_on import TrainedOn
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Fewer rows of a class than this say nothing, unless they are all that a version itself was tested on.
+FEWEST = 10
+
+#: Reads the data, split by a seed and a test size where they are given.
+Load = Callable[[int | None, float | None], Dataset]
+
+
+@dataclass(frozen=True)
+class UnseenRows:
+    """Rows to score, or why there are none. ``positions`` are among all rows of the data, ascending.
+
+    ``tested`` says that they are the very rows that the version was tested on in training.
+    """
+
+    positions: NDArray[np.int64]
+    detail: str
+    tested: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class TestRows:
+    """All rows of the data, those that judge the version, and those that compare it with the champion."""
+
+    name: str
+    table: Table
+    version: UnseenRows
+    common: UnseenRows | None
+
+
+def choose_rows(load: Load, files: Path, champion_files: Path | None, *, compare: bool, unseen: bool) -> TestRows:
+    """Return the rows that may judge the version in a folder of model files.
+
+    Args:
+        load: Reads the data.
+        files: The version's files.
+        champion_files: The champion's, where they could be downloaded.
+        compare: Whether there is a champion to be compared with.
+        unseen: Whether only rows count that neither was trained on; else the test rows of the data as it is split.
+
+    Raises:
+        InputError: The data cannot be used.
+    """
+    if not unseen:
+        dataset = load(None, None)
+        rows = UnseenRows(dataset.held_out, f"{dataset.test.rows:,} test rows")
+        return TestRows(dataset.name, dataset.whole(), rows, rows if compare else None)
+    trained, champion_trained = _trained_on(files), _trained_on(champion_files)
+    return find_test_rows(load, trained, champion_trained, compare=compare)
+
+
+def _trained_on(files: Path | None) -> TrainedOn | None:
+    from mlflow.models import Model
+
+    if files is None:
+        return None
+    try:
+        metadata = Model.load(str(files)).metadata
+    except Exception:  # noqa: BLE001 - whatever reading a folder raises that holds no model; the sandbox says so
+        return None
+    return TrainedOn.read(files, metadata)
+
+
+def find_test_rows(load: Load, version: TrainedOn | None, champion: TrainedOn | None, *, compare: bool) -> TestRows:
+    """Return the rows that may judge a version.
+
+    Args:
+        load: Reads the data.
+        version: What the version was trained on; None where it does not say so.
+        champion: The same of the champion.
+        compare: Whether there is a champion to be compared with.
+
+    Raises:
+        InputError: The data cannot be used.
+    """
+    dataset = _split_as(load, version)
+    table = dataset.whole()
+    own = _unseen(dataset, version, table)
+    if not compare:
+        return TestRows(dataset.name, table, own, None)
+    if own.problem is not None:
+        return TestRows(dataset.name, table, own, own)
+    other = _unseen(_split_as(load, champion), champion, table)
+    if other.problem is not None:
+        return TestRows(dataset.name, table, own, other)
+    both = np.intersect1d(own.positions, other.positions, assume_unique=True)
+    if len(both) == len(own.positions):
+        return TestRows(dataset.name, table, own, UnseenRows(both, own.detail, own.tested))
+    detail = f"on {len(both):,} rows that neither was trained on"
+    return TestRows(dataset.name, table, own, _enough(UnseenRows(both, detail), table))
+
+
+def _split_as(load: Load, trained: TrainedOn | None) -> Dataset:
+    return load(None, None) if trained is None else load(trained.seed, trained.test_size)
+
+
+def _unseen(dataset: Dataset, trained: TrainedOn | None, table: Table) -> UnseenRows:
+    none = np.empty(0, dtype=np.int64)
+    if trained is None:
+        return UnseenRows(none, "", problem="its model does not say which rows it was trained on")
+    if trained.is_of(dataset):
+        split = (
+            ""
+            if trained.seed is None
+            else f", split as in its run (seed {trained.seed}, test size {trained.test_size:g})"
+        )
+        return UnseenRows(dataset.held_out, f"its own {dataset.test.rows:,} test rows{split}", tested=True)
+    if trained.rows is None:
+        return UnseenRows(none, "", problem="the data is not what it was trained on, and its model lists no rows")
+    seen = trained.rows.hold(table.features)
+    if seen is None:
+        return UnseenRows(none, "", problem="the data lacks columns that it was trained on")
+    positions = np.flatnonzero(~seen)
+    detail = f"{len(positions):,} of {table.rows:,} rows, those that it was not trained on"
+    return _enough(UnseenRows(positions, detail), table)
+
+
+def _enough(rows: UnseenRows, table: Table) -> UnseenRows:
+    counts = np.bincount(table.target[rows.positions], minlength=2)
+    if counts.min() >= FEWEST:
+        return rows
+    found = f"{len(rows.positions):,} unseen rows, {counts.min()} of class {int(np.argmin(counts))}"
+    problem = f"only {found}; at least {FEWEST} of each class are needed: give other data"
+    return UnseenRows(rows.positions, rows.detail, problem=problem)

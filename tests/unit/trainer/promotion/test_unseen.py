@@ -1,0 +1,117 @@
+"""Which rows may judge a version: those that neither it nor the champion was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from trainer.data.dataset import Dataset
+from trainer.data.row_hashes import RowHashes
+from trainer.data.sources import load_data
+from trainer.promotion.unseen import Load, find_test_rows
+from trainer.training.trained_on import TrainedOn
+
+Write = Callable[[pd.DataFrame], Load]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a table, and returns what loads it."""
+
+    def as_file(table: pd.DataFrame) -> Load:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
+        table.to_csv(path, index=False)
+
+        def load(seed: int | None, test_size: float | None) -> Dataset:
+            return load_data(path, target="purchase", seed=seed or 42, test_size=test_size or 0.2)
+
+        return load
+
+    return as_file
+
+
+def trained_on(dataset: Dataset) -> TrainedOn:
+    rows = RowHashes.of(dataset.train.features)
+    return TrainedOn(dataset.digest, dataset.test_digest, dataset.seed, dataset.test_size, rows)
+
+
+def seen(table: pd.DataFrame, dataset: Dataset) -> np.ndarray:
+    """Tell which rows of a table are training rows of a data set, by comparing them value by value."""
+    known = {str(row) for row in dataset.train.features.itertuples(index=False)}
+    return np.array([str(row) in known for row in table.itertuples(index=False)])
+
+
+@pytest.mark.parametrize(("seed", "size"), [(7, 0.2), (42, 0.4), (42, 0.2)])
+def test_split_is_that_of_the_versions_run(table: pd.DataFrame, write: Write, seed: int, size: float) -> None:
+    """Not that of the command, by which the version would be scored on rows that it was trained on."""
+    load = write(table)
+    dataset = load(seed, size)
+    found = find_test_rows(load, trained_on(dataset), None, compare=False)
+    assert found.version.tested
+    pd.testing.assert_frame_equal(found.table.take(found.version.positions).features, dataset.test.features)
+    assert f"seed {seed}, test size {size}" in found.version.detail
+
+
+def test_rows_that_are_new_to_both(table: pd.DataFrame, write: Write) -> None:
+    load = write(table)
+    version, champion = load(7, 0.4), load(8, 0.4)
+    found = find_test_rows(load, trained_on(version), trained_on(champion), compare=True)
+    assert found.common is not None
+    assert found.common.problem is None
+    assert 0 < len(found.common.positions) < version.test.rows
+    rows = found.table.take(found.common.positions).features
+    assert not seen(rows, version).any()
+    assert not seen(rows, champion).any()
+
+
+def test_too_few_rows_that_are_new_to_both(table: pd.DataFrame, write: Write) -> None:
+    load = write(table)
+    found = find_test_rows(load, trained_on(load(7, 0.1)), trained_on(load(8, 0.1)), compare=True)
+    assert found.version.problem is None
+    assert found.common is not None
+    assert "at least 10 of each class" in str(found.common.problem)
+
+
+@pytest.mark.parametrize("change", ["shuffled", "grown", "shrunk"])
+def test_training_rows_in_other_data_are_left_out(table: pd.DataFrame, write: Write, change: str) -> None:
+    trained = write(table)(7, 0.4)
+    more = pd.concat([table, table.iloc[:50].assign(page_value=9.125)])
+    other = {"shuffled": table.sample(frac=1, random_state=1), "grown": more, "shrunk": table.iloc[:450]}[change]
+    found = find_test_rows(write(other), trained_on(trained), None, compare=False)
+    assert not found.version.tested
+    rows = found.table.take(found.version.positions).features
+    assert not seen(rows, trained).any()
+    assert len(rows) == (~seen(found.table.features, trained)).sum() > 0
+
+
+def test_new_test_rows_beside_the_same_training_rows(four_files: Path) -> None:
+    """A test file that repeats training rows does not make them unseen."""
+    version = trained_on(load_data(four_files))
+    for part in "Xy":
+        (four_files / f"{part}_test.csv").write_text((four_files / f"{part}_train.csv").read_text())
+    found = find_test_rows(lambda _seed, _size: load_data(four_files), version, None, compare=False)
+    assert "at least 10 of each class" in str(found.version.problem)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda _trained: None, "does not say which rows"),
+        (lambda trained: replace(trained, rows=None), "lists no rows"),
+        (lambda trained: replace(trained, rows=RowHashes(("gone",), trained.rows.hashes)), "lacks columns"),
+    ],
+)
+def test_what_cannot_be_shown_to_be_unseen(
+    table: pd.DataFrame, write: Write, change: Callable[[TrainedOn], TrainedOn | None], problem: str
+) -> None:
+    load = write(table.iloc[:500])
+    trained = trained_on(write(table)(7, 0.2))
+    found = find_test_rows(load, change(trained), None, compare=False)
+    assert problem in str(found.version.problem)
+    beside = find_test_rows(load, trained, change(trained), compare=True)
+    assert beside.common is not None
+    assert problem in str(beside.common.problem)
