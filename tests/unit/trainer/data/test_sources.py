@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from trainer.config.values import ColumnType
 from trainer.data import demo, sources
 from trainer.data.dataset import stratified_split, table_digest
 from trainer.data.sources import load_data
@@ -108,13 +110,16 @@ def test_columns_become_numbers_booleans_or_text(tmp_path: Path) -> None:
             "category": pd.Categorical(["x", "y", "x", "y"] * 5),
             "numbers_as_categories": pd.Categorical([1, 2, 1, 2] * 5),
             "empty": [np.nan] * 20,
+            "empty_text": pd.array([None] * 20, dtype="str"),
             "y": [0, 1] * 10,
         }
     )
     frame.to_parquet(tmp_path / "t.parquet")
     read = load_data(tmp_path / "t.parquet", target="y")
     column_types = {**dict.fromkeys(frame.columns[:-1], "number"), "flag": "boolean", "gappy_flag": "boolean"}
-    assert read.column_types == {**column_types, "text": "text", "category": "text"}
+    texts: dict[str, str] = {"text": "text", "category": "text"}
+    # Nothing says what it will hold.
+    assert read.column_types == {**column_types, **texts, "empty": "unknown", "empty_text": "unknown"}
     assert read.train.features["integer"].dtype == np.float64
     assert read.train.features["text"].isna().any()
     assert set(read.train.features["gappy_flag"].dropna()) == {True, False}
@@ -196,18 +201,87 @@ def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path)
     assert set(read.train.features["code"]) == {"7", "8", "x"}
 
 
-@pytest.mark.parametrize(("share", "noted"), [(2, False), (1, True)])
+@pytest.mark.parametrize(("share", "noted"), [(30, False), (3, True), (1, True)])
 def test_texts_written_otherwise_for_the_test_are_noted(four_files: Path, share: int, noted: bool) -> None:
     path = four_files / "X_test.csv"
     features = pd.read_csv(path)
     features["month"] = features["month"].where(features.index % share != 0, features["month"].str.upper())
     features.to_csv(path, index=False)
-    count, example = len(features), features["month"].dropna().iloc[0]
+    count, example = len(range(0, len(features), share)), features["month"].dropna().iloc[0]
     remark = (
-        f"column 'month' holds texts in {count} of {count} test rows that no training row has, such as {example!r}:"
-        " the model takes them for gaps"
+        f"column 'month' holds texts in {count} of {len(features)} test rows that no training row has, such as"
+        f" {example!r}: the model takes them for gaps; the training rows hold {example.title()!r} for {example!r},"
+        " which differs in capital letters"
     )
     assert load_data(four_files).warnings == ((remark,) if noted else ())
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_true_in_one_file_and_1_in_the_other_is_refused(four_files: Path, gap: bool) -> None:
+    """With missing values pandas reads neither as booleans nor as numbers of whole rows."""
+    for part, words in (("train", ("True", "False")), ("test", ("1", "0"))):
+        features = pd.read_csv(four_files / f"X_{part}.csv")
+        values = [words[row % 2] for row in range(len(features))]
+        features["flag"] = [None if gap and row % 5 == 0 else value for row, value in enumerate(values)]
+        features.to_csv(four_files / f"X_{part}.csv", index=False)
+    assert "column 'flag' mixes boolean and number values; write it the same way" in refused(four_files)
+
+
+def test_true_among_other_texts_of_the_other_file_is_text(four_files: Path) -> None:
+    for part, words in (("train", ("true", "false", "unknown")), ("test", ("true", "false"))):
+        features = pd.read_csv(four_files / f"X_{part}.csv")
+        features["flag"] = [words[row % len(words)] for row in range(len(features))]
+        features.to_csv(four_files / f"X_{part}.csv", index=False)
+    read = load_data(four_files)
+    assert read.column_types["flag"] == "text"
+    assert set(read.test.features["flag"]) == {"true", "false"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_word_that_is_taken_for_a_gap_is_noted(tmp_path: Path, suffix: str) -> None:
+    table = pd.DataFrame({"alley": ["NA", "paved", "", "NA"] * 10, "x": range(40), "y": [0, 1] * 20})
+    path = tmp_path / f"houses{suffix}"
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
+    assert load_data(path, target="y").warnings == (
+        f"houses{suffix}: NA (20 times) in column alley is taken for a missing value, not for a category",
+    )
+
+
+def test_decimal_target_of_parquet_is_read(tmp_path: Path) -> None:
+    target = [Decimal("0.00"), Decimal("1.00")] * 10
+    pd.DataFrame({"x": range(20), "y": target}).to_parquet(tmp_path / "t.parquet")
+    assert load_data(tmp_path / "t.parquet", target="y").train.target.sum() == 8
+
+
+def test_column_in_a_models_types(tmp_path: Path) -> None:
+    """The types of a model decide, and not what this file's values look like."""
+    types: dict[str, ColumnType] = {"code": "text", "flag": "boolean", "size": "number", "later": "unknown"}
+    path = write(
+        tmp_path / "t.csv", "later,size,flag,code,more,y\n" + "summer,1, tRUE,007,5,0\n2026-01-01, NA,,008,6,1\n" * 5
+    )
+    read = load_data(path, target="y", column_types=types)
+    assert read.column_types == types
+    whole = read.whole().features
+    assert whole["code"].tolist()[:2] == ["007", "008"]
+    assert whole["flag"].tolist()[0] is True
+    assert whole["size"].isna().tolist()[:2] == [False, True]
+    assert whole["later"].isna().all()
+    assert read.warnings == ("no training row has a value in column later",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("number", "1_000", "'1_000' is not allowed; the model takes numbers"),
+        ("number", "\u0661", "the model takes numbers"),
+        ("number", "True", "holds boolean values; the model takes numbers"),
+        ("boolean", "1", "holds number values; the model takes true or false"),
+        ("boolean", "maybe", "'maybe' is not allowed; the model takes true or false"),
+    ],
+)
+def test_value_that_a_model_does_not_take(tmp_path: Path, kind: ColumnType, value: str, words: str) -> None:
+    path = write(tmp_path / "t.csv", "a,y\n" + f"{value},0\n{value},1\n" * 5)
+    assert words in refused(path, target="y", column_types={"a": kind})
 
 
 def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: Path) -> None:
@@ -400,6 +474,8 @@ def test_target_that_is_not_binary_is_refused(values: list[object], words: list[
         ("t.csv", b"a;y\n1;0\n", ["semicolons"]),
         ("t.csv", b"a\ty\n1\t0\n", ["tabs"]),
         ("t.csv", b"a|y\n1|0\n", ["vertical bars"]),
+        ("t.csv", b"Sales 2026\na,y\n1,0\n", ["its first line has 1 field, the next 2; remove it if it is a title"]),
+        ("t.csv", b"# Sales, 2026\na,b,y\n1,2,0\n", ["2 fields, the next 3; remove it if it is a comment"]),
         ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe" * 50, ["not UTF-8"]),
         ("t.csv", b"a,y\n" + b"1,0\n" * 400_000 + b"1,\xff\xfe\n", ["not UTF-8 text (line 400,002); save it as UTF-8"]),
         ("t.csv.gz", gzip.compress(b"a,y\n1,\xff\xfe\n", mtime=0), ["not UTF-8 text (line 2)"]),

@@ -26,8 +26,10 @@ def write(tmp_path: Path) -> Write:
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
         table.to_csv(path, index=False)
 
-        def load(seed: int | None, test_size: float | None) -> Dataset:
-            return load_data(path, target="purchase", seed=seed or 42, test_size=test_size or 0.2)
+        def load(trained: TrainedOn | None) -> Dataset:
+            seed, size = (trained.seed, trained.test_size) if trained is not None else (None, None)
+            types = trained.column_types if trained is not None else None
+            return load_data(path, target="purchase", seed=seed or 42, test_size=size or 0.2, column_types=types)
 
         return load
 
@@ -36,7 +38,14 @@ def write(tmp_path: Path) -> Write:
 
 def trained_on(dataset: Dataset) -> TrainedOn:
     rows = RowHashes.of(dataset.train.features)
-    return TrainedOn(dataset.digest, dataset.test_digest, dataset.seed, dataset.test_size, rows)
+    split = (dataset.seed, dataset.test_size)
+    return TrainedOn(dataset.digest, dataset.test_digest, *split, rows, dataset.column_types)
+
+
+def split_of(load: Load, seed: int, size: float) -> Dataset:
+    """Return the data as it is split by a seed and a test size."""
+    types = load(None).column_types
+    return load(TrainedOn("", "", seed, size, None, types))
 
 
 def seen(table: pd.DataFrame, dataset: Dataset) -> np.ndarray:
@@ -49,7 +58,7 @@ def seen(table: pd.DataFrame, dataset: Dataset) -> np.ndarray:
 def test_split_is_that_of_the_versions_run(table: pd.DataFrame, write: Write, seed: int, size: float) -> None:
     """Not that of the command, by which the version would be scored on rows that it was trained on."""
     load = write(table)
-    dataset = load(seed, size)
+    dataset = split_of(load, seed, size)
     found = find_test_rows(load, trained_on(dataset), None, compare=False)
     assert found.version.tested
     pd.testing.assert_frame_equal(found.table.take(found.version.positions).features, dataset.test.features)
@@ -58,7 +67,7 @@ def test_split_is_that_of_the_versions_run(table: pd.DataFrame, write: Write, se
 
 def test_rows_that_are_new_to_both(table: pd.DataFrame, write: Write) -> None:
     load = write(table)
-    version, champion = load(7, 0.4), load(8, 0.4)
+    version, champion = split_of(load, 7, 0.4), split_of(load, 8, 0.4)
     found = find_test_rows(load, trained_on(version), trained_on(champion), compare=True)
     assert found.common is not None
     assert found.common.problem is None
@@ -70,7 +79,7 @@ def test_rows_that_are_new_to_both(table: pd.DataFrame, write: Write) -> None:
 
 def test_too_few_rows_that_are_new_to_both(table: pd.DataFrame, write: Write) -> None:
     load = write(table)
-    found = find_test_rows(load, trained_on(load(7, 0.1)), trained_on(load(8, 0.1)), compare=True)
+    found = find_test_rows(load, trained_on(split_of(load, 7, 0.1)), trained_on(split_of(load, 8, 0.1)), compare=True)
     assert found.version.problem is None
     assert found.common is not None
     assert "at least 10 of each class" in str(found.common.problem)
@@ -78,7 +87,7 @@ def test_too_few_rows_that_are_new_to_both(table: pd.DataFrame, write: Write) ->
 
 @pytest.mark.parametrize("change", ["shuffled", "grown", "shrunk"])
 def test_training_rows_in_other_data_are_left_out(table: pd.DataFrame, write: Write, change: str) -> None:
-    trained = write(table)(7, 0.4)
+    trained = split_of(write(table), 7, 0.4)
     more = pd.concat([table, table.iloc[:50].assign(page_value=9.125)])
     other = {"shuffled": table.sample(frac=1, random_state=1), "grown": more, "shrunk": table.iloc[:450]}[change]
     found = find_test_rows(write(other), trained_on(trained), None, compare=False)
@@ -93,7 +102,7 @@ def test_new_test_rows_beside_the_same_training_rows(four_files: Path) -> None:
     version = trained_on(load_data(four_files))
     for part in "Xy":
         (four_files / f"{part}_test.csv").write_text((four_files / f"{part}_train.csv").read_text())
-    found = find_test_rows(lambda _seed, _size: load_data(four_files), version, None, compare=False)
+    found = find_test_rows(lambda _trained: load_data(four_files), version, None, compare=False)
     assert "at least 10 of each class" in str(found.version.problem)
 
 
@@ -109,7 +118,7 @@ def test_what_cannot_be_shown_to_be_unseen(
     table: pd.DataFrame, write: Write, change: Callable[[TrainedOn], TrainedOn | None], problem: str
 ) -> None:
     load = write(table.iloc[:500])
-    trained = trained_on(write(table)(7, 0.2))
+    trained = trained_on(split_of(write(table), 7, 0.2))
     found = find_test_rows(load, change(trained), None, compare=False)
     assert problem in str(found.version.problem)
     beside = find_test_rows(load, trained, change(trained), compare=True)

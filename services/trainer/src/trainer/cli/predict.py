@@ -99,6 +99,7 @@ def predict_command(
                 "columns": list(done.columns),
                 "positives": done.positives,
                 "threshold": done.threshold,
+                "scorer": done.scorer,
                 "seconds": round(done.seconds, 3),
             }
         )

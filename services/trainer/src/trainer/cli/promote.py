@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from trainer.cli import options
 from trainer.util.errors import InputError, RefusedError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trainer.promotion.trial import VersionMetrics
     from trainer.promotion.unseen import Load
     from trainer.registry.registry import Registry
+    from trainer.training.trained_on import TrainedOn
 
 
 @click.command("promote", cls=options.GroupedCommand)
@@ -118,7 +119,7 @@ def promote_command(
     from trainer.tracking.errors import tracking_error
     from trainer.tracking.settings import configure
 
-    name = check_name(model_name)
+    name = check_name(_named(model_uri, model_name))
     configure(server.debug)
     try:
         if rollback:
@@ -127,6 +128,15 @@ def promote_command(
             _promote(name, model_uri, number, rules, dry_run, started, None if logged else source, server)
     except MlflowException as error:
         raise tracking_error(error) from error
+
+
+def _named(model_uri: str | None, model_name: str) -> str:
+    """Return the registered model's name: that in the model's URI, unless the command names one itself."""
+    from trainer.tracking.model_uri import ModelUri
+
+    source = click.get_current_context().get_parameter_source("model_name")
+    named = ModelUri.parse(model_uri) if model_uri and source is ParameterSource.DEFAULT else None
+    return named.name if named is not None and named.name else model_name
 
 
 def _open(name: str, server: ServerOptions) -> Registry:
@@ -165,7 +175,7 @@ def _promote(
 
     load = _loader(source) if source is not None and source.data is not None else None
     if load is not None:
-        dataset = load(None, None)
+        dataset = load(None)
         # The table of constraints says that sessions were made up.
         for warning in () if dataset.generated else dataset.warnings:
             print_message(warning)
@@ -212,15 +222,21 @@ def _promote(
 
 
 def _loader(source: SourceOptions) -> Load:
-    """Return what reads the data, split by a seed and a test size, or by those of the command; each way once."""
+    """Return what reads the data as a model was trained on it, or as the command says; each way once."""
     from trainer.data.sources import load_data
 
-    @cache
-    def read(seed: int, test_size: float) -> Dataset:
-        return load_data(source.data, target=source.target, test_size=test_size, seed=seed)
+    read: dict[str, Dataset] = {}
 
-    def load(seed: int | None, test_size: float | None) -> Dataset:
-        return read(source.seed if seed is None else seed, source.test_size if test_size is None else test_size)
+    def load(trained: TrainedOn | None) -> Dataset:
+        seed, test_size, types = source.seed, source.test_size, None
+        if trained is not None:
+            types = trained.column_types
+            if trained.seed is not None and trained.test_size is not None:
+                seed, test_size = trained.seed, trained.test_size
+        key = repr((seed, test_size, types))
+        if key not in read:
+            read[key] = load_data(source.data, target=source.target, test_size=test_size, seed=seed, column_types=types)
+        return read[key]
 
     return load
 

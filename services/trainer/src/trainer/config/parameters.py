@@ -116,7 +116,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Boosting iterations.",
         1,
         100_000,
-        aliases=("num_iterations", "num_trees", "num_round", "num_boost_round", "n_iter", "max_iter", "nrounds"),
+        aliases=(
+            "num_iterations",
+            "num_trees",
+            "num_round",
+            "num_boost_round",
+            "trees",
+            "n_iter",
+            "max_iter",
+            "nrounds",
+        ),
     ),
     Parameter(
         "learning_rate",
@@ -277,6 +286,10 @@ PARAMETERS: tuple[Parameter, ...] = (
 BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 
 
+#: How alike two names must be for one to be suggested for the other: one that means something else is no help.
+_ALIKE = 0.78
+
+
 def parse_param(name: object, value: object) -> tuple[str, Value]:
     """Return a parameter's name and its value, converted to the parameter's type.
 
@@ -300,7 +313,7 @@ def nearest_param(name: str, among: Iterable[str]) -> str | None:
     names = {_normal(one): one for one in among}
     aliases = {alias: parameter.name for parameter in PARAMETERS for alias in parameter.aliases}
     names = {alias: names[name] for alias, name in aliases.items() if name in names} | names
-    near = nearest(_normal(name), names)
+    near = nearest(_normal(name), names, cutoff=_ALIKE)
     return names[near] if near is not None else None
 
 

@@ -5,9 +5,11 @@ One set of rules for training, scoring and serving. Imports nothing heavy: a ser
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-ColumnType = Literal["number", "boolean", "text"]
+#: "unknown" is a column without a value in training: whatever it holds later on, the model makes no use of it.
+ColumnType = Literal["number", "boolean", "text", "unknown"]
+COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 #: What pandas takes for a missing value in a CSV file. It is one in every format, so that a model of the one format
 #: scores the other alike.
 MISSING_VALUES = (

@@ -59,23 +59,6 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
     return None
 
 
-def unseen_warning(train: pd.Series, test: pd.Series) -> str | None:
-    """Return a warning where most texts of the test rows are in no training row, or None."""
-    given = test.dropna()
-    unseen = given[~given.isin(train.dropna().unique())]
-    return unseen_categories_warning(len(unseen), len(given), "test rows", unseen.iloc[0]) if len(unseen) else None
-
-
-def unseen_categories_warning(unseen: int, given: int, rows: str, example: str) -> str | None:
-    """Return a warning where a model knows less than half of the texts in a column, or None: a few are always new."""
-    if 2 * unseen <= given:
-        return None
-    return (
-        f"holds texts in {unseen:,} of {given:,} {rows} that no training row has, such as"
-        f" {one_line(repr(example), 40)}: the model takes them for gaps"
-    )
-
-
 def _most(found: pd.Series) -> bool:
     """Tell whether most values are of a kind; a few may well be codes, such as 0, 1, 2 and 3+."""
     return bool(found.sum() > max(_CODES, len(found) / 2))

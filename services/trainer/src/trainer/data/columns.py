@@ -2,30 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
-from trainer.config.values import MISSING_VALUES, ColumnType, category_text
+from trainer.config.truth import BOOLEANS
+from trainer.config.values import MISSING_VALUES, ColumnType, category_text, parse_number
 from trainer.util.errors import InputError
+from trainer.util.text import one_line
+
+_WORDS = {"number": "numbers", "boolean": "true or false"}
 
 
 def column_type(columns: Sequence[pd.Series], label: str) -> ColumnType:
-    """Return the type of a feature, decided by its values in both tables."""
-    column_types = {kind for column in columns if (kind := _type_in_table(column, label)) is not None}
+    """Return the type of a feature, decided by its values in all tables."""
+    column_types = {kind for column in columns if (kind := type_in_table(column, label)) is not None}
     if not column_types:
-        return "number"
+        return "unknown"
     if len(column_types) == 1:
         return column_types.pop()
-    # Codes that happen to be all digits in one table are text all the same; a boolean among numbers is a mistake.
-    if "text" in column_types and "boolean" not in column_types:
+    # Codes that happen to be all digits in one table are text all the same, and so are texts that happen to be true and
+    # false; a boolean among numbers is a mistake.
+    if "text" in column_types:
         return "text"
     raise InputError(f"{label} mixes {' and '.join(sorted(column_types))} values; write it the same way in all rows")
 
 
-def _type_in_table(column: pd.Series, label: str) -> ColumnType | None:
+def read_as(column: pd.Series, kind: ColumnType, label: str, *, from_text: bool) -> pd.Series:
+    """Return a column in the type that a model was trained on; what it refuses is what scoring refuses.
+
+    Args:
+        column: The column, in the type that its values were taken for.
+        kind: The type that the model takes.
+        label: How messages name the column.
+        from_text: The file is one of text (CSV), in which everything is written out.
+
+    Raises:
+        InputError: A value is of another type.
+    """
+    found = None if kind == "unknown" else type_in_table(column, label)
+    if from_text and found == "text" and kind in ("number", "boolean"):
+        parse: Callable[[str], object] = parse_number if kind == "number" else _parse_boolean
+        values: dict[object, object] = {}
+        for text in column.dropna().unique():
+            word = str(text).strip()
+            try:
+                values[text] = np.nan if word in MISSING_VALUES else parse(word)
+            except (ValueError, KeyError):
+                raise InputError(
+                    f"{label}: {one_line(repr(text), 60)} is not allowed; the model takes {_WORDS[kind]}"
+                ) from None
+        column = column.astype(object).map(values)
+    elif found not in (None, kind) and kind != "text":
+        raise InputError(f"{label} holds {found} values; the model takes {_WORDS[kind]}")
+    return convert_column(column, kind)
+
+
+def _parse_boolean(word: str) -> bool:
+    return BOOLEANS[word.lower()]
+
+
+def type_in_table(column: pd.Series, label: str) -> ColumnType | None:
     """Return the type of one table's column, or None where all its values are missing."""
     values = column.dropna()
     if values.empty:
@@ -52,8 +91,10 @@ def _type_in_table(column: pd.Series, label: str) -> ColumnType | None:
 
 
 def convert_column(column: pd.Series, kind: ColumnType) -> pd.Series:
-    """Return a column in its type: float64, booleans, or text with NaN for each missing value."""
+    """Return a column in its type: float64, booleans, text with NaN for each missing value, or NaN alone."""
     column = column.reset_index(drop=True)
+    if kind == "unknown":
+        return pd.Series(np.nan, index=column.index, dtype="str", name=column.name)
     if kind == "number":
         return column.astype("float64")
     if kind == "boolean":

@@ -38,11 +38,20 @@ def csv_header(path: Path) -> list[str]:
             if "\x00" in head:
                 raise InputError(f"{path}: is not a text file; expected comma-separated text")
             # A name in quotes may hold lines' ends.
-            header = next(csv.reader(itertools.chain((head, first), stream)))
+            rows = csv.reader(itertools.chain((head, first), stream))
+            header = next(rows)
+            below = next(rows, [])
         if len(header) == 1:
             for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
                 if separator in head:
                     raise InputError(f"{path}: its columns are separated by {word}; expected commas")
+        if (len(header) == 1 or head.startswith("#")) and len(below) > len(header):
+            what = "a comment" if head.startswith("#") else "a title"
+            fields = f"{len(header)} field{'s' if len(header) > 1 else ''}"
+            raise InputError(
+                f"{path}: its first line has {fields}, the next {len(below)}; remove it if it is {what}: the first line"
+                " must name the columns"
+            )
         # Columns without a name are what commas at the lines' ends make.
         check_unique_names(path, filter(None, header))
     return header

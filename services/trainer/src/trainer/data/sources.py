@@ -7,7 +7,8 @@ features end up as numbers (float64), booleans, or text, and the target as 0 and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import pandas as pd
 
 from trainer.config.values import ColumnType
 from trainer.data import demo
-from trainer.data.column_warnings import text_warning, unseen_warning
-from trainer.data.columns import column_type, convert_column
+from trainer.data.column_warnings import text_warning
+from trainer.data.columns import column_type, convert_column, read_as, type_in_table
 from trainer.data.dataset import Dataset, Table, stratified_split, table_digest
 from trainer.data.demo import generate_sessions
 from trainer.data.file_errors import current_user
-from trainer.data.table_file import TABLE_SUFFIXES, read_column, read_table
+from trainer.data.reading import Reading
+from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES, read_column, read_table
 from trainer.data.target import FEWEST_PER_CLASS, binary_target, check_class_sizes
+from trainer.data.unseen_categories import unseen_warning
 from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean, listed, one_line
 
@@ -40,6 +43,7 @@ def load_data(
     test_size: float = 0.2,
     seed: int = 42,
     rows: int | None = None,
+    column_types: Mapping[str, ColumnType] | None = None,
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -49,6 +53,8 @@ def load_data(
         test_size: The share of a single table's rows (0 to 1) that is held out, stratified by class.
         seed: Seeds that split and the generator.
         rows: How many sessions to generate.
+        column_types: The features to read and their types, as a model was trained on them; by default all columns are
+            read, and their values tell their types.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -59,52 +65,51 @@ def load_data(
         >>> dataset.train.rows, dataset.test.rows, dataset.target
         (480, 120, 'purchase')
     """
+    how = Reading(target, test_size, seed, column_types)
     if path is None:
-        return _generated(test_size, seed, rows, "no data given (--data)")
+        return _generated(how, rows, "no data given (--data)")
     path = Path(path)
     try:
         if path.is_dir():
             names = sorted(entry.name for entry in path.iterdir() if not _is_ignored(entry))
             if not names:
-                return _generated(test_size, seed, rows, f"{path} holds no data")
-            return _from_folder(path, names, target, test_size, seed)
+                return _generated(how, rows, f"{path} holds no data")
+            return _from_folder(path, names, how)
         if not path.exists():
             raise InputError(f"{path}: no such file or folder (--data)")
     except PermissionError:
         raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or one_line(error)}") from None
-    return _from_table(path, target, test_size, seed)
+    return _from_table(path, how)
 
 
 # The three sources ----------------------------------------------------------------------------------------------------
 
 
-def _generated(test_size: float, seed: int, rows: int | None, why: str) -> Dataset:
-    table = generate_sessions(rows or demo.ROWS, seed)
+def _generated(how: Reading, rows: int | None, why: str) -> Dataset:
+    table = generate_sessions(rows or demo.ROWS, how.seed)
     return _split_table(
         table,
+        replace(how, target=demo.TARGET),
         name="generated-sessions",
-        source=f"trainer.data.demo.generate_sessions(rows={len(table)}, seed={seed})",
-        target=demo.TARGET,
-        test_size=test_size,
-        seed=seed,
-        warnings=[f"{why}: training on {len(table):,} generated web-shop sessions (seed {seed})"],
+        source=f"trainer.data.demo.generate_sessions(rows={len(table)}, seed={how.seed})",
+        warnings=[f"{why}: training on {len(table):,} generated web-shop sessions (seed {how.seed})"],
         generated=True,
     )
 
 
-def _from_folder(path: Path, names: Sequence[str], target: str | None, test_size: float, seed: int) -> Dataset:
+def _from_folder(path: Path, names: Sequence[str], how: Reading) -> Dataset:
     files = [f"{part}.csv" for part in PARTS]
     present = [name for name in files if name in names]
     if len(present) == len(files):
-        return _from_four(path, target)
+        return _from_four(path, how)
     if present:
         missing = ", ".join(name for name in files if name not in present)
         raise InputError(f"{path}: {missing} missing beside {', '.join(present)}; expected {EXPECTED}")
     tables = [name for name in names if name.lower().endswith(TABLE_SUFFIXES)]
     if len(tables) == 1:
-        return _from_table(path / tables[0], target, test_size, seed)
+        return _from_table(path / tables[0], how)
     if tables and all(name.startswith("part-") for name in tables):
         raise InputError(
             f"{path}: holds one table in {len(tables)} files ({listed(tables, 2)});"
@@ -117,18 +122,18 @@ def _from_folder(path: Path, names: Sequence[str], target: str | None, test_size
     raise InputError(f"{path}: holds {listed(names)}, which is no data; expected {EXPECTED}")
 
 
-def _from_four(path: Path, target: str | None) -> Dataset:
+def _from_four(path: Path, how: Reading) -> Dataset:
     warnings: list[str] = []
     files = [path / "X_train.csv", path / "X_test.csv"]
-    x_train, x_test = (read_table(file, warnings) for file in files)
-    if codes := _codes(x_train, x_test):
-        x_train, x_test = (read_table(file, [], codes) for file in files)
+    x_train, x_test = (read_table(file, warnings, how.texts) for file in files)
+    if codes := _codes(path, x_train, x_test):
+        x_train, x_test = (read_table(file, [], {*how.texts, *codes}) for file in files)
     y_train, y_test = (read_column(path / f"{part}.csv", warnings) for part in ("y_train", "y_test"))
     name = str(y_train.name)
     if y_test.name != y_train.name:
         raise InputError(f"{path}: y_train.csv holds {name!r} but y_test.csv holds {str(y_test.name)!r}")
-    if target is not None and target != name:
-        raise InputError(f"{path}: y_train.csv holds {name!r}, not the target {target!r} (--target)")
+    if how.target is not None and how.target != name:
+        raise InputError(f"{path}: y_train.csv holds {name!r}, not the target {how.target!r} (--target)")
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         if len(x) != len(y):
             raise InputError(f"{path}: X_{part}.csv has {len(x)} rows but y_{part}.csv has {len(y)}")
@@ -143,87 +148,85 @@ def _from_four(path: Path, target: str | None) -> Dataset:
     train = Table(x_train, binary_target(y_train, f"{path / 'y_train.csv'}: {name}"))
     test = Table(x_test, binary_target(y_test, f"{path / 'y_test.csv'}: {name}"))
     check_class_sizes(train.target, f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
-    return _unified(train, test, name=path.resolve().name, source=str(path.resolve()), target=name, warnings=warnings)
+    how = replace(how, target=name)
+    return _unified(train, test, how, name=path.resolve().name, source=str(path.resolve()), warnings=warnings)
 
 
-def _codes(train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
-    """Return the columns that are text in one table and all digits in the other: as a number, 007 would become 7."""
-    pairs = ((name, {train[name].dtype.kind, test[name].dtype.kind}) for name in train.columns if name in test.columns)
-    return [name for name, dtypes in pairs if len(dtypes) > 1 and dtypes & {"i", "u", "f"} and not dtypes & {"b"}]
+def _codes(path: Path, train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+    """Return the columns that are text in one table and something else in the other: as a number, 007 would become 7.
+
+    They are read once more, as they are written. What is boolean in one and a number in the other stays what it is.
+    """
+    pairs = ((name, (train[name], test[name])) for name in train.columns if name in test.columns)
+    types = {
+        name: {type_in_table(column, f"{path}: column {name!r}") for column in columns} - {None}
+        for name, columns in pairs
+    }
+    return [name for name, found in types.items() if "text" in found and len(found) > 1]
 
 
-def _from_table(path: Path, target: str | None, test_size: float, seed: int) -> Dataset:
+def _from_table(path: Path, how: Reading) -> Dataset:
     warnings: list[str] = []
-    table = read_table(path, warnings)
-    if target is None:
+    table = read_table(path, warnings, how.texts)
+    if how.target is None:
         raise InputError(f"{path}: name its target column with --target; its columns are {listed(table.columns)}")
-    if target not in table.columns:
-        hint = did_you_mean(target, map(str, table.columns), f"its columns are {listed(table.columns)}")
-        raise InputError(f"{path}: has no target column {target!r}; {hint}")
-    return _split_table(
-        table,
-        name=path.name.split(".")[0],
-        source=str(path.resolve()),
-        target=target,
-        test_size=test_size,
-        seed=seed,
-        warnings=warnings,
-    )
+    if how.target not in table.columns:
+        hint = did_you_mean(how.target, map(str, table.columns), f"its columns are {listed(table.columns)}")
+        raise InputError(f"{path}: has no target column {how.target!r}; {hint}")
+    return _split_table(table, how, name=path.name.split(".")[0], source=str(path.resolve()), warnings=warnings)
 
 
 def _split_table(
-    table: pd.DataFrame,
-    *,
-    name: str,
-    source: str,
-    target: str,
-    test_size: float,
-    seed: int,
-    warnings: list[str],
-    generated: bool = False,
+    table: pd.DataFrame, how: Reading, *, name: str, source: str, warnings: list[str], generated: bool = False
 ) -> Dataset:
-    label = f"{source}: {target}"
-    labels = binary_target(table[target], label)
+    label = f"{source}: {how.target}"
+    labels = binary_target(table[how.target], label)
     check_class_sizes(labels, label, FEWEST_PER_CLASS)
-    features = table.drop(columns=target)
-    stay, out = stratified_split(labels, test_size, seed)
+    features = table.drop(columns=str(how.target))
+    stay, out = stratified_split(labels, how.test_size, how.seed)
     whole = Table(features, labels)
     train, test = whole.take(stay), whole.take(out)
-    check_class_sizes(train.target, f"{label}: the training part (--test-size {test_size:g})", FEWEST_PER_CLASS - 1)
+    part = f"{label}: the training part (--test-size {how.test_size:g})"
+    check_class_sizes(train.target, part, FEWEST_PER_CLASS - 1)
     return _unified(
         train,
         test,
+        how,
         name=name,
         source=source,
-        target=target,
         warnings=warnings,
         generated=generated,
-        test_size=test_size,
-        seed=seed,
+        test_size=how.test_size,
+        seed=how.seed,
         test_positions=out,
     )
 
 
-def _unified(train: Table, test: Table, *, source: str, warnings: list[str], **rest: Any) -> Dataset:
-    """Return the data set with the features of both tables brought to the same columns and kinds."""
-    columns = list(train.features.columns)
+def _unified(train: Table, test: Table, how: Reading, *, source: str, warnings: list[str], **rest: Any) -> Dataset:
+    """Return the data set with the features of both tables brought to the same columns and types."""
+    columns = list(train.features.columns) if how.column_types is None else list(how.column_types)
     missing = [name for name in columns if name not in test.features.columns]
     extra = [name for name in test.features.columns if name not in columns]
-    if missing or extra:
+    if how.column_types is not None and (lacking := [name for name in columns if name not in train.features.columns]):
+        raise InputError(f"{source}: lacks columns that the model takes: {listed(lacking)}")
+    if how.column_types is None and (missing or extra):
         parts = [f"{listed(missing)} only in X_train"] if missing else []
         parts += [f"{listed(extra)} only in X_test"] if extra else []
         raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
     if not columns:
         raise InputError(f"{source}: has no feature columns")
+    from_text = not source.lower().endswith(PARQUET_SUFFIXES)
     column_types: dict[str, ColumnType] = {}
     converted: tuple[dict[str, pd.Series], dict[str, pd.Series]] = ({}, {})
     for name in columns:
         label = f"{source}: column {name!r}"
-        kind = column_type([train.features[name], test.features[name]], label)
+        values = [table.features[name] for table in (train, test)]
+        known = how.column_types is not None
+        kind = how.column_types[name] if how.column_types is not None else column_type(values, label)
         column_types[name] = kind
-        for part, table in zip(converted, (train, test), strict=True):
-            part[name] = convert_column(table.features[name], kind)
-        if kind == "text":
+        for part, column in zip(converted, values, strict=True):
+            part[name] = read_as(column, kind, label, from_text=from_text) if known else convert_column(column, kind)
+        if kind == "text" and not known:
             texts = [part[name] for part in converted]
             # Parts of one table are written alike.
             apart = "test_size" not in rest
@@ -238,6 +241,7 @@ def _unified(train: Table, test: Table, *, source: str, warnings: list[str], **r
     return Dataset(
         source=source,
         column_types=column_types,
+        target=str(how.target),
         train=Table(x_train, train.target),
         test=Table(x_test, test.target),
         digest=table_digest(x_train, train.target),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from trainer.data.csv_file import read_csv
 from trainer.data.file_errors import check_unique_names, reading
+from trainer.data.missing_words import missing_words_warning
 from trainer.util.errors import InputError
 from trainer.util.text import listed
 
@@ -34,12 +35,17 @@ def read_table(path: Path, warnings: list[str], texts: Iterable[str] = ()) -> pd
     if not name.endswith(TABLE_SUFFIXES):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)}")
     with reading(path):
-        table = _read_parquet(path, warnings) if name.endswith(PARQUET_SUFFIXES) else read_csv(path, texts)
+        is_csv = not name.endswith(PARQUET_SUFFIXES)
+        table = read_csv(path, texts) if is_csv else _read_parquet(path, warnings)
+        words = missing_words_warning(path, table, is_csv=is_csv)
     if table.columns.empty:
         raise InputError(f"{path}: has no columns")
     if table.empty:
         raise InputError(f"{path}: has a header but no rows")
-    return _without_unnamed(table, path, warnings)
+    kept = _without_unnamed(table, path, warnings)
+    if words is not None:
+        warnings.append(words)
+    return kept
 
 
 def is_index_name(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,7 @@ def binary_target(values: pd.Series, label: str) -> NDArray[np.int64]:
             f"{label}: {int(missing.sum())} of {len(values)} values are missing (the first in row {first});"
             " remove those rows or fill them in"
         )
-    texts = values.astype("str").str.strip().str.lower()
+    texts = values.map(_plain).astype("str").str.strip().str.lower()
     found = {str(text): CLASSES.get(str(text)) for text in texts.unique()}
     if None in found.values():
         shown = ", ".join(sorted(str(value) for value in values.unique()[:5]))
@@ -49,6 +50,11 @@ def binary_target(values: pd.Series, label: str) -> NDArray[np.int64]:
             f"{label}: all {len(values)} rows are of one class ({values.iloc[0]}); both classes are needed"
         )
     return result
+
+
+def _plain(value: object) -> object:
+    """Return a whole number as an int, however many zeros a decimal type writes behind its point."""
+    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else value
 
 
 def check_class_sizes(labels: NDArray[np.int64], label: str, fewest: int) -> None:

@@ -20,7 +20,7 @@ _WIDER: Mapping[str, frozenset[str]] = {
     "long": frozenset({"double"}),
     "float": frozenset({"double"}),
 }
-_SIGNATURE_TYPES = {"number": "double", "boolean": "boolean", "text": "string"}
+_SIGNATURE_TYPES = {"number": "double", "boolean": "boolean", "text": "string", "unknown": "any"}
 
 
 @dataclass(frozen=True)

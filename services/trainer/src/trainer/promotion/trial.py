@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.data.dataset import table_digest
+from trainer.data.dataset import Table, table_digest
 from trainer.promotion.sandbox import Sandbox, SandboxResult
 from trainer.training.metrics import compute_metrics
 
@@ -37,10 +37,10 @@ class Trial:
     def start(self, files: Path, champion_files: Path | None) -> None:
         """Start the processes."""
         latency = self._policy.latency_ms is not None
-        table = self._table("version", self._test.version) if self._test is not None else None
+        table = self._table("version", self._test.table, self._test.version) if self._test is not None else None
         self._probes.append(Sandbox(files, self._folder / "probe", self._policy, table=table, latency=latency))
         if champion_files is not None and self._test is not None and self._test.common is not None:
-            table = self._table("champion", self._test.common)
+            table = self._table("champion", self._test.champion_table, self._test.common)
             probe = Sandbox(champion_files, self._folder / "champion-probe", self._policy, table=table, latency=False)
             self._probes.append(probe)
         if self._test is not None:
@@ -57,11 +57,11 @@ class Trial:
         for probe in self._probes:
             probe.end()
 
-    def _table(self, name: str, rows: UnseenRows) -> Path | None:
-        if self._test is None or rows.problem is not None:
+    def _table(self, name: str, table: Table | None, rows: UnseenRows) -> Path | None:
+        if table is None or rows.problem is not None:
             return None
         path = self._folder / f"{name}.parquet"
-        self._test.table.take(rows.positions).features.to_parquet(path, index=False)
+        table.take(rows.positions).features.to_parquet(path, index=False)
         return path
 
 

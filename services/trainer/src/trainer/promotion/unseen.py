@@ -15,6 +15,7 @@ import numpy as np
 
 from trainer.data.dataset import Dataset, Table
 from trainer.training.trained_on import TrainedOn
+from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 #: Fewer rows of a class than this say nothing, unless they are all that a version itself was tested on.
 FEWEST = 10
 
-#: Reads the data, split by a seed and a test size where they are given.
-Load = Callable[[int | None, float | None], Dataset]
+#: Reads the data as what a model was trained on: its columns, their types, and its split. Of None, as the command says.
+Load = Callable[["TrainedOn | None"], Dataset]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class TestRows:
     name: str
     table: Table
     version: UnseenRows
-    common: UnseenRows | None
+    common: UnseenRows | None = None
+    #: The same rows in the champion's columns and types.
+    champion_table: Table | None = None
 
 
 def choose_rows(load: Load, files: Path, champion_files: Path | None, *, compare: bool, unseen: bool) -> TestRows:
@@ -63,9 +66,9 @@ def choose_rows(load: Load, files: Path, champion_files: Path | None, *, compare
         InputError: The data cannot be used.
     """
     if not unseen:
-        dataset = load(None, None)
+        dataset = load(None)
         rows = UnseenRows(dataset.held_out, f"{dataset.test.rows:,} test rows")
-        return TestRows(dataset.name, dataset.whole(), rows, rows if compare else None)
+        return TestRows(dataset.name, dataset.whole(), rows, rows if compare else None, dataset.whole())
     trained, champion_trained = _trained_on(files), _trained_on(champion_files)
     return find_test_rows(load, trained, champion_trained, compare=compare)
 
@@ -94,25 +97,25 @@ def find_test_rows(load: Load, version: TrainedOn | None, champion: TrainedOn | 
     Raises:
         InputError: The data cannot be used.
     """
-    dataset = _split_as(load, version)
+    dataset = load(version)
     table = dataset.whole()
     own = _unseen(dataset, version, table)
-    if not compare:
-        return TestRows(dataset.name, table, own, None)
-    if own.problem is not None:
-        return TestRows(dataset.name, table, own, own)
-    other = _unseen(_split_as(load, champion), champion, table)
+    if not compare or own.problem is not None:
+        return TestRows(dataset.name, table, own, own if compare else None)
+    try:
+        other_dataset = load(champion)
+    except InputError as error:
+        nothing = np.empty(0, dtype=np.int64)
+        return TestRows(dataset.name, table, own, UnseenRows(nothing, "", problem=str(error)))
+    other_table = other_dataset.whole()
+    other = _unseen(other_dataset, champion, other_table)
     if other.problem is not None:
         return TestRows(dataset.name, table, own, other)
     both = np.intersect1d(own.positions, other.positions, assume_unique=True)
-    if len(both) == len(own.positions):
-        return TestRows(dataset.name, table, own, UnseenRows(both, own.detail, own.tested))
-    detail = f"on {len(both):,} rows that neither was trained on"
-    return TestRows(dataset.name, table, own, _enough(UnseenRows(both, detail), table))
-
-
-def _split_as(load: Load, trained: TrainedOn | None) -> Dataset:
-    return load(None, None) if trained is None else load(trained.seed, trained.test_size)
+    common = UnseenRows(both, own.detail, own.tested)
+    if len(both) < len(own.positions):
+        common = _enough(UnseenRows(both, f"on {len(both):,} rows that neither was trained on"), table)
+    return TestRows(dataset.name, table, own, common, other_table)
 
 
 def _unseen(dataset: Dataset, trained: TrainedOn | None, table: Table) -> UnseenRows:

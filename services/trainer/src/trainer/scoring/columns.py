@@ -22,13 +22,14 @@ from trainer.util.text import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The first three are the trainer's own kinds; the others are column types of MLflow signatures.
-Type = Literal["number", "boolean", "text", "float", "integer", "long", "datetime"]
+#: The first four are the trainer's own types; the others are column types of MLflow signatures.
+Type = Literal["number", "boolean", "text", "unknown", "float", "integer", "long", "datetime"]
 
 ARROW: Mapping[str, pa.DataType] = {
     "number": pa.float64(),
     "boolean": pa.bool_(),
     "text": pa.string(),
+    "unknown": pa.string(),
     "float": pa.float32(),
     "integer": pa.int32(),
     "long": pa.int64(),
@@ -38,6 +39,7 @@ _WORDS = {
     "number": "numbers",
     "boolean": "true or false",
     "text": "text",
+    "unknown": "anything",
     "float": "numbers",
     "integer": "whole numbers",
     "long": "whole numbers",
@@ -74,7 +76,7 @@ def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_t
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_null(column.type):
+    if pa.types.is_null(column.type) or feature.type == "unknown":
         result = pa.nulls(len(column), ARROW[feature.type])
     elif column.type == ARROW[feature.type] and feature.type != "text":
         result = column
@@ -172,7 +174,7 @@ def to_pandas(column: pa.Array, feature: Feature) -> pd.Series:
         values = np.array(column.to_pylist(), dtype=object)
         values[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
         return pd.Series(values, dtype=object)
-    if feature.type == "text":
+    if feature.type in ("text", "unknown"):
         return pd.Series(column.to_pandas(), dtype="str")
     values_: Any = column.to_numpy(zero_copy_only=False)
     return pd.Series(values_)

@@ -20,12 +20,14 @@ from trainer.scoring.scorers import (
     BoosterScorer,
     ClassifierScorer,
     Columns,
+    NotTakenApartError,
     PredictionScorer,
     Scorer,
     TreeScorer,
 )
 from trainer.training.model_metadata import own_column_types
 from trainer.util.errors import InputError, TrainerError
+from trainer.util.output import print_message
 from trainer.util.text import listed, nearest, one_line
 
 _SIGNATURE: Mapping[str, Type] = {
@@ -58,12 +60,16 @@ class LoadedModel:
         general = _general(self, features, threads)
         if self.own and isinstance(general, ClassifierScorer):
             head = {name: column.slice(0, CHECKED_ROWS) for name, column in columns.items()}
-            if (trees := TreeScorer.of(self.model, features)) is not None and _agree(
-                trees, general, head, min(rows, CHECKED_ROWS)
-            ):
-                # They are scored once more, with the others.
-                trees.texts.clear()
-                return trees
+            try:
+                trees = TreeScorer.of(self.model, features)
+                if not _agree(trees, general, head, min(rows, CHECKED_ROWS)):
+                    raise NotTakenApartError("taken apart, it scores the first rows otherwise")
+            except NotTakenApartError as why:
+                print_message(f"the model is scored by scikit-learn, which is slower: {why}")
+                return general
+            # The first rows are scored once more, with the others.
+            trees.texts.clear()
+            return trees
         return general
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from trainer.data.table_file import is_index_name
 from trainer.scoring import locate, models
-from trainer.scoring.columns import Feature, convert
+from trainer.scoring.columns import ARROW, Feature, convert
 from trainer.scoring.models import LoadedModel, load_model
 from trainer.scoring.progress import progress
 from trainer.scoring.scorers import Scorer, TreeScorer
@@ -57,6 +57,8 @@ class PredictResult:
     positives: int | None
     threshold: float | None
     seconds: float
+    #: What scored the rows: "trees", which is the fast way, or the interface that a model of others has.
+    scorer: str
 
 
 def predict_file(request: PredictRequest) -> PredictResult:
@@ -90,7 +92,8 @@ def _write(request: PredictRequest, source: TableSource, loaded: LoadedModel, st
     features = _features(loaded, source, request)
     copied = source.names if request.keep else list(request.ids)
     _note_unused(source, features, copied)
-    with progress(request.data.name) as show, closing(source.chunks(features, copied)) as chunks:
+    read = [feature for feature in features if feature.type != "unknown"]
+    with progress(request.data.name) as show, closing(source.chunks(read, copied)) as chunks:
         first = next(chunks, None)
         if first is None:
             raise InputError(f"{request.data}: has a header but no rows")
@@ -121,6 +124,7 @@ def _write(request: PredictRequest, source: TableSource, loaded: LoadedModel, st
         positives if scorer.positive is not None else None,
         scorer.threshold,
         time.perf_counter() - start,
+        scorer.way,
     )
 
 
@@ -150,6 +154,10 @@ def _features(loaded: LoadedModel, source: TableSource, request: PredictRequest)
 
 
 def _note_unused(source: TableSource, features: Sequence[Feature], copied: Sequence[str]) -> None:
+    unknown = [feature.name for feature in features if feature.type == "unknown"]
+    if unknown:
+        plural = "s" if len(unknown) > 1 else ""
+        print_message(f"no training row had a value in column{plural} {listed(unknown)}: the model makes no use of it")
     used = {feature.name for feature in features}.union(copied)
     unused = [name for name in source.names if name not in used and not is_index_name(name)]
     if unused:
@@ -176,8 +184,12 @@ class _Table:
     def convert(self, chunk: pa.RecordBatch, row: int) -> dict[str, pa.Array]:
         """Return a chunk's features in their types; ``row`` rows come before it."""
         path, from_text = str(self.source.path), self.source.from_text
+        # Whatever an unknown column holds, it is not looked at.
+        none = pa.nulls(chunk.num_rows, ARROW["unknown"])
         return {
-            feature.name: convert(chunk.column(feature.name), feature, row, path, from_text=from_text)
+            feature.name: none
+            if feature.type == "unknown"
+            else convert(chunk.column(feature.name), feature, row, path, from_text=from_text)
             for feature in self.features
         }
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.data.column_warnings import unseen_categories_warning
+from trainer.data.unseen_categories import MOST_LOOKED_AT, unseen_categories_warning
 from trainer.scoring.columns import Feature, to_pandas
 from trainer.util.errors import TrainerError
 
@@ -35,6 +35,8 @@ class Scorer(ABC):
     """Scores chunks. ``outputs`` are the columns that it adds; ``score`` may be called by several threads at once."""
 
     outputs: tuple[str, ...]
+    #: What it is called in results.
+    way: str = "predict"
     threshold: float | None = None
     #: The class that the probability is of, the second of two; None where there are no two classes.
     positive: Any = None
@@ -58,6 +60,8 @@ def frame(columns: Columns, features: Sequence[Feature]) -> pd.DataFrame:
 
 class ClassifierScorer(Scorer):
     """Any classifier with scikit-learn's interface, by its own methods."""
+
+    way = "predict_proba"
 
     def __init__(self, model: Any, features: Sequence[Feature]) -> None:
         self._model, self._features = model, features
@@ -83,6 +87,7 @@ class BoosterScorer(Scorer):
     """A bare LightGBM booster with a probability; it has no threshold of its own."""
 
     outputs = ("probability", "class")
+    way = "booster"
     threshold = _HALF
     positive = 1
 
@@ -122,10 +127,15 @@ class PredictionScorer(Scorer):
         return [_labels(values[:, index]) for index in range(width)]
 
 
+class NotTakenApartError(TrainerError):
+    """A model is not built as the trainer builds them; the message says where."""
+
+
 class TreeScorer(Scorer):
     """The trainer's own model, taken apart: the encoder's category codes, the booster, and the threshold."""
 
     outputs = ("probability", "class")
+    way = "trees"
 
     def __init__(
         self,
@@ -137,13 +147,17 @@ class TreeScorer(Scorer):
     ) -> None:
         self._booster, self._positions, self._categories = booster, positions, categories
         self.threshold, self._labels, self.positive = threshold, labels, int(labels[1])
-        #: Of each column of texts how many there were, how many of them unknown, and one of those.
-        self.texts: dict[str, tuple[int, int, str]] = {}
+        #: Of each column of texts how many there were, how many of them unknown, and different ones of those.
+        self.texts: dict[str, tuple[int, int, dict[str, None]]] = {}
         self._counting = Lock()
 
     @classmethod
-    def of(cls, model: Any, features: Sequence[Feature]) -> TreeScorer | None:
-        """Return the scorer of a model that is built as ``trainer.fit`` builds them; None for any other."""
+    def of(cls, model: Any, features: Sequence[Feature]) -> TreeScorer:
+        """Return the scorer of a model that is built as ``training.fit`` builds them.
+
+        Raises:
+            NotTakenApartError: The model is built in another way.
+        """
         try:
             pipeline = model.estimator_
             # A frozen estimator passes everything on to the one inside.
@@ -151,18 +165,19 @@ class TreeScorer(Scorer):
             encode, classify = pipeline.named_steps["encode"], pipeline.named_steps["classify"]
             categories: dict[str, pa.Array] = {}
             for name, transformer, columns in encode.transformers_:
-                if name == "text":
+                # Without such a column its transformer is not fitted.
+                if name == "text" and len(columns):
                     for column, known in zip(columns, transformer.categories_, strict=True):
                         # A missing value is the last category, if it is one; its code is a missing value as well.
                         texts = [value for value in known if isinstance(value, str)]
                         categories[column] = pa.array(texts, pa.string())
             positions = {str(name): index for index, name in enumerate(encode.get_feature_names_out())}
-            if set(positions) != {feature.name for feature in features}:
-                return None
+            if set(positions) != {feature.name for feature in features if feature.type != "unknown"}:
+                raise NotTakenApartError("its columns are not those that it names")
             labels = np.asarray(model.classes_, dtype=np.int64)
             return cls(classify.booster_, positions, categories, float(model.threshold), labels)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise NotTakenApartError(f"it is built in another way ({type(error).__name__}: {error})") from error
 
     def score(self, columns: Columns, rows: int) -> list[pa.Array]:
         """Return the probability, and the class at the model's threshold."""
@@ -183,24 +198,23 @@ class TreeScorer(Scorer):
         return [pa.array(probability), pa.array(self._labels[(probability >= self.threshold).astype(np.intp)])]
 
     def warnings(self) -> list[str]:
-        """Return a warning for each column of texts most of which the model does not know."""
+        """Return a warning for each column of texts many of which the model does not know."""
         found = {
-            name: unseen_categories_warning(unseen, given, "rows", example)
-            for name, (given, unseen, example) in self.texts.items()
+            name: unseen_categories_warning(unseen, given, "rows", examples, self._categories[name].to_pylist())
+            for name, (given, unseen, examples) in self.texts.items()
         }
         return [f"column {name!r} {warning}" for name, warning in found.items() if warning is not None]
 
     def _count(self, name: str, texts: pa.Array, codes: pa.Array) -> None:
-        new = ""
-        if codes.null_count > texts.null_count:
-            new = texts[pc.index(pc.and_(codes.is_null(), texts.is_valid()), True).as_py()].as_py()
+        new: list[str] = []
+        unseen = codes.null_count - texts.null_count
+        if unseen:
+            new = pc.unique(texts.filter(pc.and_(codes.is_null(), texts.is_valid()))).to_pylist()
         with self._counting:
-            given, unseen, example = self.texts.get(name, (0, 0, ""))
-            self.texts[name] = (
-                given + len(texts) - texts.null_count,
-                unseen + codes.null_count - texts.null_count,
-                example or new,
-            )
+            given, before, examples = self.texts.setdefault(name, (0, 0, {}))
+            for text in new[: MOST_LOOKED_AT - len(examples)]:
+                examples[text] = None
+            self.texts[name] = (given + len(texts) - texts.null_count, before + unseen, examples)
 
 
 def _labels(values: Any) -> pa.Array:

@@ -18,6 +18,8 @@ from trainer.util.errors import InputError
 
 #: Rows of a Parquet file's row group: many small ones read slowly, large ones stay in memory until they are written.
 _GROUP = 1 << 17
+#: What tells that a type is one of bytes, which need not be text.
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 
 
 class Sink(ABC):
@@ -53,9 +55,14 @@ def open_sink(path: Path, stream: BinaryIO, schema: pa.Schema) -> Sink:
     if name.endswith(PARQUET_SUFFIXES):
         return ParquetSink(stream, schema)
     for field in schema:
-        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-            raise InputError(f"{path}: CSV cannot hold column {field.name!r} of type {field.type}; write .parquet")
+        held = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_nested(held) or any(of_bytes(held) for of_bytes in _BYTES):
+            raise _not_held(path, field)
     return CsvSink(stream, schema, compress=name.endswith(".gz"))
+
+
+def _not_held(path: Path | str, field: pa.Field) -> InputError:
+    return InputError(f"{path}: CSV cannot hold column {field.name!r} of type {field.type}; write .parquet")
 
 
 class CsvSink(Sink):
@@ -75,13 +82,22 @@ class CsvSink(Sink):
         for index, field in enumerate(chunk.schema):
             if pa.types.is_dictionary(field.type):
                 chunk = chunk.set_column(index, field.name, chunk.column(index).dictionary_decode())
-        buffer = pa.BufferOutputStream()
+            elif pa.types.is_string_view(field.type):
+                # pyarrow's writer does not know this form of text.
+                chunk = chunk.set_column(index, field.name, chunk.column(index).cast(pa.string()))
         try:
-            csv.write_csv(chunk, buffer, csv.WriteOptions(include_header=False, quoting_style="none"))
+            return _lines(chunk, "none")
         except pa.ArrowInvalid:
-            buffer = pa.BufferOutputStream()
-            csv.write_csv(chunk, buffer, csv.WriteOptions(include_header=False, quoting_style="needed"))
-        return memoryview(buffer.getvalue())
+            pass
+        try:
+            return _lines(chunk, "needed")
+        except pa.ArrowException:
+            for index, field in enumerate(chunk.schema):
+                try:
+                    _lines(chunk.select([index]), "needed")
+                except pa.ArrowException:
+                    raise _not_held("--out", field) from None
+            raise
 
     def write(self, prepared: memoryview) -> None:
         """Write a chunk's lines."""
@@ -91,6 +107,12 @@ class CsvSink(Sink):
         """End the compressed stream."""
         if self._owned:
             self._stream.close()
+
+
+def _lines(chunk: pa.RecordBatch, quotes: str) -> memoryview:
+    buffer = pa.BufferOutputStream()
+    csv.write_csv(chunk, buffer, csv.WriteOptions(include_header=False, quoting_style=quotes))
+    return memoryview(buffer.getvalue())
 
 
 class ParquetSink(Sink):

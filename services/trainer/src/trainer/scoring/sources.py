@@ -23,6 +23,8 @@ from trainer.util.text import one_line
 #: A chunk of text. Large enough that what each chunk costs beyond its rows does not show; small enough that a chunk for
 #: each of many cores fits into memory, as numbers too.
 BLOCK = 1 << 20
+#: So many columns may share a block; of wider tables it is larger, so that a chunk does not hold a few rows only.
+_COLUMNS, _LARGEST = 64, 16
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -71,6 +73,7 @@ class CsvSource(TableSource):
         super().__init__(path, csv_header(path))
         self._size = max(path.stat().st_size, 1)
         self._read = 0.0
+        self._block = BLOCK * min(max(len(self.names) // _COLUMNS, 1), _LARGEST)
 
     def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
         """Read the file with one thread: only so do errors say in which row they are."""
@@ -85,7 +88,7 @@ class CsvSource(TableSource):
             try:
                 reader = csv.open_csv(
                     stream,
-                    read_options=csv.ReadOptions(block_size=BLOCK, use_threads=False),
+                    read_options=csv.ReadOptions(block_size=self._block, use_threads=False),
                     parse_options=csv.ParseOptions(newlines_in_values=True),
                     convert_options=csv.ConvertOptions(
                         column_types=types,
@@ -143,7 +146,7 @@ class CsvSource(TableSource):
         if match := re.match(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)", text):
             return InputError(f"{self.path}: {uneven_row(int(match[1]) - 1, int(match[3]), int(match[2]))}")
         if "straddling" in text:
-            return InputError(f"{self.path}: a row is longer than {BLOCK >> 20} MiB; is a quote left open?")
+            return InputError(f"{self.path}: a row is longer than {self._block >> 20} MiB; is a quote left open?")
         return InputError(f"{self.path}: cannot be read as comma-separated text: {one_line(text, 200)}")
 
 

@@ -37,7 +37,7 @@ def _input(dataset: Dataset, table: Table, digest: str, context: str) -> Dataset
     from mlflow.entities import DatasetInput, InputTag
 
     # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
-    types = {"number": "double", "boolean": "boolean", "text": "string"}
+    types = {"number": "double", "boolean": "boolean", "text": "string", "unknown": "string"}
     columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.column_types.items()]
     columns.append({"name": dataset.target, "type": "long", "required": True})
     source = {"tags": {"generator": dataset.source}} if dataset.generated else {"uri": dataset.source}

@@ -43,6 +43,7 @@ def model_signature(dataset: Dataset) -> ModelSignature:
         "number": AnyType(),  # type: ignore[no-untyped-call]
         "boolean": DataType.boolean,
         "text": DataType.string,
+        "unknown": AnyType(),  # type: ignore[no-untyped-call]
     }
     inputs = Schema([ColSpec(types[kind], name) for name, kind in dataset.column_types.items()])
     return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.long, dataset.target)]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.config.values import ColumnType
+from trainer.config.values import COLUMN_TYPES, ColumnType
 
 #: The types in a model that skops does not know; it restores nothing but these and scikit-learn's own.
 TRUSTED_TYPES = ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
@@ -19,10 +19,6 @@ def own_column_types(described: Any) -> Mapping[str, ColumnType] | None:
 def noted_column_types(metadata: Any) -> Mapping[str, ColumnType] | None:
     """Return the kinds of the columns in a model's metadata, as the trainer notes them; None for another's."""
     column_types = metadata.get("columns") if isinstance(metadata, dict) else None
-    if (
-        isinstance(column_types, dict)
-        and column_types
-        and all(kind in ("number", "boolean", "text") for kind in column_types.values())
-    ):
+    if isinstance(column_types, dict) and column_types and all(kind in COLUMN_TYPES for kind in column_types.values()):
         return column_types
     return None

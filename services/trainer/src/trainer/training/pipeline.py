@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from trainer.config.parameters import FIXED, Value
+from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset, Table
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
+_ENCODED: tuple[ColumnType, ...] = ("text", "boolean", "unknown")
 #: Column names may hold what LightGBM refuses in a feature's name (JSON's special characters).
 _REFUSED = frozenset('[]{}":,')
 
@@ -48,13 +50,15 @@ def encoder(dataset: Dataset) -> ColumnTransformer:
     from sklearn.preprocessing import OrdinalEncoder
 
     gaps = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan, "encoded_missing_value": np.nan}
-    texts, booleans = dataset.columns("text"), dataset.columns("boolean")
+    texts, booleans, unknown = (dataset.columns(kind) for kind in _ENCODED)
     truth = np.array([False, True], dtype=object)
     return ColumnTransformer(
         [
             ("text", OrdinalEncoder(**gaps), texts),
             # Named outright: a column that is all true in training still knows false.
             ("boolean", OrdinalEncoder(categories=[truth] * len(booleans), **gaps), booleans),
+            # Whatever they may hold one day, the trees do not get to see them.
+            *([("unknown", "drop", unknown)] if unknown else []),
         ],
         remainder="passthrough",
         verbose_feature_names_out=False,

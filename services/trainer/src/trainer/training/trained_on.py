@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset
 from trainer.data.row_hashes import RowHashes
+from trainer.training.model_metadata import noted_column_types
 
 #: The key in the model's metadata, and the file beside its MLmodel.
 KEY, FILE = "trained_on", "training_rows.npz"
@@ -16,7 +18,7 @@ KEY, FILE = "trained_on", "training_rows.npz"
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The data of a training: the digests of both parts, how they were split, and the hashes of the training rows.
+    """The data of a training: its columns' types, the digests of both parts, their split, the training rows' hashes.
 
     ``seed`` and ``test_size`` are None where the data came in two parts; ``rows`` where the file is not there.
     """
@@ -26,6 +28,7 @@ class TrainedOn:
     seed: int | None
     test_size: float | None
     rows: RowHashes | None
+    column_types: Mapping[str, ColumnType]
 
     @classmethod
     def read(cls, folder: Path, metadata: Mapping[str, Any] | None) -> TrainedOn | None:
@@ -40,6 +43,7 @@ class TrainedOn:
                 None if seed is None else int(seed),
                 None if size is None else float(size),
                 rows,
+                noted_column_types(metadata) or {},
             )
         except (TypeError, KeyError, ValueError, OSError):
             return None
