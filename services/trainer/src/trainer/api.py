@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.defaults import EXPERIMENT, MODEL
+from trainer.config.metrics import DEFAULT_METRIC, Metric
 from trainer.config.parameters import Value, parse_param
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
@@ -21,7 +22,7 @@ from trainer.data.sources import load_data
 from trainer.parallel.pool import ProcessPool, available_cpus
 from trainer.registry.registration import check_name, register_best
 from trainer.registry.registry import Registration
-from trainer.runs.plan import SELECTION, Plan, TrainResult
+from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.resume import finished_runs
 from trainer.runs.train import train_run
 from trainer.scoring.predict import PredictRequest, PredictResult, predict_file
@@ -48,6 +49,7 @@ def train(
     validation_size: float = 0.2,
     threshold: str = "max-f1",
     folds: int = 0,
+    metric: Metric = DEFAULT_METRIC,
 ) -> TrainResult:
     """Train one variant, and track it as a run with its metrics, plots and model.
 
@@ -61,6 +63,7 @@ def train(
         validation_size: The share of the training rows (0 to 1) that chooses the threshold.
         threshold: How the decision threshold is chosen: ``max-f1``, ``precision>=0.8``, ``recall>=0.9``, or a number.
         folds: How many folds to cross-validate with, in place of ``validation_size``; 0 for none.
+        metric: What stops a fit early: ``average_precision``, ``f1``, ``roc_auc`` or ``log_loss``.
 
     Raises:
         TrainerError: A parameter is wrong, the fit failed, or the server cannot be reached.
@@ -75,7 +78,7 @@ def train(
     """
     variant = make_variant(_parsed(params or {}), name=name)
     return train_run(
-        variant, dataset, _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds)
+        variant, dataset, _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric)
     )
 
 
@@ -93,6 +96,7 @@ def sweep(
     validation_size: float = 0.2,
     threshold: str = "max-f1",
     folds: int = 0,
+    metric: Metric = DEFAULT_METRIC,
 ) -> SweepResult:
     """Train several variants side by side, as nested runs of one parent run.
 
@@ -113,6 +117,7 @@ def sweep(
         validation_size: See ``train``.
         threshold: See ``train``.
         folds: See ``train``.
+        metric: What variants are chosen by; see ``train``.
 
     Raises:
         TrainerError: A parameter is wrong, a variant failed, or the server cannot be reached.
@@ -129,7 +134,7 @@ def sweep(
     wanted = [make_variant(_parsed(overrides), base) for overrides in variants]
     if not wanted:
         raise TrainerError("a sweep needs at least one variant")
-    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds)
+    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric)
     reused = finished_runs(wanted, dataset, plan) if reuse else {}
     return run_sweep(wanted, dataset, plan, _pool(jobs, len(wanted), plan), name=name, reused=reused)
 
@@ -150,6 +155,7 @@ def search(
     validation_size: float = 0.2,
     threshold: str = "max-f1",
     folds: int = 0,
+    metric: Metric = DEFAULT_METRIC,
 ) -> SweepResult:
     """Search for good parameters with Optuna, each trial as a nested run of one parent run.
 
@@ -171,6 +177,7 @@ def search(
         validation_size: See ``train``.
         threshold: See ``train``.
         folds: See ``train``.
+        metric: What trials are pruned and chosen by; see ``train``.
 
     Raises:
         TrainerError: A parameter is wrong, a trial failed, or the server or the storage cannot be used.
@@ -187,7 +194,7 @@ def search(
 
     base = _parsed(params or {})
     wanted = make_space(space, base) if isinstance(space, Mapping) else load_space(space, base)
-    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds)
+    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric)
     settings = Settings(trials, storage, sampler=sampler, pruner=pruner)
     return run_search(wanted, base, dataset, plan, _pool(jobs, trials, plan), settings)
 
@@ -244,7 +251,7 @@ def register(
         raise TrainerError(f"{result.name} has no model: {result.error or 'it was pruned'}")
     set_defaults()
     target = connect(_uri(tracking_uri), EXPERIMENT)
-    return register_best(target, check_name(model_name), result, dataset, chosen_by=SELECTION)
+    return register_best(target, check_name(model_name), result, dataset, chosen_by=f"validation_{result.metric}")
 
 
 def _plan(
@@ -255,8 +262,9 @@ def _plan(
     validation_size: float,
     threshold: str,
     folds: int,
+    metric: Metric,
 ) -> Plan:
-    config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds)
+    config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds, metric)
     check_folds(dataset, folds)
     set_defaults()
     return Plan(connect(_uri(tracking_uri), experiment), config, provenance.tags())

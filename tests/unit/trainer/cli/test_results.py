@@ -7,7 +7,7 @@ from types import MappingProxyType
 import click
 import pytest
 from trainer.cli import results
-from trainer.runs.plan import SELECTION, TrainResult
+from trainer.runs.plan import TrainResult
 from trainer.sweeps import sweep
 from trainer.training.metrics import METRIC_NAMES
 
@@ -21,7 +21,7 @@ def test_sweep_cuts_no_figure_on_a_terminal(
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("LINES", "25")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    figures = MappingProxyType({SELECTION: 0.8123, **dict.fromkeys(METRIC_NAMES, 0.7456)})
+    figures = MappingProxyType({"validation_average_precision": 0.8123, **dict.fromkeys(METRIC_NAMES, 0.7456)})
     results.show_sweep(sweep.SweepResult("parent", None, (TrainResult(NAME, {}, RUN_ID, metrics=figures),)), None)
     table, _, rest = click.unstyle(capsys.readouterr().out).partition("best ")
     assert (table.count("0.7456"), "0.8123" in table, "…" in table) == (len(METRIC_NAMES), True, False)

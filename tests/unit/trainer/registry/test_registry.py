@@ -17,7 +17,7 @@ from trainer.promotion.sandbox import SandboxResult
 from trainer.registry import registry
 from trainer.registry.champion import TRAIL, ChampionAlias
 from trainer.registry.registration import register_best
-from trainer.runs.plan import SELECTION, Plan, TrainResult
+from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.sweeps import sweep
 from trainer.tracking import client
@@ -26,6 +26,7 @@ from trainer.util.errors import RefusedError, TrackingError
 
 from ..conftest import Answer, Proxy, free_port
 
+CHOSEN_BY = "validation_average_precision"
 FAST = ("--n-estimators", "5", "--num-leaves", "4")
 
 
@@ -52,7 +53,7 @@ def client_of(uri: str | None = None) -> MlflowClient:
 
 
 def test_registered_version_says_where_it_is_from(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
-    done = register_best(plan.target, "shop model", best, dataset, chosen_by=SELECTION, parent="the-parent")
+    done = register_best(plan.target, "shop model", best, dataset, chosen_by=CHOSEN_BY, parent="the-parent")
     assert (done.version, done.created, done.uri) == ("1", True, "models:/shop model/1")
     version = client_of().get_model_version("shop model", "1")
     assert version.run_id == best.run_id
@@ -72,7 +73,7 @@ def test_registered_version_says_where_it_is_from(best: TrainResult, dataset: Da
 def test_registered_model_loads_by_its_version(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
     import mlflow
 
-    register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
+    register_best(plan.target, "shop", best, dataset, chosen_by=CHOSEN_BY)
     model = mlflow.sklearn.load_model(
         registry.Registry(plan.target.uri, "shop").download(client_of().get_model_version("shop", "1"), Path.cwd())
     )
@@ -80,10 +81,10 @@ def test_registered_model_loads_by_its_version(best: TrainResult, dataset: Datas
 
 
 def test_a_run_is_registered_once(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
-    first = register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
-    again = register_best(plan.target, "shop", best, dataset, chosen_by=SELECTION)
+    first = register_best(plan.target, "shop", best, dataset, chosen_by=CHOSEN_BY)
+    again = register_best(plan.target, "shop", best, dataset, chosen_by=CHOSEN_BY)
     assert (first.created, again.created, again.version) == (True, False, first.version)
-    elsewhere = register_best(plan.target, "other", best, dataset, chosen_by=SELECTION)
+    elsewhere = register_best(plan.target, "other", best, dataset, chosen_by=CHOSEN_BY)
     assert (elsewhere.created, elsewhere.version) == (True, "1")
 
 
@@ -119,7 +120,7 @@ def test_sweep_with_a_failed_variant_registers_nothing(
     trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
-        good = TrainResult("good", {}, run_id="a", metrics=dict.fromkeys((SELECTION, *METRIC_NAMES), 0.5))
+        good = TrainResult("good", {}, run_id="a", metrics=dict.fromkeys((CHOSEN_BY, *METRIC_NAMES), 0.5))
         raise sweep.SweepFailedError(sweep.SweepResult("p", None, (good, TrainResult("bad", {}, error="no memory"))))
 
     monkeypatch.setattr(sweep, "run_sweep", run_failing)

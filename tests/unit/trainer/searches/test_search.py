@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,6 +85,8 @@ def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: Datase
 
 
 def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) -> None:
+    # So slow a learner ranks the rows well from its first tree on: only its probabilities are bad.
+    plan = replace(plan, config=replace(plan.config, metric="log_loss"))
     # The second keeps trials apart and changes no figure: of two good ones none is worse.
     rows = Dimension("subsample_for_bin", low=100_000, high=200_000)
     space = Space((Dimension("learning_rate", choices=(0.000001, 0.3)), rows))
@@ -104,6 +107,37 @@ def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) 
     states = [trial.state for trial in trials("sqlite:///trials.db")]
     assert states.count(TrialState.PRUNED) == len(done.pruned)
     assert client.get_run(done.run_id).data.tags["trainer.trials_pruned"] == str(len(done.pruned))
+
+
+def test_weighted_trials_are_not_pruned_for_their_weights(dataset: Dataset, plan: Plan) -> None:
+    """Weights make each class likelier, which costs log loss and changes nothing in how the rows are ranked."""
+    rows = Dimension("subsample_for_bin", low=100_000, high=200_000)
+    space = Space((Dimension("class_weight", choices=(None, "balanced")), rows))
+    chosen = settings(16, "sqlite:///trials.db", sampler="random")
+    done = run_search(space, {**BASE, "learning_rate": 0.3}, dataset, plan, warm_pool(2), chosen)
+    of = {
+        weight: [one for one in done.results if one.overrides["class_weight"] == weight]
+        for weight in (None, "balanced")
+    }
+    last = {trial.number: trial.intermediate_values for trial in trials("sqlite:///trials.db")}
+    assert all(0 <= value <= 1 for values in last.values() for value in values.values())
+    finished = [one for one in of["balanced"] if one.status == "FINISHED"]
+    assert finished
+    # What is reported on the way is what is compared in the end.
+    for one in finished:
+        values = last[int(one.name.split()[1])]
+        assert values[max(values)] == pytest.approx(one.metrics["validation_average_precision"])
+
+
+def test_search_chooses_by_the_metric_that_is_asked_for(dataset: Dataset, plan: Plan) -> None:
+    plan = replace(plan, config=replace(plan.config, metric="log_loss"))
+    space = Space((Dimension("class_weight", choices=(None, "balanced")),))
+    done = run_search(space, BASE, dataset, plan, warm_pool(1), settings(4, sampler="random", pruner="none"))
+    losses = [one.metrics["validation_log_loss"] for one in done.results]
+    assert len(set(losses)) > 1
+    assert done.best is not None
+    assert done.best.metrics["validation_log_loss"] == min(losses)
+    assert done.best.score == -min(losses)
 
 
 def test_failed_trials_are_reported_and_the_search_ends(dataset: Dataset, plan: Plan) -> None:
@@ -205,10 +239,10 @@ def test_trial_reports_once_at_each_point_and_is_not_ended_at_the_last(
     steps = list(range(1, STEPS + 1))
     opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
     monkeypatch.setattr(pruning, "make_pruner", lambda _kind: AtTheEnd())
-    callback = Pruning("s.journal", "s", opened.ask().number, "median")
+    callback = Pruning("s.journal", "s", opened.ask().number, "median", "log_loss")
     end = 2 * STEPS
     for iteration in range(end):
-        results = [("validation", "loss", float(iteration), False)]
+        results = [("validation", "binary_logloss", float(iteration), False)]
         callback(SimpleNamespace(iteration=iteration, end_iteration=end, evaluation_result_list=results))
     assert trials()[0].intermediate_values == {step: -float(2 * step - 1) for step in steps}
 

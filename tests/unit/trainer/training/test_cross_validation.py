@@ -86,7 +86,9 @@ def test_test_rows_have_no_part_in_it(dataset: Dataset, fitted: FitResult) -> No
 
 
 def test_early_stopping_gives_the_model_the_mean_of_the_folds_iterations(dataset: Dataset) -> None:
-    early = cross_validated(dataset, n_estimators=200, learning_rate=0.3, early_stopping_round=5)
+    stopping = {"n_estimators": 200, "learning_rate": 0.3, "early_stopping_round": 5}
+    complete = complete_params({**SMALL, **stopping})
+    early = fit_variant(complete, dataset, seed=5, validation_size=0.2, folds=FOLDS, metric="log_loss")
     best = [int(np.argmin(losses)) + 1 for losses in early.fold_losses]
     assert max(best) < 200
     assert early.iterations == early.params["n_estimators"] == round(np.mean(best))
@@ -129,7 +131,15 @@ def test_pruned_variant_keeps_the_losses_of_whole_folds(after: int, dataset: Dat
             raise PrunedError(losses)
 
     with pytest.raises(PrunedError) as pruned:
-        fit_variant(complete_params(SMALL), dataset, seed=5, validation_size=0.2, folds=FOLDS, callbacks=[prune])
+        fit_variant(
+            complete_params(SMALL),
+            dataset,
+            seed=5,
+            validation_size=0.2,
+            folds=FOLDS,
+            metric="log_loss",
+            callbacks=[prune],
+        )
     assert pruned.value.loss == fitted.fold_losses[0][:after]
 
 

@@ -11,19 +11,23 @@ import pandas as pd
 import pytest
 import sklearn.metrics
 from trainer.config import parameters
+from trainer.config.metrics import METRICS, Metric, merit
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset, Table
 from trainer.data.sources import load_data
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.split import split_validation
+from trainer.training.watching import merit_of
 from trainer.util.errors import TrainerError
 
 SMALL: dict[str, parameters.Value] = {"n_estimators": 12, "num_leaves": 8}
 
 
-def fit_small(dataset: Dataset, seed: int = 5, **overrides: parameters.Value) -> FitResult:
+def fit_small(
+    dataset: Dataset, seed: int = 5, metric: Metric = "average_precision", **overrides: parameters.Value
+) -> FitResult:
     variant = make_variant({**SMALL, **overrides})
-    return fit_variant(variant.params, dataset, seed=seed, validation_size=0.25)
+    return fit_variant(variant.params, dataset, seed=seed, validation_size=0.25, metric=metric)
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +154,37 @@ def test_balanced_classes_raise_the_scores(dataset: Dataset, fitted: FitResult) 
 
 
 def test_early_stopping_keeps_the_best_iteration(dataset: Dataset) -> None:
-    fitted = fit_small(dataset, n_estimators=400, learning_rate=0.3, early_stopping_round=5)
+    early: dict[str, Any] = {"n_estimators": 400, "learning_rate": 0.3, "early_stopping_round": 5}
+    fitted = fit_small(dataset, metric="log_loss", **early)
     assert fitted.iterations < 100
     assert fitted.iterations == int(np.argmin(fitted.loss)) + 1
     assert fitted.validation["log_loss"] == pytest.approx(min(fitted.loss))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_early_stopping_by_the_metric_that_is_chosen_by(dataset: Dataset, metric: Metric) -> None:
+    """It keeps the iteration at which that metric is best until it has not improved for some."""
+    seen: list[float] = []
+    params = make_variant({**SMALL, "n_estimators": 200, "learning_rate": 0.3, "early_stopping_round": 9}).params
+    fitted = fit_variant(
+        params,
+        dataset,
+        seed=5,
+        validation_size=0.25,
+        metric=metric,
+        callbacks=[lambda state: seen.append(merit_of(state, metric))],
+    )
+    assert len(seen) < 200
+    assert fitted.iterations == int(np.argmax(seen)) + 1
+    assert len(seen) == fitted.iterations + 9
+    assert merit(metric, fitted.validation[metric]) == pytest.approx(max(seen))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_history_is_the_loss_whatever_is_chosen_by(dataset: Dataset, fitted: FitResult, metric: Metric) -> None:
+    other = fit_small(dataset, metric=metric)
+    assert other.loss == pytest.approx(fitted.loss)
+    assert other.test == fitted.test
 
 
 def test_what_lightgbm_refuses_is_one_line(dataset: Dataset) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from trainer.config.defaults import EXPERIMENT, MODEL
+from trainer.config.metrics import DEFAULT_METRIC, METRICS, Metric
 from trainer.config.parameters import PARAMETERS, Parameter, Value
 from trainer.config.variant import describe_params
 from trainer.util.errors import InputError
@@ -166,6 +167,15 @@ cv_option = option(
     " threshold and compare variants, in place of --validation-size; the model is then fitted to all"
     " training rows.",
 )
+metric_option = option(
+    "--metric",
+    type=click.Choice(METRICS),
+    default=DEFAULT_METRIC,
+    show_default=True,
+    group="Data",
+    env="TRAINER_METRIC",
+    help="What variants and trials are chosen by, on the validation rows; the same prunes trials and stops early.",
+)
 seed_option = option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
@@ -216,6 +226,7 @@ class DataOptions(SourceOptions):
     validation_size: float
     threshold: str
     folds: int | None
+    metric: Metric
 
 
 @dataclass(frozen=True)
@@ -292,6 +303,7 @@ data_options = gathered(
     validation_size_option,
     threshold_option,
     cv_option,
+    metric_option,
     seed_option,
 )
 server_options = gathered("server", ServerOptions, tracking_uri_option, wait_option, json_option, debug_option)

@@ -59,7 +59,7 @@ def prepare(
     features = "1 feature" if len(dataset.column_types) == 1 else f"{len(dataset.column_types)} features"
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target}")
     target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
-    config = TrainConfig(source.seed, source.validation_size, rule, folds)
+    config = TrainConfig(source.seed, source.validation_size, rule, folds, source.metric)
     return dataset, target, Plan(target, config, provenance.tags())
 
 
@@ -68,11 +68,10 @@ def register(
 ) -> tuple[Registration | None, TrainerError | None]:
     """Register a run's model; return what came of it, or why it could not be: what was trained is reported first."""
     from trainer.registry.registration import register_best
-    from trainer.runs.plan import SELECTION
     from trainer.util.errors import TrackingError
 
     try:
-        return register_best(plan.target, name, best, dataset, chosen_by=SELECTION, parent=parent), None
+        return register_best(plan.target, name, best, dataset, chosen_by=plan.config.chosen_by, parent=parent), None
     except TrackingError as error:
         return None, error
 

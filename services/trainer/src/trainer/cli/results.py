@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from trainer.config.metrics import DEFAULT_METRIC, SHORT, merit
 from trainer.config.variant import describe_params
 from trainer.util.output import print_table
 
@@ -22,8 +23,11 @@ _HEADS = {
     "roc_auc": "ROC AUC",
     "log_loss": "log loss",
 }
-#: What variants are chosen by.
-_CHOICE = "val. AP"
+
+
+def score(result: TrainResult) -> str:
+    """Return the metric that a variant is compared by, with its value on the validation rows."""
+    return f"{SHORT[result.metric]} {merit(result.metric, result.score):.4f}"
 
 
 def run_content(result: TrainResult) -> dict[str, Any]:
@@ -83,11 +87,13 @@ def show_run(result: TrainResult, ui_command: str | None) -> None:
 def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     """Print the variants as a table, the best one first in mind, and where to look at them."""
     rows = [_row(result, result is sweep.best) for result in sweep.results]
-    heads = ("", "variant", _CHOICE, *(_HEADS[name] for name in _HEADS), "run")
-    print_table(heads, rows, right=(_CHOICE, *_HEADS.values()))
+    metric = next((result.metric for result in sweep.results if result.status == "FINISHED"), DEFAULT_METRIC)
+    choice = f"val. {SHORT[metric]}"
+    heads = ("", "variant", choice, *(_HEADS[name] for name in _HEADS), "run")
+    print_table(heads, rows, right=(choice, *_HEADS.values()))
     if sweep.best is not None:
         chosen = f"{sweep.best.name} (run {sweep.best.run_id})"
-        print(f"best   {chosen}, by {_CHOICE}: average precision on the validation rows")
+        print(f"best   {chosen}, by {choice}: {metric.replace('_', ' ')} on the validation rows")
         print("       the other figures are of the test rows, and decide nothing")
     print(f"sweep  {sweep.run_id}")
     _show_where(sweep.url, ui_command)
@@ -98,7 +104,7 @@ def show_search(search: SearchResult, ui_command: str | None) -> None:
     finished = [result for result in search.results if result.status == "FINISHED"]
     best = sorted(finished, key=lambda result: -result.score)[:10]
     for result in best:
-        print(f"{result.name:<10} validation AP {result.score:.4f}  F1 {result.metrics['f1']:.4f}  run {result.run_id}")
+        print(f"{result.name:<10} validation {score(result)}  F1 {result.metrics['f1']:.4f}  run {result.run_id}")
     counts = f"{len(finished)} finished, {len(search.pruned)} pruned, {len(search.failed)} failed"
     print(f"trials {counts}")
     if best:
@@ -118,7 +124,7 @@ def _row(result: TrainResult, best: bool) -> tuple[str, ...]:
     if result.error is not None:
         return ("!", result.name, "-", *("-" for _ in _HEADS), "failed")
     figures = (f"{result.metrics[name]:.4f}" for name in _HEADS)
-    return ("*" if best else "", result.name, f"{result.score:.4f}", *figures, str(result.run_id))
+    return ("*" if best else "", result.name, f"{merit(result.metric, result.score):.4f}", *figures, str(result.run_id))
 
 
 def _show_where(url: str | None, ui_command: str | None) -> None:

@@ -55,7 +55,7 @@ STORAGE = "optuna.journal"
     show_default=True,
     group="Search",
     env="TRAINER_PRUNER",
-    help="End a trial whose validation loss is worse than others' at the same share of their iterations.",
+    help="End a trial whose --metric is worse than others' at the same share of their iterations.",
 )
 @options.option(
     "--storage",
@@ -138,7 +138,7 @@ def search_command(
         elif result.pruned is not None:
             print_message(f"{result.name}: pruned after {result.pruned} iterations ({words})")
         else:
-            print_message(f"{result.name}: validation AP {result.score:.4f} ({words})")
+            print_message(f"{result.name}: validation {results.score(result)} ({words})")
 
     failed: TrainerError | None = None
     registered: Registration | None = None

@@ -121,7 +121,7 @@ def sweep_command(
 
     def on_result(result: TrainResult, done: int) -> None:
         if result.error is None:
-            outcome = f"validation AP {result.score:.4f}, test AP {result.metrics['average_precision']:.4f}"
+            outcome = f"validation {results.score(result)}, test AP {result.metrics['average_precision']:.4f}"
         else:
             outcome = f"failed: {result.error}"
         print_message(f"[{done}/{len(chosen)}] {result.name}: {outcome}")

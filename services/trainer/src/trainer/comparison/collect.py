@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 #: The trainer marks a sweep's parent with this tag; it repeats its best child's metrics.
 SWEEP_TAG = "trainer.sweep"
-#: What runs are ordered by where the user names none of them: the first of these that any has; those without are last.
+#: What runs are ordered by where the user names none of them: what they were all chosen by, or else the first of these
+#: that any has; those without are last.
 ORDER = ("validation_average_precision", "average_precision", "f1")
 _PAGE = 1_000
 #: The parameters that say which rows a run's validation metrics are of.
@@ -141,16 +142,19 @@ def collect(selection: Selection, *, uri: str | None, wait: float, ui_url: str |
     runs = [_compared(run, absolute, ui_url) for run in found]
     metric = None
     if not selection.names:
-        metric = next((name for name in ORDER if any(name in run.metrics for run in runs)), None)
+        chosen_by = {run.params.get("chosen_by") for run in runs}
+        own = [f"validation_{name}" for name in chosen_by if len(chosen_by) == 1 and name is not None]
+        metric = next((name for name in (*own, *ORDER) if any(name in run.metrics for run in runs)), None)
         if metric is not None:
-            runs.sort(key=lambda run: -_merit(run.metrics.get(metric)))
+            sign = direction(metric) or 1
+            runs.sort(key=lambda run: -_merit(run.metrics.get(metric), sign))
     shown_parent = _compared(parent, absolute, ui_url) if parent else None
     return Comparison(title, tuple(runs), absolute, shown_parent, metric)
 
 
-def _merit(value: float | None) -> float:
+def _merit(value: float | None, sign: int) -> float:
     # Compared with NaN, nothing is in order.
-    return -math.inf if value is None or math.isnan(value) else value
+    return -math.inf if value is None or math.isnan(value) else sign * value
 
 
 def _find(selection: Selection, client: MlflowClient) -> tuple[str, Any, list[Any]]:

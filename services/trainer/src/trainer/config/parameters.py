@@ -152,7 +152,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         int,
         0,
         LEARNING,
-        "Stop when the validation loss has not fallen for this many iterations; 0 never stops early.",
+        "Stop when --metric has not improved on the validation rows for this many iterations; 0 never stops early.",
         0,
         100_000,
         aliases=("early_stopping_rounds", "early_stopping", "n_iter_no_change"),

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.training.watching import loss_of
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -56,9 +58,7 @@ class Reporter:
         if now < self._next:
             return
         self._next = now + INTERVAL
-        results = state.evaluation_result_list
-        loss = float(results[0][2]) if results else None
-        self.send(Step(self._index, self._name, state.iteration + 1, state.end_iteration, loss))
+        self.send(Step(self._index, self._name, state.iteration + 1, state.end_iteration, loss_of(state)))
 
     def send(self, step: Step) -> None:
         """Send a report, or drop it where nobody listens or the listener is busy."""

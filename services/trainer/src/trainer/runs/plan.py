@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.config.metrics import DEFAULT_METRIC, Metric, merit
 from trainer.tracking.client import Target
 from trainer.training.config import TrainConfig
-
-#: What variants are compared by: taken from the validation rows, so that the test rows decide nothing.
-SELECTION = "validation_average_precision"
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,8 @@ class TrainResult:
     pruned: int | None = None
     #: The PR curve on the validation rows, as ``metrics.sampled_curve`` returns it.
     curve: tuple[float, ...] = ()
+    #: The metric that variants are chosen by. Its value is that of the validation rows: the test rows decide nothing.
+    metric: Metric = DEFAULT_METRIC
 
     @property
     def status(self) -> str:
@@ -55,5 +55,6 @@ class TrainResult:
 
     @property
     def score(self) -> float:
-        """The figure by which variants are compared; higher is better."""
-        return self.metrics.get(SELECTION, float("-inf"))
+        """The value by which variants are compared: of the metric, or of its opposite where less is better."""
+        value = self.metrics.get(f"validation_{self.metric}")
+        return float("-inf") if value is None else merit(self.metric, value)

@@ -76,4 +76,5 @@ def _result(variant: Variant, run: Any, plan: Plan) -> TrainResult:
         iterations=int(metrics["iterations"]) if "iterations" in metrics else None,
         reused=True,
         curve=tuple(float(precision) for precision in curve.split(",")) if curve else (),
+        metric=plan.config.metric,
     )

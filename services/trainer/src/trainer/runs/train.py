@@ -77,6 +77,7 @@ def train_run(
                         validation_size=plan.config.validation_size,
                         threshold_rule=plan.config.threshold_rule,
                         folds=plan.config.folds,
+                        metric=plan.config.metric,
                         callbacks=[*callbacks, begin],
                     )
             except PrunedError as pruned:
@@ -110,6 +111,7 @@ def train_run(
         iterations=fitted.iterations,
         seconds=clock.laps,
         curve=fitted.curve,
+        metric=plan.config.metric,
     )
 
 

@@ -242,6 +242,7 @@ def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[TrainResu
             error=attributes.get("error"),
             pruned=attributes.get("pruned"),
             curve=tuple(attributes.get("curve", ())),
+            metric=plan.config.metric,
         )
 
 

@@ -27,7 +27,7 @@ def train_trial(item: VariantTask, shared: SearchContext) -> TrainResult:
 
     configure()
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
-    pruning = Pruning(shared.storage, shared.study, item.index, shared.pruner)
+    pruning = Pruning(shared.storage, shared.study, item.index, shared.pruner, shared.plan.config.metric)
     try:
         return train_run(item.variant, shared.dataset, shared.plan, item.key, [*reporters, pruning])
     except PrunedError as pruned:

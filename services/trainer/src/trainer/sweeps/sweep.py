@@ -197,7 +197,7 @@ def _log_comparison(parent: ActiveRun, done: SweepResult, variants: Sequence[Var
 def write_plots(
     folder: Path, variants: Sequence[tuple[Mapping[str, Any], TrainResult]], subtitle: str, noun: str = "variants"
 ) -> None:
-    """Write the PR curves of the finished variants on one sheet, and their parameters against their scores.
+    """Write the PR curves of the finished variants on one sheet, and their parameters against their average precision.
 
     Args:
         folder: Where the files go; created where it does not exist.
@@ -211,9 +211,11 @@ def write_plots(
     if not finished:
         return
     heading = plots.Heading(f"{len(finished)} {noun}", subtitle)
-    curves = [plots.Curve(result.name, result.score, result.curve) for _, result in finished]
+    # The area under the curves, whatever the variants are chosen by.
+    scores = [result.metrics["validation_average_precision"] for _, result in finished]
+    pairs = zip(finished, scores, strict=True)
+    curves = [plots.Curve(result.name, score, result.curve) for (_, result), score in pairs]
     plots.save(plots.sweep_curves(curves, heading), folder / "pr_curves.png")
-    scores = [result.score for _, result in finished]
     figure = plots.sweep_parameters([params for params, _ in finished], scores, heading)
     if figure is not None:
         plots.save(figure, folder / "parameters.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.config.metrics import DEFAULT_METRIC, Metric
 from trainer.training.threshold_rule import ThresholdRule
 
 
@@ -17,6 +18,13 @@ class TrainConfig:
     threshold_rule: ThresholdRule = field(default_factory=ThresholdRule)
     #: How many folds to cross-validate with; 0 for the one hold-out.
     folds: int = 0
+    #: What variants are pruned, stopped and chosen by.
+    metric: Metric = DEFAULT_METRIC
+
+    @property
+    def chosen_by(self) -> str:
+        """The name of the metric that variants are chosen by, as runs have it."""
+        return f"validation_{self.metric}"
 
     @property
     def compared_on(self) -> str:
@@ -26,4 +34,4 @@ class TrainConfig:
     def parameters(self) -> dict[str, Any]:
         """Return the settings as the parameters of a run."""
         validation = {"cv_folds": self.folds} if self.folds else {"validation_size": self.validation_size}
-        return {"seed": self.seed, **validation, "threshold_rule": str(self.threshold_rule)}
+        return {"seed": self.seed, **validation, "threshold_rule": str(self.threshold_rule), "chosen_by": self.metric}

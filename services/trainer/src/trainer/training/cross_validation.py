@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.metrics import Metric
 from trainer.config.parameters import Value
 from trainer.data.dataset import Dataset
 from trainer.training.pipeline import Callbacks, ValidationFit, fit_pipeline, mean_loss, rounds_used
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def cross_validated(
-    params: Mapping[str, Value], dataset: Dataset, seed: int, folds: int, callbacks: Callbacks
+    params: Mapping[str, Value], dataset: Dataset, seed: int, folds: int, metric: Metric, callbacks: Callbacks
 ) -> ValidationFit:
     """Score each row by a model that was fitted to the other folds, then fit one to all rows.
 
@@ -37,7 +38,7 @@ def cross_validated(
         validation = table.take(out)
         shifted = [_FoldCallback(callback, fold, folds) for callback in callbacks]
         try:
-            pipeline, loss = fit_pipeline(params, dataset, table.take(stay), validation, seed, shifted)
+            pipeline, loss = fit_pipeline(params, dataset, table.take(stay), validation, seed, metric, shifted)
         except PrunedError as pruned:
             if losses:
                 pruned.loss = mean_loss(losses)
@@ -48,7 +49,7 @@ def cross_validated(
         rounds.append(rounds_used(pipeline[-1]))
     if params["early_stopping_round"]:
         params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
-    pipeline, _ = fit_pipeline(params, dataset, table, None, seed, [])
+    pipeline, _ = fit_pipeline(params, dataset, table, None, seed, metric, [])
     return ValidationFit(pipeline, table.target, probability, parts, losses)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.metrics import DEFAULT_METRIC, Metric
 from trainer.config.parameters import Value
 from trainer.data.dataset import Dataset
 from trainer.training import metrics
@@ -72,6 +73,7 @@ def fit_variant(
     validation_size: float,
     threshold_rule: ThresholdRule | None = None,
     folds: int = 0,
+    metric: Metric = DEFAULT_METRIC,
     callbacks: Callbacks | None = None,
 ) -> FitResult:
     """Return a variant fitted to the training table and scored on the test table.
@@ -88,6 +90,7 @@ def fit_variant(
         threshold_rule: Chooses the threshold on the rows that are held out; the highest F1 by default.
         folds: How many stratified folds to cross-validate with, instead of the one hold-out; the model is then fitted
             to all training rows. 0 for the hold-out.
+        metric: What stops the fit early.
         callbacks: Called by LightGBM after each iteration.
 
     Raises:
@@ -98,9 +101,9 @@ def fit_variant(
     from sklearn.model_selection import FixedThresholdClassifier
 
     if folds:
-        learnt = cross_validated(params, dataset, seed, folds, callbacks or [])
+        learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [])
     else:
-        learnt = _held_out(params, dataset, seed, validation_size, callbacks or [])
+        learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [])
     threshold = (threshold_rule or ThresholdRule()).choose(learnt.target, learnt.probability)
     judged = [metrics.evaluate(learnt.target[rows], learnt.probability[rows], threshold) for rows in learnt.parts]
     # Every part is fitted: this fit only takes note of the classes.
@@ -129,9 +132,14 @@ def fit_variant(
 
 
 def _held_out(
-    params: Mapping[str, Value], dataset: Dataset, seed: int, validation_size: float, callbacks: Callbacks
+    params: Mapping[str, Value],
+    dataset: Dataset,
+    seed: int,
+    validation_size: float,
+    metric: Metric,
+    callbacks: Callbacks,
 ) -> ValidationFit:
     fitting, validation = split_validation(dataset, seed=seed, validation_size=validation_size)
-    pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, callbacks)
+    pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks)
     probability = pipeline.predict_proba(validation.features)[:, 1]
     return ValidationFit(pipeline, validation.target, probability, [np.arange(validation.rows)], [loss])

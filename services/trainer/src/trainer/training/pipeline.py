@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from trainer.config.metrics import Metric
 from trainer.config.parameters import FIXED, Value
 from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset, Table
+from trainer.training import watching
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
@@ -86,6 +88,7 @@ def fit_pipeline(
     fitting: Table,
     validation: Table | None,
     seed: int,
+    metric: Metric,
     callbacks: Callbacks,
 ) -> tuple[Pipeline, list[float]]:
     """Return the encoder and the classifier, fitted, and the validation loss (nats) after each iteration."""
@@ -103,8 +106,12 @@ def fit_pipeline(
             "eval_X": encode.transform(validation.features),
             "eval_y": validation.target,
             "eval_names": ["validation"],
-            "eval_metric": "binary_logloss",
+            "eval_metric": watching.evaluated(metric),
         }
+        if params["early_stopping_round"]:
+            classify.set_params(**watching.settings(metric))
+        elif metric == "f1":
+            classify.set_params(metric="None")
     try:
         classify.fit(
             encoded,
@@ -118,7 +125,7 @@ def fit_pipeline(
         raise TrainerError(f"LightGBM refuses: {one_line(error)}") from error
     loss: list[float] = []
     if validation is not None:
-        loss = [float(value) for value in classify.evals_result_["validation"]["binary_logloss"]]
+        loss = [float(value) for value in classify.evals_result_["validation"][watching.LOSS]]
         # The stored model would hold each of its values as a file.
         classify.evals_result_.clear()
     return Pipeline([("encode", encode), ("classify", classify)]), loss
