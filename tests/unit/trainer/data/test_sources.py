@@ -374,7 +374,8 @@ def test_booleans_that_are_taken_as_text_are_noted(tmp_path: Path, other: str, e
 
 @pytest.mark.parametrize(("values", "noted"), [(1_000, ""), (1_001, "has 1,001 distinct texts: if it identifies rows")])
 def test_text_that_may_identify_rows_is_noted(tmp_path: Path, values: int, noted: str) -> None:
-    lines = "".join(f"visitor {number},{number % 2}\n" for number in range(values))
+    # Each twice: texts of which each row has its own are told however few there are.
+    lines = "".join(f"visitor {number},{row}\n" for number in range(values) for row in (0, 1))
     (tmp_path / "t.csv").write_text(f"v,y\n{lines}")
     warnings = load_data(tmp_path / "t.csv", target="y").warnings
     assert [noted in note for note in warnings] == ([True] if noted else [])

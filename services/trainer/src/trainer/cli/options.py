@@ -71,6 +71,21 @@ class ParameterType(click.ParamType[Value]):
         return self.parameter.parse(value, self.parameter.option)
 
 
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names of columns, separated by commas; a name that holds one stands in quotes."""
+
+    name = "column,…"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the names."""
+        if isinstance(value, tuple):
+            return value
+        import csv
+
+        names = next(csv.reader([str(value)], skipinitialspace=True), [])
+        return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
 class Share(click.ParamType[float]):
     """A share of the rows: above 0 and below 1."""
 
@@ -129,6 +144,22 @@ def data_option(help_: str) -> Callable[[Function], Function]:
 
 
 target_option = option("--target", group="Data", env="TRAINER_TARGET", help="The target column of a single table.")
+drop_option = option(
+    "--drop",
+    type=Names(),
+    default=(),
+    group="Data",
+    env="TRAINER_DROP",
+    help="Columns to leave out, separated by commas.",
+)
+categorical_option = option(
+    "--categorical",
+    type=Names(),
+    default=(),
+    group="Data",
+    env="TRAINER_CATEGORICAL",
+    help="Columns of which each value is a category, whole numbers too, separated by commas.",
+)
 test_size_option = option(
     "--test-size",
     type=Share(),
@@ -223,6 +254,9 @@ class SourceOptions:
 class DataOptions(SourceOptions):
     """The data, and how the validation rows and the threshold are chosen."""
 
+    drop: tuple[str, ...]
+    categorical: tuple[str, ...]
+
     validation_size: float
     threshold: str
     folds: int | None
@@ -299,6 +333,8 @@ data_options = gathered(
         " Without data the trainer makes up web-shop sessions."
     ),
     target_option,
+    drop_option,
+    categorical_option,
     test_size_option,
     validation_size_option,
     threshold_option,

@@ -48,7 +48,14 @@ def prepare(
     rule = parse_threshold_rule(source.threshold)
     for warning in dict.fromkeys(warning for some in all_params for warning in param_warnings(some)):
         print_message(warning)
-    dataset = load_data(source.data, target=source.target, test_size=source.test_size, seed=source.seed)
+    dataset = load_data(
+        source.data,
+        target=source.target,
+        test_size=source.test_size,
+        seed=source.seed,
+        drop=source.drop,
+        categorical=source.categorical,
+    )
     folds = source.folds or 0
     check_folds(dataset, folds)
     if folds and source.validation_size != TrainConfig.validation_size:

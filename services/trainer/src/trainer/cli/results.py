@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.metrics import DEFAULT_METRIC, SHORT, merit
 from trainer.config.variant import describe_params
-from trainer.util.output import print_table
+from trainer.util.output import print_message, print_table
 
 if TYPE_CHECKING:
     from trainer.registry.registry import Registration
@@ -44,6 +44,7 @@ def run_content(result: TrainResult) -> dict[str, Any]:
         "seconds": dict(result.seconds),
         "reused": result.reused,
         "pruned": result.pruned,
+        "warnings": list(result.warnings),
         "error": result.error,
     }
 
@@ -82,6 +83,12 @@ def show_run(result: TrainResult, ui_command: str | None) -> None:
     print(f"run    {result.run_id}")
     print(f"model  {result.model_uri}")
     _show_where(result.url, ui_command)
+
+
+def show_warnings(result: TrainResult | None, who: str = "") -> None:
+    """Print the warnings on a fitted variant."""
+    for warning in result.warnings if result is not None else ():
+        print_message(f"{who}{': ' if who else ''}{warning}")
 
 
 def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:

@@ -156,6 +156,7 @@ def search_command(
             print_message("other processes still search: the last of them to end registers the best model")
         else:
             registered, failed = preparation.register(model_name, done.best, dataset, plan, done.run_id)
+    results.show_warnings(done.best, f"best, {done.best.name}" if done.best is not None else "")
     if tracking.as_json:
         print_json(results.sweep_content(done) | {"study": done.study} | results.registered_content(registered))
     else:

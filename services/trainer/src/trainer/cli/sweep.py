@@ -139,6 +139,7 @@ def sweep_command(
             print_message("the best model is not registered: not all variants finished; the same command again goes on")
         else:
             registered, failed = preparation.register(model_name, done.best, dataset, plan, done.run_id)
+    results.show_warnings(done.best, f"best, {done.best.name}" if done.best is not None else "")
     if tracking.as_json:
         print_json(results.sweep_content(done) | results.registered_content(registered))
     else:

@@ -37,6 +37,7 @@ def train_command(
     dataset, target, plan = preparation.prepare(source, tracking, variant.params)
     result = train_run(variant, dataset, plan)
     registered, failed = preparation.register(name, result, dataset, plan) if registry.register else (None, None)
+    results.show_warnings(result)
     if tracking.as_json:
         print_json(results.run_content(result) | results.registered_content(registered))
     else:

@@ -55,7 +55,7 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
     if _most(stripped.str.match(_DATE)):
         return "is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
     if len(texts) > MANY_CATEGORIES:
-        return f"has {len(texts):,} distinct texts: if it identifies rows, leave it out"
+        return f"has {len(texts):,} distinct texts: if it identifies rows, leave it out (--drop)"
     return None
 
 

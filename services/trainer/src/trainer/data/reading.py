@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trainer.config.values import ColumnType
+from trainer.util.errors import InputError
+from trainer.util.text import did_you_mean, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -14,15 +20,35 @@ class Reading:
 
     ``target`` names the target column of a single table; ``test_size`` is the share of its rows (0 to 1) that is held
     out, and ``seed`` seeds that split and the generator. ``column_types`` are those of a model: only its columns are
-    read, and as it was trained on them; None to tell the types by the values.
+    read, and as it was trained on them; None to tell the types by the values. ``drop`` are columns to leave out,
+    ``categorical`` those of which each value is a category, whole numbers too.
     """
 
     target: str | None = None
     test_size: float = 0.2
     seed: int = 42
     column_types: Mapping[str, ColumnType] | None = None
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
 
     @property
     def texts(self) -> list[str]:
         """The columns that are read as they are written."""
-        return [name for name, kind in (self.column_types or {}).items() if kind == "text"]
+        return [name for name, kind in (self.column_types or {}).items() if kind == "text"] + list(self.categorical)
+
+    def without_dropped(self, table: pd.DataFrame, source: str) -> pd.DataFrame:
+        """Return a table without the columns that are dropped.
+
+        Raises:
+            InputError: A column that an option names is not there, or is the target.
+        """
+        for option, names in (("--drop", self.drop), ("--categorical", self.categorical)):
+            for name in names:
+                if name == self.target:
+                    raise InputError(f"{option}: {name!r} is the target")
+                if name not in table.columns:
+                    hint = did_you_mean(name, map(str, table.columns), f"its columns are {listed(table.columns)}")
+                    raise InputError(f"{source}: has no column {name!r} ({option}); {hint}")
+                if option == "--categorical" and name in self.drop:
+                    raise InputError(f"column {name!r} is named by both --drop and --categorical")
+        return table.drop(columns=list(self.drop))

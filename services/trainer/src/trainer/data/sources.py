@@ -10,21 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from trainer.config.values import ColumnType
 from trainer.data import demo
-from trainer.data.column_warnings import text_warning
-from trainer.data.columns import column_type, convert_column, read_as, type_in_table
-from trainer.data.dataset import Dataset, Table, stratified_split, table_digest
+from trainer.data.columns import type_in_table
+from trainer.data.dataset import Dataset, Table, stratified_split
 from trainer.data.demo import generate_sessions
 from trainer.data.file_errors import current_user
 from trainer.data.reading import Reading
-from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES, read_column, read_table
+from trainer.data.table_file import TABLE_SUFFIXES, read_column, read_table
 from trainer.data.target import FEWEST_PER_CLASS, binary_target, check_class_sizes
-from trainer.data.unseen_categories import unseen_warning
+from trainer.data.uniform import unified
 from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean, listed, one_line
 
@@ -44,6 +42,8 @@ def load_data(
     seed: int = 42,
     rows: int | None = None,
     column_types: Mapping[str, ColumnType] | None = None,
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -55,6 +55,8 @@ def load_data(
         rows: How many sessions to generate.
         column_types: The features to read and their types, as a model was trained on them; by default all columns are
             read, and their values tell their types.
+        drop: Columns to leave out.
+        categorical: Columns of which each value is a category, whole numbers too.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -65,7 +67,7 @@ def load_data(
         >>> dataset.train.rows, dataset.test.rows, dataset.target
         (480, 120, 'purchase')
     """
-    how = Reading(target, test_size, seed, column_types)
+    how = Reading(target, test_size, seed, column_types, tuple(drop), tuple(categorical))
     if path is None:
         return _generated(how, rows, "no data given (--data)")
     path = Path(path)
@@ -89,9 +91,10 @@ def load_data(
 
 def _generated(how: Reading, rows: int | None, why: str) -> Dataset:
     table = generate_sessions(rows or demo.ROWS, how.seed)
+    how = replace(how, target=demo.TARGET)
     return _split_table(
-        table,
-        replace(how, target=demo.TARGET),
+        how.without_dropped(table, "the generated sessions"),
+        how,
         name="generated-sessions",
         source=f"trainer.data.demo.generate_sessions(rows={len(table)}, seed={how.seed})",
         warnings=[f"{why}: training on {len(table):,} generated web-shop sessions (seed {how.seed})"],
@@ -149,7 +152,11 @@ def _from_four(path: Path, how: Reading) -> Dataset:
     test = Table(x_test, binary_target(y_test, f"{path / 'y_test.csv'}: {name}"))
     check_class_sizes(train.target, f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
     how = replace(how, target=name)
-    return _unified(train, test, how, name=path.resolve().name, source=str(path.resolve()), warnings=warnings)
+    train, test = (
+        replace(table, features=how.without_dropped(table.features, str(path / f"X_{part}.csv")))
+        for part, table in (("train", train), ("test", test))
+    )
+    return unified(train, test, how, name=path.resolve().name, source=str(path.resolve()), warnings=warnings)
 
 
 def _codes(path: Path, train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
@@ -173,6 +180,7 @@ def _from_table(path: Path, how: Reading) -> Dataset:
     if how.target not in table.columns:
         hint = did_you_mean(how.target, map(str, table.columns), f"its columns are {listed(table.columns)}")
         raise InputError(f"{path}: has no target column {how.target!r}; {hint}")
+    table = how.without_dropped(table, str(path))
     return _split_table(table, how, name=path.name.split(".")[0], source=str(path.resolve()), warnings=warnings)
 
 
@@ -188,7 +196,7 @@ def _split_table(
     train, test = whole.take(stay), whole.take(out)
     part = f"{label}: the training part (--test-size {how.test_size:g})"
     check_class_sizes(train.target, part, FEWEST_PER_CLASS - 1)
-    return _unified(
+    return unified(
         train,
         test,
         how,
@@ -199,55 +207,6 @@ def _split_table(
         test_size=how.test_size,
         seed=how.seed,
         test_positions=out,
-    )
-
-
-def _unified(train: Table, test: Table, how: Reading, *, source: str, warnings: list[str], **rest: Any) -> Dataset:
-    """Return the data set with the features of both tables brought to the same columns and types."""
-    columns = list(train.features.columns) if how.column_types is None else list(how.column_types)
-    missing = [name for name in columns if name not in test.features.columns]
-    extra = [name for name in test.features.columns if name not in columns]
-    if how.column_types is not None and (lacking := [name for name in columns if name not in train.features.columns]):
-        raise InputError(f"{source}: lacks columns that the model takes: {listed(lacking)}")
-    if how.column_types is None and (missing or extra):
-        parts = [f"{listed(missing)} only in X_train"] if missing else []
-        parts += [f"{listed(extra)} only in X_test"] if extra else []
-        raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
-    if not columns:
-        raise InputError(f"{source}: has no feature columns")
-    from_text = not source.lower().endswith(PARQUET_SUFFIXES)
-    column_types: dict[str, ColumnType] = {}
-    converted: tuple[dict[str, pd.Series], dict[str, pd.Series]] = ({}, {})
-    for name in columns:
-        label = f"{source}: column {name!r}"
-        values = [table.features[name] for table in (train, test)]
-        known = how.column_types is not None
-        kind = how.column_types[name] if how.column_types is not None else column_type(values, label)
-        column_types[name] = kind
-        for part, column in zip(converted, values, strict=True):
-            part[name] = read_as(column, kind, label, from_text=from_text) if known else convert_column(column, kind)
-        if kind == "text" and not known:
-            texts = [part[name] for part in converted]
-            # Parts of one table are written alike.
-            apart = "test_size" not in rest
-            if (warning := text_warning(texts) or (unseen_warning(*texts) if apart else None)) is not None:
-                warnings.append(f"column {name!r} {warning}")
-    empty = [name for name, column in converted[0].items() if column.isna().all()]
-    if len(empty) == len(columns):
-        raise InputError(f"{source}: every feature value is missing")
-    if empty:
-        warnings.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
-    x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
-    return Dataset(
-        source=source,
-        column_types=column_types,
-        target=str(how.target),
-        train=Table(x_train, train.target),
-        test=Table(x_test, test.target),
-        digest=table_digest(x_train, train.target),
-        test_digest=table_digest(x_test, test.target),
-        warnings=tuple(warnings),
-        **rest,
     )
 
 

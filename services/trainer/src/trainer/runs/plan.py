@@ -47,6 +47,8 @@ class TrainResult:
     curve: tuple[float, ...] = ()
     #: The metric that variants are chosen by. Its value is that of the validation rows: the test rows decide nothing.
     metric: Metric = DEFAULT_METRIC
+    #: What a user should know of it; see ``training.fit_warnings``.
+    warnings: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:

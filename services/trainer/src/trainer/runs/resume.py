@@ -60,7 +60,7 @@ def _latest(its: str, plan: Plan) -> Any:
 
 
 def _result(variant: Variant, run: Any, plan: Plan) -> TrainResult:
-    from trainer.runs.train import CURVE_TAG, FOLD
+    from trainer.runs.train import CURVE_TAG, FOLD, WARNINGS_TAG
     from trainer.training.model import MODEL_NAME
 
     run_id = run.info.run_id
@@ -77,4 +77,5 @@ def _result(variant: Variant, run: Any, plan: Plan) -> TrainResult:
         reused=True,
         curve=tuple(float(precision) for precision in curve.split(",")) if curve else (),
         metric=plan.config.metric,
+        warnings=tuple(run.data.tags.get(WARNINGS_TAG, "").splitlines()),
     )

@@ -25,6 +25,7 @@ from trainer.tracking.inputs import dataset_inputs
 from trainer.tracking.metrics import metric_history, metric_values
 from trainer.training import fit
 from trainer.training.fit import FitResult, fit_variant
+from trainer.training.fit_warnings import fit_warnings
 from trainer.training.metrics import METRIC_NAMES
 from trainer.training.model import MODEL_NAME, save_model
 from trainer.training.pipeline import estimator
@@ -34,6 +35,8 @@ from trainer.util.errors import PrunedError, TrainerError
 HISTORY = "validation_log_loss"
 #: The validation rows' PR curve: a sweep draws it also for a variant that it does not train again.
 CURVE_TAG = "trainer.validation_pr_curve"
+#: The warnings on a fitted variant, a line each.
+WARNINGS_TAG = "trainer.warnings"
 #: The metrics of each fold of a cross-validation, as a metric's history.
 FOLD = "fold_"
 
@@ -85,6 +88,9 @@ def train_run(
                 run.log(metric_history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
                 raise
             clock.lap("fit")
+            warnings = fit_warnings(fitted, dataset.train.target)
+            if warnings:
+                run.log(tags={WARNINGS_TAG: "\n".join(warnings)})
             with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
                 # Drawn while the server is busy with the rest. All requests stay in this thread.
                 drawn = artist.submit(_write_files, Path(folder) / "files", variant, dataset, fitted)
@@ -112,6 +118,7 @@ def train_run(
         seconds=clock.laps,
         curve=fitted.curve,
         metric=plan.config.metric,
+        warnings=warnings,
     )
 
 

@@ -214,6 +214,7 @@ class _Search:
             trial.set_user_attr("metrics", dict(result.metrics))
             trial.set_user_attr("iterations", result.iterations)
             trial.set_user_attr("curve", result.curve)
+            trial.set_user_attr("warnings", result.warnings)
             self._study.tell(number, result.score)
 
     def abandon(self) -> list[str]:
@@ -243,6 +244,7 @@ def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[TrainResu
             pruned=attributes.get("pruned"),
             curve=tuple(attributes.get("curve", ())),
             metric=plan.config.metric,
+            warnings=tuple(attributes.get("warnings", ())),
         )
 
 

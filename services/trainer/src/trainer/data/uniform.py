@@ -1,0 +1,87 @@
+"""Brings the training and the test table to the same columns and types, and says what looks wrong in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from trainer.config.values import ColumnType
+from trainer.data.column_warnings import text_warning
+from trainer.data.columns import column_type, convert_column, read_as
+from trainer.data.dataset import Dataset, Table, table_digest
+from trainer.data.leak_warnings import leak_warning
+from trainer.data.reading import Reading
+from trainer.data.table_file import PARQUET_SUFFIXES
+from trainer.data.unseen_categories import unseen_warning
+from trainer.util.errors import InputError
+from trainer.util.text import listed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def unified(train: Table, test: Table, how: Reading, *, source: str, warnings: list[str], **rest: Any) -> Dataset:
+    """Return the data set with the features of both tables brought to the same columns and types."""
+    columns = list(train.features.columns) if how.column_types is None else list(how.column_types)
+    missing = [name for name in columns if name not in test.features.columns]
+    extra = [name for name in test.features.columns if name not in columns]
+    if how.column_types is not None and (lacking := [name for name in columns if name not in train.features.columns]):
+        raise InputError(f"{source}: lacks columns that the model takes: {listed(lacking)}")
+    if how.column_types is None and (missing or extra):
+        parts = [f"{listed(missing)} only in X_train"] if missing else []
+        parts += [f"{listed(extra)} only in X_test"] if extra else []
+        raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
+    if not columns:
+        raise InputError(f"{source}: has no feature columns")
+    from_text = not source.lower().endswith(PARQUET_SUFFIXES)
+    column_types: dict[str, ColumnType] = {}
+    converted: tuple[dict[str, pd.Series], dict[str, pd.Series]] = ({}, {})
+    for name in columns:
+        label = f"{source}: column {name!r}"
+        values = [table.features[name] for table in (train, test)]
+        known = how.column_types is not None
+        if how.column_types is not None:
+            kind = how.column_types[name]
+        else:
+            kind = column_type(values, label)
+            kind = "text" if kind != "unknown" and name in how.categorical else kind
+        column_types[name] = kind
+        for part, column in zip(converted, values, strict=True):
+            part[name] = read_as(column, kind, label, from_text=from_text) if known else convert_column(column, kind)
+        if not known:
+            # Parts of one table are written alike.
+            apart = "test_size" not in rest
+            warnings += _column_warnings(name, kind, [part[name] for part in converted], train.target, apart=apart)
+    empty = [name for name, column in converted[0].items() if column.isna().all()]
+    if len(empty) == len(columns):
+        raise InputError(f"{source}: every feature value is missing")
+    if empty:
+        warnings.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
+    x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
+    return Dataset(
+        source=source,
+        column_types=column_types,
+        target=str(how.target),
+        train=Table(x_train, train.target),
+        test=Table(x_test, test.target),
+        digest=table_digest(x_train, train.target),
+        test_digest=table_digest(x_test, test.target),
+        warnings=tuple(warnings),
+        **rest,
+    )
+
+
+def _column_warnings(
+    name: str, kind: ColumnType, columns: Sequence[pd.Series], target: NDArray[np.int64], *, apart: bool
+) -> list[str]:
+    """Return the warnings on a feature: ``columns`` are its training and its test values, ``target`` the classes."""
+    found = None
+    if kind == "text":
+        found = text_warning(columns) or (unseen_warning(*columns) if apart else None)
+    if found is not None:
+        return [f"column {name!r} {found}"]
+    leak = leak_warning(name, columns[0], target)
+    return [leak] if leak is not None else []

@@ -1,0 +1,70 @@
+"""What a user should know of a fitted variant: that it is no better than a constant, or learnt too long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trainer.training.fit import FitResult
+
+#: Fewer iterations than this rarely make a model.
+FEWEST_ITERATIONS = 10
+#: The loss was lowest this early, and has risen by this share since: more iterations only fitted noise.
+_EARLY, _RISEN = 0.6, 0.02
+
+
+def fit_warnings(fitted: FitResult, target: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return warnings on a fitted variant, in the order of their weight.
+
+    Args:
+        fitted: The variant.
+        target: (rows,) the classes of the training rows, 0 and 1.
+    """
+    return tuple(warning for warning in (_constant(fitted, target), _few(fitted), _overfitted(fitted)) if warning)
+
+
+def _constant(fitted: FitResult, target: NDArray[np.int64]) -> str | None:
+    if np.ptp(fitted.probability) == 0:
+        return (
+            "the model gives each row the same probability: no split was possible (fewer --min-child-samples, or more"
+            " rows, allow one)"
+        )
+    share = float(np.mean(target))
+    always = 2 * share / (1 + share)
+    f1 = fitted.validation["f1"]
+    if f1 <= always + 1e-9:
+        return (
+            f"the model is no better than a constant: its validation F1 is {f1:.4f}, and calling every row positive has"
+            f" {always:.4f}"
+        )
+    called = float(np.mean(fitted.probability >= fitted.threshold))
+    if called in (0.0, 1.0):
+        return f"the model calls {'every' if called else 'no'} test row positive: look at its threshold (--threshold)"
+    return None
+
+
+def _few(fitted: FitResult) -> str | None:
+    asked = int(fitted.params["n_estimators"] or 0)
+    if fitted.iterations >= min(FEWEST_ITERATIONS, asked):
+        return None
+    return (
+        f"early stopping left {fitted.iterations} of {asked} iterations: a larger --early-stopping-round, a smaller"
+        " --learning-rate, or another --metric keeps more"
+    )
+
+
+def _overfitted(fitted: FitResult) -> str | None:
+    loss = np.array(fitted.loss)
+    lowest = int(np.argmin(loss)) + 1
+    kept = min(fitted.iterations, len(loss))
+    if lowest > _EARLY * kept or loss[kept - 1] < (1 + _RISEN) * loss[lowest - 1]:
+        return None
+    return (
+        f"over-fitted: the validation loss is lowest after {lowest} of {kept} iterations and"
+        f" {loss[kept - 1] / loss[lowest - 1] - 1:.0%} higher at the end; --early-stopping-round 20 stops in time, or"
+        " give fewer --n-estimators or a smaller --learning-rate"
+    )
