@@ -36,6 +36,7 @@ def test_every_parameter_is_one_that_lightgbm_knows() -> None:
     assert {alias for parameter in parameters.PARAMETERS for alias in parameter.aliases} - known <= {
         "num_leaf", "depth", "tree_depth", "gamma", "lr", "nrounds", "min_data_per_leaf", "l1", "l2", "pos_weight",
         "is_unbalanced", "early_stopping", "max_bins", "n_iter_no_change", "min_samples_leaf", "max_iter", "max_leaves",
+        "trees",
     }  # fmt: skip
 
 

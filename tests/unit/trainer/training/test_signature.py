@@ -18,12 +18,14 @@ import pandas as pd
 import pytest
 import uvicorn
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.serving import mlflow_columns
 from trainer.training.fit import fit_variant
 from trainer.training.model import save_model
+from trainer.training.trained_on import TrainedOn
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -148,3 +150,16 @@ def test_another_models_signature_stays(folder: Path) -> None:
     other = mlflow.pyfunc.load_model(str(folder))
     other.metadata.metadata = None
     assert mlflow_columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()
+    assert columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()
+
+
+def test_model_says_what_it_was_trained_on(folder: Path, dataset: Dataset) -> None:
+    """Its columns too, in their order: digests depend on it."""
+    read = TrainedOn.read(folder, Model.load(str(folder)).metadata)
+    assert read is not None
+    assert read.is_of(dataset)
+    assert (read.seed, read.test_size) == (dataset.seed, dataset.test_size)
+    assert list(read.column_types.items()) == list(dataset.column_types.items())
+    assert list(read.column_types) != sorted(read.column_types)
+    assert read.rows is not None
+    assert len(read.rows.hashes) == dataset.train.rows

@@ -36,6 +36,7 @@ class TrainedOn:
         content: Any = (metadata or {}).get(KEY)
         try:
             seed, size = content["seed"], content["test_size"]
+            types = noted_column_types(metadata) or {}
             rows = RowHashes.load(folder / FILE) if (folder / FILE).is_file() else None
             return cls(
                 str(content["digest"]),
@@ -43,7 +44,8 @@ class TrainedOn:
                 None if seed is None else int(seed),
                 None if size is None else float(size),
                 rows,
-                noted_column_types(metadata) or {},
+                # MLmodel files have their keys in alphabetical order.
+                {str(name): types[name] for name in content["columns"]},
             )
         except (TypeError, KeyError, ValueError, OSError):
             return None
@@ -62,6 +64,7 @@ def metadata_of(dataset: Dataset) -> dict[str, Any]:
             "test_digest": dataset.test_digest,
             "seed": dataset.seed if split else None,
             "test_size": dataset.test_size,
+            "columns": list(dataset.column_types),
         }
     }
 
