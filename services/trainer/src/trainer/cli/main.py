@@ -23,7 +23,7 @@ class DefaultGroup(click.Group):
 
     default = "train"
     #: Each in a module of its own, which is imported when it is needed.
-    names = ("train", "sweep", "search", "promote", "predict", "compare", "push", "verify", "serve")
+    names = ("train", "sweep", "search", "promote", "predict", "evaluate", "compare", "push", "verify", "serve")
     own = frozenset({"-h", "--help", "--version"})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,6 +71,7 @@ def command() -> None:
     trainer search [OPTIONS]   searches for good parameters
     trainer promote [MODEL]    makes a registered version champion, if it satisfies a policy
     trainer predict [OPTIONS]  scores a file with a logged model
+    trainer evaluate [OPTIONS] computes a model's metrics on labelled data
     trainer compare RUN...     shows runs side by side, and writes a report
     trainer push MODEL --to …  copies a model version with its run to another MLflow server
     trainer verify [OPTIONS]   checks that a running MLflow stack does what the replica does

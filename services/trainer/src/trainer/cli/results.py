@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainer.searches.search import SearchResult
     from trainer.sweeps.sweep import SweepResult
 
-_HEADS = {
+HEADS = {
     "f1": "F1",
     "precision": "precision",
     "recall": "recall",
@@ -77,8 +77,8 @@ def show_run(result: TrainResult, ui_command: str | None) -> None:
     """Print a variant's metrics, its run, and where to look at it."""
     metrics = result.metrics
     print(f"{result.name}")
-    for name in _HEADS:
-        print(f"  {_HEADS[name]:<10} {metrics[name]:.4f}")
+    for name in HEADS:
+        print(f"  {HEADS[name]:<10} {metrics[name]:.4f}")
     print(f"  {'threshold':<10} {metrics['threshold']:.4f}")
     print(f"run    {result.run_id}")
     print(f"model  {result.model_uri}")
@@ -96,8 +96,8 @@ def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     rows = [_row(result, result is sweep.best) for result in sweep.results]
     metric = next((result.metric for result in sweep.results if result.status == "FINISHED"), DEFAULT_METRIC)
     choice = f"val. {SHORT[metric]}"
-    heads = ("", "variant", choice, *(_HEADS[name] for name in _HEADS), "run")
-    print_table(heads, rows, right=(choice, *_HEADS.values()))
+    heads = ("", "variant", choice, *(HEADS[name] for name in HEADS), "run")
+    print_table(heads, rows, right=(choice, *HEADS.values()))
     if sweep.best is not None:
         chosen = f"{sweep.best.name} (run {sweep.best.run_id})"
         print(f"best   {chosen}, by {choice}: {metric.replace('_', ' ')} on the validation rows")
@@ -129,8 +129,8 @@ def brief(overrides: Mapping[str, Any]) -> str:
 
 def _row(result: TrainResult, best: bool) -> tuple[str, ...]:
     if result.error is not None:
-        return ("!", result.name, "-", *("-" for _ in _HEADS), "failed")
-    figures = (f"{result.metrics[name]:.4f}" for name in _HEADS)
+        return ("!", result.name, "-", *("-" for _ in HEADS), "failed")
+    figures = (f"{result.metrics[name]:.4f}" for name in HEADS)
     return ("*" if best else "", result.name, f"{merit(result.metric, result.score):.4f}", *figures, str(result.run_id))
 
 

@@ -15,7 +15,8 @@ from trainer.training.metrics import compute_metrics
 
 if TYPE_CHECKING:
     from trainer.promotion.policy import PromotionPolicy
-    from trainer.promotion.unseen import TestRows, UnseenRows
+    from trainer.promotion.unseen import TestRows
+    from trainer.training.unseen_rows import UnseenRows
 
 
 @dataclass(frozen=True)

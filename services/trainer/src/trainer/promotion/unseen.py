@@ -1,43 +1,20 @@
-"""Finds the rows that a version, and the champion, were not trained on: only these may judge them.
-
-Where the data is what a version was trained on, its own split says which rows it has not seen. Of other data, those
-rows count as unseen whose features are in none of its training rows (see ``data.row_hashes``).
-"""
+"""Finds the rows that neither a version nor the champion was trained on: only these may judge and compare them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.data.dataset import Dataset, Table
 from trainer.training.trained_on import TrainedOn
+from trainer.training.unseen_rows import UnseenRows, enough, unseen_rows
 from trainer.util.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-#: Fewer rows of a class than this say nothing, unless they are all that a version itself was tested on.
-FEWEST = 10
 
 #: Reads the data as what a model was trained on: its columns, their types, and its split. Of None, as the command says.
 Load = Callable[["TrainedOn | None"], Dataset]
-
-
-@dataclass(frozen=True)
-class UnseenRows:
-    """Rows to score, or why there are none. ``positions`` are among all rows of the data, ascending.
-
-    ``tested`` says that they are the very rows that the version was tested on in training.
-    """
-
-    positions: NDArray[np.int64]
-    detail: str
-    tested: bool = False
-    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +76,7 @@ def find_test_rows(load: Load, version: TrainedOn | None, champion: TrainedOn | 
     """
     dataset = load(version)
     table = dataset.whole()
-    own = _unseen(dataset, version, table)
+    own = unseen_rows(dataset, version, table)
     if not compare or own.problem is not None:
         return TestRows(dataset.name, table, own, own if compare else None)
     try:
@@ -108,41 +85,11 @@ def find_test_rows(load: Load, version: TrainedOn | None, champion: TrainedOn | 
         nothing = np.empty(0, dtype=np.int64)
         return TestRows(dataset.name, table, own, UnseenRows(nothing, "", problem=str(error)))
     other_table = other_dataset.whole()
-    other = _unseen(other_dataset, champion, other_table)
+    other = unseen_rows(other_dataset, champion, other_table)
     if other.problem is not None:
         return TestRows(dataset.name, table, own, other)
     both = np.intersect1d(own.positions, other.positions, assume_unique=True)
     common = UnseenRows(both, own.detail, own.tested)
     if len(both) < len(own.positions):
-        common = _enough(UnseenRows(both, f"on {len(both):,} rows that neither was trained on"), table)
+        common = enough(UnseenRows(both, f"on {len(both):,} rows that neither was trained on"), table)
     return TestRows(dataset.name, table, own, common, other_table)
-
-
-def _unseen(dataset: Dataset, trained: TrainedOn | None, table: Table) -> UnseenRows:
-    none = np.empty(0, dtype=np.int64)
-    if trained is None:
-        return UnseenRows(none, "", problem="its model does not say which rows it was trained on")
-    if trained.is_of(dataset):
-        split = (
-            ""
-            if trained.seed is None
-            else f", split as in its run (seed {trained.seed}, test size {trained.test_size:g})"
-        )
-        return UnseenRows(dataset.held_out, f"its own {dataset.test.rows:,} test rows{split}", tested=True)
-    if trained.rows is None:
-        return UnseenRows(none, "", problem="the data is not what it was trained on, and its model lists no rows")
-    seen = trained.rows.hold(table.features)
-    if seen is None:
-        return UnseenRows(none, "", problem="the data lacks columns that it was trained on")
-    positions = np.flatnonzero(~seen)
-    detail = f"{len(positions):,} of {table.rows:,} rows, those that it was not trained on"
-    return _enough(UnseenRows(positions, detail), table)
-
-
-def _enough(rows: UnseenRows, table: Table) -> UnseenRows:
-    counts = np.bincount(table.target[rows.positions], minlength=2)
-    if counts.min() >= FEWEST:
-        return rows
-    found = f"{len(rows.positions):,} unseen rows, {counts.min()} of class {int(np.argmin(counts))}"
-    problem = f"only {found}; at least {FEWEST} of each class are needed: give other data"
-    return UnseenRows(rows.positions, rows.detail, problem=problem)

@@ -1,0 +1,65 @@
+"""The command ``trainer evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer.cli import options
+
+if TYPE_CHECKING:
+    from trainer.cli.options import ServerOptions
+
+
+@click.command("evaluate", cls=options.GroupedCommand)
+@options.option(
+    "--model",
+    required=True,
+    metavar="URI",
+    group="Evaluation",
+    env=None,
+    help="A model of the trainer's: runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a"
+    " folder.",
+)
+@options.option(
+    # Not from TRAINER_DATA, which says what to train on.
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    group="Evaluation",
+    env=None,
+    help="Labelled data: the same kinds of folders and files as in training.",
+)
+@options.option("--target", group="Evaluation", env=None, help="The target column of a single table.")
+@options.option(
+    "--all", "all_rows", is_flag=True, group="Evaluation", env=None, help="Take rows too that it was trained on."
+)
+@options.server_options
+def evaluate_command(model: str, data: Path, target: str | None, all_rows: bool, server: ServerOptions) -> None:
+    r"""Compute a model's metrics on labelled data, at the model's own threshold.
+
+    Rows that the model was trained on are left out. On the data of its training, these are the metrics of its run.
+
+    \b
+    For example:
+    trainer evaluate --model models:/purchase@champion --data june.csv --target Revenue
+    """
+    from trainer.tracking.settings import configure
+
+    configure(server.debug)
+    from dataclasses import asdict
+
+    from trainer.cli.results import HEADS
+    from trainer.scoring.evaluate import EvaluateRequest, evaluate_model
+    from trainer.util.output import print_json
+
+    done = evaluate_model(EvaluateRequest(model, data, target, all_rows, server.uri, server.wait))
+    if server.as_json:
+        print_json(asdict(done))
+        return
+    left_out = f" ({done.rows_left_out:,} that it was trained on are left out)" if done.rows_left_out else ""
+    print(f"{done.data}: {done.rows:,} rows{left_out}, threshold {done.threshold:.4f}")
+    for name, head in HEADS.items():
+        print(f"  {head:<10} {done.metrics[name]:.4f}")

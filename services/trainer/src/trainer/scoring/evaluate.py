@@ -1,0 +1,94 @@
+"""Evaluates one of the trainer's own models on labelled data: its metrics on rows that it was not trained on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.data.dataset import Table
+from trainer.data.reading import Reading
+from trainer.data.sources import load_data
+from trainer.scoring import locate
+from trainer.scoring.models import load_model
+from trainer.training.metrics import compute_metrics
+from trainer.training.trained_on import TrainedOn
+from trainer.training.unseen_rows import unseen_rows
+from trainer.util.errors import InputError, TrainerError
+from trainer.util.text import one_line
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to evaluate, and on what. ``all_rows`` takes rows too that the model was trained on."""
+
+    model: str
+    data: Path
+    target: str | None = None
+    all_rows: bool = False
+    tracking_uri: str | None = None
+    wait: float = 30.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of it: the metrics on ``rows`` rows; ``rows_left_out`` of the data are training rows of the model."""
+
+    data: str
+    rows: int
+    rows_left_out: int
+    threshold: float
+    metrics: Mapping[str, float]
+
+
+def evaluate_model(request: EvaluateRequest) -> Evaluation:
+    """Evaluate a model.
+
+    Raises:
+        InputError: The data or the model cannot be used, or holds no rows that the model was not trained on.
+        TrainerError: The model fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        files = locate.local_files(request.model, Path(folder), uri=request.tracking_uri, wait=request.wait)
+        loaded = load_model(files, request.model)
+        trained = TrainedOn.read(files, _metadata(files))
+    if trained is None or not loaded.own:
+        raise InputError(f"{request.model}: does not say what it was trained on; the trainer did not make it (--model)")
+    default = Reading()
+    dataset = load_data(
+        request.data,
+        target=request.target,
+        # Not asked for where the data came in two parts.
+        test_size=default.test_size if trained.test_size is None else trained.test_size,
+        seed=default.seed if trained.seed is None else trained.seed,
+        column_types=trained.column_types,
+    )
+    whole = dataset.whole()
+    table, left_out = whole, 0
+    if not request.all_rows:
+        unseen = unseen_rows(dataset, trained, whole)
+        if unseen.problem is not None:
+            raise InputError(f"{request.data}: {unseen.problem}; --all takes all rows")
+        table = whole.take(unseen.positions)
+        left_out = whole.rows - table.rows
+    return Evaluation(dataset.name, table.rows, left_out, float(loaded.model.threshold), _metrics(loaded.model, table))
+
+
+def _metadata(files: Path) -> Mapping[str, Any] | None:
+    from mlflow.models import Model
+
+    metadata: Mapping[str, Any] | None = Model.load(str(files)).metadata
+    return metadata
+
+
+def _metrics(model: Any, table: Table) -> dict[str, float]:
+    try:
+        probability = np.asarray(model.predict_proba(table.features), dtype=np.float64)[:, 1]
+        called = np.asarray(model.predict(table.features)) == 1
+    except Exception as error:
+        raise TrainerError(f"the model fails: {type(error).__name__}: {one_line(error, 300)}") from error
+    return compute_metrics(table.target, called, probability)

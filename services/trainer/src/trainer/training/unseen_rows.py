@@ -1,0 +1,73 @@
+"""The rows of a data set that a model was not trained on.
+
+Where the data is what a model was trained on, its own split says which rows it has not seen. Of other data, those rows
+count as unseen whose features are in none of its training rows (see ``data.row_hashes``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.data.dataset import Dataset, Table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trainer.training.trained_on import TrainedOn
+
+#: Fewer rows of a class than this say nothing, unless they are all that a version itself was tested on.
+FEWEST = 10
+
+
+@dataclass(frozen=True)
+class UnseenRows:
+    """Rows to score, or why there are none. ``positions`` are among all rows of the data, ascending.
+
+    ``tested`` says that they are the very rows that the version was tested on in training.
+    """
+
+    positions: NDArray[np.int64]
+    detail: str
+    tested: bool = False
+    problem: str | None = None
+
+
+def unseen_rows(dataset: Dataset, trained: TrainedOn | None, table: Table) -> UnseenRows:
+    """Return the rows that a model was not trained on.
+
+    Args:
+        dataset: The data, read and split as the model's.
+        trained: What the model was trained on; None where it does not say so.
+        table: All rows of the data.
+    """
+    none = np.empty(0, dtype=np.int64)
+    if trained is None:
+        return UnseenRows(none, "", problem="its model does not say which rows it was trained on")
+    if trained.is_of(dataset):
+        split = (
+            ""
+            if trained.seed is None
+            else f", split as in its run (seed {trained.seed}, test size {trained.test_size:g})"
+        )
+        return UnseenRows(dataset.held_out, f"its own {dataset.test.rows:,} test rows{split}", tested=True)
+    if trained.rows is None:
+        return UnseenRows(none, "", problem="the data is not what it was trained on, and its model lists no rows")
+    seen = trained.rows.hold(table.features)
+    if seen is None:
+        return UnseenRows(none, "", problem="the data lacks columns that it was trained on")
+    positions = np.flatnonzero(~seen)
+    detail = f"{len(positions):,} of {table.rows:,} rows, those that it was not trained on"
+    return enough(UnseenRows(positions, detail), table)
+
+
+def enough(rows: UnseenRows, table: Table) -> UnseenRows:
+    """Return the rows, with a problem where a class has too few of them to say anything."""
+    counts = np.bincount(table.target[rows.positions], minlength=2)
+    if counts.min() >= FEWEST:
+        return rows
+    found = f"{len(rows.positions):,} unseen rows, {counts.min()} of class {int(np.argmin(counts))}"
+    problem = f"only {found}; at least {FEWEST} of each class are needed: give other data"
+    return UnseenRows(rows.positions, rows.detail, problem=problem)
