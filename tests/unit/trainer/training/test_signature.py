@@ -150,7 +150,6 @@ def test_another_models_signature_stays(folder: Path) -> None:
     other = mlflow.pyfunc.load_model(str(folder))
     other.metadata.metadata = None
     assert mlflow_columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()
-    assert columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()
 
 
 def test_model_says_what_it_was_trained_on(folder: Path, dataset: Dataset) -> None:

@@ -153,15 +153,25 @@ def _model(model: Node, columns: Mapping[str, ColumnType], example: bytes | None
 
 
 def _encoder(encode: Node, columns: Mapping[str, ColumnType]) -> tuple[tuple[str, ...], dict[str, dict[str, float]]]:
-    """Return the columns in the order that the encoder gives them, and the codes of the texts."""
+    """Return the columns in the order that the encoder gives them, and the codes of the texts.
+
+    What was without a value in training is not among them: the trees do not get to see it.
+    """
     names: list[str] = []
+    unseen: list[str] = []
+    in_order = list(columns)
     codes: dict[str, dict[str, float]] = {}
     for label, transformer, given in (tuple(part) for part in encode["transformers_"]):
-        kind, chosen = label.value(), given.value()
+        # Where a kind of columns is not there, scikit-learn names the remaining ones by their places.
+        kind, chosen = label.value(), [name if isinstance(name, str) else in_order[name] for name in given.value()]
         if kind == "remainder":
             _expect({columns[name] for name in chosen} <= {"number"}, True, "remainder")
         else:
             _expect({columns[name] for name in chosen} <= {kind}, True, f"columns of the type {kind}")
+        if kind == "unknown":
+            _expect(transformer.value(), "drop", "encoder of empty columns")
+            unseen += chosen
+            continue
         names += chosen
         if kind == "remainder" or not chosen:
             continue
@@ -174,7 +184,7 @@ def _encoder(encode: Node, columns: Mapping[str, ColumnType]) -> tuple[tuple[str
             else:
                 # A missing value is the last category, if it is one; its code is a missing value as well.
                 codes[name] = {value: float(code) for code, value in enumerate(values) if isinstance(value, str)}
-    _expect(sorted(names), sorted(columns), "columns")
+    _expect(sorted([*names, *unseen]), sorted(columns), "columns")
     return tuple(names), codes
 
 
