@@ -443,10 +443,41 @@ def test_target_may_be_written_in_many_ways(values: list[object]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "positive"),
+    [
+        ([1, 2], "2"),
+        ([1.0, 2.0], "2"),
+        ([1, -1], "-1"),
+        (["good", "bad"], "bad"),
+        ([" Good", "BAD "], "Bad"),
+        ([1, 0], "0"),
+        (["yes", "no"], "no"),
+        ([Decimal("1.00"), Decimal("2.00")], "2"),
+    ],
+)
+def test_target_of_any_two_values(values: list[object], positive: str) -> None:
+    found = binary_target(pd.Series([values[0], values[1], values[0]]), "y", positive)
+    assert found.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("values", "positive"), [(["a", "b"], "c"), (["a", "b", "c"], "a")])
+def test_positive_value_that_is_none_of_two(values: list[str], positive: str) -> None:
+    with pytest.raises(InputError, match=f"--positive {positive} must be one of the target's two values; found"):
+        binary_target(pd.Series(values), "file: y", positive)
+
+
+def test_models_data_is_read_with_its_positive_value(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "x,y\n" + "1,good\n2,bad\n" * 10)
+    read = load_data(path, target="y", positive="bad")
+    assert read.positive == "bad"
+    assert read.train.target[read.train.features["x"] == 2].all()
+
+
+@pytest.mark.parametrize(
     ("values", "words"),
     [
         ([0, 1, 2], ["two classes", "0, 1, 2"]),
-        (["a", "b"], ["two classes", "a, b"]),
+        (["a", "b"], ["two classes", "a, b", "name the positive one with --positive"]),
         ([1, 2], ["two classes", "1, 2"]),
         ([0.5, 1.5], ["two classes"]),
         (["yes", "yes"], ["one class", "yes"]),

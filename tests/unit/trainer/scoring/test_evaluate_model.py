@@ -66,6 +66,14 @@ def test_data_that_lacks_a_column_is_refused(model: Saved, tmp_path: Path, table
         evaluated(model, tmp_path / "less.csv")
 
 
+def test_positive_value_of_the_training_holds(tmp_path: Path, table: pd.DataFrame) -> None:
+    """It need not be named again: the model keeps it."""
+    named = table.assign(purchase=table["purchase"].map({0: "stays", 1: "buys"}))
+    named.to_csv(tmp_path / "named.csv", index=False)
+    model = save(load_data(tmp_path / "named.csv", target="purchase", positive="buys"), tmp_path / "model")
+    assert evaluated(model, tmp_path / "named.csv").metrics == pytest.approx(model.fitted.test)
+
+
 def test_command_prints_the_metrics(model: Saved, shop: Path, trainer: Callable[..., Any]) -> None:
     command = ("evaluate", "--model", model.folder, "--data", shop / "shop.csv", "--target", "purchase")
     shown = trainer(*command)

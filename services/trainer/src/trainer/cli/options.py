@@ -144,6 +144,13 @@ def data_option(help_: str) -> Callable[[Function], Function]:
 
 
 target_option = option("--target", group="Data", env="TRAINER_TARGET", help="The target column of a single table.")
+positive_option = option(
+    "--positive",
+    metavar="VALUE",
+    group="Data",
+    env="TRAINER_POSITIVE",
+    help="The positive class's value, where the target has two values such as 1 and 2, or good and bad.",
+)
 drop_option = option(
     "--drop",
     type=Names(),
@@ -246,6 +253,7 @@ class SourceOptions:
 
     data: Path | None
     target: str | None
+    positive: str | None
     test_size: float
     seed: int
 
@@ -333,6 +341,7 @@ data_options = gathered(
         " Without data the trainer makes up web-shop sessions."
     ),
     target_option,
+    positive_option,
     drop_option,
     categorical_option,
     test_size_option,

@@ -55,6 +55,7 @@ def prepare(
         seed=source.seed,
         drop=source.drop,
         categorical=source.categorical,
+        positive=source.positive,
     )
     folds = source.folds or 0
     check_folds(dataset, folds)

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         " data, the figures that the runs have logged are compared."
     ),
     options.target_option,
+    options.positive_option,
     options.test_size_option,
     options.seed_option,
 )
@@ -235,7 +236,14 @@ def _loader(source: SourceOptions) -> Load:
                 seed, test_size = trained.seed, trained.test_size
         key = repr((seed, test_size, types))
         if key not in read:
-            read[key] = load_data(source.data, target=source.target, test_size=test_size, seed=seed, column_types=types)
+            read[key] = load_data(
+                source.data,
+                target=source.target,
+                test_size=test_size,
+                seed=seed,
+                column_types=types,
+                positive=source.positive,
+            )
         return read[key]
 
     return load

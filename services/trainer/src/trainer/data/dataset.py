@@ -53,6 +53,8 @@ class Dataset:
     test_size: float | None = None
     seed: int | None = None
     test_positions: NDArray[np.int64] | None = None
+    #: The positive class's value, where it was named.
+    positive: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property

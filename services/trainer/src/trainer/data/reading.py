@@ -21,7 +21,8 @@ class Reading:
     ``target`` names the target column of a single table; ``test_size`` is the share of its rows (0 to 1) that is held
     out, and ``seed`` seeds that split and the generator. ``column_types`` are those of a model: only its columns are
     read, and as it was trained on them; None to tell the types by the values. ``drop`` are columns to leave out,
-    ``categorical`` those of which each value is a category, whole numbers too.
+    ``categorical`` those of which each value is a category, whole numbers too. ``positive`` is the positive
+    class's value, where the target's two values do not say so themselves.
     """
 
     target: str | None = None
@@ -30,6 +31,7 @@ class Reading:
     column_types: Mapping[str, ColumnType] | None = None
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    positive: str | None = None
 
     @property
     def texts(self) -> list[str]:

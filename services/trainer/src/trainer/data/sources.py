@@ -44,6 +44,7 @@ def load_data(
     column_types: Mapping[str, ColumnType] | None = None,
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    positive: str | None = None,
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -57,6 +58,7 @@ def load_data(
             read, and their values tell their types.
         drop: Columns to leave out.
         categorical: Columns of which each value is a category, whole numbers too.
+        positive: The positive class's value, where the target has two values such as 1 and 2, or good and bad.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -67,7 +69,7 @@ def load_data(
         >>> dataset.train.rows, dataset.test.rows, dataset.target
         (480, 120, 'purchase')
     """
-    how = Reading(target, test_size, seed, column_types, tuple(drop), tuple(categorical))
+    how = Reading(target, test_size, seed, column_types, tuple(drop), tuple(categorical), positive)
     if path is None:
         return _generated(how, rows, "no data given (--data)")
     path = Path(path)
@@ -91,7 +93,7 @@ def load_data(
 
 def _generated(how: Reading, rows: int | None, why: str) -> Dataset:
     table = generate_sessions(rows or demo.ROWS, how.seed)
-    how = replace(how, target=demo.TARGET)
+    how = replace(how, target=demo.TARGET, positive=None)
     return _split_table(
         how.without_dropped(table, "the generated sessions"),
         how,
@@ -148,8 +150,8 @@ def _from_four(path: Path, how: Reading) -> Dataset:
             )
         if name in x.columns:
             raise InputError(f"{path / f'X_{part}.csv'}: holds the target {name!r} as a feature; remove it")
-    train = Table(x_train, binary_target(y_train, f"{path / 'y_train.csv'}: {name}"))
-    test = Table(x_test, binary_target(y_test, f"{path / 'y_test.csv'}: {name}"))
+    train = Table(x_train, binary_target(y_train, f"{path / 'y_train.csv'}: {name}", how.positive))
+    test = Table(x_test, binary_target(y_test, f"{path / 'y_test.csv'}: {name}", how.positive))
     check_class_sizes(train.target, f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
     how = replace(how, target=name)
     train, test = (
@@ -188,7 +190,7 @@ def _split_table(
     table: pd.DataFrame, how: Reading, *, name: str, source: str, warnings: list[str], generated: bool = False
 ) -> Dataset:
     label = f"{source}: {how.target}"
-    labels = binary_target(table[how.target], label)
+    labels = binary_target(table[how.target], label, how.positive)
     check_class_sizes(labels, label, FEWEST_PER_CLASS)
     features = table.drop(columns=str(how.target))
     stay, out = stratified_split(labels, how.test_size, how.seed)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 FEWEST_PER_CLASS = 3
 
 
-def binary_target(values: pd.Series, label: str) -> NDArray[np.int64]:
+def binary_target(values: pd.Series, label: str, positive: str | None = None) -> NDArray[np.int64]:
     """Return a target column as 0 and 1.
 
     Args:
         values: Numbers 0 and 1, booleans, or texts such as true/false and yes/no in any case.
         label: How messages name the column.
+        positive: The value of the positive class, where the two are other values; in any case.
 
     Raises:
         InputError: Values are missing, are of other than two classes, or are all of one class.
@@ -37,12 +38,15 @@ def binary_target(values: pd.Series, label: str) -> NDArray[np.int64]:
         )
     texts = values.map(_plain).astype("str").str.strip().str.lower()
     found = {str(text): CLASSES.get(str(text)) for text in texts.unique()}
+    if positive is not None:
+        found = _named(list(found), positive, label)
     if None in found.values():
         shown = ", ".join(sorted(str(value) for value in values.unique()[:5]))
         more = ", …" if len(found) > 5 else ""
         raise InputError(
             f"{label}: the target must have two classes, written as 0/1, true/false or yes/no;"
             f" found {len(found)} value{'s' if len(found) != 1 else ''}: {shown}{more}"
+            + ("; name the positive one with --positive" if len(found) == 2 else "")
         )
     result = texts.map(found).to_numpy(dtype=np.int64)
     if len(set(found.values())) < 2:
@@ -50,6 +54,24 @@ def binary_target(values: pd.Series, label: str) -> NDArray[np.int64]:
             f"{label}: all {len(values)} rows are of one class ({values.iloc[0]}); both classes are needed"
         )
     return result
+
+
+def _named(found: list[str], positive: str, label: str) -> dict[str, bool | None]:
+    """Return which of two values is the positive one."""
+    wanted = _plain_text(positive)
+    by_value = {_plain_text(text): text for text in found}
+    if len(found) > 2 or wanted not in by_value:
+        shown = ", ".join(sorted(found)[:5]) + (", …" if len(found) > 5 else "")
+        raise InputError(
+            f"{label}: --positive {positive} must be one of the target's two values; found {len(found)}: {shown}"
+        )
+    return {text: value == wanted for value, text in by_value.items()}
+
+
+def _plain_text(text: str) -> str:
+    """Return a value as it is compared: a whole number however it is written, other texts in small letters."""
+    plain = text.strip().lower()
+    return plain[:-2] if plain.endswith(".0") and plain[:-2].lstrip("+-").isdecimal() else plain
 
 
 def _plain(value: object) -> object:

@@ -65,6 +65,7 @@ def unified(train: Table, test: Table, how: Reading, *, source: str, warnings: l
         source=source,
         column_types=column_types,
         target=str(how.target),
+        positive=how.positive,
         train=Table(x_train, train.target),
         test=Table(x_test, test.target),
         digest=table_digest(x_train, train.target),

@@ -131,6 +131,7 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,
+        **({} if dataset.positive is None else {"positive": dataset.positive}),
         "features": len(dataset.column_types),
         "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
         **_rows(dataset, plan),

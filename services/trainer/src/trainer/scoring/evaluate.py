@@ -66,6 +66,7 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
         test_size=default.test_size if trained.test_size is None else trained.test_size,
         seed=default.seed if trained.seed is None else trained.seed,
         column_types=trained.column_types,
+        positive=trained.positive,
     )
     whole = dataset.whole()
     table, left_out = whole, 0

@@ -29,6 +29,8 @@ class TrainedOn:
     test_size: float | None
     rows: RowHashes | None
     column_types: Mapping[str, ColumnType]
+    #: The positive class's value, where it was named.
+    positive: str | None = None
 
     @classmethod
     def read(cls, folder: Path, metadata: Mapping[str, Any] | None) -> TrainedOn | None:
@@ -46,6 +48,7 @@ class TrainedOn:
                 rows,
                 # MLmodel files have their keys in alphabetical order.
                 {str(name): types[name] for name in content["columns"]},
+                content.get("positive"),
             )
         except (TypeError, KeyError, ValueError, OSError):
             return None
@@ -65,6 +68,7 @@ def metadata_of(dataset: Dataset) -> dict[str, Any]:
             "seed": dataset.seed if split else None,
             "test_size": dataset.test_size,
             "columns": list(dataset.column_types),
+            "positive": dataset.positive,
         }
     }
 
