@@ -66,16 +66,16 @@ def command() -> None:
     r"""Train LightGBM classifiers that predict a purchase, and track each variant as a run in MLflow.
 
     \b
-    trainer [OPTIONS]          trains one variant (the same as: trainer train [OPTIONS])
-    trainer sweep [OPTIONS]    trains several variants side by side, as one sweep
-    trainer search [OPTIONS]   searches for good parameters
-    trainer promote [MODEL]    makes a registered version champion, if it satisfies a policy
-    trainer predict [OPTIONS]  scores a file with a logged model
-    trainer evaluate [OPTIONS] computes a model's metrics on labelled data
-    trainer compare RUN...     shows runs side by side, and writes a report
-    trainer push MODEL --to …  copies a model version with its run to another MLflow server
-    trainer verify [OPTIONS]   checks that a running MLflow stack does what the replica does
-    trainer serve [OPTIONS]    serves a model over HTTP
+    trainer [OPTIONS]           trains one variant (the same as: trainer train [OPTIONS])
+    trainer sweep [OPTIONS]     trains several variants side by side, as one sweep
+    trainer search [OPTIONS]    searches for good parameters
+    trainer promote [MODEL]     makes a registered version champion, if it satisfies a policy
+    trainer predict [OPTIONS]   scores a file with a logged model
+    trainer evaluate [OPTIONS]  computes a model's metrics on labelled data
+    trainer compare RUN...      shows runs side by side, and writes a report
+    trainer push MODEL --to …   copies a model version with its run to another MLflow server
+    trainer verify [OPTIONS]    checks that a running MLflow stack does what the replica does
+    trainer serve [OPTIONS]     serves a model over HTTP
 
     \b
     For example:
