@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 HERE = Path(__file__).parent
 GCP = HERE.parents[2] / "deploy" / "gcp"
 PAGES = sorted((GCP.parents[1] / "docs" / "operators").glob("*.md"))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 UNITS = ("mlflow-replica.service", "mlflow-replica-backup.service", "mlflow-replica-backup.timer")
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+pytestmark = pytest.mark.process
+
 GENERATE = Path(__file__).parents[3] / "services/secrets/generate"
 FILES = (
     "postgres/password",

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from trainer.accelerators import background_import
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:

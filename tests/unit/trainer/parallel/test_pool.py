@@ -20,6 +20,8 @@ from trainer.util.errors import InputError
 
 from ..conftest import warm_pool
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -358,6 +358,7 @@ def test_saved_picture_has_the_colours_that_were_drawn(tmp_path: Path) -> None:
     np.testing.assert_array_equal(saved[0, 0], [255, 255, 255])
 
 
+@pytest.mark.process
 def test_pyplot_and_shap_stay_unloaded() -> None:
     code = (
         "import sys, trainer.runs.preload, trainer.plots;"
@@ -366,6 +367,7 @@ def test_pyplot_and_shap_stay_unloaded() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.process
 def test_process_server_has_what_scikit_learn_reads_tables_with() -> None:
     # Scikit-learn's dependency, not the trainer's: it comes with the import of what needs it.
     code = "import sys, trainer.runs.preload; assert 'narwhals.stable.v2' in sys.modules, 'each variant would load it'"

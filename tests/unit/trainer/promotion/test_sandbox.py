@@ -13,6 +13,8 @@ from trainer.promotion import sandbox
 from trainer.promotion.policy import PromotionPolicy
 from trainer.promotion.sandbox import Sandbox, SandboxResult
 
+pytestmark = pytest.mark.process
+
 
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, policy: PromotionPolicy) -> SandboxResult:
     """Return what came of a process that does this instead of loading a model."""

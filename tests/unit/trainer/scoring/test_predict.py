@@ -57,6 +57,7 @@ def rows(saved: Saved) -> pd.DataFrame:
 # Figures --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_own_model_is_scored_without_pandas(saved: Saved) -> None:
     assert scorer_of(saved) is TreeScorer
 
@@ -244,6 +245,7 @@ main(["predict", *sys.argv[1:]])
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_process_leaves_the_older_file(saved: Saved, tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "out.csv").write_text("older")
@@ -479,6 +481,7 @@ def test_a_chunks_own_values_never_change_how_a_text_is_read(values: list[str], 
 # Memory ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_memory_does_not_grow_with_the_rows(saved: Saved, tmp_path: Path) -> None:
     table = generate_sessions(20_000, seed=2)[list(saved.column_types)]
     # The fewer are enough to fill all buffers.
