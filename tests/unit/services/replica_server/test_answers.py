@@ -16,7 +16,7 @@ from flask import Flask
 from mlflow import exceptions
 from mlflow.exceptions import MlflowException, MlflowTracingException
 from mlflow.protos import databricks_pb2 as codes
-from mlflow.protos.service_pb2 import CreateRun, LogBatch, LogModel, StartTraceV3, UpsertDatasetRecords
+from mlflow.protos.service_pb2 import CreateRun, LogBatch, LogModel, SearchRuns, StartTraceV3, UpsertDatasetRecords
 from mlflow.server import handlers as mlflow_handlers
 from replica_server.artifacts import storage_errors
 from replica_server.patches import error_answers, request_json
@@ -239,6 +239,19 @@ def test_field_of_a_wrong_type_is_a_400(app: Flask, message: Any, content: dict[
 )
 def test_field_as_clients_send_it_is_read(app: Flask, message: Any, content: dict[str, Any]) -> None:
     assert post(app, message, json.dumps(content).encode()) == 200
+
+
+def test_null_is_a_field_not_given(app: Flask) -> None:
+    """MLflow's check of a number would fail at it, with a 500."""
+
+    def read() -> str:
+        handlers._get_request_message(message, schema={"max_results": [lambda value: int(value)]})
+        return str(message.max_results)
+
+    message = SearchRuns()
+    app.view_functions["do"] = handlers.catch_mlflow_exception(read)
+    answered = app.test_client().post("/do", json={"max_results": None, "filter": None})
+    assert (answered.status_code, answered.text) == (200, "1000")
 
 
 @pytest.mark.parametrize(

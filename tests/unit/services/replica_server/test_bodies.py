@@ -8,8 +8,10 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
+from flask import Flask, request
 from replica_server import limits
 from replica_server.requests import bodies
+from starlette.middleware.wsgi import WSGIMiddleware
 
 LARGEST = 200_000
 LOG_METRIC = "/api/2.0/mlflow/runs/log-metric"
@@ -37,9 +39,10 @@ def ask(
     method: str = "POST",
     chunked: bool = False,
     silent: bool = False,
+    instead: Any = None,
     **headers: str,
 ) -> Asked:
-    """Sends a body in these pieces; a silent client ends it with nothing."""
+    """Sends a body in these pieces; a silent client ends it with nothing. ``instead`` answers them."""
     asked = Asked()
     sent = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
     if not chunked:
@@ -77,9 +80,10 @@ def ask(
         "type": "http",
         "method": method,
         "path": path,
+        "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
     }
-    asyncio.run(bodies.Bodies(application, LARGEST)(scope, receive, send))
+    asyncio.run(bodies.Bodies(instead or application, LARGEST)(scope, receive, send))
     return asked
 
 
@@ -170,6 +174,7 @@ def test_packed_body_arrives_unpacked(encoding: str) -> None:
     asked = ask(PACKERS[encoding](body), content_encoding=encoding)
     assert (asked.status, asked.seen) == (200, body)
     assert b"content-encoding" not in asked.headers
+    assert asked.headers[b"content-length"] == str(len(body)).encode()
 
 
 @pytest.mark.parametrize("encoding", PACKERS)
@@ -178,6 +183,22 @@ def test_small_body_that_unpacks_to_a_large_one_is_refused(encoding: str, path: 
     packed = PACKERS[encoding](bytes(50_000_000))
     assert len(packed) < LARGEST
     assert ask(packed, path=path, content_encoding=encoding, content_type="application/x-protobuf").status == 413
+
+
+def test_packed_body_reaches_flask_whole() -> None:
+    """Flask reads as many bytes as the length in the header says."""
+    application = Flask("echo")
+    application.add_url_rule(LOG_METRIC, "echo", lambda: request.get_json(), methods=["POST"])
+    packed = gzip.compress(b'{"text": "' + b"a" * 1000 + b'"}')
+    asked = ask(packed, content_encoding="gzip", instead=WSGIMiddleware(application))
+    assert json.loads(asked.content) == {"text": "a" * 1000}
+
+
+def test_refusal_has_the_security_headers() -> None:
+    asked = ask(b"{")
+    assert asked.status == 400
+    assert asked.headers[b"x-content-type-options"] == b"nosniff"
+    assert asked.headers[b"x-frame-options"] == b"SAMEORIGIN"
 
 
 def test_packed_body_of_several_members_is_bounded_as_a_whole() -> None:

@@ -112,6 +112,9 @@ def _read(read: Callable[[Any], Any]) -> Callable[..., Any]:
     def request_json(flask_request: Any = current) -> Any:
         content = read(flask_request)
         check(content, flask_request.get_data())
+        # To protobuf a field of null is one that is not given; MLflow's checks of numbers would fail at it.
+        if isinstance(content, dict):
+            return {name: value for name, value in content.items() if value is not None}
         return content
 
     return request_json

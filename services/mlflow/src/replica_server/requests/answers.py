@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from replica_server.text import printable
 
+# What MLflow tells browsers in each answer: not to guess its type, and not to show it inside another site's page.
+SECURITY_HEADERS = {"x-content-type-options": "nosniff", "x-frame-options": "SAMEORIGIN"}
 # Answers that a client asks for in the normal course of things are not logged.
 USUAL = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
 
@@ -18,7 +20,7 @@ USUAL = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
 def refusal(error: MlflowException) -> JSONResponse:
     """Returns the answer to a request that is refused with an error of MLflow's."""
     content: Any = json.loads(error.serialize_as_json())  # type: ignore[no-untyped-call]
-    return JSONResponse(content, error.get_http_status_code())  # type: ignore[no-untyped-call]
+    return JSONResponse(content, error.get_http_status_code(), SECURITY_HEADERS)  # type: ignore[no-untyped-call]
 
 
 def line(method: str, path: str, status: int, body: bytes) -> str:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from replica_server import limits, turns
 from replica_server.artifacts import transfer
 from replica_server.limits import BLOCK
+from replica_server.requests.answers import SECURITY_HEADERS
 from replica_server.requests.json_checks import RefusedError, check_json
 from replica_server.turns import StalledError, Turn, Turns
 
@@ -85,7 +86,7 @@ class Bodies:
                     await held.aclose()
                     await send(message)
 
-                await self.app(unpacked(scope), replayed(body, receive), send_and_leave)
+                await self.app(as_it_is_now(scope, body), replayed(body, receive), send_and_leave)
 
     async def _body(
         self, scope: Scope, headers: dict[bytes, bytes], size: int, receive: Receive, held: AsyncExitStack
@@ -172,7 +173,8 @@ class Bodies:
         path = scope["path"][:100]
         print(f"refused: {scope['method']} {path!r}: {error.status}: {error}", file=sys.stderr, flush=True)
         content = json.dumps({"error_code": ERROR_CODES[error.status], "message": str(error)}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        named = {**SECURITY_HEADERS, "content-type": "application/json", "content-length": str(len(content))}
+        headers = [(name.encode(), text.encode()) for name, text in named.items()]
         if error.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE):
             # The rest of the body would be taken for the next request's beginning, or waited for.
             headers.append((b"connection", b"close"))
@@ -194,9 +196,11 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return next_message
 
 
-def unpacked(scope: Scope) -> Scope:
-    """Returns a request's details without the word that its body is packed."""
-    return {**scope, "headers": [header for header in scope["headers"] if header[0] != b"content-encoding"]}
+def as_it_is_now(scope: Scope, body: bytes) -> Scope:
+    """Returns a request's details with the body's size, and without the words that it is packed or comes in chunks."""
+    of_the_former = (b"content-encoding", b"content-length", b"transfer-encoding")
+    headers = [header for header in scope["headers"] if header[0] not in of_the_former]
+    return {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
 
 
 def wants_json(path: str, headers: dict[bytes, bytes]) -> bool:
