@@ -81,6 +81,9 @@ def ask(
         "method": method,
         "path": path,
         "query_string": b"",
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("localhost", 80),
         "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
     }
     asyncio.run(bodies.Bodies(instead or application, LARGEST)(scope, receive, send))

@@ -81,7 +81,8 @@ def same(ways: Ways, body: bytes, kind: str) -> tuple[int, Any]:
     else:
         assert set(own[1]) == {"error_code", "message"}
         about_columns = ("column ", "Model is missing", "the request")
-        if str(own[1]["message"]).startswith(about_columns):
+        # pandas may fail at nested values before MLflow looks at the columns: it has words of its own for that.
+        if all(str(answer[1]["message"]).startswith(about_columns) for answer in (own, general)):
             assert _plain(own) == _plain(general), body
     return own
 
