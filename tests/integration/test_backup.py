@@ -71,9 +71,8 @@ def test_backup_is_restored_into_a_new_database(crash_stack: Stack, backup: Path
     store_something(crash_stack, "after the restoration")()
 
 
-def test_scripts_find_the_settings_of_the_service_when_the_shell_has_none(
-    crash_stack: Stack, backup: Path, tmp_path: Path
-) -> None:
+def test_scripts_find_the_service_settings(crash_stack: Stack, backup: Path, tmp_path: Path) -> None:
+    """Scripts find the settings of the service when the shell has none."""
     # As sudo runs them: it passes on no setting of the shell.
     bare = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST") if name in os.environ}
     bare["DESTDIR"] = str(tmp_path)
@@ -88,9 +87,10 @@ def test_scripts_find_the_settings_of_the_service_when_the_shell_has_none(
     assert_stored()
 
 
-def test_nightly_backups_push_out_the_oldest_and_only_their_own_kind(
+def test_nightly_backups_remove_only_their_own(
     crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
 ) -> None:
+    """Nightly backups push out the oldest and only their own kind."""
     folder = backup.parent / "nightly"
     folder.mkdir()
     former = [f"mlflow-2026010{day}T030000Z.dump" for day in range(1, 5)]
@@ -153,9 +153,10 @@ def docker_that(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     return environment
 
 
-def test_restoration_that_breaks_off_changes_nothing(
+def test_broken_restore_changes_nothing(
     crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
 ) -> None:
+    """Restoration that breaks off changes nothing."""
     assert_stored = store_something(crash_stack, "kept while a restoration breaks off")
     assert run("backup", crash_stack, backup).returncode == 0
     # Whole when it is checked; then the file's disk, the connection or the client fails half-way.
@@ -190,9 +191,10 @@ def test_restore_that_cannot_back_up_changes_nothing(
     assert crash_stack.container("mlflow").attrs["State"]["StartedAt"] == started
 
 
-def test_server_answers_while_a_backup_is_restored(
+def test_server_answers_during_a_restore(
     crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
 ) -> None:
+    """Server answers while a backup is restored."""
     assert run("backup", crash_stack, backup).returncode == 0
     health = f"{crash_stack.url}/health"
     look = f'case $* in *"pg_restore --no-owner"*|*migrate*) curl -fsS --max-time 20 {health} >&2 || exit 1;; esac'
@@ -260,9 +262,10 @@ def test_killed_restore_leaves_the_server_up(
     assert len(list(backup.parent.glob("mlflow.dump.replaced-*"))) >= (1 if expected == "old" else 2)
 
 
-def test_second_restore_at_the_same_time_is_told_so(
+def test_second_restore_at_once_is_refused(
     crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
 ) -> None:
+    """Second restore at the same time is told so."""
     assert run("backup", crash_stack, backup).returncode == 0
     reached, go = backup.with_name("reached"), backup.with_name("go")
     lines = f'case $* in *"pg_restore --no-owner"*) touch {reached}; until [ -e {go} ]; do sleep 0.1; done;; esac'
@@ -287,9 +290,8 @@ def test_second_restore_at_the_same_time_is_told_so(
 @pytest.mark.parametrize(
     ("script", "args"), [("backup", ["--all"]), ("backup", ["a", "b"]), ("restore", []), ("restore", ["--all"])]
 )
-def test_wrong_arguments_are_one_line_and_write_nothing(
-    crash_stack: Stack, tmp_path: Path, script: str, args: list[str]
-) -> None:
+def test_wrong_arguments_write_nothing(crash_stack: Stack, tmp_path: Path, script: str, args: list[str]) -> None:
+    """Wrong arguments are one line and write nothing."""
     environment = {**os.environ, **crash_stack.settings}
     command = [str(ROOT / "scripts" / script), *args]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -104,14 +104,16 @@ def test_wrong_input_is_one_line_and_exit_code_2(stack: Stack, bad_data: Path, a
 
 @pytest.mark.parametrize("command", ["train", "sweep"])
 @pytest.mark.usefixtures("no_new_run")
-def test_server_out_of_reach_is_one_line_and_exit_code_1(stack: Stack, command: str) -> None:
+def test_missing_tracking_is_one_line(stack: Stack, command: str) -> None:
+    """Server out of reach is one line and exit code 1."""
     address = "http://nowhere.invalid:5000"
     done = stack.run_trainer(command, "--wait", "1", env={"MLFLOW_TRACKING_URI": address})
     assert_one_line(done, 1, f"cannot reach {address}")
 
 
 @pytest.mark.usefixtures("no_new_run")
-def test_server_that_refuses_is_one_line_and_exit_code_1(stack: Stack) -> None:
+def test_refusing_server_is_one_line(stack: Stack) -> None:
+    """Server that refuses is one line and exit code 1."""
     # By its address the server can be reached, but it is no name that it goes by.
     networks: dict[str, Any] = stack.container("mlflow").attrs["NetworkSettings"]["Networks"]
     address = networks[f"{stack.project}_inside"]["IPAddress"]
@@ -120,7 +122,8 @@ def test_server_that_refuses_is_one_line_and_exit_code_1(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("no_new_run")
-def test_server_that_is_no_tracking_server_is_one_line_and_exit_code_1(stack: Stack) -> None:
+def test_other_kind_of_server_is_one_line(stack: Stack) -> None:
+    """Server that is no tracking server is one line and exit code 1."""
     done = stack.run_trainer("--wait", "20", env={"MLFLOW_TRACKING_URI": "http://mlflow:5000/elsewhere"})
     assert_one_line(done, 1, "check the tracking URI")
 
@@ -136,7 +139,8 @@ def test_stopped_run_is_marked_killed(stack: Stack) -> None:
     container.remove()
 
 
-def test_run_whose_artifacts_cannot_be_stored_is_marked_failed_with_the_reason(crash_stack: Stack) -> None:
+def test_run_with_lost_artifacts_is_failed(crash_stack: Stack) -> None:
+    """Run whose artifacts cannot be stored is marked failed with the reason."""
     crash_stack.wait_healthy()
     crash_stack.compose("stop", STORAGE_SERVERS[-1])
     try:
@@ -154,7 +158,8 @@ def test_run_whose_artifacts_cannot_be_stored_is_marked_failed_with_the_reason(c
     crash_stack.wait_healthy(STORAGE_SERVERS[-1])
 
 
-def test_run_outlives_a_crash_of_the_server_and_is_logged_once(crash_stack: Stack) -> None:
+def test_run_outlives_a_server_crash(crash_stack: Stack) -> None:
+    """Run outlives a crash of the server and is logged once."""
     crash_stack.wait_healthy()
     query = "SELECT run_uuid, status FROM runs WHERE name LIKE 'n_estimators=600%%'"
     container = crash_stack.start_trainer("--n-estimators", "600")

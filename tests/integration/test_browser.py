@@ -110,9 +110,10 @@ def test_sweep_unfolds_into_its_variants(ui: Visit, web_shop: dict[str, Any], ad
     ui.screenshot(pictures / "mlflow_sweep.png", height=400)
 
 
-def test_loss_of_the_variants_is_drawn_iteration_by_iteration(
+def test_loss_is_drawn_iteration_by_iteration(
     ui: Visit, web_shop: dict[str, Any], address: str, pictures: Path
 ) -> None:
+    """Loss of the variants is drawn iteration by iteration."""
     ui.open(f"{address}/runs?compareRunsMode=CHART")
     unfold(ui, web_shop)
     ui.page.get_by_placeholder("Search metric charts").fill("validation_log_loss")

@@ -83,14 +83,16 @@ def admin_status(stack: Stack, identity: Identity) -> int:
     return requests.get(url, headers=dict(request.headers), timeout=30).status_code
 
 
-def test_server_identity_may_create_read_and_list_objects(server: S3Client) -> None:
+def test_server_identity_may_create_and_read(server: S3Client) -> None:
+    """Server identity may create read and list objects."""
     server.put_object(Bucket=BUCKET, Key="probe/own.txt", Body=b"own")
     assert server.get_object(Bucket=BUCKET, Key="probe/own.txt")["Body"].read() == b"own"
     listed = server.list_objects_v2(Bucket=BUCKET, Prefix="probe/")["Contents"]
     assert {item["Key"] for item in listed} >= {"probe/own.txt", KEY}
 
 
-def test_server_identity_may_upload_in_parts_and_give_up(server: S3Client) -> None:
+def test_server_identity_may_upload_in_parts(server: S3Client) -> None:
+    """Server identity may upload in parts and give up."""
     upload = server.create_multipart_upload(Bucket=BUCKET, Key="probe/parts")["UploadId"]
     server.upload_part(Bucket=BUCKET, Key="probe/parts", UploadId=upload, PartNumber=1, Body=b"x" * 1000)
     server.abort_multipart_upload(Bucket=BUCKET, Key="probe/parts", UploadId=upload)
@@ -106,7 +108,8 @@ def test_server_identity_is_denied_to(server: S3Client, attempt: Callable[[S3Cli
 
 
 @pytest.mark.usefixtures("intact")
-def test_server_identity_is_denied_to_delete_many_at_once(server: S3Client) -> None:
+def test_server_identity_may_not_delete_many(server: S3Client) -> None:
+    """Server identity is denied to delete many at once."""
     answer = server.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": KEY}]})
     assert [error["Code"] for error in answer["Errors"]] == ["AccessDenied"]
     assert "Deleted" not in answer
@@ -136,7 +139,8 @@ def test_bucket_is_closed_to_guessed_passwords(stack: Stack) -> None:
         assert denied.value.response["Error"]["Code"] in ("InvalidAccessKeyId", "SignatureDoesNotMatch")
 
 
-def test_garbage_collection_may_list_and_delete_and_nothing_else(stack: Stack, root: S3Client) -> None:
+def test_gc_identity_may_only_list_and_delete(stack: Stack, root: S3Client) -> None:
+    """Garbage collection may list and delete and nothing else."""
     root.put_object(Bucket=BUCKET, Key="probe/old.txt", Body=b"old")
     gc = stack.s3(stack.gc_identity)
     refused: list[Callable[[], Any]] = [

@@ -80,7 +80,8 @@ def test_official_postgres_image_would_be_pulled(plain_stack: Stack, tmp_path: P
     assert "build" not in postgres
 
 
-def test_clients_address_in_the_shell_does_not_lead_the_containers_astray(plain_stack: Stack) -> None:
+def test_containers_ignore_the_shells_address(plain_stack: Stack) -> None:
+    """Clients address in the shell does not lead the containers astray."""
     settings = {"MLFLOW_TRACKING_URI": "http://localhost:5000"}
     config = json.loads(plain_stack.compose("--profile", "*", "config", "--format", "json", settings=settings).stdout)
     environments = {name: service.get("environment") or {} for name, service in config["services"].items()}
@@ -93,7 +94,8 @@ def test_clients_address_in_the_shell_does_not_lead_the_containers_astray(plain_
 GIVEN = ("gcs-key", "gc-key", "certificate", "key")
 
 
-def test_files_that_nobody_has_given_are_in_the_repository(compose_config: dict[str, Any]) -> None:
+def test_files_for_unset_settings_exist(compose_config: dict[str, Any]) -> None:
+    """Files that nobody has given are in the repository."""
     # Not /dev/null, which Windows has not.
     mounted = [volume for service in compose_config["services"].values() for volume in service.get("volumes", [])]
     files = [Path(volume["source"]) for volume in mounted if Path(volume["target"]).name in GIVEN]
@@ -101,7 +103,8 @@ def test_files_that_nobody_has_given_are_in_the_repository(compose_config: dict[
     assert (ROOT / "secrets" / ".none").read_bytes() == b""
 
 
-def test_path_that_is_not_there_is_an_error_not_an_empty_folder(compose_config: dict[str, Any]) -> None:
+def test_missing_path_is_an_error_not_a_folder(compose_config: dict[str, Any]) -> None:
+    """Path that is not there is an error not an empty folder."""
     mounted = [volume for service in compose_config["services"].values() for volume in service.get("volumes", [])]
     binds = [volume for volume in mounted if volume["type"] == "bind"]
     assert {"/provided", "/data", "/out"} <= {volume["target"] for volume in binds}

@@ -49,7 +49,8 @@ def trained(direct: Stack) -> dict[str, Any]:
     return direct.train("--n-estimators", "20")
 
 
-def test_run_picture_and_model_are_in_the_bucket_under_its_own_address(direct: Stack, trained: dict[str, Any]) -> None:
+def test_run_plot_and_model_are_in_the_bucket(direct: Stack, trained: dict[str, Any]) -> None:
+    """Run picture and model are in the bucket under its own address."""
     client = MlflowClient(direct.url)
     run = client.get_run(trained["run_id"])
     assert run.info.status == "FINISHED"
@@ -63,7 +64,8 @@ def test_run_picture_and_model_are_in_the_bucket_under_its_own_address(direct: S
 
 
 @pytest.mark.gcs  # MinIO keeps no audit.
-def test_every_object_was_written_by_the_client_and_none_by_the_server(direct: Stack, trained: dict[str, Any]) -> None:
+def test_objects_were_written_by_the_client(direct: Stack, trained: dict[str, Any]) -> None:
+    """Every object was written by the client and none by the server."""
     used = [
         (entry["account"], entry["permission"])
         for entry in Emulator(direct).audit()

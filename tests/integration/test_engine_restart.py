@@ -27,9 +27,10 @@ print(run.data.metrics, run.info.status, mlflow.artifacts.load_text(run.info.art
 """
 
 
-def test_everything_comes_back_after_a_loss_of_power(
+def test_everything_returns_after_a_power_loss(
     request: pytest.FixtureRequest, images: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Everything comes back after a loss of power."""
     if not request.config.getoption("--engine-restart"):
         pytest.skip("starts an engine of its own and copies all images to it (--engine-restart)")
     named = Stack(folder(tmp_path, "names"))

@@ -45,9 +45,8 @@ def external(new_stack: Any, tmp_path: Path) -> Iterator[Stack]:
         yield stack
 
 
-def test_external_database_is_used_over_tls_and_the_composed_one_is_not_started(
-    external: Stack, tmp_path: Path
-) -> None:
+def test_external_database_is_used_over_tls(external: Stack, tmp_path: Path) -> None:
+    """External database is used over TLS and the composed one is not started."""
     external.up()
     assert "postgres" not in external.compose("ps", "--all", "--services").stdout.split()
     (used,) = external.sql("SELECT ssl, inet_server_addr() IS NOT NULL FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
@@ -58,7 +57,8 @@ def test_external_database_is_used_over_tls_and_the_composed_one_is_not_started(
     assert Path(client.download_artifacts(run_id, "note.txt", str(tmp_path))).read_text() == "text"
 
 
-def test_database_whose_certificate_another_authority_signed_is_refused(external: Stack, tmp_path: Path) -> None:
+def test_database_of_another_authority_is_refused(external: Stack, tmp_path: Path) -> None:
+    """Database whose certificate another authority signed is refused."""
     make_certificate(tmp_path / "other", HOST)
     external.compose("up", "--detach", "cloud-sql")
     other = {"POSTGRES_CA_FILE": str(tmp_path / "other" / "server.crt")}

@@ -83,9 +83,10 @@ def rows(stack: Stack, run_id: str, model_id: str) -> tuple[int, int]:
     return runs[0][0], models[0][0]
 
 
-def test_deleted_run_goes_with_its_files_and_its_models_and_nothing_else_does(
+def test_deleted_run_goes_with_files_and_models(
     collected: Stack, client: MlflowClient, experiment: str, tmp_path: Path
 ) -> None:
+    """Deleted run goes with its files and its models and nothing else does."""
     old, kept, recent = (make_run(client, experiment, tmp_path, name) for name in ("old", "kept", "recent"))
     for run_id, _ in (old, recent):
         client.delete_run(run_id)
@@ -119,9 +120,10 @@ def test_deleted_run_goes_with_its_files_and_its_models_and_nothing_else_does(
     assert gc(collected).stdout.startswith("gc: 0 removed")
 
 
-def test_run_that_a_registered_model_comes_from_is_kept(
+def test_run_of_a_registered_model_is_kept(
     collected: Stack, client: MlflowClient, experiment: str, tmp_path: Path
 ) -> None:
+    """Run that a registered model comes from is kept."""
     run_id, model_id = make_run(client, experiment, tmp_path)
     client.create_registered_model("precious")
     client.create_model_version("precious", f"models:/{model_id}", run_id, model_id=model_id)
@@ -135,9 +137,10 @@ def test_run_that_a_registered_model_comes_from_is_kept(
     assert rows(collected, run_id, model_id) == (1, 1)
 
 
-def test_model_that_was_deleted_as_its_run_was_is_counted_once(
+def test_model_deleted_with_its_run_counts_once(
     collected: Stack, client: MlflowClient, experiment: str, tmp_path: Path
 ) -> None:
+    """Model that was deleted as its run was is counted once."""
     run_id, model_id = make_run(client, experiment, tmp_path)
     client.delete_logged_model(model_id)
     client.delete_run(run_id)
@@ -173,9 +176,10 @@ def test_deleted_model_and_experiment_go_too(
         client.get_experiment(experiment)
 
 
-def test_refused_deletion_is_one_line_and_loses_nothing(
+def test_refused_deletion_loses_nothing(
     collected: Stack, client: MlflowClient, experiment: str, tmp_path: Path
 ) -> None:
+    """Refused deletion is one line and loses nothing."""
     run_id, model_id = make_run(client, experiment, tmp_path)
     client.delete_run(run_id)
     age(collected, run_id)
@@ -206,7 +210,8 @@ def test_wrong_option_removes_nothing(collected: Stack, wrong: tuple[str, ...]) 
 
 
 @pytest.mark.gcs  # MinIO's identity comes with the stack, and no key is given
-def test_server_account_is_not_used_when_no_key_is_given(collected: Stack) -> None:
+def test_server_account_is_no_fallback_for_gc(collected: Stack) -> None:
+    """Server account is not used when no key is given."""
     options = ["--env", "GOOGLE_APPLICATION_CREDENTIALS=/run/secrets/gc-key"]
     done = collected.compose("run", "--rm", "-T", *options, "gc", check=False)
     assert done.returncode == 1

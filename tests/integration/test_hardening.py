@@ -59,7 +59,8 @@ def test_root_file_system_is_read_only(container: Container) -> None:
     assert container.attrs["HostConfig"]["ReadonlyRootfs"] is True
 
 
-def test_root_file_system_is_mounted_read_only_in_fact(stack: Stack, running: Container) -> None:
+def test_root_file_system_is_read_only_in_fact(stack: Stack, running: Container) -> None:
+    """Root file system is mounted read only in fact."""
     mounts = [line.split() for line in stack.exec(running, "cat", "/proc/mounts").splitlines()]
     (root,) = [options.split(",") for _, place, _, options, *_ in mounts if place == "/"]
     assert "ro" in root

@@ -49,7 +49,8 @@ def test_servers_have_health_checks_that_pass(stack: Stack) -> None:
     assert {service: stack.health(service) for service in SERVERS} == dict.fromkeys(SERVERS, "healthy")
 
 
-def test_server_is_unhealthy_while_the_database_is_away(crash_stack: Stack) -> None:
+def test_server_unhealthy_without_database(crash_stack: Stack) -> None:
+    """Server is unhealthy while the database is away."""
     crash_stack.wait_healthy()
     crash_stack.compose("stop", "postgres")
     try:
@@ -61,7 +62,8 @@ def test_server_is_unhealthy_while_the_database_is_away(crash_stack: Stack) -> N
 
 
 @pytest.mark.minio  # MinIO keeps files on a drive of its own; Cloud Storage has none to lose
-def test_health_check_of_the_storage_sees_a_lost_drive(crash_stack: Stack) -> None:
+def test_storage_health_check_sees_a_lost_drive(crash_stack: Stack) -> None:
+    """Health check of the storage sees a lost drive."""
     crash_stack.wait_healthy("minio")
     crash_stack.exec("minio", "mv", "/data/.minio.sys", "/data/.away")
     try:

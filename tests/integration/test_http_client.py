@@ -60,7 +60,8 @@ def test_example_tracks_a_run_with_curl_alone(stack: Stack, curl: str) -> None:
     ]
 
 
-def test_example_names_a_file_that_is_not_there_and_leaves_no_run(stack: Stack, curl: str) -> None:
+def test_example_with_missing_file_leaves_no_run(stack: Stack, curl: str) -> None:
+    """Example names a file that is not there and leaves no run."""
     count = "SELECT count(*) FROM runs"
     before = stack.sql(count)
     done = track(stack.url, "/nowhere/picture.png")
@@ -85,7 +86,8 @@ def test_example_shows_a_refusal_that_is_no_json(stack: Stack, curl: str) -> Non
     assert "experiments/search: Invalid Host header" in done.stderr
 
 
-def test_example_marks_a_run_that_it_could_not_finish_as_failed(stack: Stack, curl: str, tmp_path: Path) -> None:
+def test_example_marks_unfinished_run_failed(stack: Stack, curl: str, tmp_path: Path) -> None:
+    """Example marks a run that it could not finish as failed."""
     # The server refuses the name: a path that leads out of the run's folder.
     odd = tmp_path / "%2e%2e%2fout"
     odd.write_text("x")

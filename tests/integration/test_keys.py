@@ -49,7 +49,8 @@ def test_webhook_with_a_secret_outlives_the_server(crash_stack: Stack, webhooks:
     assert list(client.list_webhooks()) == []
 
 
-def test_webhook_under_another_key_is_told_at_the_start(crash_stack: Stack, webhooks: tuple[str, str]) -> None:
+def test_webhook_under_another_key_is_reported(crash_stack: Stack, webhooks: tuple[str, str]) -> None:
+    """Webhook under another key is told at the start."""
     secret = crash_stack.sql("SELECT secret FROM webhooks WHERE webhook_id = %s", webhooks[0])[0][0]
     # As another key would have made it.
     other = secret[:20] + secret[:19:-1]

@@ -32,9 +32,8 @@ def temporary_files(stack: Stack) -> list[str]:
     return stack.exec("mlflow", "find", *places, "-type", "f", "!", "-name", "pgpass").split()
 
 
-def test_artifact_of_200_mib_leaves_the_servers_memory_as_it_is(
-    stack: Stack, client: MlflowClient, tmp_path: Path
-) -> None:
+def test_large_artifact_uses_no_more_memory(stack: Stack, client: MlflowClient, tmp_path: Path) -> None:
+    """Artifact of 200 MiB leaves the server's memory as it is."""
     server = stack.container("mlflow")
     file = tmp_path / "large.bin"
     file.write_bytes(os.urandom(SIZE))
@@ -88,7 +87,8 @@ def test_upload_that_breaks_off_leaves_no_object(stack: Stack, client: MlflowCli
     assert stack.object_names(f"{run.experiment_id}/{run.run_id}/") == {path.replace("broken.bin", Path(__file__).name)}
 
 
-def test_download_that_the_client_gives_up_holds_nothing_up(stack: Stack, client: MlflowClient, tmp_path: Path) -> None:
+def test_abandoned_download_holds_nothing_up(stack: Stack, client: MlflowClient, tmp_path: Path) -> None:
+    """Download that the client gives up holds nothing up."""
     file = tmp_path / "large.bin"
     file.write_bytes(os.urandom(20 * MIB))
     run = client.create_run("0").info

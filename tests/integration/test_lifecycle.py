@@ -59,7 +59,8 @@ def test_up_starts_the_servers_and_no_trainer(stack: Stack) -> None:
     assert running - started == set(SERVERS)
 
 
-def test_two_migrations_and_two_servers_at_once_on_an_empty_database_all_succeed(stack: Stack) -> None:
+def test_two_migrations_at_once_both_succeed(stack: Stack) -> None:
+    """Two migrations and two server's at once on an empty database all succeed."""
     empty = create_database(stack, "empty")
     migrations = [stack.start("migrate", settings=empty) for _ in range(2)]
     outputs = [(wait_for_end(one), one.logs().decode()) for one in migrations]
@@ -78,7 +79,8 @@ def test_two_migrations_and_two_servers_at_once_on_an_empty_database_all_succeed
         server.remove(force=True)
 
 
-def test_migration_of_a_current_schema_does_nothing_and_loads_nothing(stack: Stack) -> None:
+def test_migration_of_current_schema_does_nothing(stack: Stack) -> None:
+    """Migration of a current schema does nothing and loads nothing."""
     path = ("--env", "PYTHONPATH=/opt/replica-server")
     done = stack.compose("run", "--rm", "--no-deps", "-T", *path, "migrate", "python3", "-c", MIGRATE)
     assert "nothing to do" in done.stdout
@@ -140,7 +142,8 @@ def test_everything_killed_at_once_comes_back(crash_stack: Stack) -> None:
     assert_stored()
 
 
-def test_first_start_that_was_interrupted_half_way_goes_on(crash_stack: Stack) -> None:
+def test_interrupted_first_start_goes_on(crash_stack: Stack) -> None:
+    """First start that was interrupted half way goes on."""
     crash_stack.wait_healthy()
     assert_stored = store_something(crash_stack, "before the interruption")
     crash_stack.compose("stop")
@@ -153,9 +156,8 @@ def test_first_start_that_was_interrupted_half_way_goes_on(crash_stack: Stack) -
 
 
 @pytest.mark.parametrize("setting", ["POSTGRES_DB", "POSTGRES_USER"])
-def test_name_that_the_first_start_fixed_cannot_be_changed_and_nothing_is_lost(
-    crash_stack: Stack, setting: str
-) -> None:
+def test_fixed_name_cannot_be_changed_later(crash_stack: Stack, setting: str) -> None:
+    """Name that the first start fixed cannot be changed and nothing is lost."""
     crash_stack.wait_healthy()
     assert_stored = store_something(crash_stack, f"before a change of {setting}")
     changed = {setting: "it's another"}
@@ -178,7 +180,8 @@ def test_one_shots_can_be_repeated(crash_stack: Stack) -> None:
 
 
 @pytest.mark.minio  # The same for the gcs profile is in gcs/test_preflight.py.
-def test_failed_bucket_keeps_the_server_from_starting_on_what_an_earlier_one_has_prepared(new_stack: NewStack) -> None:
+def test_failed_bucket_stops_the_server(new_stack: NewStack) -> None:
+    """Failed bucket keeps the server from starting on what an earlier one has prepared."""
     with new_stack() as broken:
         broken.up()
         broken.compose("down")

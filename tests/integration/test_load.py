@@ -175,7 +175,7 @@ def test_demo_beside_eight_loggers(crash_stack: Stack) -> None:
     check_all_is_there(crash_stack, experiment, results[0])
 
 
-def test_server_that_nobody_gets_through_to_is_unhealthy(crash_stack: Stack) -> None:
+def test_server_nobody_reaches_is_unhealthy(crash_stack: Stack) -> None:
     """All workers wait for a row that someone else keeps locked: the check is not answered either."""
     crash_stack.wait_healthy(*SERVERS)
     experiment = new_experiment(crash_stack, "locked")

@@ -73,9 +73,10 @@ def test_only_the_proxy_is_reached_from_elsewhere(stack: Stack, proxy: Container
     assert "0.0.0.0" in {binding["HostIp"] for bindings in ports.values() for binding in bindings}  # noqa: S104
 
 
-def test_services_join_the_networks_they_need_and_no_other(
+def test_services_join_only_needed_networks(
     stack: Stack, idle_trainer: Container, serving: Container, proxy: Container
 ) -> None:
+    """Services join the networks they need and no other."""
     joined = {service: networks_of(stack, stack.container(service)) for service in (*SERVERS, *ONE_SHOTS)}
     assert joined == {service: JOINED[service] for service in joined}
     assert networks_of(stack, serving) == {"inside"}
@@ -162,7 +163,7 @@ except OSError as error:
 """
 
 
-def test_trainer_cannot_reach_database_or_storage_by_address(stack: Stack, idle_trainer: Container) -> None:
+def test_trainer_cannot_reach_database_or_storage(stack: Stack, idle_trainer: Container) -> None:
     """By what answers, not by a connection alone: the way out may lead to something else at the same address."""
 
     def answer(container: Container, address: str, port: int) -> str:
@@ -177,7 +178,8 @@ def test_trainer_cannot_reach_database_or_storage_by_address(stack: Stack, idle_
         assert own & {answer(idle_trainer, address, port) for address in addresses} == set(), name
 
 
-def test_trainer_cannot_reach_the_storage_through_its_gateway(stack: Stack, idle_trainer: Container) -> None:
+def test_trainer_cannot_reach_storage_by_gateway(stack: Stack, idle_trainer: Container) -> None:
+    """Trainer cannot reach the storage through its gateway."""
     for network in idle_trainer.attrs["NetworkSettings"]["Networks"].values():
         if network["Gateway"]:
             assert attempt(stack, idle_trainer, network["Gateway"], stack.port(*STORAGE_ADDRESS)) != "connected"

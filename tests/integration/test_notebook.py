@@ -71,7 +71,8 @@ def test_notebook_tracks_locally_and_shows_figures(executed: Any) -> None:
     assert "'models:/purchase_notebook/1'" in answers[0]
 
 
-def test_notebook_says_what_to_do_where_nothing_serves() -> None:
+def test_notebook_explains_a_missing_champion() -> None:
+    """Notebook says what to do where nothing serves."""
     notebook = read()
     (cell,) = [cell for cell in notebook.cells if "SERVING_URL" in cell.source]
     # Alone, with a row of its own; and a port that no server can have.
@@ -108,7 +109,8 @@ def test_notebook_sweeps_with_the_trainers_functions(executed: Any, client: Mlfl
     assert {run.info.status for run in children} == {"FINISHED"}
 
 
-def test_notebook_leaves_the_best_variant_as_champion(executed: Any, stack: Stack, client: MlflowClient) -> None:
+def test_notebook_makes_the_best_champion(executed: Any, stack: Stack, client: MlflowClient) -> None:
+    """Notebook leaves the best variant as champion."""
     champion = client.get_model_version_by_alias(NAME, "champion")
     experiment = client.get_experiment_by_name(NAME)
     assert experiment is not None

@@ -102,19 +102,22 @@ def test_own_secrets_show_nowhere_else(own: Stack) -> None:
         ("tracking.test.evil.example", 403),
     ],
 )
-def test_server_answers_by_the_configured_public_names(own: Stack, host: str, status: int) -> None:
+def test_server_answers_by_its_public_names(own: Stack, host: str, status: int) -> None:
+    """Server answers by the configured public names."""
     address = f"{own.url}/api/2.0/mlflow/experiments/search?max_results=1"
     assert requests.get(address, headers={"Host": host}, timeout=30).status_code == status
 
 
 @pytest.mark.parametrize(("origin", "status"), [("https://tracking.test", 200), ("https://evil.example", 403)])
-def test_uis_searches_are_answered_under_the_public_name(own: Stack, origin: str, status: int) -> None:
+def test_ui_searches_work_under_the_public_name(own: Stack, origin: str, status: int) -> None:
+    """UI's searches are answered under the public name."""
     headers = {"Host": "tracking.test", "Origin": origin}
     address = f"{own.url}/ajax-api/2.0/mlflow/experiments/search"
     assert requests.post(address, json={"max_results": 1}, headers=headers, timeout=30).status_code == status
 
 
-def test_changed_secrets_take_effect_at_the_next_start(own: Stack) -> None:
+def test_changed_secrets_apply_at_next_start(own: Stack) -> None:
+    """Changed secrets take effect at the next start."""
     provide(own, SECOND)
     own.up("--force-recreate")
     assert_secrets_are_used(own, SECOND)
@@ -126,7 +129,8 @@ def test_changed_secrets_take_effect_at_the_next_start(own: Stack) -> None:
         assert denied.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
 
 
-def test_replaced_access_key_leaves_the_former_one_without_rights(own: Stack) -> None:
+def test_replaced_access_key_loses_its_rights(own: Stack) -> None:
+    """Replaced access key leaves the former one without rights."""
     former = own.bucket_identity
     provide(own, SECOND, server_key="shop-server-2")
     for service in ("secrets", "bucket"):

@@ -159,7 +159,9 @@ def test_champion_answers_users(
     assert len(answer.json()["predictions"]) == len(example)
 
 
-def test_page_elsewhere_gets_nothing_done_by_a_users_browser(url: str, authority: str, alice: tuple[str, str]) -> None:
+def test_other_page_cannot_use_the_browser_login(url: str, authority: str, alice: tuple[str, str]) -> None:
+    """Page elsewhere gets nothing done by a users browser."""
+
     def search(**headers: str) -> int:
         address = f"{url}/ajax-api/2.0/mlflow/experiments/search"
         body = {"max_results": 1}
@@ -192,7 +194,8 @@ def test_password_may_look_like_an_option(stack: Stack, authority: str) -> None:
     expect_answer(stack, authority, 200, ("dash", "-nnnnnnnnnnn"))
 
 
-def test_names_that_are_the_same_number_are_two_users(stack: Stack, proxy: Container) -> None:
+def test_equal_numbers_are_two_user_names(stack: Stack, proxy: Container) -> None:
+    """Names that are the same number are two users."""
     user(stack, "add", "007", password=PASSWORD)
     user(stack, "add", "7", password=PASSWORD)
     user(stack, "remove", "7")
@@ -200,7 +203,8 @@ def test_names_that_are_the_same_number_are_two_users(stack: Stack, proxy: Conta
     assert stack.container("proxy").exec_run(["user", "remove", "7.0"]).exit_code == 2
 
 
-def test_users_added_at_once_are_all_there_and_fit_into_the_memory(stack: Stack, proxy: Container) -> None:
+def test_users_added_at_once_are_all_there(stack: Stack, proxy: Container) -> None:
+    """Users added at once are all there and fit into the memory."""
     names = [f"user{number}" for number in range(8)]
     stack.exec("proxy", "bash", "-c", 'for name; do user add "$name" <<<"$0" & done; wait', PASSWORD, *names)
     assert set(names) <= set(user(stack, "list").split())
@@ -329,12 +333,14 @@ def answers(stack: Stack, certificate: Path) -> bool:
 
 
 @pytest.mark.parametrize("name", ["tracking.test", "models.test"])
-def test_own_certificate_is_shown_under_each_public_name(own: tuple[Stack, Path], name: str) -> None:
+def test_own_certificate_serves_each_public_name(own: tuple[Stack, Path], name: str) -> None:
+    """Own certificate is shown under each public name."""
     stack, certificate = own
     assert ask(stack, name, certificate).status == 200
 
 
-def test_password_goes_no_further_and_is_written_down_nowhere(own: tuple[Stack, Path]) -> None:
+def test_password_is_written_nowhere(own: tuple[Stack, Path]) -> None:
+    """Password goes no further and is written down nowhere."""
     stack, certificate = own
     answer = ask(stack, "tracking.test", certificate)
     assert "authorization" not in answer.json()
@@ -408,13 +414,15 @@ def test_unknown_name_is_refused(own: tuple[Stack, Path]) -> None:
     assert b"not known by that name" in answer.data
 
 
-def test_client_that_calls_an_address_is_shown_a_certificate(own: tuple[Stack, Path]) -> None:
+def test_address_is_shown_a_certificate(own: tuple[Stack, Path]) -> None:
+    """Client that calls an address is shown a certificate."""
     stack, certificate = own
     # Who calls an address names no host while connecting (TLS has no SNI for it).
     assert ssl.get_server_certificate(("127.0.0.1", stack.port("proxy", 443))) == certificate.read_text()
 
 
-def test_other_certificate_takes_effect_at_the_next_up(own: tuple[Stack, Path], tmp_path: Path) -> None:
+def test_new_certificate_is_used_after_up(own: tuple[Stack, Path], tmp_path: Path) -> None:
+    """Other certificate takes effect at the next up."""
     stack, certificate = own
     other, key = make_certificate(tmp_path, "tracking.test")
     try:
@@ -433,7 +441,8 @@ def test_without_a_name_it_is_localhost(own: tuple[Stack, Path]) -> None:
     container.remove(force=True)
 
 
-def test_http_is_sent_on_to_https_at_the_published_port(own: tuple[Stack, Path]) -> None:
+def test_http_redirects_to_the_published_port(own: tuple[Stack, Path]) -> None:
+    """HTTP is sent on to HTTPS at the published port."""
     stack, _ = own
     address = f"http://127.0.0.1:{stack.port('proxy', 80)}/a?b=c"
     answer = requests.get(address, headers={"Host": "tracking.test"}, allow_redirects=False, timeout=30)

@@ -63,9 +63,8 @@ def test_version_is_copied_to_another_stack_once(
     assert len(there.search_model_versions(f"name = '{NAME}'")) == 1
 
 
-def test_copy_to_the_same_stack_is_refused_in_the_container(
-    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
-) -> None:
+def test_copy_to_the_same_stack_is_refused(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> None:
+    """Copy to the same stack is refused in the container."""
     version = mlflow.register_model(baseline["model_uri"], NAME)
     done = stack.run_trainer("push", f"models:/{NAME}/{version.version}", "--to", "http://mlflow:5000")
     assert done.returncode == 2

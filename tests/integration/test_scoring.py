@@ -58,9 +58,10 @@ def uris(client: MlflowClient, baseline: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("kind", "file"), [("run", "new.csv"), ("id", "new.parquet"), ("alias", "new.csv")])
-def test_a_scored_file_belongs_to_the_user_and_holds_the_models_figures(
+def test_scored_file_belongs_to_the_user(
     stack: Stack, uris: dict[str, str], new_sessions: Path, out: Path, kind: str, file: str
 ) -> None:
+    """A scored file belongs to the user and holds the models figures."""
     options = ["--model", uris[kind], "--data", f"/data/{file}", "--out", "/out/scores.csv", "--json"]
     done = stack.run_trainer("predict", *options, data=new_sessions, out=out, user=os.getuid())
     assert done.returncode == 0, done.stderr
@@ -116,7 +117,8 @@ def test_bad_input_is_one_line_and_no_file(
     assert not list(out.iterdir())
 
 
-def test_a_sweeps_report_is_one_file_with_the_pictures_in_it(stack: Stack, sweep: dict[str, Any], out: Path) -> None:
+def test_sweep_report_is_one_file_with_plots(stack: Stack, sweep: dict[str, Any], out: Path) -> None:
+    """A sweep's report is one file with the pictures in it."""
     options = ["--sweep", sweep["run_id"], "--html", "/out/report.html", "--json"]
     done = stack.run_trainer("compare", *options, out=out, user=os.getuid())
     assert done.returncode == 0, done.stderr

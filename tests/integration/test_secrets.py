@@ -87,7 +87,9 @@ def test_secrets_are_long_and_random(passwords: list[str]) -> None:
         assert bits > 4, "too regular"
 
 
-def test_secrets_differ_between_stacks_and_stay_within_one(stack: Stack, values: list[str], new_stack: Any) -> None:
+def test_secrets_differ_between_stacks(stack: Stack, values: list[str], new_stack: Any) -> None:
+    """Secrets differ between stacks and stay within one."""
+
     def contents() -> dict[str, str]:
         return {
             f"{volume}/{name}": other.read_volume(volume, name) for volume, names in FILES.items() for name in names
@@ -127,14 +129,16 @@ def test_secrets_are_not_in_the_repository(values: list[str], tracked_files: lis
     assert leaks(values, places) == []
 
 
-def test_secrets_folder_of_the_repository_is_kept_out_of_git(tracked_files: list[Path]) -> None:
+def test_secrets_folder_is_kept_out_of_git(tracked_files: list[Path]) -> None:
+    """Secrets folder of the repository is kept out of git."""
     files = [file for file in tracked_files if file.parent.name == "secrets" and file.parts[-3] != "services"]
     # The second is empty: it is mounted in place of files that are not given.
     assert [file.name for file in files] == [".gitignore", ".none"]
     assert files[1].read_bytes() == b""
 
 
-def test_secret_volumes_are_mounted_where_needed_and_nowhere_else(stack: Stack) -> None:
+def test_secret_volumes_are_mounted_where_needed(stack: Stack) -> None:
+    """Secret volumes are mounted where needed and nowhere else."""
     mounted = {
         service: {
             mount["Name"].removeprefix(f"{stack.project}_"): mount["RW"]
@@ -146,7 +150,8 @@ def test_secret_volumes_are_mounted_where_needed_and_nowhere_else(stack: Stack) 
     assert mounted == MOUNTED
 
 
-def test_trainer_mounts_nothing_but_its_data_its_results_and_its_searches(idle_trainer: Container) -> None:
+def test_trainer_mounts_only_its_own_folders(idle_trainer: Container) -> None:
+    """Trainer mounts nothing but its data its results and its searches."""
     mounts = [(mount["Type"], mount["Destination"], mount["RW"]) for mount in idle_trainer.attrs["Mounts"]]
     assert sorted(mounts) == [("bind", "/data", False), ("bind", "/out", True), ("volume", "/studies", True)]
 
@@ -165,9 +170,8 @@ def test_trainer_holds_no_secret(stack: Stack, values: list[str], idle_trainer: 
     [("postgres-password", 0o644, "is empty"), ("bucket-credentials", 0o000, "cannot be read")],
     ids=["empty", "unreadable"],
 )
-def test_provided_secret_that_cannot_be_used_stops_the_start(
-    new_stack: Any, name: str, mode: int, message: str
-) -> None:
+def test_unusable_provided_secret_stops_the_start(new_stack: Any, name: str, mode: int, message: str) -> None:
+    """Provided secret that cannot be used stops the start."""
     with new_stack() as broken:
         file = broken.secrets / name
         file.write_text("" if message == "is empty" else "[default]\n")

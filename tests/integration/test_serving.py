@@ -47,9 +47,10 @@ def test_wrong_column_is_named_and_the_server_goes_on(stack: Stack, serving: Con
     assert ask(stack, example).status_code == 200
 
 
-def test_promotion_is_followed_within_a_minute_without_a_restart(
+def test_promotion_is_followed_without_a_restart(
     stack: Stack, serving: Container, example: pd.DataFrame, client: MlflowClient, sweep: dict[str, Any]
 ) -> None:
+    """Promotion is followed within a minute without a restart."""
     started = serving.attrs["State"]["StartedAt"]
     best = sweep["variants"][0]
     version = mlflow.register_model(best["model_uri"], "served").version
@@ -87,7 +88,8 @@ def test_champion_that_may_run_code_is_refused(
         client.set_registered_model_alias("served", "champion", before)
 
 
-def test_champion_is_served_while_the_tracking_server_is_down(crash_stack: Stack) -> None:
+def test_champion_is_served_without_the_server(crash_stack: Stack) -> None:
+    """Champion is served while the tracking server is down."""
     result = crash_stack.train("--n-estimators", "5")
     client = MlflowClient(crash_stack.url, crash_stack.url)
     outputs = client.get_run(result["run_id"]).outputs

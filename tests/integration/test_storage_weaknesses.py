@@ -261,7 +261,7 @@ def test_forged_signature_is_refused(
 
 
 @pytest.mark.usefixtures("intact")
-def test_own_signature_beside_anothers_name_is_refused(
+def test_signature_under_anothers_name_is_refused(
     stack: Stack, url: str, admin: Identity, calls: dict[str, Call]
 ) -> None:
     """A good signature of the server's key proves nothing about the administrator's, which the query names."""

@@ -74,9 +74,8 @@ def test_run_is_a_finished_row_in_postgres(stack: Stack, baseline: dict[str, Any
     assert re.fullmatch(rf"mlflow-artifacts:/\d+/{baseline['run_id']}/artifacts", row[5])
 
 
-def test_params_in_postgres_are_all_that_the_model_was_fitted_with(
-    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
-) -> None:
+def test_params_in_postgres_are_complete(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> None:
+    """Params in PostgreSQL are all that the model was fitted with."""
     rows = dict(stack.sql("SELECT key, value FROM params WHERE run_uuid = %s", baseline["run_id"]))
     expected = {"num_leaves": "60", "min_child_samples": "10", "max_depth": "12", "n_estimators": "100"}
     assert {name: rows[name] for name in expected} == expected
@@ -88,7 +87,8 @@ def test_params_in_postgres_are_all_that_the_model_was_fitted_with(
     assert {name: rows.get(name) for name in fitted} == fitted
 
 
-def test_figures_in_postgres_are_the_reported_ones(stack: Stack, baseline: dict[str, Any]) -> None:
+def test_metrics_in_postgres_are_the_reported(stack: Stack, baseline: dict[str, Any]) -> None:
+    """Figures in PostgreSQL are the reported ones."""
     rows = dict(stack.sql("SELECT key, value FROM latest_metrics WHERE run_uuid = %s", baseline["run_id"]))
     assert {name: rows[name] for name in FIGURES} == {name: baseline["metrics"][name] for name in FIGURES}
     # Neither a coin nor an oracle.
@@ -97,9 +97,8 @@ def test_figures_in_postgres_are_the_reported_ones(stack: Stack, baseline: dict[
     assert 2 / (1 / rows["precision"] + 1 / rows["recall"]) == pytest.approx(rows["f1"])
 
 
-def test_loss_history_has_one_row_an_iteration_and_reads_back(
-    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
-) -> None:
+def test_loss_history_reads_back(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> None:
+    """Loss history has one row an iteration and reads back."""
     query = "SELECT step, value FROM metrics WHERE run_uuid = %s AND key = %s ORDER BY step"
     rows = stack.sql(query, baseline["run_id"], HISTORY)
     assert [step for step, _ in rows] == list(range(1, 101))
@@ -123,13 +122,15 @@ def test_run_names_its_data_and_its_code(stack: Stack, client: MlflowClient, bas
     assert re.fullmatch(r"[0-9a-f]{64}", run.data.tags["trainer.source_digest"])
 
 
-def test_same_data_and_parameters_give_the_same_figures(stack: Stack, baseline: dict[str, Any]) -> None:
+def test_same_data_and_params_same_metrics(stack: Stack, baseline: dict[str, Any]) -> None:
+    """Same data and parameters give the same figures."""
     again = stack.train()
     assert again["run_id"] != baseline["run_id"]
     assert again["metrics"] == baseline["metrics"]
 
 
-def test_printed_link_leads_to_the_run_at_the_public_address(client: MlflowClient, baseline: dict[str, Any]) -> None:
+def test_printed_link_leads_to_the_run(client: MlflowClient, baseline: dict[str, Any]) -> None:
+    """Printed link leads to the run at the public address."""
     run = client.get_run(baseline["run_id"]).info
     assert baseline["url"] == f"http://mlflow.test:5000/#/experiments/{run.experiment_id}/runs/{run.run_id}"
 
@@ -137,9 +138,8 @@ def test_printed_link_leads_to_the_run_at_the_public_address(client: MlflowClien
 # The objects ----------------------------------------------------------------------------------------------------------
 
 
-def test_objects_are_in_the_bucket_under_the_runs_path(
-    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
-) -> None:
+def test_objects_are_under_the_runs_path(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> None:
+    """Objects are in the bucket under the runs path."""
     run = client.get_run(baseline["run_id"])
     assert keys_under(stack, run.info.artifact_uri) == {*PICTURES, "lightgbm_parameters.json"}
     location = model_location(client, baseline["run_id"])
@@ -163,9 +163,8 @@ def test_picture_decodes_and_shows_a_curve(picture: bytes) -> None:
     assert coloured.any(axis=0).mean() > 0.5
 
 
-def test_artifact_of_20_mib_goes_through_the_server_byte_for_byte(
-    stack: Stack, client: MlflowClient, tmp_path: Path
-) -> None:
+def test_artifact_is_kept_byte_for_byte(stack: Stack, client: MlflowClient, tmp_path: Path) -> None:
+    """Artifact of 20 MiB goes through the server byte for byte."""
     content = random.Random(42).randbytes(20 * 2**20)  # noqa: S311 - test data
     (tmp_path / "blob.bin").write_bytes(content)
     run = client.create_run(client.create_experiment("round trip"))
@@ -195,9 +194,8 @@ def test_search_resumes_in_another_container(stack: Stack, client: MlflowClient,
     assert {file.path for file in client.list_artifacts(parent)} == {"after_1_trials", "after_2_trials"}
 
 
-def test_missing_artifact_is_not_found_and_no_reason_to_retry(
-    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
-) -> None:
+def test_missing_artifact_is_not_retried(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> None:
+    """Missing artifact is not found and no reason to retry."""
     # Where the client looks first at each load of runs:/<run>/model. At a 500 it would try again for four minutes.
     below_run = client.get_run(baseline["run_id"]).info.artifact_uri.removeprefix("mlflow-artifacts:/")
     answer = requests.get(f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/{below_run}/model", timeout=60)
@@ -205,9 +203,8 @@ def test_missing_artifact_is_not_found_and_no_reason_to_retry(
     assert answer.json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
 
 
-def test_clients_cannot_delete_artifacts_through_the_server(
-    stack: Stack, client: MlflowClient, baseline: dict[str, Any]
-) -> None:
+def test_clients_cannot_delete_artifacts(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> None:
+    """Clients cannot delete artifacts through the server."""
     path = client.get_run(baseline["run_id"]).info.artifact_uri.removeprefix("mlflow-artifacts:/")
     # The answer itself tells nothing: with S3, MLflow passes over refusals of single objects and answers 200.
     requests.delete(f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/{path}/plots/pr_curve.png", timeout=60)
@@ -228,7 +225,8 @@ def test_model_loads_through_the_server_and_predicts(
     assert average_precision_score(target, model.predict_proba(features)[:, 1]) > 0.6
 
 
-def test_model_has_signature_example_and_pinned_requirements(client: MlflowClient, baseline: dict[str, Any]) -> None:
+def test_model_has_signature_example_and_pins(client: MlflowClient, baseline: dict[str, Any]) -> None:
+    """Model has signature example and pinned requirements."""
     info = mlflow.models.get_model_info(baseline["model_uri"])
     columns = list(generate_sessions(rows=50).drop(columns=demo.TARGET).columns)
     assert info.signature.inputs.input_names() == columns
@@ -252,9 +250,8 @@ def test_registered_model_loads_by_its_alias(
 # A sweep, and other data ----------------------------------------------------------------------------------------------
 
 
-def test_sweep_is_a_parent_run_with_a_nested_run_for_each_variant(
-    stack: Stack, client: MlflowClient, sweep: dict[str, Any]
-) -> None:
+def test_sweep_is_a_parent_with_nested_runs(stack: Stack, client: MlflowClient, sweep: dict[str, Any]) -> None:
+    """Sweep is a parent run with a nested run for each variant."""
     query = """SELECT runs.run_uuid, status FROM runs JOIN tags USING (run_uuid)
                WHERE tags.key = 'mlflow.parentRunId' AND tags.value = %s"""
     children = dict(stack.sql(query, sweep["run_id"]))
@@ -269,9 +266,8 @@ def test_sweep_is_a_parent_run_with_a_nested_run_for_each_variant(
     assert keys_under(stack, client.get_run(sweep["run_id"]).info.artifact_uri) == files
 
 
-def test_sweep_stores_picture_model_and_history_of_each_variant(
-    stack: Stack, client: MlflowClient, sweep: dict[str, Any]
-) -> None:
+def test_sweep_stores_everything_of_each_variant(stack: Stack, client: MlflowClient, sweep: dict[str, Any]) -> None:
+    """Sweep stores picture model and history of each variant."""
     for variant in sweep["variants"]:
         run = client.get_run(variant["run_id"])
         assert keys_under(stack, run.info.artifact_uri) >= PICTURES
@@ -295,7 +291,8 @@ def test_real_sessions_train_as_they_are(stack: Stack, client: MlflowClient) -> 
     assert set(predicted) <= {0, 1}
 
 
-def test_folder_of_four_tables_is_used_as_it_was_split(stack: Stack, client: MlflowClient) -> None:
+def test_folder_of_four_tables_keeps_its_split(stack: Stack, client: MlflowClient) -> None:
+    """Folder of four tables is used as it was split."""
     folder = stack.data.parent / "kedro"
     folder.mkdir()
     table = generate_sessions(rows=3_000, seed=3)

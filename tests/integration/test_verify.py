@@ -20,7 +20,8 @@ def shown(client: MlflowClient) -> set[str]:
     return {name for name in names if name.startswith("trainer-verify-")}
 
 
-def test_replica_passes_all_checks_and_names_what_is_left(stack: Stack, client: MlflowClient) -> None:
+def test_replica_passes_all_checks(stack: Stack, client: MlflowClient) -> None:
+    """Replica passes all checks and names what is left."""
     done = stack.run_trainer("verify", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
@@ -48,7 +49,8 @@ def test_script_checks_the_stack_from_the_host(stack: Stack, client: MlflowClien
     assert shown(client) == set()
 
 
-def test_script_without_python_packages_uses_the_trainers_image(stack: Stack, tmp_path: Path) -> None:
+def test_script_without_packages_uses_the_image(stack: Stack, tmp_path: Path) -> None:
+    """Script without Python packages uses the trainer's image."""
     (tmp_path / "scripts").mkdir()
     for name in ("verify", "lib.sh"):
         shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")

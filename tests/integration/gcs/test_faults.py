@@ -67,9 +67,8 @@ def test_slow_transfer_arrives(client: MlflowClient, emulator: Emulator, run_id:
     assert time.monotonic() - started > 2.5
 
 
-def test_upload_of_20_mib_is_resumable_and_survives_a_failing_chunk(
-    client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
-) -> None:
+def test_upload_survives_a_failing_chunk(client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path) -> None:
+    """Upload of 20 MiB is resumable and survives a failing chunk."""
     emulator.fault("status", method="PUT", path="upload_id=", status=503, count=1)
     round_trip(client, run_id, tmp_path, LARGE)
     assert emulator.waiting_faults() == []
@@ -94,9 +93,10 @@ PUTS = {"method": "PUT", "path": "upload_id="}
         pytest.param({"kind": "cut-response", "skip": 1}, id="the answer to the last piece is lost"),
     ],
 )
-def test_upload_of_20_mib_goes_on_where_the_storage_has_come_to(
+def test_upload_resumes_where_storage_stopped(
     client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path, fault: dict[str, object]
 ) -> None:
+    """Upload of 20 MiB goes on where the storage has come to."""
     emulator.fault(**PUTS, **fault)  # type: ignore[arg-type]
     round_trip(client, run_id, tmp_path, LARGE)
     assert emulator.waiting_faults() == []
@@ -114,9 +114,8 @@ print(hashlib.sha256(content).hexdigest())
 """
 
 
-def test_client_in_another_container_sees_nothing_of_a_piece_that_breaks_off(
-    stack: Stack, emulator: Emulator, idle_trainer: Any, run_id: str
-) -> None:
+def test_client_does_not_see_a_broken_piece(stack: Stack, emulator: Emulator, idle_trainer: Any, run_id: str) -> None:
+    """Client in another container sees nothing of a piece that breaks off."""
     emulator.fault("cut-request", **PUTS, after_bytes=7_000_000)
     said = stack.exec(idle_trainer, "python3", "-c", UPLOAD, run_id).split()
     stored = stack.object_content(f"0/{run_id}/artifacts/large.bin")
@@ -124,9 +123,10 @@ def test_client_in_another_container_sees_nothing_of_a_piece_that_breaks_off(
     assert emulator.waiting_faults() == []
 
 
-def test_pieces_that_are_kept_in_part_leave_the_servers_memory_as_it_is(
+def test_partly_kept_pieces_use_no_more_memory(
     stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
 ) -> None:
+    """Pieces that are kept in part leave the server's memory as it is."""
     round_trip(client, client.create_run("0").info.run_id, tmp_path, LARGE)
     file = tmp_path / "larger.bin"
     file.write_bytes(os.urandom(5 * LARGE))
@@ -139,18 +139,20 @@ def test_pieces_that_are_kept_in_part_leave_the_servers_memory_as_it_is(
     assert upload.growth < ALLOWED
 
 
-def test_storage_that_keeps_nothing_is_an_error_that_says_so(
+def test_lossy_storage_is_an_error(
     stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
 ) -> None:
+    """Storage that keeps nothing is an error that says so."""
     emulator.fault("short", **PUTS, skip=1, count=10)
     with pytest.raises((MlflowException, requests.RequestException), match=r"keeps nothing|503"):
         round_trip(client, run_id, tmp_path, LARGE)
     assert stack.object_names(f"0/{run_id}/") == set()
 
 
-def test_storage_that_stays_broken_is_an_error_and_no_object(
+def test_broken_storage_is_an_error_and_no_object(
     stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str
 ) -> None:
+    """Storage that stays broken is an error and no object."""
     emulator.fault("status", method="POST", path="^/upload/", status=403, count=1)
     with pytest.raises((MlflowException, requests.RequestException)):
         client.log_text(run_id, "text", "note.txt")
@@ -198,9 +200,10 @@ def test_short_lived_tokens_are_renewed_in_time(
     assert len(issued) >= 3
 
 
-def test_token_that_ends_during_a_transfer_is_renewed(
+def test_expired_token_is_renewed_in_a_transfer(
     client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
 ) -> None:
+    """Token that ends during a transfer is renewed."""
     # The next token lives for two seconds, and the upload takes longer: each of its pieces needs a valid one.
     emulator.token_seconds(2)
     emulator.expire_tokens()
@@ -212,9 +215,10 @@ def test_token_that_ends_during_a_transfer_is_renewed(
     assert len([entry for entry in emulator.audit("token") if entry["account"] == SERVER]) >= 2
 
 
-def test_token_endpoint_that_is_busy_for_a_while_is_ridden_out(
+def test_busy_token_endpoint_is_waited_for(
     client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path
 ) -> None:
+    """Token endpoint that is busy for a while is ridden out."""
     emulator.expire_tokens()
     emulator.fault("status", path="^/token", status=503, count=2)
     round_trip(client, run_id, tmp_path)
@@ -229,9 +233,10 @@ def errors_in(logs: str) -> list[str]:
 
 
 @pytest.mark.parametrize("reason", ["busy", "revoked"])
-def test_server_without_a_token_says_so_in_a_line_and_recovers_by_itself(
+def test_server_recovers_from_a_missing_token(
     stack: Stack, client: MlflowClient, emulator: Emulator, run_id: str, tmp_path: Path, reason: str
 ) -> None:
+    """Server without a token says so in a line and recovers by itself."""
     client.log_text(run_id, "text", "before.txt")
     before = len(errors_in(stack.logs("mlflow")))
     emulator.expire_tokens()

@@ -42,7 +42,8 @@ def test_gateway_and_store_hold_no_private_key(stack: Stack) -> None:
         assert found == "", service
 
 
-def test_key_that_is_broken_after_a_restart_is_an_error_until_it_is_mended(crash_stack: Stack) -> None:
+def test_broken_key_is_an_error_until_mended(crash_stack: Stack) -> None:
+    """Key that is broken after a restart is an error until it is mended."""
     stack = crash_stack
     emulator = Emulator(stack)
     try:

@@ -203,7 +203,8 @@ def test_lost_answer_is_no_failure(stack: Stack, emulator: Emulator) -> None:
     assert "storage.objects.delete" in {entry["permission"] for entry in emulator.audit() if not entry["allowed"]}
 
 
-def test_refusal_that_is_about_no_role_is_told_in_googles_words(stack: Stack, emulator: Emulator) -> None:
+def test_refusal_about_no_role_quotes_google(stack: Stack, emulator: Emulator) -> None:
+    """Refusal that is about no role is told in Google's words."""
     emulator.fault("status", path="^/upload/", status=403)
     (error,) = [line for line in lines(preflight(stack)) if "error" in line]
     assert error == (
@@ -228,7 +229,8 @@ def test_stack_stays_down_when_a_role_is_missing(new_stack: Any) -> None:
         assert broken.health("mlflow") != "healthy"
 
 
-def test_what_the_preflight_writes_is_out_of_the_artifacts_way(stack: Stack) -> None:
+def test_preflight_object_is_apart_from_artifacts(stack: Stack) -> None:
+    """What the preflight writes is out of the artifacts way."""
     names = stack.object_names(".preflight/")
     assert names
     assert all(re.fullmatch(r"\.preflight/\d{8}T\d{6}Z-[0-9a-f]{8}", name) for name in names)

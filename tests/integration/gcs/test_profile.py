@@ -63,7 +63,8 @@ def prepare_minio(stack: Stack) -> subprocess.CompletedProcess[str]:
     return stack.compose("run", "--rm", "--no-deps", "-T", "bucket", check=False)
 
 
-def test_trainer_without_the_profile_trains_on_what_runs(chosen: Stack) -> None:
+def test_trainer_uses_running_stack_without_profile(chosen: Stack) -> None:
+    """Trainer without the profile trains on what runs."""
     before, objects = server(chosen), chosen.object_names()
     done = chosen.compose("run", "--rm", "-T", "trainer", "--n-estimators", "5", "--json", check=False)
     assert done.returncode == 0, done.stderr
@@ -73,7 +74,8 @@ def test_trainer_without_the_profile_trains_on_what_runs(chosen: Stack) -> None:
     assert any(name.endswith("/MLmodel") for name in chosen.object_names() - objects)
 
 
-def test_up_without_the_profile_fails_and_says_what_to_do(chosen: Stack) -> None:
+def test_up_without_profile_says_what_to_do(chosen: Stack) -> None:
+    """Up without the profile fails and says what to do."""
     done = chosen.compose("up", "--detach", "--wait", check=False)
     assert done.returncode == 1
     assert re.search(r'service "bucket" didn\'t complete successfully: exit 1', done.stderr)
@@ -87,9 +89,8 @@ def test_up_without_the_profile_fails_and_says_what_to_do(chosen: Stack) -> None
     assert any(name.endswith("/note.txt") for name in chosen.object_names() - objects)
 
 
-def test_scripts_without_the_profile_leave_the_storage_and_start_only_the_server(
-    chosen: Stack, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_scripts_without_profile_keep_the_storage(chosen: Stack, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Scripts without the profile leave the storage and start only the server."""
     assert_stored = store_something(chosen, "before the backup")
     file = tmp_path_factory.mktemp("backup") / "mlflow.dump"
     container = chosen.container("mlflow").id
@@ -103,7 +104,8 @@ def test_scripts_without_the_profile_leave_the_storage_and_start_only_the_server
     assert_stored()
 
 
-def test_failed_preflight_does_not_let_minio_take_the_buckets_place(chosen: Stack) -> None:
+def test_failed_preflight_does_not_start_minio(chosen: Stack) -> None:
+    """Failed preflight does not let MinIO take the bucket's place."""
     before = server(chosen)
     wrong = {"GCS_BUCKET": "absent"}
     assert chosen.compose("run", "--rm", "--no-deps", "preflight", check=False, settings=wrong).returncode == 1

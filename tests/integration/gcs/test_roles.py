@@ -101,7 +101,8 @@ def succeeds(operation: Callable[[Any, str], Any], bucket: Any, name: str) -> bo
     return True
 
 
-def test_each_permission_of_the_role_table_has_an_operation() -> None:
+def test_each_permission_has_an_operation() -> None:
+    """Each permission of the role table has an operation."""
     used = set().union(*(needs for _, needs in OPERATIONS.values()))
     assert used == EVERY
     assert used | ONLY_ASKED_FOR == roles.ALL_PERMISSIONS

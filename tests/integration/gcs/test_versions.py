@@ -49,7 +49,8 @@ def test_replaced_and_deleted_versions_are_kept(bucket: Any, name: str) -> None:
         bucket.blob(name, generation=older.generation).download_as_bytes()
 
 
-def test_present_version_deleted_by_its_generation_is_gone(bucket: Any, name: str) -> None:
+def test_version_deleted_by_generation_is_gone(bucket: Any, name: str) -> None:
+    """Present version deleted by its generation is gone."""
     for content in ("first", "second"):
         bucket.blob(name).upload_from_string(content)
     _, present = bucket.list_blobs(prefix=name, versions=True)

@@ -152,7 +152,8 @@ def test_gcloud_refuses_what_is_misspelt(judge: Callable[[list[list[str]]], list
 # What is done ---------------------------------------------------------------------------------------------------------
 
 
-def test_first_run_creates_everything_and_second_creates_nothing(run: Run, world: Path) -> None:
+def test_second_run_creates_nothing(run: Run, world: Path) -> None:
+    """First run creates everything and second creates nothing."""
     first = run(*PROVISION)
     assert first.returncode == 0, first.stderr
     created = recorded(world)
@@ -166,7 +167,8 @@ def test_first_run_creates_everything_and_second_creates_nothing(run: Run, world
     assert things(world) == before
 
 
-def test_dry_run_runs_nothing_and_prints_a_script_that_does_the_same(run: Run, world: Path) -> None:
+def test_dry_run_prints_a_script(run: Run, world: Path) -> None:
+    """Dry run runs nothing and prints a script that does the same."""
     dry = run(*PROVISION, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert recorded(world) == []
@@ -210,7 +212,8 @@ def test_accounts_hold_their_roles_on_the_bucket(
     assert GC not in " ".join(machine)
 
 
-def test_teardown_takes_the_roles_of_both_settings_away(run: Run, world: Path) -> None:
+def test_teardown_removes_roles_of_both_settings(run: Run, world: Path) -> None:
+    """Teardown takes the roles of both settings away."""
     run(*PROVISION, "--bucket", "artifacts")
     recorded(world)
     assert run(*TEARDOWN, "--bucket", "artifacts", "--yes").returncode == 0
@@ -218,7 +221,8 @@ def test_teardown_takes_the_roles_of_both_settings_away(run: Run, world: Path) -
     assert bindings(recorded(world), "remove") == held | {(GC, "storage.objectUser")}
 
 
-def test_bucket_is_closed_and_gives_deleted_artifacts_back(run: Run, world: Path) -> None:
+def test_bucket_is_closed_and_soft_deletes(run: Run, world: Path) -> None:
+    """Bucket is closed and gives deleted artifacts back."""
     run(*PROVISION)
     calls = recorded(world)
     (create,) = [call for call in calls if call[:3] == ["storage", "buckets", "create"]]
@@ -247,7 +251,8 @@ def test_only_the_given_ranges_are_let_in(run: Run, world: Path) -> None:
     assert "--subnet=mlflow" in machine
 
 
-def test_https_is_open_to_whom_it_is_said_and_has_an_address_that_stays(run: Run, world: Path) -> None:
+def test_https_opens_to_the_named_sources(run: Run, world: Path) -> None:
+    """HTTPS is open to whom it is said and has an address that stays."""
     done = run(*PROVISION, "--https", "all")
     assert done.returncode == 0, done.stderr
     calls = recorded(world)
@@ -296,7 +301,8 @@ def test_wrong_setting_is_one_line_and_does_nothing(run: Run, world: Path, args:
     assert recorded(world) == []
 
 
-def test_new_account_that_is_not_known_yet_is_waited_for(run: Run, world: Path) -> None:
+def test_new_account_is_waited_for(run: Run, world: Path) -> None:
+    """New account that is not known yet is waited for."""
     (world / "refuse").write_text("2\n")
     done = run(*PROVISION)
     assert done.returncode == 0, done.stderr
@@ -329,7 +335,8 @@ def test_teardown_keeps_the_bucket_unless_told(run: Run, world: Path) -> None:
     assert run(*TEARDOWN, "--yes", "--delete-artifacts").returncode == 0
 
 
-def test_teardown_asks_before_each_step_and_a_no_ends_it(run: Run, world: Path) -> None:
+def test_teardown_asks_before_each_step(run: Run, world: Path) -> None:
+    """Teardown asks before each step and a no ends it."""
     run(*PROVISION)
     before = things(world)
     recorded(world)

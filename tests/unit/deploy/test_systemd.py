@@ -70,7 +70,8 @@ def test_systemd_refuses_a_mistake_in_the_unit(
     assert verify(unit) != ""
 
 
-def test_install_fills_in_the_paths_and_keeps_the_settings(environment: dict[str, str], tmp_path: Path) -> None:
+def test_install_fills_in_paths(environment: dict[str, str], tmp_path: Path) -> None:
+    """Install fills in the paths and keeps the settings."""
     unit, settings = (
         tmp_path / "etc" / name for name in ("systemd/system/mlflow-replica.service", "default/mlflow-replica")
     )

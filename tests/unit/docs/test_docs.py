@@ -79,3 +79,9 @@ def test_changelog_has_the_version() -> None:
     version = tomllib.loads((ROOT / "services/trainer/pyproject.toml").read_text())["project"]["version"]
     newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
     assert newest.split()[1] == version
+
+
+def test_test_names_are_short() -> None:
+    """A name is typed after `-k`; what it does not say is in the docstring."""
+    text = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in re.findall(r"def test_(\w+)", text) if len(name) > 45] == []

@@ -44,6 +44,7 @@ def test_lifetime_that_is_none_is_refused_in_one_line(gateway: Any, body: str) -
 
 
 @pytest.mark.parametrize("body", ["", "no-roles", "[]", '{"roles": ["viewer"]}', '{"permissions": ["delete"]}'])
-def test_account_that_cannot_be_is_refused_in_one_line(gateway: Any, body: str) -> None:
+def test_impossible_account_is_one_line(gateway: Any, body: str) -> None:
+    """Account that cannot be is refused in one line."""
     status, said = put(gateway, "/accounts/mlflow-server", body)
     assert (status, len(said.splitlines())) == (400, 1)

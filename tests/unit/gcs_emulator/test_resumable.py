@@ -109,7 +109,9 @@ def test_upload_goes_on_where_a_piece_broke_off() -> None:
     assert with_store(test) == [BODY]
 
 
-def test_piece_that_is_sent_again_counts_from_where_the_first_broke_off() -> None:
+def test_repeated_piece_counts_from_the_break() -> None:
+    """Piece that is sent again counts from where the first broke off."""
+
     async def test(upload: Upload, take: Callable[..., Awaitable[bytes | None]]) -> None:
         with pytest.raises(ConnectionResetError):
             await take(BODY[:600_000], f"bytes 0-{3 * UNIT - 1}/*", broken=True)
@@ -132,7 +134,9 @@ def test_piece_that_leaves_a_gap_is_ignored() -> None:
     assert with_store(test) == [BODY]
 
 
-def test_remainder_of_a_piece_that_is_no_multiple_has_to_be_sent_again() -> None:
+def test_odd_remainder_is_sent_again() -> None:
+    """Remainder of a piece that is no multiple has to be sent again."""
+
     async def test(upload: Upload, take: Callable[..., Awaitable[bytes | None]]) -> None:
         assert await take(BODY[: UNIT + 1], f"bytes 0-{UNIT}/*") is None
         assert upload.received == UNIT

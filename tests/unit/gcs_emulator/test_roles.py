@@ -25,13 +25,15 @@ def test_the_servers_roles_cannot(role: str, permission: str) -> None:
     assert permission not in roles.ROLES[role]
 
 
-def test_garbage_collection_deletes_objects_and_cannot_touch_the_bucket() -> None:
+def test_gc_role_deletes_objects_only() -> None:
+    """Garbage collection deletes objects and cannot touch the bucket."""
     held = roles.of_roles(ACCOUNTS["mlflow-gc"])
     assert {roles.DELETE, roles.GET, roles.LIST} <= held
     assert not any(permission.startswith("storage.buckets.") for permission in held)
 
 
-def test_roles_are_held_on_one_bucket_or_in_the_project(accounts: dict[str, Account]) -> None:
+def test_roles_hold_on_a_bucket_or_a_project(accounts: dict[str, Account]) -> None:
+    """Roles are held on one bucket or in the project."""
     (server,) = accounts.values()
     assert server.permissions_on("bucket") == roles.of_roles(WRITER["allow"])
     assert server.permissions_on("another") == server.permissions_on("") == frozenset()

@@ -22,7 +22,8 @@ def refusal(assertion: str, accounts: dict[str, Account], now: float = NOW) -> T
     return caught.value
 
 
-def test_a_right_assertion_names_its_account_and_scopes(sign: Sign, accounts: dict[str, Account]) -> None:
+def test_right_assertion_names_account_and_scopes(sign: Sign, accounts: dict[str, Account]) -> None:
+    """A right assertion names its account and scopes."""
     account, scopes = tokens.check_assertion(sign(), accounts, NOW)
     assert account.email == email("mlflow-server")
     assert scopes == {"https://www.googleapis.com/auth/devstorage.read_write"}
@@ -49,7 +50,8 @@ def test_a_key_that_is_not_the_accounts_is_refused(sign: Sign, accounts: dict[st
     assert refusal(sign(header={"kid": "deleted"}), accounts).description == "Invalid JWT Signature."
 
 
-def test_a_revoked_key_is_refused_until_it_is_given_back(sign: Sign, accounts: dict[str, Account]) -> None:
+def test_revoked_key_is_refused_until_given_back(sign: Sign, accounts: dict[str, Account]) -> None:
+    """A revoked key is refused until it is given back."""
     (account,) = accounts.values()
     account.revoked = True
     assert refusal(sign(), accounts).description == "Invalid JWT Signature."

@@ -35,7 +35,8 @@ def test_the_name_in_the_first_part(size: int) -> None:
     assert head + rest == BODY
 
 
-def test_the_name_in_a_resumable_uploads_first_request() -> None:
+def test_name_in_a_resumable_uploads_start() -> None:
+    """The name in a resumable uploads first request."""
     name, head = asyncio.run(read_name(pieces(b'{"name": "a"}', 4), "application/json", multipart=False))
     assert (name, head) == ("a", b'{"name": "a"}')
 

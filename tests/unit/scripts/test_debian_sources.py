@@ -22,7 +22,8 @@ def rewritten(etc_apt: Path) -> list[str]:
     return [line.split("] ")[1] for line in debian_sources.rewritten(etc_apt, "bookworm", "trixie")]
 
 
-def test_deb822_sources_are_rewritten_for_the_other_release(tmp_path: Path) -> None:
+def test_deb822_sources_are_rewritten(tmp_path: Path) -> None:
+    """Deb822 sources are rewritten for the other release."""
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
     assert rewritten(tmp_path) == [
@@ -32,7 +33,8 @@ def test_deb822_sources_are_rewritten_for_the_other_release(tmp_path: Path) -> N
     ]
 
 
-def test_one_line_sources_are_rewritten_and_named_once(tmp_path: Path) -> None:
+def test_one_line_sources_are_rewritten(tmp_path: Path) -> None:
+    """One line sources are rewritten and named once."""
     (tmp_path / "sources.list").write_text(
         "deb [arch=amd64] https://a.example/debian bookworm main contrib\n"
         "deb https://a.example/debian bookworm main\n"
@@ -42,7 +44,8 @@ def test_one_line_sources_are_rewritten_and_named_once(tmp_path: Path) -> None:
     assert rewritten(tmp_path) == ["https://a.example/debian trixie main"]
 
 
-def test_other_vendors_and_disabled_sources_are_left_out(tmp_path: Path) -> None:
+def test_other_vendors_sources_are_left_out(tmp_path: Path) -> None:
+    """Other vendors and disabled sources are left out."""
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d/vendor.list").write_text("deb https://vendor.example/apt vendor-bookworm main\n")
     (tmp_path / "sources.list.d/off.sources").write_text("Enabled: no\n" + DEB822)

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-def test_no_line_ends_as_on_windows_whatever_git_is_told(tmp_path: Path) -> None:
+def test_no_windows_line_ends_whatever_git_says(tmp_path: Path) -> None:
+    """No line ends as on Windows whatever git is told."""
     # What Git for Windows sets, unless its user objects.
     command = ["git", "clone", "--quiet", "--config", "core.autocrlf=true", str(ROOT), str(tmp_path / "clone")]
     if subprocess.run(command, capture_output=True, check=False).returncode:

@@ -47,7 +47,8 @@ def test_script_asks_for_nothing_that_macos_lacks(script: str) -> None:
     assert [line for line in code if MISSING.search(line)] == []
 
 
-def test_summary_needs_no_annotation_that_python_3_9_would_evaluate() -> None:
+def test_summary_runs_on_python_3_9() -> None:
+    """Summary needs no annotation that Python 3 9 would evaluate."""
     tree = ast.parse((ROOT / "scripts" / "summary.py").read_text(), feature_version=(3, 9))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     assert [name.name for node in imports for name in node.names] == ["annotations"]

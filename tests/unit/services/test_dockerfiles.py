@@ -6,7 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 
-def test_files_that_images_take_over_get_a_mode_of_their_own() -> None:
+def test_copied_files_get_a_mode_of_their_own() -> None:
+    """Files that images take over get a mode of their own."""
     # Under a umask of 077 git writes files for their owner only, and the images run as others.
     copied = []
     for dockerfile in (ROOT / "services").glob("*/Dockerfile"):
@@ -16,7 +17,8 @@ def test_files_that_images_take_over_get_a_mode_of_their_own() -> None:
     assert [line for line in copied if not line.startswith(("COPY --chmod=755 ", "COPY --chmod=644 "))] == []
 
 
-def test_images_and_tools_are_installed_by_the_same_uv() -> None:
+def test_images_and_tools_use_the_same_uv() -> None:
+    """Images and tools are installed by the same uv."""
     places = [*ROOT.glob("*/*/Dockerfile"), ROOT / "pyproject.toml", ROOT / "requirements-dev.lock"]
     versions = {str(place.relative_to(ROOT)): re.findall(r"\buv==([\d.]+)", place.read_text()) for place in places}
     named = {place: version for place, version in versions.items() if version}

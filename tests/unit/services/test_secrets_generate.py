@@ -42,7 +42,8 @@ def contents(out: Path) -> dict[str, str]:
     return {file: (out / file).read_text() for file in FILES}
 
 
-def test_first_start_generates_strong_secrets_and_prints_none(out: Path) -> None:
+def test_first_start_prints_no_secret(out: Path) -> None:
+    """First start generates strong secrets and prints none."""
     done = generate(out)
     assert done.returncode == 0, done.stderr
     password = (out / "postgres/password").read_text().strip()
@@ -79,7 +80,8 @@ def test_two_stacks_share_no_secret(out: Path, tmp_path: Path) -> None:
     assert all(contents(out)[file] != first[file] for file in FILES)
 
 
-def test_provided_file_wins_and_a_changed_one_is_taken(out: Path) -> None:
+def test_provided_file_wins(out: Path) -> None:
+    """Provided file wins and a changed one is taken."""
     provided = out.parent / "provided" / "postgres-password"
     for password in ("mine: \\ 'quoted'", "another"):
         provided.write_text(password)
@@ -99,7 +101,8 @@ def test_empty_provided_file_is_refused_in_one_line(out: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"), [("root-password", "1234567\n"), ("root-user", "ab"), ("root-user", "\n")]
 )
-def test_provided_file_that_minio_would_refuse_changes_nothing(out: Path, name: str, content: str) -> None:
+def test_provided_file_minio_refuses_is_refused(out: Path, name: str, content: str) -> None:
+    """Provided file that MinIO would refuse changes nothing."""
     generate(out)
     before = contents(out)
     (out.parent / "provided" / f"minio-{name}").write_text(content)
@@ -135,7 +138,8 @@ def test_shortest_provided_password_is_taken(out: Path) -> None:
     assert (out / "minio/root-password").read_text() == "12345678\n"
 
 
-def test_provided_folder_that_cannot_be_read_is_warned_about() -> None:
+def test_unreadable_provided_folder_is_a_warning() -> None:
+    """Provided folder that cannot be read is warned about."""
     # Root reads everything, so as another user then, in a folder that such a one can enter.
     folder = Path(tempfile.mkdtemp())
     try:

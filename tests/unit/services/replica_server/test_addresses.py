@@ -57,7 +57,8 @@ def test_proxied_address_is_accepted_in_both_modes(uri: str) -> None:
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/team/5", "gs://bucket/team"])
-def test_bucket_is_named_by_clients_in_direct_mode_only(uri: str) -> None:
+def test_only_direct_mode_clients_name_the_bucket(uri: str) -> None:
+    """Bucket is named by clients in direct mode only."""
     assert not refused(DIRECT.check_location, uri, "field")
     assert refused(Storage("gs://bucket/team/", direct=False).check_location, uri, "field")
 
@@ -65,7 +66,8 @@ def test_bucket_is_named_by_clients_in_direct_mode_only(uri: str) -> None:
 @pytest.mark.parametrize(
     "uri", ["gs://bucket/other", "gs://bucket/teammate", "gs://bucket/team/../other", "gs://bucket"]
 )
-def test_what_is_beside_the_storages_folder_is_foreign(uri: str) -> None:
+def test_address_beside_the_folder_is_foreign(uri: str) -> None:
+    """What is beside the storages folder is foreign."""
     assert refused(DIRECT.check_location, uri, "field")
     assert refused(DIRECT.check_stored, uri)
 
@@ -73,13 +75,15 @@ def test_what_is_beside_the_storages_folder_is_foreign(uri: str) -> None:
 @pytest.mark.parametrize(
     "uri", ["runs:/id/model", "models:/m-1", "models:/name/1", "s3://mlflow/5/run/artifacts/model"]
 )
-def test_model_comes_from_a_run_a_model_or_the_storage(uri: str) -> None:
+def test_allowed_sources_of_a_model_version(uri: str) -> None:
+    """Model comes from a run a model or the storage."""
     assert not refused(PROXIED.check_source, uri, "source")
     assert not refused(PROXIED.check_stored, uri)
     assert refused(PROXIED.check_location, uri, "artifact_location")
 
 
-def test_root_that_mlflow_takes_for_proxied_leads_downwards() -> None:
+def test_proxied_root_leads_downwards() -> None:
+    """Root that MLflow takes for proxied leads downwards."""
     route = "http://old-name:5000/api/2.0/mlflow-artifacts/artifacts"
     assert not refused(PROXIED.check_root, f"{route}/5/run/artifacts")
     for uri in ("http://elsewhere/x", f"{route}/../x", "mlflow-artifacts:/../x"):

@@ -99,9 +99,10 @@ SQL = "SELECT secret FROM runs"
         (MlflowTracingException("Trace data not stored in tracking store"), 404),  # type: ignore[no-untyped-call]
     ],
 )
-def test_error_in_a_session_has_the_class_of_its_cause(
+def test_session_error_has_its_causes_class(
     app: Flask, error: Exception, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Error in a session has the class of its cause."""
     found, content = answer(app, session(error))
     assert found == status
     assert "secret" not in json.dumps(content)
@@ -118,7 +119,8 @@ def test_bug_is_a_500_with_its_traceback_in_the_log(
     assert type(error).__name__ in caplog.text
 
 
-def test_database_that_is_away_is_a_503_without_a_second_line(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+def test_database_away_is_a_503_in_one_line(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    """Database that is away is a 503 without a second line."""
     from mlflow.store.db.utils import _get_managed_session_maker
     from sqlalchemy.orm import sessionmaker
 
@@ -143,7 +145,9 @@ def test_statement_is_in_no_error_of_the_database(app: Flask) -> None:
     assert str(raised.value) == "no such table: nowhere"
 
 
-def test_odd_value_and_uncaught_error_are_answers_too(app: Flask) -> None:
+def test_uncaught_errors_are_answers_too(app: Flask) -> None:
+    """Odd value and uncaught error are answers too."""
+
     def odd() -> None:
         int("NaN")
 

@@ -147,7 +147,8 @@ def test_text_that_only_looks_so_is_taken(body: bytes) -> None:
     assert ask(body).seen == body
 
 
-def test_too_many_values_are_refused_and_long_texts_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many values are refused and long texts are not."""
     monkeypatch.setattr(limits, "MOST_VALUES", 1000)
     assert ask(json.dumps({"text": "a, [b], {c}" * 1000, "quoted": '", ' * 1000}).encode()).status == 200
     assert ask(json.dumps({"values": [[]] * 1001}).encode()).status == 413
@@ -182,7 +183,8 @@ def test_packed_body_arrives_unpacked(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", PACKERS)
 @pytest.mark.parametrize("path", [LOG_METRIC, "/v1/traces"])
-def test_small_body_that_unpacks_to_a_large_one_is_refused(encoding: str, path: str) -> None:
+def test_body_that_unpacks_large_is_refused(encoding: str, path: str) -> None:
+    """Small body that unpacks to a large one is refused."""
     packed = PACKERS[encoding](bytes(50_000_000))
     assert len(packed) < LARGEST
     assert ask(packed, path=path, content_encoding=encoding, content_type="application/x-protobuf").status == 413
@@ -204,7 +206,8 @@ def test_refusal_has_the_security_headers() -> None:
     assert asked.headers[b"x-frame-options"] == b"SAMEORIGIN"
 
 
-def test_packed_body_of_several_members_is_bounded_as_a_whole() -> None:
+def test_packed_members_are_bounded_together() -> None:
+    """Packed body of several members is bounded as a whole."""
     member = gzip.compress(bytes(LARGEST // 2))
     assert ask(member * 2, content_encoding="gzip", content_type="application/x-protobuf").seen == bytes(LARGEST)
     assert ask(member * 3, content_encoding="gzip").status == 413
@@ -232,7 +235,8 @@ def test_artifact_passes_through_whatever_it_is() -> None:
 @pytest.mark.parametrize(
     ("path", "kind"), [("/ajax-api/2.0/mlflow/upload-artifact", ""), ("/v1/traces", "application/x-protobuf")]
 )
-def test_body_that_is_not_meant_as_json_is_not_read_as_such(path: str, kind: str) -> None:
+def test_other_body_is_not_read_as_json(path: str, kind: str) -> None:
+    """Body that is not meant as JSON is not read as such."""
     assert ask(b"\x00\xff", path=path, content_type=kind).seen == b"\x00\xff"
 
 

@@ -30,7 +30,8 @@ def delete_runs(store: Any, count: int) -> list[str]:
     return ids
 
 
-def test_each_run_costs_the_same_however_many_models_are_deleted(collection: gc.Collection) -> None:
+def test_cost_of_a_run_is_constant(collection: gc.Collection) -> None:
+    """Each run costs the same however many models are deleted."""
     statements: list[str] = []
     engine = collection.store.engine
     event.listen(engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: statements.append(statement))
@@ -46,9 +47,8 @@ def test_each_run_costs_the_same_however_many_models_are_deleted(collection: gc.
     assert costs[2] - costs[1] == 2 * (costs[1] - costs[0])
 
 
-def test_a_deleted_experiment_is_empty_once_its_runs_and_models_are_gone(
-    collection: gc.Collection, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_deleted_experiment_ends_empty(collection: gc.Collection, capsys: pytest.CaptureFixture[str]) -> None:
+    """A deleted experiment is empty once its runs and models are gone."""
     store = collection.store
     tracked, full, empty = (store.create_experiment(name) for name in ("tracked", "full", "empty"))
     store.create_run(tracked, "someone", 1, [], "run")
@@ -62,7 +62,8 @@ def test_a_deleted_experiment_is_empty_once_its_runs_and_models_are_gone(
         assert f"({name}): would be removed once its runs and models are" in said
 
 
-def test_what_was_deleted_more_recently_than_said_is_kept(collection: gc.Collection) -> None:
+def test_recently_deleted_things_are_kept(collection: gc.Collection) -> None:
+    """What was deleted more recently than said is kept."""
     experiment = collection.store.create_experiment("deleted")
     deleted = delete_runs(collection.store, 1)
     collection.store.delete_experiment(experiment)

@@ -52,7 +52,7 @@ def server(key: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ],
     ids=["missing", "no key", "no account"],
 )
-def test_server_without_an_account_refuses_and_tries_again_at_the_next_request(
+def test_server_without_account_tries_again(
     key: Path,
     server: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -60,6 +60,7 @@ def test_server_without_an_account_refuses_and_tries_again_at_the_next_request(
     status: int,
     message: str,
 ) -> None:
+    """Server without an account refuses and tries again at the next request."""
     if content is not None:
         key.write_text(content)
     for attempt in range(2):
@@ -92,9 +93,10 @@ LATE = RefreshError(TransportError("metadata service:\n no answer"))  # type: ig
     ],
     ids=["refused", "busy", "unreachable", "metadata service is late"],
 )
-def test_account_that_gets_no_token_is_one_line_at_its_search_and_later(
+def test_account_without_token_is_one_line(
     key: Path, server: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, said: str
 ) -> None:
+    """Account that gets no token is one line at its search and later."""
     key.write_text("{}")
 
     class Refused(Credentials):
@@ -132,9 +134,10 @@ def test_account_that_gets_no_token_is_one_line_at_its_search_and_later(
     ],
     ids=["missing", "no JSON", "no text", "a person's", "empty"],
 )
-def test_collection_without_a_working_key_is_one_line_and_removes_nothing(
+def test_gc_without_a_key_removes_nothing(
     key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | bytes | None, message: str
 ) -> None:
+    """Collection without a working key is one line and removes nothing."""
     if content is not None:
         key.write_bytes(content if isinstance(content, bytes) else content.encode())
     (tmp_path / "destination").write_text("gs://bucket/mlflow/\n")
@@ -165,9 +168,8 @@ ROLE = "server@x does not have storage.objects.create access to the Google Cloud
     ],
 )
 @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
-def test_refusal_is_told_in_googles_words_with_its_remedy(
-    monkeypatch: pytest.MonkeyPatch, said: str, remedy: str, kind: str
-) -> None:
+def test_refusal_quotes_google_and_a_remedy(monkeypatch: pytest.MonkeyPatch, said: str, remedy: str, kind: str) -> None:
+    """Refusal is told in Google's words with its remedy."""
     answer = requests.Response()
     answer.status_code = 403
     answer.request = requests.Request("POST", "http://storage").prepare()
@@ -191,11 +193,14 @@ def test_refusal_is_told_in_googles_words_with_its_remedy(
     assert refused.value.get_http_status_code() == 403  # type: ignore[no-untyped-call]
 
 
-def test_refusal_without_an_answer_is_told_in_the_errors_words() -> None:
+def test_refusal_without_answer_quotes_the_error() -> None:
+    """Refusal without an answer is told in the errors words."""
     assert google_refusals.reason(Forbidden("not\n here")) == "not here"  # type: ignore[no-untyped-call]
 
 
-def test_a_storage_that_does_not_answer_for_long_is_one_line_and_503(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_storage_is_one_line_and_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage that does not answer for long is one line and 503."""
+
     def wait_in_vain(*_: object) -> None:
         raise RetryError("Timeout of 120.0s exceeded", requests.ConnectionError("Connection\nrefused"))  # type: ignore[no-untyped-call]
 

@@ -45,7 +45,8 @@ def test_missing_or_empty_key_is_one_line(folder: Path, name: str, content: str 
     assert stopped.value.code == f"error: the key {folder / name} {what}"
 
 
-def test_webhook_key_of_another_kind_is_one_line_without_it(folder: Path) -> None:
+def test_wrong_webhook_key_is_one_line(folder: Path) -> None:
+    """Webhook key of another kind is one line without it."""
     (folder / "webhook-key").write_text("hunter2\n")
     with pytest.raises(SystemExit) as stopped:
         keys.hand_over(folder)

@@ -70,19 +70,22 @@ def postgres(most: int, superuser: int = 3, reserved: int = 0) -> Any:
     return connection
 
 
-def test_postgres_with_enough_connections_is_accepted() -> None:
+def test_enough_connections_are_accepted() -> None:
+    """PostgreSQL with enough connections is accepted."""
     limits.check(postgres(limits.connections()))
     limits.check(postgres(limits.pool() + 3))
 
 
 @pytest.mark.parametrize(("most", "reserved", "fitting"), [(50, 0, 11), (25, 0, 3), (51, 10, 8)])
-def test_postgres_with_few_connections_is_one_line_with_what_fits(most: int, reserved: int, fitting: int) -> None:
+def test_few_connections_name_what_fits(most: int, reserved: int, fitting: int) -> None:
+    """PostgreSQL with few connections is one line with what fits."""
     with pytest.raises(SystemExit, match=rf"^error: .*max_connections {most}.* MLFLOW_WORKERS to {fitting} or less$"):
         limits.check(postgres(most, reserved=reserved))
     limits.check(postgres(most, reserved=reserved), fitting)
 
 
-def test_postgres_with_hopelessly_few_connections_is_one_line() -> None:
+def test_hopelessly_few_connections_is_one_line() -> None:
+    """PostgreSQL with hopelessly few connections is one line."""
     with pytest.raises(SystemExit, match=r"raise its max_connections to 60$"):
         limits.check(postgres(10))
 
@@ -114,7 +117,7 @@ def deepest(store: type) -> int:
     return max(depth(method, (name,)) for name, method in methods.items())
 
 
-def test_mlflow_nests_no_more_sessions_than_are_counted() -> None:
+def test_mlflow_nests_no_more_sessions() -> None:
     """A version that nests deeper needs a larger pool."""
     assert deepest(SqlAlchemyStore) == limits.SESSIONS
     assert deepest(Registry) <= limits.SESSIONS

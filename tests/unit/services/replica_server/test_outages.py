@@ -174,7 +174,8 @@ async def ask(
         ["/api/2.0/mlflow/runs/search", "/ajax-api/2.0/mlflow/metrics/get-history"],
     ],
 )
-def test_storage_or_client_that_hangs_leaves_threads_to_other_requests(paths: list[str]) -> None:
+def test_hanging_storage_leaves_threads_free(paths: list[str]) -> None:
+    """Storage or client that hangs leaves threads to other requests."""
     goes_on = threading.Event()
     answered: list[str] = []
 
@@ -203,7 +204,8 @@ def test_storage_or_client_that_hangs_leaves_threads_to_other_requests(paths: li
 
 
 @pytest.mark.usefixtures("responder")
-def test_the_rest_of_an_answer_is_not_made_for_a_client_that_is_slow_or_has_gone() -> None:
+def test_rest_of_answer_is_not_made_for_nobody() -> None:
+    """The rest of an answer is not made for a client that is slow or has gone."""
     made: list[int] = []
 
     def application(_environ: dict[str, str], start_response: Callable[..., object]) -> Iterator[bytes]:
@@ -229,7 +231,9 @@ def test_the_rest_of_an_answer_is_not_made_for_a_client_that_is_slow_or_has_gone
 
 
 @pytest.mark.usefixtures("responder")
-def test_an_answer_that_breaks_off_does_not_look_complete() -> None:
+def test_broken_answer_does_not_look_complete() -> None:
+    """An answer that breaks off does not look complete."""
+
     def application(_environ: dict[str, str], start_response: Callable[..., object]) -> Iterator[bytes]:
         start_response("200 OK", [])
         yield b"piece"
@@ -246,9 +250,10 @@ def test_an_answer_that_breaks_off_does_not_look_complete() -> None:
 
 
 @pytest.mark.usefixtures("log")
-def test_answer_that_the_database_breaks_off_is_one_line_and_other_failures_keep_their_traceback(
+def test_database_loss_in_an_answer_is_one_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Answer that the database breaks off is one line and other failures keep their traceback."""
     logs.shorten_broken_answers()
     logger = logging.getLogger("uvicorn.error")
     for error in (MlflowException("gone"), ValueError("a bug")):

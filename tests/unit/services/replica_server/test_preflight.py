@@ -151,9 +151,11 @@ def test_what_was_written_is_read_back_and_listed(
         ServiceUnavailable("busy"),  # type: ignore[no-untyped-call]
     ],
 )
-def test_question_for_excess_that_fails_is_a_warning(
+def test_failed_check_for_excess_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
+    """Question for excess that fails is a warning."""
+
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
@@ -204,9 +206,8 @@ def test_destination_is_written_and_read_back(tmp_path: Path, monkeypatch: pytes
         assert destination.read_destination() == address
 
 
-def test_refused_destination_is_kept_beside_until_the_next_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refused_destination_is_kept_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused destination is kept beside until the next is written."""
     monkeypatch.setattr(destination, "FILE", tmp_path / "destination")
     destination.refuse_destination()
     assert list(tmp_path.iterdir()) == []

@@ -116,7 +116,8 @@ def test_storage_that_keeps_nothing_is_an_error(storage: Storage) -> None:
         upload(storage)
 
 
-def test_refusal_is_the_clients_own_error_with_the_storages_words(storage: Storage) -> None:
+def test_refusal_has_the_storages_words(storage: Storage) -> None:
+    """Refusal is the clients own error with the storages words."""
     storage.refuses = True
     with pytest.raises(Forbidden, match=r"lacks storage\.objects\.delete access"):
         upload(storage)

@@ -92,7 +92,8 @@ def test_each_group_can_be_set() -> None:
 @pytest.mark.parametrize(
     "path", ["/ajax-api/3.0/mlflow/assistant/message", "/ajax-api/3.0/jobs/", "/api/3.0/mlflow/workspaces"]
 )
-def test_what_the_image_lacks_is_refused_whatever_is_set(path: str) -> None:
+def test_routes_the_image_lacks_stay_refused(path: str) -> None:
+    """What the image lacks is refused whatever is set."""
     assert ask(path, extra=frozenset(routes.OPTIONAL))[0] == 403
 
 

@@ -107,7 +107,9 @@ def test_runs_in_pieces_are_those_of_one_answer(
     assert len(found) == len(set(found)) == {None: 6, "ALL": 7, "DELETED_ONLY": 1}[view]
 
 
-def test_a_search_that_finds_nothing_or_is_wrong_is_answered_as_mlflow_answers(asked: Any) -> None:
+def test_empty_or_wrong_search_equals_mlflow(asked: Any) -> None:
+    """A search that finds nothing or is wrong is answered as MLflow answers."""
+
     def search(**body: Any) -> Any:
         return asked("runs/search", method="POST", json={"experiment_ids": ["0"], **body})
 
@@ -128,7 +130,8 @@ def test_each_bound_is_answered_as_mlflow_answers(asked: Any, most: object) -> N
 
 
 @pytest.mark.parametrize("most", [1, 3, 1000])
-def test_token_and_view_are_answered_as_mlflow_answers(asked: Any, most: int) -> None:
+def test_token_and_view_equal_mlflow(asked: Any, most: int) -> None:
+    """Token and view are answered as MLflow answers."""
     body = {"experiment_ids": ["0"], "max_results": most}
     tokens = [SearchUtils.create_page_token(offset).decode() for offset in (2, 1000)]  # type: ignore[no-untyped-call]
     for token in (*tokens, "", None):
@@ -182,9 +185,8 @@ def test_history_in_pieces_is_that_of_one_answer(asked: Any, store: SqlAlchemySt
     assert steps == list(range(7))
 
 
-def test_a_history_that_is_not_there_or_is_wrong_is_answered_as_mlflow_answers(
-    asked: Any, store: SqlAlchemyStore
-) -> None:
+def test_missing_or_wrong_history_equals_mlflow(asked: Any, store: SqlAlchemyStore) -> None:
+    """A history that is not there or is wrong is answered as MLflow answers."""
     run_id = run_ids(store)["run 2"]
     # As old clients ask.
     assert asked("metrics/get-history", query_string={"run_uuid": run_id, "metric_key": "loss"})[1]["metrics"]
@@ -194,9 +196,8 @@ def test_a_history_that_is_not_there_or_is_wrong_is_answered_as_mlflow_answers(
         assert asked("metrics/get-history", query_string={"run_id": run_id, **wrong})[0] == 400
 
 
-def test_runs_that_are_tracked_or_removed_while_an_answer_is_sent_do_not_shift_the_others(
-    store: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_runs_do_not_shift_an_answer(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that are tracked or removed while an answer is sent do not shift the others."""
     monkeypatch.setattr(handlers, "_get_tracking_store", lambda: store)
     monkeypatch.setattr(searches, "RUNS", 2)
     request = SearchRuns(experiment_ids=["0"], max_results=100)
@@ -237,7 +238,8 @@ def test_content_is_loaded_a_piece_at_a_time(store: Any, monkeypatch: pytest.Mon
     assert sum(with_content for _, with_content in sizes[1:]) >= runs - 1 > 2
 
 
-def test_a_turn_is_taken_to_make_a_piece_and_given_back_before_it_is_sent() -> None:
+def test_turn_is_given_back_before_sending() -> None:
+    """A turn is taken to make a piece and given back before it is sent."""
     free: list[int] = []
 
     def pieces() -> Iterator[tuple[list[Any], None]]:
@@ -248,7 +250,8 @@ def test_a_turn_is_taken_to_make_a_piece_and_given_back_before_it_is_sent() -> N
     assert (free, searches.AT_A_TIME._value) == ([1], 2)
 
 
-def test_what_a_piece_was_made_of_is_not_kept_for_a_client_that_is_slow(store: Any) -> None:
+def test_slow_client_keeps_no_memory(store: Any) -> None:
+    """What a piece was made of is not kept for a client that is slow."""
     pieces = [store.search_runs(["0"], "", ViewType.ALL, 2) for _ in range(2)]
     answer = searches._written(SearchRuns.Response, "runs", ((piece, None) for piece in pieces))
     assert next(answer)

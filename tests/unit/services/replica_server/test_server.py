@@ -29,7 +29,8 @@ def passfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "pgpass"
 
 
-def test_password_file_becomes_a_private_pgpass_with_its_special_characters_escaped(passfile: Path) -> None:
+def test_password_file_becomes_a_private_pgpass(passfile: Path) -> None:
+    """Password file becomes a private pgpass with its special characters escaped."""
     (passfile.parent / "password").write_text("a:b\\c\n")
     database.open_password_file(passfile.parent / "password")
     assert passfile.read_text() == "*:*:*:*:a\\:b\\\\c\n"
@@ -59,9 +60,9 @@ SERVER = 'connection to server at "db" (10.0.0.3), port 5432 failed: '
         ('invalid sslmode value: "wrong"', None),
     ],
 )
-def test_connection_that_is_refused_is_one_line_at_once(
-    monkeypatch: pytest.MonkeyPatch, error: str, said: str | None
-) -> None:
+def test_refused_connection_is_one_line_at_once(monkeypatch: pytest.MonkeyPatch, error: str, said: str | None) -> None:
+    """Connection that is refused is one line at once."""
+
     def refuse(*_: Any, **__: Any) -> None:
         raise psycopg2.OperationalError(f'{error}\npassword retrieved from file "/tmp/pgpass"\n')
 
@@ -71,7 +72,9 @@ def test_connection_that_is_refused_is_one_line_at_once(
         database.connect()
 
 
-def test_database_that_does_not_answer_in_time_is_one_line_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_database_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Database that does not answer in time is one line that says why."""
+
     def refuse(*_: Any, **__: Any) -> None:
         raise psycopg2.OperationalError(f"{SERVER}Connection refused\n\tIs the server running?\n")
 
@@ -80,9 +83,8 @@ def test_database_that_does_not_answer_in_time_is_one_line_that_says_why(monkeyp
         database.connect(wait=0)
 
 
-def test_schema_of_a_newer_mlflow_is_one_line_that_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_schema_of_a_newer_mlflow_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schema of a newer MLflow is one line that says what to do."""
     with closing(sqlite3.connect(tmp_path / "newer.db")) as newer:
         newer.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
         newer.execute("INSERT INTO alembic_version VALUES ('fedcba987654')")
@@ -92,7 +94,8 @@ def test_schema_of_a_newer_mlflow_is_one_line_that_says_what_to_do(
         migrate.upgrade()
 
 
-def test_database_that_fails_during_the_migration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_lost_in_migration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Database that fails during the migration is one line."""
     monkeypatch.setattr(database, "URI", "postgresql+psycopg2://nobody@127.0.0.1:9/none")
     monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
     with pytest.raises(SystemExit, match=r"^migrate: error: the upgrade failed: [^\n]*Connection refused[^\n]*$"):
@@ -110,7 +113,8 @@ def test_own_download_route_comes_before_mlflows() -> None:
     assert downloads(own.router) == downloads(artifact_router)
 
 
-def test_way_of_a_body_is_shortened_by_the_two_layers_and_no_other() -> None:
+def test_body_passes_all_other_layers() -> None:
+    """Way of a body is shortened by the two layers and no other."""
     from mlflow.server.fastapi_app import app
     from replica_server.patches import middleware
 
@@ -122,7 +126,8 @@ def test_way_of_a_body_is_shortened_by_the_two_layers_and_no_other() -> None:
     assert len(taken) == len(middleware.UNUSED)
 
 
-def test_what_is_set_in_mlflows_bridge_is_what_it_uses() -> None:
+def test_settings_reach_mlflows_bridge() -> None:
+    """What is set in MLflow's bridge is what it uses."""
     from mlflow.server import fastapi_app
 
     responder = fastapi_app._EfficientWSGIResponder({}, {})  # type: ignore[arg-type]
@@ -150,14 +155,17 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(get_registered_artifact_repositories(), "s3", S3Repository)
 
 
-def test_wanted_revision_is_the_newest_of_mlflows_migrations() -> None:
+def test_wanted_revision_is_mlflows_newest() -> None:
+    """Wanted revision is the newest of MLflow's migrations."""
     from mlflow.store.db.utils import _get_latest_schema_revision
 
     assert schema.wanted_revision() == _get_latest_schema_revision()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.usefixtures("s3")
-def test_storage_whose_error_says_nothing_is_named_by_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wordless_storage_error_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage whose error says nothing is named by the error."""
+
     def refuse(_place: str) -> None:
         raise TimeoutError
 
@@ -166,9 +174,8 @@ def test_storage_whose_error_says_nothing_is_named_by_the_error(monkeypatch: pyt
         gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
 
 
-def test_server_ends_for_another_storage_and_not_while_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_ends_for_another_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server ends for another storage and not while there is none."""
     file, ended = tmp_path / "destination", threading.Event()
     monkeypatch.setattr(address_file, "FILE", file)
     monkeypatch.setattr("os.kill", lambda *_: ended.set())
@@ -198,7 +205,8 @@ def test_files_that_may_be_others_too_are_kept(
 
 
 @pytest.mark.usefixtures("s3")
-def test_files_that_a_storage_keeps_without_a_word_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silently_kept_files_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a storage keeps without a word are no success."""
     monkeypatch.setattr(S3Repository, "remove_versions", lambda _self: Removed())
     monkeypatch.setattr(S3Repository, "versions", lambda _self: iter(["model"]))
     with pytest.raises(RemovalError, match="this identity may not delete them"):
@@ -211,7 +219,8 @@ def test_age_of_garbage_is_in_days(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a week", "-1", "nan", "inf", "1000000"])
-def test_age_of_garbage_for_which_there_is_no_date_is_refused(text: str) -> None:
+def test_impossible_age_of_garbage_is_refused(text: str) -> None:
+    """Age of garbage for which there is no date is refused."""
     with pytest.raises(argparse.ArgumentTypeError, match="no number of days from 0 to 36,525"):
         gc.days(text)
 

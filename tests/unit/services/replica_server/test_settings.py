@@ -32,7 +32,8 @@ def read(**environment: Any) -> Settings:
         ("tracking.example.org.evil.com", False),
     ],
 )
-def test_allowed_hosts_admits_the_known_names_and_no_other(host: str, allowed: bool) -> None:
+def test_allowed_hosts_are_the_known_names(host: str, allowed: bool) -> None:
+    """Allowed hosts admits the known names and no other."""
     public = read(MLFLOW_PUBLIC_HOSTS=" tracking.example.org ").public_hosts
     assert is_allowed_host_header(allowed_hosts(public).split(","), host) is allowed
 
@@ -48,13 +49,15 @@ def test_allowed_hosts_admits_the_known_names_and_no_other(host: str, allowed: b
         ("null", False),
     ],
 )
-def test_allowed_origins_admit_the_uis_own_and_no_other(origin: str, allowed: bool) -> None:
+def test_allowed_origins_are_the_uis_own(origin: str, allowed: bool) -> None:
+    """Allowed origins admit the UI's own and no other."""
     public = read(MLFLOW_PUBLIC_HOSTS="tracking.example.org").public_hosts
     assert should_block_cors_request(origin, "POST", allowed_origins(public).split(",")) is not allowed
 
 
 @pytest.mark.parametrize("mode", ["", "disable", "prefer", "require"])
-def test_external_database_without_a_checked_certificate_is_refused(mode: str) -> None:
+def test_unchecked_external_database_is_refused(mode: str) -> None:
+    """External database without a checked certificate is refused."""
     assert read(PGSSLMODE=mode)
     with pytest.raises(SystemExit, match="verify-ca or verify-full"):
         read(PGSSLMODE=mode, POSTGRES_TLS_REQUIRED="true")
@@ -111,7 +114,8 @@ def test_empty_variable_is_none_for_mlflow(monkeypatch: pytest.MonkeyPatch) -> N
         *(("MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", value, "a whole number") for value in ("5m", "0", "1.5")),
     ],
 )
-def test_upload_setting_that_would_fail_each_upload_stops_the_start(name: str, value: str, message: str | None) -> None:
+def test_impossible_upload_setting_stops_start(name: str, value: str, message: str | None) -> None:
+    """Upload setting that would fail each upload stops the start."""
     if message is None:
         assert int(value) in vars(read(**{name: value})).values()
     else:
@@ -126,13 +130,15 @@ def test_public_host_that_is_no_name_stops_the_start(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["10.*", "192.168.*", "a.test, 172.16.*", "*", "*.*", "a.*.test", "*test", "a.test*"])
-def test_public_host_that_matches_names_of_others_stops_the_start(value: str) -> None:
+def test_too_wide_public_host_stops_the_start(value: str) -> None:
+    """Public host that matches names of others stops the start."""
     with pytest.raises(SystemExit, match=r'^error: MLFLOW_PUBLIC_HOSTS: "\S+" matches names of others: [^\n]*$'):
         read(MLFLOW_PUBLIC_HOSTS=value)
 
 
 @pytest.mark.parametrize("value", ["a.test", "a.test:8443, *.b.test", "10.0.0.3", "[::1]:5000", "my_host", " , "])
-def test_public_hosts_may_be_names_patterns_and_addresses(value: str) -> None:
+def test_forms_of_public_hosts(value: str) -> None:
+    """Public hosts may be names patterns and addresses."""
     assert read(MLFLOW_PUBLIC_HOSTS=value).public_hosts == tuple(
         part.strip() for part in value.split(",") if part.strip()
     )
@@ -153,7 +159,8 @@ def test_server_environment_proxies_artifacts() -> None:
     assert environment[constants.ARTIFACTS_DESTINATION_ENV_VAR] == "s3://somewhere/"
 
 
-def test_artifact_mode_decides_what_new_experiments_get() -> None:
+def test_artifact_mode_decides_the_location() -> None:
+    """Artifact mode decides what new experiments get."""
     for mode, root in (("", "mlflow-artifacts:/"), ("proxied", "mlflow-artifacts:/"), ("direct", "gs://bucket/mlflow")):
         found = read(MLFLOW_DEFAULT_ARTIFACT_ROOT="mlflow-artifacts:/", ARTIFACT_MODE=mode)
         assert artifact_root(found, "gs://bucket/mlflow/") == root

@@ -17,7 +17,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_folder_of_a_server_that_is_gone_is_removed_and_one_in_use_stays(place: Path) -> None:
+def test_folder_of_a_gone_server_is_removed(place: Path) -> None:
+    """Folder of a server that is gone is removed and one in use stays."""
     abandoned = place / f"{temporary.PREFIX}gone"
     abandoned.mkdir()
     (abandoned / "half").write_text("half")

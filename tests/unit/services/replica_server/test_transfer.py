@@ -21,7 +21,8 @@ async def chunks(content: bytes, size: int = 65_000) -> AsyncIterator[bytes]:
         yield content[start : start + size]
 
 
-def test_incoming_body_is_read_as_a_file_while_it_arrives() -> None:
+def test_incoming_body_is_read_as_a_file() -> None:
+    """Incoming body is read as a file while it arrives."""
     parts: list[bytes] = []
 
     def store(body: transfer.Incoming) -> None:
@@ -39,7 +40,8 @@ def test_incoming_body_is_read_as_a_file_while_it_arrives() -> None:
     assert {len(part) for part in parts[:-1]} == {700_000}
 
 
-def test_incoming_body_can_be_read_again_from_within_what_was_read_last() -> None:
+def test_incoming_body_can_go_back_a_little() -> None:
+    """Incoming body can be read again from within what was read last."""
     read = bytearray()
     pieces = 0
 
@@ -63,7 +65,9 @@ def test_incoming_body_can_be_read_again_from_within_what_was_read_last() -> Non
 
 
 @pytest.mark.parametrize("position", [0, 999, 2001])
-def test_incoming_body_goes_back_no_further_and_never_ahead(position: int) -> None:
+def test_incoming_body_goes_back_no_further(position: int) -> None:
+    """Incoming body goes back no further and never ahead."""
+
     def store(body: transfer.Incoming) -> None:
         body.read(1000)
         body.read(1000)
@@ -91,7 +95,9 @@ def test_incoming_body_waits_for_the_storage() -> None:
     assert sent == 100, "the rest was not taken in: the client would see a broken connection"
 
 
-def test_refusal_is_raised_after_the_whole_body_was_taken_in() -> None:
+def test_refusal_comes_after_the_whole_body() -> None:
+    """Refusal is raised after the whole body was taken in."""
+
     def store(body: transfer.Incoming) -> None:
         raise ValueError("refused")
 
@@ -99,7 +105,9 @@ def test_refusal_is_raised_after_the_whole_body_was_taken_in() -> None:
         asyncio.run(transfer.receive(chunks(BODY), store))
 
 
-def test_body_that_breaks_off_is_an_error_to_the_storage_and_not_its_end() -> None:
+def test_broken_body_is_an_error_to_the_storage() -> None:
+    """Body that breaks off is an error to the storage and not its end."""
+
     async def broken() -> AsyncIterator[bytes]:
         yield BODY
         raise ConnectionResetError
@@ -118,7 +126,8 @@ def test_body_that_breaks_off_is_an_error_to_the_storage_and_not_its_end() -> No
     assert len(seen) == 1
 
 
-def test_client_that_falls_silent_is_an_error_to_the_storage_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_client_is_an_error_to_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Client that falls silent is an error to the storage and no end."""
     monkeypatch.setattr(transfer, "PATIENCE", 0.2)
 
     async def silent() -> AsyncIterator[bytes]:
@@ -143,7 +152,9 @@ def test_outgoing_body_is_what_was_written() -> None:
     assert asyncio.run(collect()) == BODY
 
 
-def test_error_before_the_first_byte_is_raised_at_once_and_a_later_one_breaks_off() -> None:
+def test_later_error_breaks_the_download_off() -> None:
+    """Error before the first byte is raised at once and a later one breaks off."""
+
     def nothing(_: IO[bytes]) -> None:
         raise FileNotFoundError("gone")
 

@@ -19,7 +19,8 @@ async def stall(turns: Turns, seconds: float) -> None:
             await asyncio.sleep(seconds)
 
 
-def test_places_are_given_in_order_and_no_more_than_there_are() -> None:
+def test_places_are_given_in_order() -> None:
+    """Places are given in order and no more than there are."""
     turns, order, held = Turns(2), [], 0
 
     async def work(number: int) -> None:
@@ -38,11 +39,14 @@ def test_places_are_given_in_order_and_no_more_than_there_are() -> None:
     assert order == list(range(20))
 
 
-def test_stalled_client_keeps_its_place_while_nobody_waits() -> None:
+def test_stalled_client_keeps_an_unwanted_place() -> None:
+    """Stalled client keeps its place while nobody waits."""
     asyncio.run(stall(Turns(1), 0.6))
 
 
-def test_stalled_client_loses_its_place_to_one_who_waits() -> None:
+def test_stalled_client_loses_a_wanted_place() -> None:
+    """Stalled client loses its place to one who waits."""
+
     async def talk() -> None:
         turns = Turns(1)
         stalled = asyncio.create_task(stall(turns, 60))
@@ -55,7 +59,9 @@ def test_stalled_client_loses_its_place_to_one_who_waits() -> None:
     asyncio.run(talk())
 
 
-def test_one_that_waits_for_the_storage_keeps_its_place() -> None:
+def test_waiting_for_storage_keeps_the_place() -> None:
+    """One that waits for the storage keeps its place."""
+
     async def work(turns: Turns) -> str:
         async with turns.turn():
             await asyncio.sleep(0.8)
@@ -118,7 +124,9 @@ def test_one_that_gives_up_waiting_takes_no_place() -> None:
     asyncio.run(talk())
 
 
-def test_one_that_stalled_while_it_waited_loses_its_place_soon() -> None:
+def test_client_that_stalled_waiting_loses_place() -> None:
+    """One that stalled while it waited loses its place soon."""
+
     async def late(turns: Turns, last: float) -> None:
         async with turns.turn() as turn:
             with turn.of_the_client(last):
@@ -135,7 +143,8 @@ def test_one_that_stalled_while_it_waited_loses_its_place_soon() -> None:
     asyncio.run(talk())
 
 
-def test_health_check_is_the_next_and_needs_a_place_too() -> None:
+def test_health_check_is_next_in_line() -> None:
+    """Health check is the next and needs a place too."""
     order: list[str] = []
 
     async def work(turns: Turns, name: str, first: bool) -> None:

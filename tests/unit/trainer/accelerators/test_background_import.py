@@ -28,7 +28,8 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "slow_module"
 
 
-def test_module_is_imported_while_the_fit_goes_on_and_is_whole_at_its_end(slow: str, tmp_path: Path) -> None:
+def test_module_is_imported_during_the_fit(slow: str, tmp_path: Path) -> None:
+    """Module is imported while the fit goes on and is whole at its end."""
     with background_import.importing(slow) as begin:
         begin(None)
         begin(None)  # the second iteration
@@ -44,9 +45,10 @@ def test_nothing_is_imported_where_nothing_is_fitted(slow: str) -> None:
 
 # A thread's traceback, which pytest takes for itself.
 @pytest.mark.filterwarnings("error")
-def test_failure_of_the_import_is_left_to_whoever_needs_the_module(
+def test_failed_import_is_left_to_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Failure of the import is left to whoever needs the module."""
     (tmp_path / "broken_module.py").write_text("raise OSError('no disk')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with background_import.importing("broken_module") as begin:
@@ -54,7 +56,8 @@ def test_failure_of_the_import_is_left_to_whoever_needs_the_module(
     assert capfd.readouterr() == ("", "")
 
 
-def test_end_of_the_fit_leaves_pythons_turns_as_they_were(slow: str, tmp_path: Path) -> None:
+def test_fit_restores_the_switch_interval(slow: str, tmp_path: Path) -> None:
+    """End of the fit leaves Python's turns as they were."""
     turns = [sys.getswitchinterval()]
     (tmp_path / "go").touch()
 
@@ -69,7 +72,8 @@ def test_end_of_the_fit_leaves_pythons_turns_as_they_were(slow: str, tmp_path: P
     assert turns[1] < turns[0] == sys.getswitchinterval()
 
 
-def test_fit_beside_one_that_imports_leaves_pythons_turns_alone(slow: str, tmp_path: Path) -> None:
+def test_other_fit_keeps_the_switch_interval(slow: str, tmp_path: Path) -> None:
+    """Fit beside one that imports leaves Python's turns alone."""
     before = sys.getswitchinterval()
     with ExitStack() as first, ExitStack() as second:
         first.enter_context(background_import.importing(slow))(None)
@@ -80,7 +84,8 @@ def test_fit_beside_one_that_imports_leaves_pythons_turns_alone(slow: str, tmp_p
         assert sys.getswitchinterval() == before
 
 
-def test_run_by_itself_has_all_that_it_needs_when_its_fit_ends(tmp_path: Path) -> None:
+def test_single_run_has_imports_when_fit_ends(tmp_path: Path) -> None:
+    """Run by itself has all that it needs when its fit ends."""
     program = (
         "import sys\n"
         "from trainer.cli import main\n"
@@ -103,7 +108,8 @@ def test_run_by_itself_has_all_that_it_needs_when_its_fit_ends(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_signal_that_comes_while_lightgbm_loads_waits_for_it(tmp_path: Path, name: str) -> None:
+def test_signal_waits_while_lightgbm_loads(tmp_path: Path, name: str) -> None:
+    """Signal that comes while LightGBM loads waits for it."""
     # LightGBM takes a scikit-learn whose import was cut short for one that is not installed.
     program = (
         "import atexit, os, signal, sys\n"

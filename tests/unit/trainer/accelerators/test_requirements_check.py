@@ -16,9 +16,10 @@ def fitted(dataset: Dataset) -> FitResult:
     return fit_variant(complete_params({"n_estimators": 3}), dataset, seed=1, validation_size=0.2)
 
 
-def test_requirements_are_not_checked_against_what_they_were_read_from(
+def test_requirements_are_not_checked_again(
     fitted: FitResult, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Requirements are not checked against what they were read from."""
     checked: list[str] = []
     monkeypatch.setattr("mlflow.utils.requirements_utils._check_requirement_satisfied", checked.append)
     save_model(fitted.model, dataset, tmp_path / "m", run_id="0" * 32, model_id="m-0", location=str(tmp_path))

@@ -71,7 +71,8 @@ def test_help_lists_every_parameter_with_its_range(trainer: Trainer, command: st
 
 
 @pytest.mark.parametrize("command", DefaultGroup.names)
-def test_help_names_the_variable_of_each_option_under_a_heading(trainer: Trainer, command: str) -> None:
+def test_help_names_each_options_variable(trainer: Trainer, command: str) -> None:
+    """Help names the variable of each option under a heading."""
     help_ = trainer(command, "--help").out
     words = " ".join(help_.split())
     own = command_group.get_command(click.Context(command_group), command)
@@ -146,7 +147,8 @@ def test_bad_data_is_one_line_and_no_run(trainer: Trainer, workdir: Path) -> Non
     assert runs(workdir) == []
 
 
-def test_what_is_amiss_is_said_once_before_anything_is_trained(trainer: Trainer, workdir: Path) -> None:
+def test_warnings_come_once_before_training(trainer: Trainer, workdir: Path) -> None:
+    """What is amiss is said once before anything is trained."""
     # Both variants have the parameter without effect; no server waits at this address.
     answer = trainer(
         "sweep", "--grid", "num_leaves=3,4", "--subsample", 0.5, "--tracking-uri", "http://127.0.0.1:9", "--wait", 0
@@ -165,14 +167,14 @@ def test_command_that_opens_the_ui_can_be_pasted() -> None:
     assert command == "mlflow ui --backend-store-uri 'sqlite:////srv/my shop/mlflow.db'"
 
 
-def test_command_that_opens_the_ui_is_short_in_the_working_directory(workdir: Path) -> None:
+def test_ui_command_is_short_in_the_folder(workdir: Path) -> None:
+    """Command that opens the UI is short in the working directory."""
     target = Target(f"sqlite:///{workdir}/mlflow.db", "1", "unit")
     assert preparation.ui_command(target) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 
-def test_links_lead_to_the_ui_where_a_browser_finds_it(
-    trainer: Trainer, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_links_lead_to_the_ui(trainer: Trainer, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links lead to the UI where a browser finds it."""
     monkeypatch.setenv("TRAINER_UI_URL", "https://ml.example.com")
     answer = trainer(*SMALL, "--tracking-uri", server)
     assert answer.code == 0, answer.err
@@ -233,7 +235,8 @@ def test_wrong_environment_variable_is_named(trainer: Trainer, workdir: Path, mo
     assert "num-leaves" in answer.error
 
 
-def test_first_use_in_an_empty_folder_works_and_is_quiet(tmp_path: Path, start: Start) -> None:
+def test_first_use_in_an_empty_folder_is_quiet(tmp_path: Path, start: Start) -> None:
+    """First use in an empty folder works and is quiet."""
     process = start(*SMALL, "--json", "--tracking-uri", f"sqlite:///{tmp_path}/new/fresh.db")
     out, err = process.communicate(timeout=90)
     assert process.returncode == 0, err
@@ -355,9 +358,8 @@ def wait_until_it_answers_signals(process: subprocess.Popen[str]) -> None:
 
 # Whatever it is doing by then: the command line's own imports, the heavy ones, or the first variant.
 @pytest.mark.parametrize("seconds", [0, 0.05, 0.1, 0.5, 1.0, 2.0])
-def test_ctrl_c_in_a_terminal_reaches_all_processes_and_prints_one_line(
-    start: Start, workdir: Path, seconds: float
-) -> None:
+def test_terminal_interrupt_prints_one_line(start: Start, workdir: Path, seconds: float) -> None:
+    """Ctrl c in a terminal reaches all processes and prints one line."""
     process = start("sweep", "--n-estimators", 99_999, "--jobs", 2, "--experiment", "other", own_group=True)
     wait_until_it_answers_signals(process)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -370,7 +372,8 @@ def test_ctrl_c_in_a_terminal_reaches_all_processes_and_prints_one_line(
     assert all(run.info.status == "KILLED" for run in runs(workdir, "other"))
 
 
-def test_ctrl_c_while_a_dataclass_is_made_ends_with_its_code_too(workdir: Path) -> None:
+def test_early_ctrl_c_ends_with_its_code(workdir: Path) -> None:
+    """Ctrl c while a dataclass is made ends with its code too."""
     (workdir / "interrupted.py").write_text(
         "import sys\n"
         "from trainer import __main__\n"
@@ -386,7 +389,8 @@ def test_ctrl_c_while_a_dataclass_is_made_ends_with_its_code_too(workdir: Path) 
     assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=workdir, check=False).returncode == 130
 
 
-def test_processes_that_start_at_once_make_the_database_once(start: Start, workdir: Path) -> None:
+def test_processes_at_once_make_one_database(start: Start, workdir: Path) -> None:
+    """Processes that start at once make the database once."""
     (workdir / "mlflow.db").unlink()
     processes = [start("train", *SMALL) for _ in range(3)]
     for process in processes:

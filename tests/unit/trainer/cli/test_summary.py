@@ -10,7 +10,8 @@ import summary
 from mlflow import MlflowClient
 
 
-def test_best_run_is_the_one_that_the_validation_rows_choose(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_best_run_is_chosen_on_validation_rows(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Best run is the one that the validation rows choose."""
     monkeypatch.setattr(summary, "EXPERIMENT", "summary")
     address = server.removeprefix("http://")
     client = MlflowClient(server)
@@ -33,9 +34,11 @@ def test_best_run_is_the_one_that_the_validation_rows_choose(server: str, monkey
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, "localhost"), (403, "127.0.0.1")])
-def test_address_leads_to_the_server_and_not_to_what_holds_the_port_beside_it(
+def test_address_leads_to_the_server(
     status: int, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Address leads to the server and not to what holds the port beside it."""
+
     class Receiver(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)

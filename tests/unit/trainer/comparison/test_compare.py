@@ -109,13 +109,15 @@ def test_figure_that_is_no_number_comes_last(trainer: Trainer, runs: list[str], 
     assert [run["run_id"] for run in answer.json["runs"]] == [runs[1], runs[0], runs[2]]
 
 
-def test_report_that_is_replaced_keeps_its_permissions(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+def test_replaced_report_keeps_its_permissions(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+    """Report that is replaced keeps its permissions."""
     (workdir / "report.html").touch(mode=0o600)
     assert trainer("compare", *runs, "--html", "report.html").code == 0
     assert stat.S_IMODE((workdir / "report.html").stat().st_mode) == 0o600
 
 
-def test_report_is_one_file_with_pictures_and_without_scripts(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+def test_report_is_one_file_without_scripts(trainer: Trainer, runs: list[str], workdir: Path) -> None:
+    """Report is one file with pictures and without scripts."""
     (workdir / "report.html").write_text("older")
     answer = trainer("compare", *runs, "--html", "report.html")
     assert answer.code == 0, answer.err
@@ -185,9 +187,8 @@ def test_metrics_of_other_rows_are_not_compared(
     assert all(warning in Page(page.render(comparison, {})).text for warning in comparison.warnings)
 
 
-def test_table_that_is_wider_than_the_terminal_keeps_its_words(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wide_table_keeps_its_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Table that is wider than the terminal keeps its words."""
     runs = tuple(
         Compared(
             letter * 32, f"run {letter}", "FINISHED", None, {f"parameter_{n}": letter for n in range(30)}, {"f1": 0.5}

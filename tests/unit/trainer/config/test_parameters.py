@@ -26,7 +26,8 @@ def test_baseline_is_the_documented_one() -> None:
     assert parameters.FIXED["objective"] == "binary"
 
 
-def test_every_parameter_is_one_that_lightgbm_knows() -> None:
+def test_lightgbm_knows_every_parameter() -> None:
+    """Every parameter is one that LightGBM knows."""
     known = set(lightgbm.LGBMClassifier().get_params()) | {
         name
         for main, aliases in lightgbm.basic._ConfigAliases._get_all_param_aliases().items()
@@ -74,7 +75,8 @@ def test_every_default_is_allowed() -> None:
         ("random_state", -1),
     ],
 )
-def test_value_out_of_range_is_refused_with_name_value_and_range(name: str, value: object) -> None:
+def test_value_out_of_range_is_refused(name: str, value: object) -> None:
+    """Value out of range is refused with name value and range."""
     with pytest.raises(InputError) as refused:
         parse_param(name, value)
     message = str(refused.value)
@@ -117,12 +119,14 @@ def test_allowed_value_is_converted(name: str, value: object, expected: object) 
         ("lambda_l2", "reg_lambda"),
     ],
 )
-def test_unknown_parameter_is_answered_with_the_nearest(written: str, meant: str) -> None:
+def test_unknown_parameter_names_the_nearest(written: str, meant: str) -> None:
+    """Unknown parameter is answered with the nearest."""
     with pytest.raises(InputError, match=f"did you mean '{meant}'"):
         parse_param(written, 1)
 
 
-def test_unknown_parameter_without_a_near_one_has_no_suggestion() -> None:
+def test_strange_parameter_has_no_suggestion() -> None:
+    """Unknown parameter without a near one has no suggestion."""
     with pytest.raises(InputError) as refused:
         parse_param("zzzzz", 1)
     assert "did you mean" not in str(refused.value)

@@ -49,7 +49,8 @@ def test_other_value_is_another_row(other: dict[str, object]) -> None:
     assert not (hash_rows(rows(**other), COLUMNS) == hash_rows(rows(), COLUMNS)).any()
 
 
-def test_values_in_each_others_columns_are_another_row() -> None:
+def test_swapped_values_are_another_row() -> None:
+    """Values in each others columns are another row."""
     one = pd.DataFrame({"a": [1.0], "b": [2.0]})
     other = pd.DataFrame({"a": [2.0], "b": [1.0]})
     assert hash_rows(one, ("a", "b")) != hash_rows(other, ("a", "b"))

@@ -37,7 +37,8 @@ def write(path: Path, text: str) -> Path:
 # Sources --------------------------------------------------------------------------------------------------------------
 
 
-def test_without_data_sessions_are_generated_and_it_says_so() -> None:
+def test_without_data_sessions_are_generated() -> None:
+    """Without data sessions are generated and it says so."""
     made = load_data(None, seed=9)
     assert made.generated
     assert made.target == TARGET
@@ -45,7 +46,8 @@ def test_without_data_sessions_are_generated_and_it_says_so() -> None:
     assert any("generated" in note and "seed 9" in note for note in made.warnings)
 
 
-def test_folder_without_data_means_generated_sessions(tmp_path: Path) -> None:
+def test_empty_folder_means_generated_sessions(tmp_path: Path) -> None:
+    """Folder without data means generated sessions."""
     write(tmp_path / "README.md", "put data here")
     write(tmp_path / ".gitkeep", "")
     made = load_data(tmp_path)
@@ -64,7 +66,8 @@ def test_four_files_are_read_as_they_are(four_files: Path, table: pd.DataFrame) 
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-def test_table_is_split_in_a_stratified_and_seeded_way(tmp_path: Path, table: pd.DataFrame, suffix: str) -> None:
+def test_split_is_stratified_and_seeded(tmp_path: Path, table: pd.DataFrame, suffix: str) -> None:
+    """Table is split in a stratified and seeded way."""
     path = tmp_path / f"shop{suffix}"
     if suffix == ".parquet":
         table.to_parquet(path)
@@ -125,7 +128,8 @@ def test_columns_become_numbers_booleans_or_text(tmp_path: Path) -> None:
     assert set(read.train.features["gappy_flag"].dropna()) == {True, False}
 
 
-def test_digest_depends_on_contents_and_not_on_the_format(tmp_path: Path, table: pd.DataFrame) -> None:
+def test_digest_depends_on_contents_only(tmp_path: Path, table: pd.DataFrame) -> None:
+    """Digest depends on contents and not on the format."""
     table.to_csv(tmp_path / "t.csv", index=False)
     table.to_parquet(tmp_path / "t.parquet")
     changed = table.copy()
@@ -150,14 +154,16 @@ def test_words_for_gaps_are_gaps_in_every_format(tmp_path: Path, gap: str) -> No
     assert from_parquet.train.features["v"].isna().any()
 
 
-def test_digest_takes_zeros_of_both_signs_and_all_gaps_for_the_same() -> None:
+def test_digest_equals_zeros_and_missing_values() -> None:
+    """Digest takes zeros of both signs and all gaps for the same."""
     target = np.array([0, 1, 0])
     one = pd.DataFrame({"x": [0.0, np.nan, 1.0]})
     other = pd.DataFrame({"x": [-0.0, -np.nan, 1.0]})
     assert table_digest(one, target) == table_digest(other, target)
 
 
-def test_column_order_may_differ_between_train_and_test(four_files: Path) -> None:
+def test_column_order_may_differ(four_files: Path) -> None:
+    """Column order may differ between train and test."""
     expected = load_data(four_files)
     test = pd.read_csv(four_files / "X_test.csv")
     test[test.columns[::-1]].to_csv(four_files / "X_test.csv", index=False)
@@ -175,7 +181,8 @@ def test_index_columns_are_left_out_with_a_remark(four_files: Path) -> None:
     assert sum("index" in note for note in read.warnings) == 4
 
 
-def test_target_in_another_order_than_the_features_is_refused(four_files: Path) -> None:
+def test_target_in_another_order_is_refused(four_files: Path) -> None:
+    """Target in another order than the features is refused."""
     expected = load_data(four_files)
     shuffled = {part: pd.read_csv(four_files / f"{part}.csv").sample(frac=1, random_state=1) for part in sources.PARTS}
     for part, table in shuffled.items():
@@ -190,7 +197,8 @@ def test_target_in_another_order_than_the_features_is_refused(four_files: Path) 
     load_data(four_files)
 
 
-def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path) -> None:
+def test_digits_and_letters_are_text(four_files: Path) -> None:
+    """Digits in one table and letters in the other are text."""
     for part, values in (("train", ["7", "8", "x"]), ("test", ["7", "8", "8"])):
         features = pd.read_csv(four_files / f"X_{part}.csv")
         features["code"] = [values[row % 3] for row in range(len(features))]
@@ -202,7 +210,8 @@ def test_digits_in_one_table_and_letters_in_the_other_are_text(four_files: Path)
 
 
 @pytest.mark.parametrize(("share", "noted"), [(30, False), (3, True), (1, True)])
-def test_texts_written_otherwise_for_the_test_are_noted(four_files: Path, share: int, noted: bool) -> None:
+def test_other_spelling_in_the_test_is_warned_of(four_files: Path, share: int, noted: bool) -> None:
+    """Texts written otherwise for the test are noted."""
     path = four_files / "X_test.csv"
     features = pd.read_csv(path)
     features["month"] = features["month"].where(features.index % share != 0, features["month"].str.upper())
@@ -217,7 +226,7 @@ def test_texts_written_otherwise_for_the_test_are_noted(four_files: Path, share:
 
 
 @pytest.mark.parametrize("gap", [False, True])
-def test_true_in_one_file_and_1_in_the_other_is_refused(four_files: Path, gap: bool) -> None:
+def test_mixed_boolean_spellings_are_refused(four_files: Path, gap: bool) -> None:
     """With missing values pandas reads neither as booleans nor as numbers of whole rows."""
     for part, words in (("train", ("True", "False")), ("test", ("1", "0"))):
         features = pd.read_csv(four_files / f"X_{part}.csv")
@@ -227,7 +236,8 @@ def test_true_in_one_file_and_1_in_the_other_is_refused(four_files: Path, gap: b
     assert "column 'flag' mixes boolean and number values; write it the same way" in refused(four_files)
 
 
-def test_true_among_other_texts_of_the_other_file_is_text(four_files: Path) -> None:
+def test_true_among_other_texts_is_text(four_files: Path) -> None:
+    """True among other texts of the other file is text."""
     for part, words in (("train", ("true", "false", "unknown")), ("test", ("true", "false"))):
         features = pd.read_csv(four_files / f"X_{part}.csv")
         features["flag"] = [words[row % len(words)] for row in range(len(features))]
@@ -284,7 +294,8 @@ def test_value_that_a_model_does_not_take(tmp_path: Path, kind: ColumnType, valu
     assert words in refused(path, target="y", column_types={"a": kind})
 
 
-def test_codes_keep_their_zeros_where_one_table_holds_nothing_else(four_files: Path) -> None:
+def test_codes_keep_their_zeros(four_files: Path) -> None:
+    """Codes keep their zeros where one table holds nothing else."""
     for part, values in (("train", ["007", "1.50", "x"]), ("test", ["007", "1.50", ""])):
         features = pd.read_csv(four_files / f"X_{part}.csv")
         features["code"] = [values[row % 3] for row in range(len(features))]
@@ -360,7 +371,8 @@ def test_dates_that_are_taken_as_text_are_noted(tmp_path: Path, value: str) -> N
 @pytest.mark.parametrize(
     "values", [["0", "1", "2", "3+"], ["a{}"], ["v1.{}"], ["{}"], ["{0}-{0}"], ["{}:30"], ["room {}"]]
 )
-def test_texts_and_numbers_that_are_what_they_look_like_are_not_noted(tmp_path: Path, values: list[str]) -> None:
+def test_plain_columns_get_no_warning(tmp_path: Path, values: list[str]) -> None:
+    """Texts and numbers that are what they look like are not noted."""
     assert notes_on(tmp_path, *values) == ""
 
 
@@ -394,13 +406,15 @@ def test_empty_column_without_a_name_is_left_out(tmp_path: Path) -> None:
     assert read.warnings == ("shop.csv: its column 3 has no name and no values, and is left out",)
 
 
-def test_rows_may_end_in_commas_and_the_table_in_blank_lines(tmp_path: Path) -> None:
+def test_trailing_commas_and_blank_lines(tmp_path: Path) -> None:
+    """Rows may end in commas and the table in blank lines."""
     write(tmp_path / "shop.csv", "y,x,z\n" + "0,1,,\n1,2,3,\n" * 10 + "\n  \n")
     assert load_data(tmp_path / "shop.csv", target="y").train.rows == 16
 
 
 @pytest.mark.parametrize("comma", ["", ",,,"])
-def test_what_was_written_with_an_index_twice_is_read_without(tmp_path: Path, table: pd.DataFrame, comma: str) -> None:
+def test_index_written_twice_is_left_out(tmp_path: Path, table: pd.DataFrame, comma: str) -> None:
+    """What was written with an index twice is read without."""
     expected = table
     for _ in range(2):
         table.to_csv(tmp_path / "shop.csv")
@@ -422,7 +436,8 @@ def test_column_without_a_name_is_refused(tmp_path: Path) -> None:
         load_data(tmp_path / "shop.csv", target="y")
 
 
-def test_index_that_pandas_wrote_into_parquet_is_noted(tmp_path: Path) -> None:
+def test_parquet_index_is_warned_of(tmp_path: Path) -> None:
+    """Index that pandas wrote into parquet is noted."""
     table = pd.DataFrame({"x": np.arange(20.0), "y": [0, 1] * 10, "customer": range(20)}).set_index("customer")
     table.to_parquet(tmp_path / "shop.parquet")
     read = load_data(tmp_path / "shop.parquet", target="y")
@@ -535,7 +550,8 @@ def test_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str, content:
         assert word in message
 
 
-def test_split_that_leaves_too_few_rows_to_train_on_is_refused(tmp_path: Path) -> None:
+def test_split_with_too_few_rows_is_refused(tmp_path: Path) -> None:
+    """Split that leaves too few rows to train on is refused."""
     write(tmp_path / "t.csv", "a,y\n" + "1,0\n2,0\n3,1\n" * 3)
     message = refused(tmp_path / "t.csv", target="y", test_size=0.7)
     assert "the training part (--test-size 0.7): too few rows to split: 3 rows, of class 1 only 1" in message
@@ -565,7 +581,8 @@ def test_table_without_a_named_target_is_refused(tmp_path: Path) -> None:
     assert "a, b, Revenue" in message
 
 
-def test_missing_target_is_answered_with_the_nearest_column(tmp_path: Path) -> None:
+def test_missing_target_names_the_nearest(tmp_path: Path) -> None:
+    """Missing target is answered with the nearest column."""
     path = write(tmp_path / "t.csv", "a,b,Revenue\n1,2,0\n")
     assert "did you mean 'Revenue'" in refused(path, target="revenue")
     assert "its columns are a, b, Revenue" in refused(path, target="xyz")
@@ -647,7 +664,8 @@ def test_four_files_that_do_not_fit_are_refused(
         assert word in message
 
 
-def test_four_files_with_another_target_named_are_refused(four_files: Path) -> None:
+def test_four_files_of_another_target_are_refused(four_files: Path) -> None:
+    """Four files with another target named are refused."""
     assert "'Revenue'" in refused(four_files, target="Revenue")
 
 

@@ -36,7 +36,8 @@ def test_each_item_has_its_outcome(jobs: int, tasks: Any) -> None:
     assert {outcome.index: outcome.answer for outcome in outcomes} == {0: 110, 1: 112, 2: 114}
 
 
-def test_items_are_worked_off_side_by_side_in_processes_that_stay(tasks: Any) -> None:
+def test_items_run_side_by_side(tasks: Any) -> None:
+    """Items are worked off side by side in processes that stay."""
     answers = [outcome.answer for outcome in warm_pool(2).map(tasks.process_id, range(6))]
     assert len({*answers, os.getpid()}) == 3
 
@@ -59,7 +60,9 @@ def test_death_does_not_disturb_the_others(tasks: Any) -> None:
     assert isinstance(outcomes[2].error, pool.TaskDiedError)
 
 
-def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: Any) -> None:
+def test_interrupt_lets_tasks_tidy_up(tmp_path: Path, tasks: Any) -> None:
+    """Interrupt lets tasks tidy up and starts no more."""
+
     def interrupt() -> None:
         while len(list(tmp_path.glob("started-*"))) < 2:
             time.sleep(0.01)
@@ -72,7 +75,8 @@ def test_interrupt_lets_tasks_tidy_up_and_starts_no_more(tmp_path: Path, tasks: 
     assert not (tmp_path / "started-3").exists()
 
 
-def test_interrupt_while_the_first_process_starts_leaves_none_behind(tmp_path: Path) -> None:
+def test_early_interrupt_leaves_no_process(tmp_path: Path) -> None:
+    """Interrupt while the first process starts leaves none behind."""
     (tmp_path / "slow_import.py").write_text("import time; time.sleep(1)")
     (tmp_path / "program.py").write_text(
         """
@@ -142,7 +146,8 @@ def test_on_macos_no_task_runs_in_a_forked_process(monkeypatch: pytest.MonkeyPat
     assert ProcessPool(1, ())._processes().get_start_method() == "spawn"
 
 
-def test_interrupt_of_the_terminal_while_a_process_that_was_not_forked_starts_is_no_traceback(tmp_path: Path) -> None:
+def test_interrupt_of_a_spawn_is_no_traceback(tmp_path: Path) -> None:
+    """Interrupt of the terminal while a process that was not forked starts is no traceback."""
     (tmp_path / "program.py").write_text(
         """
 import multiprocessing, os, signal, threading, time
@@ -169,7 +174,8 @@ else:
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted []\n", "")
 
 
-def test_interrupt_leaves_other_children_of_the_process_alone(tmp_path: Path, tasks: Any) -> None:
+def test_interrupt_leaves_other_children_alone(tmp_path: Path, tasks: Any) -> None:
+    """Interrupt leaves other children of the process alone."""
     # As a program has that runs a sweep by itself: children that it made the same way.
     other = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
     other.start()

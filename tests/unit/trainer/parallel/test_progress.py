@@ -44,7 +44,9 @@ def test_lightgbm_reports_while_it_fits(dataset: Dataset, monkeypatch: pytest.Mo
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_display_that_fails_keeps_no_command_from_ending() -> None:
+def test_failing_display_does_not_stop_a_command() -> None:
+    """Display that fails keeps no command from ending."""
+
     def show(_step: progress.Step) -> None:
         raise RuntimeError("the terminal is gone")
 
@@ -74,7 +76,8 @@ def test_reports_are_rare_and_nobody_needs_to_listen(tmp_path: Path) -> None:
     assert 1 <= reporter.sent < 100
 
 
-def test_display_shows_running_variants_and_counts_finished_ones() -> None:
+def test_display_counts_finished_variants() -> None:
+    """Display shows running variants and counts finished ones."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=120, legacy_windows=False)
     with progress.Display(console, total=3, noun="variants", done=1) as display:
@@ -92,7 +95,8 @@ def test_display_shows_running_variants_and_counts_finished_ones() -> None:
     assert "2/3" in after
 
 
-def test_sweep_on_a_terminal_has_live_lines_and_plain_results(workdir: Path) -> None:
+def test_sweep_on_a_terminal_has_live_lines(workdir: Path) -> None:
+    """Sweep on a terminal has live lines and plain results."""
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "trainer", "sweep", "--grid", "num_leaves=4,5", "--n-estimators", "5"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}

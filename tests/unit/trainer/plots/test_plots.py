@@ -82,7 +82,8 @@ def test_heading_stays_clear_of_the_figure_beside_it(name: str) -> None:
     assert all(float(text.get_fontsize()) > 7 for text in figure.texts)
 
 
-def test_letters_come_from_the_first_font_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_letters_come_from_a_font_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters come from the first font that has them."""
     monkeypatch.setattr(style, "FONTS", (*style.FONTS, "No Such Font"))
     style._fonts.cache_clear()
     assert style._fonts()[0] == "DejaVu Sans"
@@ -104,7 +105,8 @@ def test_font_without_bold_letters_is_no_warning(
 # What is drawn --------------------------------------------------------------------------------------------------------
 
 
-def test_pr_curve_runs_through_all_points_of_the_curve() -> None:
+def test_pr_curve_runs_through_all_points() -> None:
+    """Pr curve runs through all points of the curve."""
     args = point(*scores())
     precision, recall, _ = sklearn.metrics.precision_recall_curve(*args[:2])
     line: Any = plots.pr_curve(*args).axes[0].lines[0]
@@ -115,7 +117,8 @@ def test_pr_curve_runs_through_all_points_of_the_curve() -> None:
         assert min(abs(x - other_x) + abs(y - other_y) for other_x, other_y in drawn) < 0.01
 
 
-def test_threshold_is_marked_where_its_figures_are() -> None:
+def test_threshold_is_marked_at_its_metrics() -> None:
+    """Threshold is marked where its figures are."""
     on_pr: Any
     on_roc: Any
     target, probability, threshold, metrics, _ = args = point(*scores())
@@ -131,7 +134,8 @@ def test_threshold_is_marked_where_its_figures_are() -> None:
 @pytest.mark.parametrize("share", [0.005, 0.2, 0.5, 0.95])
 @pytest.mark.parametrize("recall", [0.0, 0.35, 0.6])
 @pytest.mark.parametrize("above", [0.0, 0.2, 1.0])
-def test_note_on_the_threshold_leaves_what_no_skill_is_readable(share: float, recall: float, above: float) -> None:
+def test_threshold_note_leaves_no_skill_readable(share: float, recall: float, above: float) -> None:
+    """Note on the threshold leaves what no skill is readable."""
     target = (np.arange(1_000) < 1_000 * share).astype(np.int64)
     precision = min(share + above, 1.0)
     metrics = {"average_precision": share, "precision": precision, "recall": recall, "f1": 0.1}
@@ -167,7 +171,8 @@ def test_confusion_matrix_counts_every_row_once() -> None:
             assert f"{cells[actual, called] / 400:.1%} of all rows" in shown
 
 
-def test_calibration_shows_shares_and_counts_of_each_range() -> None:
+def test_calibration_shows_shares_and_counts() -> None:
+    """Calibration shows shares and counts of each range."""
     target, probability = scores()
     found = reliability.reliability(target, probability)
     assert found.counts.sum() == 400
@@ -190,7 +195,8 @@ def test_scores_that_are_shares_have_a_small_gap() -> None:
     assert reliability.reliability(target, probability**3).gap > 0.2
 
 
-def test_importance_shows_the_features_that_move_the_scores_most() -> None:
+def test_importance_shows_the_strongest_features() -> None:
+    """Importance shows the features that move the scores most."""
     figure: Any = plots.feature_importance(made(300), HEADING)
     left, right = figure.axes
     labels = [text.get_text() for text in left.texts]
@@ -200,7 +206,8 @@ def test_importance_shows_the_features_that_move_the_scores_most() -> None:
     assert "12 of 300" in texts(figure)
 
 
-def test_long_feature_names_keep_both_ends_and_leave_room_for_the_bars() -> None:
+def test_long_feature_names_keep_both_ends() -> None:
+    """Long feature names keep both ends and leave room for the bars."""
     figure = plots.feature_importance(made(2, ["a" * 100 + "_1", "a" * 100 + "_2"]), HEADING)
     labels = [text.get_text() for text in figure.axes[0].texts if text.get_text().startswith("aaa")]
     assert len(set(labels)) == 2
@@ -209,7 +216,8 @@ def test_long_feature_names_keep_both_ends_and_leave_room_for_the_bars() -> None
 
 
 @pytest.mark.parametrize("slope", [-0.01, -0.001, 0.0, 0.001, 0.01])
-def test_note_on_the_lowest_loss_leaves_the_curve_in_sight(slope: float) -> None:
+def test_lowest_loss_note_leaves_the_curve_free(slope: float) -> None:
+    """Note on the lowest loss leaves the curve in sight."""
     steps = np.arange(1, 101)
     losses = 0.5 + 0.3 * np.exp(-steps / 8) + slope * steps
     figure: Any = plots.learning_curve(list(losses), 100, HEADING)
@@ -219,7 +227,8 @@ def test_note_on_the_lowest_loss_leaves_the_curve_in_sight(slope: float) -> None
     assert note.count_contains(axes.transData.transform(np.stack([steps, losses], axis=1))) == 0
 
 
-def test_learning_curve_marks_the_lowest_validation_loss() -> None:
+def test_learning_curve_marks_the_lowest_loss() -> None:
+    """Learning curve marks the lowest validation loss."""
     losses = [0.7, 0.5, 0.4, 0.45, 0.5]
     figure: Any = plots.learning_curve(losses, 5, HEADING)
     curve, _, mark = figure.axes[0].lines
@@ -229,7 +238,8 @@ def test_learning_curve_marks_the_lowest_validation_loss() -> None:
     assert "Stopped early: 3 of 5 kept" in texts(plots.learning_curve(losses, 3, HEADING))
 
 
-def test_learning_curve_that_falls_to_the_end_says_its_last_loss_once() -> None:
+def test_falling_curve_names_its_last_loss_once() -> None:
+    """Learning curve that falls to the end says its last loss once."""
     found = texts(plots.learning_curve([0.7, 0.5, 0.4], 3, HEADING)).splitlines()
     assert "Lowest after all 3: 0.4000" in found
     assert not any(line.startswith(("After all", "Lowest after 3")) for line in found)
@@ -292,12 +302,14 @@ def touching(figure: Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("losses", [[0.01371], [0.013712, 0.013711, 0.013705], [0.7, 0.5, 0.4]])
-def test_scale_of_a_learning_curve_stays_clear_of_its_title(losses: list[float]) -> None:
+def test_curve_scale_stays_clear_of_its_title(losses: list[float]) -> None:
+    """Scale of a learning curve stays clear of its title."""
     assert touching(plots.learning_curve(losses, len(losses), HEADING)) == []
 
 
 @pytest.mark.parametrize("name", ["f", "a column with a very long name, number "])
-def test_texts_of_the_importance_stay_clear_of_each_other(name: str) -> None:
+def test_importance_texts_do_not_touch(name: str) -> None:
+    """Texts of the importance stay clear of each other."""
     heading = plots.Heading("n_estimators=30 early_stopping_round=3", "some data, 400 test rows")
     many = made(21, [f"{name}{number}" for number in range(21)])
     assert touching(plots.feature_importance(dataclasses.replace(many, rows=2_000), heading)) == []
@@ -325,12 +337,14 @@ def test_any_losses_can_be_drawn(tmp_path: Path, losses: list[float]) -> None:
     plots.save(plots.learning_curve(losses, len(losses), HEADING), tmp_path / "x.png")
 
 
-def test_single_feature_without_any_worth_can_be_drawn(tmp_path: Path) -> None:
+def test_single_worthless_feature_is_drawn(tmp_path: Path) -> None:
+    """Single feature without any worth can be drawn."""
     nothing = importance_values.Importance(["$only$"], np.zeros(1), np.zeros(1), 2)
     plots.save(plots.feature_importance(nothing, HEADING), tmp_path / "x.png")
 
 
-def test_tiny_data_with_a_single_feature_gives_all_pictures(tmp_path: Path) -> None:
+def test_tiny_data_gives_all_plots(tmp_path: Path) -> None:
+    """Tiny data with a single feature gives all pictures."""
     table = pd.DataFrame({"x": np.arange(12.0), "y": [0, 1] * 6})
     table.to_csv(tmp_path / "tiny.csv", index=False)
     dataset = load_data(tmp_path / "tiny.csv", target="y")
@@ -339,7 +353,8 @@ def test_tiny_data_with_a_single_feature_gives_all_pictures(tmp_path: Path) -> N
     assert len(list((tmp_path / "plots").iterdir())) == 6
 
 
-def test_million_points_are_thinned_to_what_can_be_seen() -> None:
+def test_million_points_are_thinned() -> None:
+    """Million points are thinned to what can be seen."""
     x = np.linspace(0, 1, 1_000_000)
     thin_x, thin_y = style.thinned(x, x**2)
     assert len(thin_x) < 4_000
@@ -347,7 +362,8 @@ def test_million_points_are_thinned_to_what_can_be_seen() -> None:
     np.testing.assert_array_equal(thin_y, thin_x**2)
 
 
-def test_saved_picture_has_the_colours_that_were_drawn(tmp_path: Path) -> None:
+def test_saved_plot_has_the_drawn_colours(tmp_path: Path) -> None:
+    """Saved picture has the colours that were drawn."""
     figure = plots.roc_curve(*point(*scores()))
     plots.save(figure, tmp_path / "roc.png")
     drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)  # type: ignore[attr-defined]
@@ -368,7 +384,8 @@ def test_pyplot_and_shap_stay_unloaded() -> None:
 
 
 @pytest.mark.process
-def test_process_server_has_what_scikit_learn_reads_tables_with() -> None:
+def test_process_server_has_the_table_readers() -> None:
+    """Process server has what scikit learn reads tables with."""
     # Scikit-learn's dependency, not the trainer's: it comes with the import of what needs it.
     code = "import sys, trainer.runs.preload; assert 'narwhals.stable.v2' in sys.modules, 'each variant would load it'"
     subprocess.run([sys.executable, "-c", code], check=True)

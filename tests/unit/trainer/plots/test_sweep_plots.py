@@ -40,7 +40,8 @@ def test_names_of_wide_letters_stay_in_the_picture(name: str) -> None:
     assert all(text.get_window_extent(renderer).x1 <= figure.bbox.x1 for text in names)
 
 
-def test_sampled_curve_is_the_precision_where_a_recall_is_first_reached() -> None:
+def test_sampled_curve_takes_first_precision() -> None:
+    """Sampled curve is the precision where a recall is first reached."""
     rng = np.random.default_rng(2)
     target = (rng.random(300) < 0.3).astype(np.int64)
     probability = np.round(target * 0.3 + rng.random(300), 2)
@@ -113,7 +114,8 @@ def test_other_variants_are_parallel_coordinates(tmp_path: Path, count: int) -> 
     plots.save(figure, tmp_path / "x.png")
 
 
-def test_equal_scores_and_many_parameters_can_be_drawn(tmp_path: Path) -> None:
+def test_equal_scores_can_be_drawn(tmp_path: Path) -> None:
+    """Equal scores and many parameters can be drawn."""
     names = [parameter.name for parameter in parameters.PARAMETERS if parameter.kind in (int, float)][:15]
     chosen = [dict.fromkeys(names, value) for value in (1, 2)]
     figure: Any = plots.sweep_parameters(chosen, [0.5, 0.5], HEADING)

@@ -51,7 +51,8 @@ def test_slow_predictions_fail_the_latency_only() -> None:
     assert [one.name for one in found if not one.passed] == ["latency of 1 row, p50"]
 
 
-def test_model_that_does_not_load_fails_what_could_not_be_measured_as_well() -> None:
+def test_unloadable_model_fails_all_constraints() -> None:
+    """Model that does not load fails what could not be measured as well."""
     outcome = SandboxResult(error="cannot load: ValueError: no")
     found = [one for one in evaluate._in_a_clean_process(outcome, rules(latency_ms=9)) if not one.passed]
     assert [one.name for one in found] == ["loads and predicts", "latency of 1 row, p50"]
@@ -137,7 +138,8 @@ def test_figures_of_other_rows_are_not_compared() -> None:
         assert "--data" in found.detail
 
 
-def test_champion_that_cannot_be_scored_blocks_and_says_what_to_do() -> None:
+def test_unscorable_champion_blocks() -> None:
+    """Champion that cannot be scored blocks and says what to do."""
     its = VersionMetrics(problem="cannot load: gone")
     found = only(evaluate._beside_the_champion(VersionMetrics({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1})))
     assert not found.passed
@@ -145,7 +147,8 @@ def test_champion_that_cannot_be_scored_blocks_and_says_what_to_do() -> None:
     assert "put 'champion: false' into the policy" in found.detail
 
 
-def test_first_champion_has_nothing_to_be_compared_with() -> None:
+def test_first_champion_is_not_compared() -> None:
+    """First champion has nothing to be compared with."""
     found = only(evaluate._beside_the_champion(VersionMetrics({"f1": 0.1}, "a"), None, None, rules(champion={"f1": 0})))
     assert found.passed
 

@@ -31,7 +31,8 @@ def test_default_policy_is_what_is_printed(trainer: Callable[..., Answer], tmp_p
     assert load_policy(write(tmp_path, printed.out)) == load_policy()
 
 
-def test_default_policy_checks_something_of_every_kind() -> None:
+def test_default_policy_checks_every_kind() -> None:
+    """Default policy checks something of every kind."""
     default = load_policy()
     assert default.minimum
     assert default.champion
@@ -114,9 +115,8 @@ contents = st.recursive(
 # A busy machine may take a while over one example.
 @settings(deadline=None)
 @given(contents | st.dictionaries(st.sampled_from(policy._KEYS), contents, max_size=4))
-def test_any_yaml_is_a_policy_or_one_line_that_names_the_file(
-    tmp_path_factory: pytest.TempPathFactory, content: Any
-) -> None:
+def test_any_yaml_is_a_policy_or_one_line(tmp_path_factory: pytest.TempPathFactory, content: Any) -> None:
+    """Any YAML is a policy or one line that names the file."""
     path = write(tmp_path_factory.getbasetemp(), yaml.safe_dump(content))
     loaded: PromotionPolicy | None = None
     message = f"{path}: refused"

@@ -98,7 +98,8 @@ def test_process_knows_no_address_and_no_credential(tmp_path: Path, monkeypatch:
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == "secret"
 
 
-def test_probabilities_of_other_than_two_classes_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_than_two_classes_have_no_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probabilities of other than two classes are none."""
     script = """
     import numpy
     numpy.save(folder + '/probability.npy', numpy.ones((4, 3)) / 3)

@@ -88,9 +88,8 @@ def test_a_run_is_registered_once(best: TrainResult, dataset: Dataset, plan: Pla
     assert (elsewhere.created, elsewhere.version) == (True, "1")
 
 
-def test_sweep_registers_the_best_and_a_resumed_one_does_not_again(
-    trainer: Callable[..., Answer], workdir: Path, shop: Path
-) -> None:
+def test_sweep_registers_the_best_once(trainer: Callable[..., Answer], workdir: Path, shop: Path) -> None:
+    """Sweep registers the best and a resumed one does not again."""
     command = ("sweep", "--data", shop, "--target", "purchase", "--grid", "n_estimators=3,6", "--jobs", "1", "--json")
     first = trainer(*command).json
     assert first["registered"] == {
@@ -116,9 +115,11 @@ def test_sweep_does_not_register_when_told_so(trainer: Callable[..., Answer], wo
     assert not client_of().search_registered_models()
 
 
-def test_sweep_with_a_failed_variant_registers_nothing(
+def test_failed_variant_stops_registration(
     trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Sweep with a failed variant registers nothing."""
+
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
         good = TrainResult("good", {}, run_id="a", metrics=dict.fromkeys((CHOSEN_BY, *METRIC_NAMES), 0.5))
         raise sweep.SweepFailedError(sweep.SweepResult("p", None, (good, TrainResult("bad", {}, error="no memory"))))
@@ -130,9 +131,11 @@ def test_sweep_with_a_failed_variant_registers_nothing(
     assert not client_of().search_registered_models()
 
 
-def test_sweep_without_a_finished_variant_tells_of_no_best(
+def test_sweep_without_results_names_no_best(
     trainer: Callable[..., Answer], workdir: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Sweep without a finished variant tells of no best."""
+
     def run_failing(*_args: Any, **_kwargs: Any) -> None:
         raise sweep.SweepFailedError(sweep.SweepResult("p", None, (TrainResult("bad", {}, error="no memory"),)))
 
@@ -175,18 +178,18 @@ def test_registry_in_a_sqlite_file_elsewhere(
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "it's", "a@b", "x" * 251])
-def test_name_that_no_model_can_have_is_refused_before_anything_runs(
-    trainer: Callable[..., Answer], workdir: Path, name: str
-) -> None:
+def test_impossible_name_is_refused_before_work(trainer: Callable[..., Answer], workdir: Path, name: str) -> None:
+    """Name that no model can have is refused before anything runs."""
     answer = trainer("sweep", "--model-name", name)
     assert answer.code == 2
     assert answer.error.startswith("--model-name: ")
     assert not (workdir / "mlartifacts").exists()
 
 
-def test_failure_to_register_is_one_line_after_the_result_and_runs_stay(
+def test_failed_registration_keeps_the_runs(
     trainer: Callable[..., Answer], proxy: Proxy, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Failure to register is one line after the result and runs stay."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     command = ("--data", shop, "--target", "purchase", *FAST, "--register", "--model-name", f"faulty {free_port()}")
     proxy.fault = lambda _method, path, _count: 500 if "registered-models" in path else None
@@ -236,7 +239,8 @@ def champion(shop: registry.Registry) -> str | None:
     return None if found is None else str(found.version)
 
 
-def test_rollback_goes_back_step_by_step_to_the_first(versions: registry.Registry) -> None:
+def test_rollback_goes_back_to_the_first(versions: registry.Registry) -> None:
+    """Rollback goes back step by step to the first."""
     for number in ("1", "2", "3"):
         move(versions, number)
     seen = []
@@ -248,7 +252,8 @@ def test_rollback_goes_back_step_by_step_to_the_first(versions: registry.Registr
         ChampionAlias(versions).rollback_target()
 
 
-def test_rollback_after_a_second_promotion_of_the_same_version(versions: registry.Registry) -> None:
+def test_rollback_after_a_second_promotion(versions: registry.Registry) -> None:
+    """Rollback after a second promotion of the same version."""
     for number in ("1", "2"):
         move(versions, number)
     ChampionAlias(versions).roll_back(*ChampionAlias(versions).rollback_target())
@@ -258,7 +263,8 @@ def test_rollback_after_a_second_promotion_of_the_same_version(versions: registr
     assert champion(versions) == "3"
 
 
-def test_rollback_without_a_champion_or_a_record_is_refused(versions: registry.Registry) -> None:
+def test_rollback_without_a_record_is_refused(versions: registry.Registry) -> None:
+    """Rollback without a champion or a record is refused."""
     with pytest.raises(RefusedError, match="no champion"):
         ChampionAlias(versions).rollback_target()
     versions.client.set_registered_model_alias("shop", "champion", "2")
@@ -294,7 +300,8 @@ def test_promotion_leaves_an_audit_trail(versions: registry.Registry) -> None:
     assert versions.version("1").tags["trainer.previous_champion"] == "none"
 
 
-def test_champion_that_was_moved_meanwhile_is_not_overwritten(versions: registry.Registry) -> None:
+def test_champion_moved_meanwhile_is_kept(versions: registry.Registry) -> None:
+    """Champion that was moved meanwhile is not overwritten."""
     move(versions, "1")
     before = versions.aliased()
     move(versions, "2")
@@ -377,9 +384,10 @@ def cut(proxy: Proxy, fault: str | int, first: int, last: int | None = None) -> 
 
 
 @pytest.mark.parametrize(("command", "fault"), [("promote", "hang up"), ("rollback", 503)])
-def test_registry_that_is_gone_from_any_request_on_leaves_the_alias(
+def test_lost_registry_leaves_the_alias(
     trainer: Callable[..., Answer], served: Served, proxy: Proxy, tmp_path: Path, command: str, fault: str | int
 ) -> None:
+    """Registry that is gone from any request on leaves the alias."""
     (tmp_path / "policy.yaml").write_text(LENIENT)
     promotion = ("promote", "--model-name", served.name, "--policy", tmp_path / "policy.yaml", "--wait", "0")
     arguments, before, after = (promotion, "1", "2") if command == "promote" else ((*promotion, "--rollback"), "2", "1")
@@ -400,9 +408,10 @@ def test_registry_that_is_gone_from_any_request_on_leaves_the_alias(
     assert proxy.seen[-1][1].endswith("registered-models/alias")
 
 
-def test_any_single_lost_reply_leaves_the_alias_or_moves_it_as_reported(
+def test_lost_reply_keeps_alias_as_reported(
     trainer: Callable[..., Answer], served: Served, proxy: Proxy, tmp_path: Path
 ) -> None:
+    """Any single lost reply leaves the alias or moves it as reported."""
     (tmp_path / "policy.yaml").write_text(LENIENT)
     arguments = ("promote", "--model-name", served.name, "--policy", tmp_path / "policy.yaml", "--wait", "0")
     moved_though_lost = 0
@@ -421,9 +430,10 @@ def test_any_single_lost_reply_leaves_the_alias_or_moves_it_as_reported(
     assert answer.code == 0
 
 
-def test_alias_whose_move_and_every_answer_after_is_lost_is_called_unknown(
+def test_alias_after_lost_answers_is_unknown(
     trainer: Callable[..., Answer], served: Served, proxy: Proxy, tmp_path: Path
 ) -> None:
+    """Alias whose move and every answer after is lost is called unknown."""
     (tmp_path / "policy.yaml").write_text(LENIENT)
     moves = 0
 

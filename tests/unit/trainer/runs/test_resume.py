@@ -28,7 +28,8 @@ from ..conftest import warm_pool
 SMALL: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
-def test_identity_is_the_same_for_other_names_and_places(dataset: Dataset, plan: Plan) -> None:
+def test_cache_key_ignores_names_and_places(dataset: Dataset, plan: Plan) -> None:
+    """Identity is the same for other names and places."""
     one = run_key(make_variant(SMALL), dataset, plan.config)
     other = replace(dataset, name="other", source="elsewhere")
     elsewhere = replace(plan, parent="p", tags={}, target=replace(plan.target, uri="x"))
@@ -41,7 +42,8 @@ def test_identity_is_the_same_for_other_names_and_places(dataset: Dataset, plan:
     "change",
     ["params", "seed", "validation_size", "threshold_rule", "folds", "digest", "test_digest", "target", "kinds"],
 )
-def test_identity_changes_with_whatever_determines_the_result(change: str, dataset: Dataset, plan: Plan) -> None:
+def test_cache_key_covers_what_decides(change: str, dataset: Dataset, plan: Plan) -> None:
+    """Identity changes with whatever determines the result."""
     variant = make_variant(SMALL)
     before = run_key(variant, dataset, plan.config)
     if change == "params":
@@ -94,9 +96,8 @@ def test_finished_runs_are_found_and_no_others(dataset: Dataset, plan: Plan) -> 
     assert finished_runs(variants, dataset, plan)[0].run_id == first.run_id
 
 
-def test_finished_runs_are_found_without_asking_for_those_of_other_variants(
-    dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_variants_runs_are_asked_for(dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finished runs are found without asking for those of other variants."""
     variants = [make_variant({**SMALL, "n_estimators": count}) for count in (1, 2, 3)]
     trained = [train_run(variant, dataset, plan).run_id for variant in variants]
     answers: list[list[str]] = []

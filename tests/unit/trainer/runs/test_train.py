@@ -66,9 +66,8 @@ def test_run_is_finished_and_readable(
     )
 
 
-def test_history_is_read_back_iteration_by_iteration(
-    result: TrainResult, client: Any, variant: Variant, dataset: Dataset, plan: Plan
-) -> None:
+def test_history_is_read_back(result: TrainResult, client: Any, variant: Variant, dataset: Dataset, plan: Plan) -> None:
+    """History is read back iteration by iteration."""
     history = client.get_metric_history(str(result.run_id), "validation_log_loss")
     assert [point.step for point in history] == list(range(1, 13))
     fitted = fit_variant(variant.params, dataset, seed=plan.config.seed, validation_size=plan.config.validation_size)
@@ -76,9 +75,8 @@ def test_history_is_read_back_iteration_by_iteration(
 
 
 @pytest.mark.parametrize("folds", [0, 3])
-def test_loss_of_a_run_that_stopped_early_is_that_of_the_iterations_it_keeps(
-    client: Any, dataset: Dataset, plan: Plan, folds: int
-) -> None:
+def test_loss_is_of_the_kept_iterations(client: Any, dataset: Dataset, plan: Plan, folds: int) -> None:
+    """Loss of a run that stopped early is that of the iterations it keeps."""
     early = make_variant({"n_estimators": 200, "learning_rate": 0.5, "early_stopping_round": 8})
     trained = train_run(early, dataset, replace(plan, config=replace(plan.config, folds=folds)))
     shown = client.get_run(str(trained.run_id)).data.metrics["validation_log_loss"]
@@ -121,7 +119,8 @@ def test_data_sets_are_inputs_of_the_run(result: TrainResult, client: Any, datas
     assert mlflow.data.get_source(found["training"]) is not None
 
 
-def test_artifacts_are_the_pictures_and_the_effective_parameters(result: TrainResult, client: Any) -> None:
+def test_artifacts_are_plots_and_parameters(result: TrainResult, client: Any) -> None:
+    """Artifacts are the pictures and the effective parameters."""
     run_id = str(result.run_id)
     names = ("calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve")
     for name in names:
@@ -168,9 +167,8 @@ def test_model_without_a_column_says_which(result: TrainResult, client: Any) -> 
         mlflow.pyfunc.load_model(result.model_uri).predict(rows)
 
 
-def test_model_carries_signature_example_and_pinned_requirements(
-    result: TrainResult, client: Any, dataset: Dataset
-) -> None:
+def test_model_carries_signature_and_pins(result: TrainResult, client: Any, dataset: Dataset) -> None:
+    """Model carries signature example and pinned requirements."""
     folder = Path(mlflow.artifacts.download_artifacts(result.model_uri))
     pinned = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
     assert {"mlflow", "lightgbm", "scikit-learn", "skops", "pandas", "numpy"} <= set(pinned)
@@ -203,9 +201,10 @@ def test_model_is_ready_and_carries_the_figures(result: TrainResult, client: Any
     assert client.get_run(str(result.run_id)).outputs.model_outputs[0].model_id == model.model_id
 
 
-def test_failure_half_way_marks_the_run_failed_with_its_reason(
+def test_failure_marks_the_run_failed(
     variant: Variant, dataset: Dataset, plan: Plan, client: Any, workdir: Path
 ) -> None:
+    """Failure half way marks the run failed with its reason."""
     # A file where the artifacts' folder should be.
     (workdir / "mlartifacts").write_text("")
     with pytest.raises(TrainerError):

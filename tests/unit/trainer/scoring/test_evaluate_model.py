@@ -33,7 +33,8 @@ def evaluated(model: Saved, data: Path, **more: Any) -> Any:
     return evaluate_model(EvaluateRequest(str(model.folder), data, "purchase", **more))
 
 
-def test_data_of_the_training_gives_the_logged_metrics(model: Saved, shop: Path) -> None:
+def test_training_data_gives_the_logged_metrics(model: Saved, shop: Path) -> None:
+    """Data of the training gives the logged metrics."""
     done = evaluated(model, shop / "shop.csv")
     assert done.metrics == pytest.approx(model.fitted.test)
     assert (done.rows, done.rows_left_out) == (model.dataset.test.rows, model.dataset.train.rows)

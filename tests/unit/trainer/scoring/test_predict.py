@@ -114,7 +114,8 @@ def test_what_was_read_for_training_scores_the_same(saved: Saved, table: pd.Data
     assert sorted(scored) == sorted(saved.fitted.model.predict_proba(everything)[:, 1])
 
 
-def test_a_model_that_only_looks_like_ours_is_scored_by_its_own_methods(saved: Saved) -> None:
+def test_similar_model_uses_its_own_methods(saved: Saved) -> None:
+    """A model that only looks like ours is scored by its own methods."""
     loaded = load_model(saved.folder, "model")
     assert loaded.features is not None
     # Another order of the categories, as a hand-made model may have: the codes would be wrong.
@@ -130,9 +131,10 @@ def test_a_model_that_only_looks_like_ours_is_scored_by_its_own_methods(saved: S
     assert not models._agree(trees, general, columns, len(table))
 
 
-def test_column_order_and_unused_columns_do_not_matter(
+def test_order_and_unused_columns_do_not_matter(
     saved: Saved, rows: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Column order and unused columns do not matter."""
     shuffled = rows[rows.columns[::-1]].assign(remark="x")
     shuffled.to_csv(tmp_path / "data.csv")
     scored = score(saved, tmp_path / "data.csv", tmp_path / "out.parquet")
@@ -170,7 +172,8 @@ def test_text_columns_of_any_parquet_type(held: str) -> None:
 # What is written ------------------------------------------------------------------------------------------------------
 
 
-def test_ids_and_kept_columns_are_copied_as_they_are_written(saved: Saved, tmp_path: Path) -> None:
+def test_kept_columns_are_copied_as_written(saved: Saved, tmp_path: Path) -> None:
+    """Ids and kept columns are copied as they are written."""
     table = generate_sessions(50, seed=2).drop(columns=demo.TARGET).astype(object)
     table.insert(0, "id", [f"00{index}" for index in range(50)])
     table["remark"] = 'NA, "so"'
@@ -339,9 +342,10 @@ def test_a_useless_file_is_one_line(saved: Saved, tmp_path: Path, content: bytes
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_texts_that_the_model_does_not_know_are_noted(
+def test_unknown_texts_are_warned_of(
     saved: Saved, rows: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Texts that the model does not know are noted."""
     name = saved.dataset.columns("text")[0]
     given = int(rows[name].notna().sum())
     for changed, noted in ((rows, False), (rows.assign(**{name: rows[name].str.upper() + "!"}), True)):
@@ -360,7 +364,8 @@ def test_a_folder_is_one_line(saved: Saved, tmp_path: Path) -> None:
         score(saved, tmp_path / "spark.parquet", tmp_path / "out.csv")
 
 
-def test_names_over_several_lines_are_read_as_in_training(tmp_path: Path) -> None:
+def test_names_over_several_lines_are_read(tmp_path: Path) -> None:
+    """Names over several lines are read as in training."""
     rows = [f"{row % 7},{row},{row % 2}" for row in range(60)]
     (tmp_path / "data.csv").write_text("\n".join(['"time\n(s), all",x,y', *rows]))
     saved = save(load_data(tmp_path / "data.csv", target="y"), tmp_path / "model")
@@ -469,7 +474,8 @@ def test_any_column_is_converted_or_refused(values: list[Any], kind: Any) -> Non
 
 @ANY_TABLE
 @given(st.lists(st.text(alphabet="0123456789aN. ", max_size=4), min_size=2, max_size=30), st.integers(1, 29))
-def test_a_chunks_own_values_never_change_how_a_text_is_read(values: list[str], cut: int) -> None:
+def test_chunks_do_not_change_how_text_is_read(values: list[str], cut: int) -> None:
+    """A chunks own values never change how a text is read."""
     feature = Feature("a", "text")
     whole = convert(pa.array(values), feature, 0, "", from_text=True).to_pylist()
     parts = [
@@ -544,9 +550,8 @@ def test_a_scikit_learn_classifier(numbers: tuple[pd.DataFrame, Path], tmp_path:
     assert scored["class"].tolist() == fitted.predict(table).tolist()
 
 
-def test_counts_of_classes_that_have_names_say_which(
-    numbers: tuple[pd.DataFrame, Path], tmp_path: Path, trainer: Trainer
-) -> None:
+def test_counts_name_the_classes(numbers: tuple[pd.DataFrame, Path], tmp_path: Path, trainer: Trainer) -> None:
+    """Counts of classes that have names say which."""
     import mlflow.sklearn
     from sklearn.linear_model import LogisticRegression
 
@@ -558,7 +563,8 @@ def test_counts_of_classes_that_have_names_say_which(
     assert "of class leaves" in answer.out
 
 
-def test_a_classifier_of_three_classes_and_a_regressor(numbers: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+def test_three_classes_and_a_regressor(numbers: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    """A classifier of three classes and a regressor."""
     import mlflow.sklearn
     from sklearn.linear_model import LinearRegression, LogisticRegression
 

@@ -57,7 +57,8 @@ def nested(plan: Plan) -> tuple[list[Any], list[Any]]:
     return [run for run in runs if run not in children], children
 
 
-def test_search_resumes_to_the_same_trials_under_the_same_parent(dataset: Dataset, plan: Plan) -> None:
+def test_search_resumes_under_the_same_parent(dataset: Dataset, plan: Plan) -> None:
+    """Search resumes to the same trials under the same parent."""
     whole = run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(4, "whole.journal"))
     part = run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(2))
     rest = run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(4))
@@ -109,7 +110,7 @@ def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) 
     assert client.get_run(done.run_id).data.tags["trainer.trials_pruned"] == str(len(done.pruned))
 
 
-def test_weighted_trials_are_not_pruned_for_their_weights(dataset: Dataset, plan: Plan) -> None:
+def test_weighted_trials_are_not_pruned(dataset: Dataset, plan: Plan) -> None:
     """Weights make each class likelier, which costs log loss and changes nothing in how the rows are ranked."""
     rows = Dimension("subsample_for_bin", low=100_000, high=200_000)
     space = Space((Dimension("class_weight", choices=(None, "balanced")), rows))
@@ -129,7 +130,8 @@ def test_weighted_trials_are_not_pruned_for_their_weights(dataset: Dataset, plan
         assert values[max(values)] == pytest.approx(one.metrics["validation_average_precision"])
 
 
-def test_search_chooses_by_the_metric_that_is_asked_for(dataset: Dataset, plan: Plan) -> None:
+def test_search_chooses_by_the_given_metric(dataset: Dataset, plan: Plan) -> None:
+    """Search chooses by the metric that is asked for."""
     plan = replace(plan, config=replace(plan.config, metric="log_loss"))
     space = Space((Dimension("class_weight", choices=(None, "balanced")),))
     done = run_search(space, BASE, dataset, plan, warm_pool(1), settings(4, sampler="random", pruner="none"))
@@ -140,7 +142,8 @@ def test_search_chooses_by_the_metric_that_is_asked_for(dataset: Dataset, plan: 
     assert done.best.score == -min(losses)
 
 
-def test_failed_trials_are_reported_and_the_search_ends(dataset: Dataset, plan: Plan) -> None:
+def test_failed_trials_end_the_search(dataset: Dataset, plan: Plan) -> None:
+    """Failed trials are reported and the search ends."""
     broken = Space((Dimension("learning_rate", low=0.1, high=0.2),), {"max_bin": -7})
     with pytest.raises(search.SearchFailedError, match=r"2 trials failed; trial \d: LightGBM refuses") as error:
         run_search(broken, BASE, dataset, plan, warm_pool(1), settings(2))
@@ -159,9 +162,9 @@ def test_study_of_another_setting_is_refused(dataset: Dataset, plan: Plan) -> No
         run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(2, study="mine"))
 
 
-def test_interrupt_is_told_though_the_server_goes_before_others_get_their_parent_back(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupt_is_reported_without_a_server(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt is told though the server goes before others get their parent back."""
+
     def gone(*_args: object, **_kwargs: object) -> None:
         raise MlflowException("the server is gone")
 
@@ -176,7 +179,9 @@ def test_interrupt_is_told_though_the_server_goes_before_others_get_their_parent
     assert nested(plan)[0][0].info.status == "KILLED"
 
 
-def test_parent_that_is_reopened_as_ctrl_c_comes_is_ended(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reopened_parent_ends_on_interrupt(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parent that is reopened as Ctrl c comes is ended."""
+
     def interrupted(client: MlflowClient, run_id: str, status: str) -> None:
         reopen(client, run_id, status)
         raise KeyboardInterrupt
@@ -191,7 +196,8 @@ def test_parent_that_is_reopened_as_ctrl_c_comes_is_ended(plan: Plan, monkeypatc
     assert tracking.client.get_run(parent.run_id).info.status == "KILLED"
 
 
-def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -> None:
+def test_only_abandoned_trials_are_given_up(workdir: Path) -> None:
+    """Abandoned trials are given up and running ones are not."""
     opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
     abandoned, running = opened.ask(), opened.ask()
     abandoned.set_user_attr(OWNER, "who is gone")
@@ -202,7 +208,8 @@ def test_abandoned_trials_are_given_up_and_running_ones_are_not(workdir: Path) -
         assert [trial.state for trial in trials()] == [TrialState.FAIL, TrialState.RUNNING]
 
 
-def test_trial_without_an_owner_is_given_up_when_it_is_old(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_trial_without_owner_is_given_up(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trial without an owner is given up when it is old."""
     opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
     opened.ask()  # its process is about to write its name
     member = WorkerHeartbeat(opened)
@@ -213,9 +220,8 @@ def test_trial_without_an_owner_is_given_up_when_it_is_old(workdir: Path, monkey
     assert [trial.state for trial in trials()] == [TrialState.FAIL]
 
 
-def test_of_processes_that_draw_the_last_trial_at_once_the_first_goes_on(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_first_process_gets_the_last_trial(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of processes that draw the last trial at once the first goes on."""
     opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
     ask = opened.ask
 
@@ -229,9 +235,9 @@ def test_of_processes_that_draw_the_last_trial_at_once_the_first_goes_on(
     assert [trial.state for trial in trials()] == [TrialState.RUNNING, TrialState.FAIL]
 
 
-def test_trial_reports_once_at_each_point_and_is_not_ended_at_the_last(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trial_reports_once_at_each_point(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trial reports once at each point and is not ended at the last."""
+
     class AtTheEnd(optuna.pruners.BasePruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:  # noqa: ARG002
             return trial.last_step == steps[-1]
@@ -270,7 +276,8 @@ def test_study_goes_on_after_half_a_line(workdir: Path, monkeypatch: pytest.Monk
     }
 
 
-def test_storage_that_is_busy_for_a_moment_ends_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_study_keeps_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage that is busy for a moment ends no sign of life."""
     opened = optuna.create_study()
     write, beats, goes_on = opened.set_user_attr, itertools.count(), threading.Event()
 
@@ -327,7 +334,8 @@ def test_processes_share_one_search(start: Start, workdir: Path) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_interrupted_search_marks_its_runs_and_frees_its_trials(start: Start, workdir: Path) -> None:
+def test_interrupted_search_frees_its_trials(start: Start, workdir: Path) -> None:
+    """Interrupted search marks its runs and frees its trials."""
     (workdir / "space.yaml").write_text(FILE + "n_estimators: [99999]\n")
     command = ("search", "--space", "space.yaml", "--trials", 1, "--jobs", 1, "--num-leaves", 6)
     process = start(*command)

@@ -49,7 +49,8 @@ def test_whatever_a_request_fills_it_with(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mix", ["number", "number word", "number flag", "word", "flag", "word flag empty number"])
-def test_model_of_any_mix_of_columns_answers_by_itself(tmp_path: Path, mix: str) -> None:
+def test_any_mix_of_columns_answers_by_itself(tmp_path: Path, mix: str) -> None:
+    """Model of any mix of columns answers by itself."""
     numbers = np.random.default_rng(1).normal(size=300)
     table = pd.DataFrame(
         {"word": np.where(numbers > 0.2, "a", "b"), "flag": numbers > 0.1, "empty": [None] * 300, "number": numbers}

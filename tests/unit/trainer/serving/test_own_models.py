@@ -101,7 +101,8 @@ def test_other_models_are_asked_themselves(saved: Path, tmp_path: Path, answers:
     assert served.trees.answers_digest() == asked[0].digest
 
 
-def test_model_that_answers_otherwise_is_served_by_mlflow(saved: Path, tmp_path: Path) -> None:
+def test_differing_model_is_served_by_mlflow(saved: Path, tmp_path: Path) -> None:
+    """Model that answers otherwise is served by MLflow."""
     folder = changed_description(
         saved, tmp_path / "model", lambda described: described["metadata"].pop("answers_digest")
     )
@@ -146,7 +147,8 @@ def test_file_that_is_none_is_not_taken_apart(saved: Path, tmp_path: Path, conte
         load(str(folder))
 
 
-def test_probabilities_threshold_and_version_on_request(trees: TreeModel, saved: Path, dataset: Dataset) -> None:
+def test_probabilities_and_version_on_request(trees: TreeModel, saved: Path, dataset: Dataset) -> None:
+    """Probabilities threshold and version on request."""
     rows = dataset.test.features.head(30)
     reply = trees.answer(as_json(rows, params={"output": "probability", "other": 1}), "application/json", "models:/m/3")
     content = json.loads(reply.body)
@@ -251,7 +253,8 @@ def test_server_stays_small(saved: Path, tmp_path: Path, older: bool) -> None:
     assert done.stdout == "200\n", done.stderr
 
 
-def test_model_that_cannot_be_loaded_is_told_by_the_other_process(saved: Path, tmp_path: Path) -> None:
+def test_unloadable_model_is_told(saved: Path, tmp_path: Path) -> None:
+    """Model that cannot be loaded is told by the other process."""
     folder = changed_description(saved, tmp_path / "model", lambda _described: None)
     (folder / "model.skops").write_bytes(b"half of it")
     script = (

@@ -157,9 +157,10 @@ def test_answers_are_the_models_own(served: Server, saved: Path, rows: list[dict
 
 
 @pytest.mark.parametrize("columns", [["month", "weekend"], {"month": ["text"]}], ids=["list", "other mapping"])
-def test_model_whose_notes_are_not_the_trainers_is_served_too(
+def test_model_of_others_notes_is_served(
     columns: Any, serve: Callable[..., Server], saved: Path, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
+    """Model whose notes are not the trainer's is served too."""
     folder = Path(shutil.copytree(saved, tmp_path / "foreign"))
     described = yaml.safe_load((folder / "MLmodel").read_text())
     described["metadata"]["columns"] = columns
@@ -234,9 +235,8 @@ def test_malformed_request_is_told_what_is_wrong(
 
 
 @pytest.mark.parametrize("more", ["7,{}", "{},"])
-def test_csv_row_of_more_fields_than_the_header_is_refused(
-    served: Server, rows: list[dict[str, Any]], more: str
-) -> None:
+def test_too_long_csv_row_is_refused(served: Server, rows: list[dict[str, Any]], more: str) -> None:
+    """CSV row of more fields than the header is refused."""
     header, *lines = as_csv(rows).splitlines()
     body = "\n".join([header, "", *map(more.format, lines)])
     status, content, _ = served.ask(body, {"Content-Type": "text/csv; charset=utf-8"})
@@ -246,7 +246,8 @@ def test_csv_row_of_more_fields_than_the_header_is_refused(
     )
 
 
-def test_csv_row_of_fewer_fields_than_the_header_is_refused(served: Server, rows: list[dict[str, Any]]) -> None:
+def test_too_short_csv_row_is_refused(served: Server, rows: list[dict[str, Any]]) -> None:
+    """CSV row of fewer fields than the header is refused."""
     header, *lines = as_csv(rows).splitlines()
     body = "\n".join([header, *lines[:2], "7,8", *lines[2:]])
     status, content, _ = served.ask(body, {"Content-Type": "text/csv"})
@@ -255,7 +256,8 @@ def test_csv_row_of_fewer_fields_than_the_header_is_refused(served: Server, rows
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/csv"])
-def test_text_in_another_encoding_is_refused_and_not_repeated(served: Server, kind: str) -> None:
+def test_other_encoding_is_refused(served: Server, kind: str) -> None:
+    """Text in another encoding is refused and not repeated."""
     status, content, _ = served.ask(b'{"instances": "\xfc' + b"x" * 9_000, {"Content-Type": kind})
     assert (status, content["message"]) == (400, "the request is not UTF-8 text (byte 15)")
 
@@ -317,7 +319,8 @@ def test_request_that_takes_too_long_is_ended(
     assert "no answer within 0.0001 s" in content["message"]
 
 
-def test_client_that_stops_half_way_keeps_no_other_waiting(serve: Callable[..., Server], saved: Path) -> None:
+def test_stopped_client_keeps_nobody_waiting(serve: Callable[..., Server], saved: Path) -> None:
+    """Client that stops half way keeps no other waiting."""
     server = serve(str(saved), Bounds(concurrency=1, seconds=0.5))
     server.wait_for(lambda: server.ask(path="/ping")[0] == 200)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -336,9 +339,8 @@ def test_other_addresses_are_named(served: Server) -> None:
     assert "POST /invocations" in content["message"]
 
 
-def test_no_model_yet_is_unavailable_until_one_is_promoted(
-    registry: MlflowClient, serve: Callable[..., Server]
-) -> None:
+def test_unavailable_until_one_is_promoted(registry: MlflowClient, serve: Callable[..., Server]) -> None:
+    """No model yet is unavailable until one is promoted."""
     server = serve()
     status, content, _ = server.ask(b"{}", JSON)
     assert status == 503
@@ -457,7 +459,8 @@ def test_setting_takes_models_that_may_run_code(registry: MlflowClient, pickled:
     assert champion.loaded.uri == f"models:/{NAME}/{pickled}"
 
 
-def test_model_that_fails_to_load_is_tried_again_after_a_while(registry: MlflowClient) -> None:
+def test_failed_model_is_tried_again(registry: MlflowClient) -> None:
+    """Model that fails to load is tried again after a while."""
     promote(registry, 3)
     now, tries = 0.0, []
     champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{Path.cwd()}/mlflow.db", clock=lambda: now)
@@ -490,7 +493,8 @@ def test_no_room_for_a_new_model_leaves_the_old_one(
     assert server.serves(1)
 
 
-def test_registry_that_does_not_answer_leaves_the_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_registry_leaves_the_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registry that does not answer leaves the model."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     warnings: list[str] = []
     champion = Champion(f"models:/{NAME}@champion", f"http://127.0.0.1:{free_port()}", warnings.append)
@@ -502,7 +506,8 @@ def test_registry_that_does_not_answer_leaves_the_model(saved: Path, monkeypatch
     assert "the registry does not answer" in warnings[0]
 
 
-def test_database_that_cannot_be_opened_is_told_and_looked_at_again(workdir: Path) -> None:
+def test_unreachable_database_is_tried_again(workdir: Path) -> None:
+    """Database that cannot be opened is told and looked at again."""
     warnings: list[str] = []
     (workdir / "folder").touch()
     champion = Champion(f"models:/{NAME}@champion", f"sqlite:///{workdir}/folder/mlflow.db", warnings.append)

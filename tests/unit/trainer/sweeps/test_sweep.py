@@ -79,7 +79,8 @@ def test_many_processes_may_write_to_one_sqlite_file(dataset: Dataset, plan: Pla
     assert len({result.run_id for result in done.results}) == 8
 
 
-def test_failed_variant_is_reported_and_the_others_finish(dataset: Dataset, plan: Plan) -> None:
+def test_failed_variant_lets_others_finish(dataset: Dataset, plan: Plan) -> None:
+    """Failed variant is reported and the others finish."""
     broken = Variant("broken", {**complete_params(BASE), "max_bin": -7}, {"max_bin": -7})
     with pytest.raises(sweep.SweepFailedError) as error:
         run_sweep([broken, *variants({}, {"learning_rate": 0.3})], dataset, plan, warm_pool(2))
@@ -97,9 +98,8 @@ def test_failed_variant_is_reported_and_the_others_finish(dataset: Dataset, plan
     assert "FAILED" in table
 
 
-def test_runs_of_processes_that_do_not_tidy_up_are_ended_all_the_same(
-    dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_of_killed_processes_are_ended(dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of processes that do not tidy up are ended all the same."""
     monkeypatch.setattr(pool, "GRACE", 0.0)
     client = MlflowClient(plan.target.uri)
 

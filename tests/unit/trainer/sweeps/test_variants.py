@@ -71,7 +71,8 @@ def test_bad_file_is_refused_with_place_and_remedy(tmp_path: Path, text: str, wo
         assert word in str(refused.value)
 
 
-def test_what_variants_share_can_be_merged_in_by_a_yaml_anchor(tmp_path: Path) -> None:
+def test_yaml_anchor_shares_values(tmp_path: Path) -> None:
+    """What variants share can be merged in by a YAML anchor."""
     text = (
         "- &deep {num_leaves: 60, max_depth: 12}\n- &slow {n_estimators: 500}\n- {<<: [*deep, *slow], max_depth: 3}\n"
     )

@@ -110,7 +110,8 @@ def test_link_uses_the_address_of_the_ui(server: str, experiment: str) -> None:
     assert target.run_url("abc") == f"https://ml.example.com/#/experiments/{target.experiment_id}/runs/abc"
 
 
-def test_two_commands_may_create_the_experiment_at_once(server: str, experiment: str) -> None:
+def test_two_commands_create_one_experiment(server: str, experiment: str) -> None:
+    """Two commands may create the experiment at once."""
     found: list[str] = []
     threads = [
         threading.Thread(target=lambda: found.append(connect(server, experiment).experiment_id)) for _ in range(4)
@@ -130,9 +131,8 @@ def test_deleted_experiment_is_reported(server: str, experiment: str) -> None:
         connect(server, experiment)
 
 
-def test_refusal_shows_at_once_whatever_is_said_of_asynchronous_logging(
-    target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusal_shows_at_once_with_async_logging(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusal shows at once whatever is said of asynchronous logging."""
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
     with pytest.raises(MlflowException), target.open().run("run", {}) as active:  # noqa: PT012
         active.log(params={"a": 1})
@@ -159,7 +159,8 @@ def test_default_server_is_what_it_was_before(workdir: Path) -> None:
     assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
 
 
-def test_signal_while_a_run_is_finished_is_not_lost(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_at_the_end_of_a_run_is_kept(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signal while a run is finished is not lost."""
     opened = target.open()
     finish = opened.client.set_terminated
 
@@ -190,9 +191,8 @@ def test_unknown_host_is_one_line(trainer: Trainer, workdir: Path) -> None:
     assert "no-such-host.invalid" in answer.error
 
 
-def test_composed_server_that_is_not_there_brings_the_command_that_starts_it(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_server_names_the_start_command(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Composed server that is not there brings the command that starts it."""
     # As the container's /etc/hosts or its network would answer; here neither knows the name.
     asked = f"cannot reach {COMPOSED_URI} after 0 s (--wait): "
     with pytest.raises(TrackingError) as found:
@@ -208,9 +208,8 @@ def test_composed_server_that_is_not_there_brings_the_command_that_starts_it(
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_localhost_is_explained_inside_a_container_only(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
-) -> None:
+def test_localhost_is_explained_in_containers(workdir: Path, monkeypatch: pytest.MonkeyPatch, inside: bool) -> None:
+    """Localhost is explained inside a container only."""
     mark = workdir / ".dockerenv"
     monkeypatch.setattr(connection, "_CONTAINER", mark)
     if inside:
@@ -227,7 +226,8 @@ def test_impossible_uri_is_one_line(trainer: Trainer, workdir: Path, uri: str) -
     assert answer.error
 
 
-def test_folder_as_a_store_is_refused_with_the_remedy(trainer: Trainer, workdir: Path) -> None:
+def test_folder_as_a_store_is_refused(trainer: Trainer, workdir: Path) -> None:
+    """Folder as a store is refused with the remedy."""
     answer = trainer("--tracking-uri", "./mlruns")
     assert answer.code == 1
     assert "sqlite:///mlflow.db" in answer.error
@@ -257,7 +257,8 @@ def test_refusal_is_reported_at_once(proxy: Proxy, experiment: str, status: int,
         assert word in str(refused.value)
 
 
-def test_refused_host_name_is_reported_at_once_with_the_remedy(proxy: Proxy, experiment: str) -> None:
+def test_refused_host_name_names_the_remedy(proxy: Proxy, experiment: str) -> None:
+    """Refused host name is reported at once with the remedy."""
     proxy.host = "mlflow.example.com:5000"
     with pytest.raises(TrackingError, match=r"refuses: 403 Invalid Host header.*MLFLOW_SERVER_ALLOWED_HOSTS"):
         connect(proxy.url, experiment, wait=60)
@@ -310,9 +311,10 @@ def test_every_request_may_fail_once(server: str, proxy: Proxy, experiment: str,
 
 
 @pytest.mark.parametrize("part", ["/runs/create", "/runs/log-batch"])
-def test_interrupt_during_a_request_leaves_no_run_running(
+def test_interrupt_in_a_request_ends_the_run(
     server: str, proxy: Proxy, experiment: str, dataset: Dataset, part: str
 ) -> None:
+    """Interrupt during a request leaves no run running."""
     # Ctrl-C after the server has acted and before it has answered.
     proxy.fault = lambda _method, path, count: "interrupt" if path.endswith(part) and not count else None
     with pytest.raises(KeyboardInterrupt):

@@ -62,7 +62,8 @@ def left_out(dataset: Dataset, **more: Any) -> Any:
     )[:, 1]
 
 
-def test_figures_and_threshold_are_those_of_rows_that_were_left_out(dataset: Dataset, fitted: FitResult) -> None:
+def test_metrics_are_of_left_out_rows(dataset: Dataset, fitted: FitResult) -> None:
+    """Figures and threshold are those of rows that were left out."""
     scores = left_out(dataset)
     assert fitted.threshold == metrics.best_f1_threshold(dataset.train.target, scores)
     each = [
@@ -85,7 +86,8 @@ def test_test_rows_have_no_part_in_it(dataset: Dataset, fitted: FitResult) -> No
     assert other.test != fitted.test
 
 
-def test_early_stopping_gives_the_model_the_mean_of_the_folds_iterations(dataset: Dataset) -> None:
+def test_folds_mean_iterations_fit_the_model(dataset: Dataset) -> None:
+    """Early stopping gives the model the mean of the folds iterations."""
     stopping = {"n_estimators": 200, "learning_rate": 0.3, "early_stopping_round": 5}
     complete = complete_params({**SMALL, **stopping})
     early = fit_variant(complete, dataset, seed=5, validation_size=0.2, folds=FOLDS, metric="log_loss")
@@ -96,15 +98,15 @@ def test_early_stopping_gives_the_model_the_mean_of_the_folds_iterations(dataset
 
 
 @pytest.mark.parametrize("weighting", [{"class_weight": "balanced"}, {"is_unbalance": True}, {"scale_pos_weight": 4.0}])
-def test_class_weights_hold_in_the_folds_and_in_the_model(
-    weighting: dict[str, Any], dataset: Dataset, fitted: FitResult
-) -> None:
+def test_class_weights_hold_in_the_folds(weighting: dict[str, Any], dataset: Dataset, fitted: FitResult) -> None:
+    """Class weights hold in the folds and in the model."""
     weighted = cross_validated(dataset, **weighting)
     assert weighted.threshold == metrics.best_f1_threshold(dataset.train.target, left_out(dataset, **weighting))
     assert weighted.probability.mean() > fitted.probability.mean() + 0.03
 
 
-def test_rule_is_kept_on_the_rows_that_were_left_out(dataset: Dataset) -> None:
+def test_rule_is_kept_on_left_out_rows(dataset: Dataset) -> None:
+    """Rule is kept on the rows that were left out."""
     kept = cross_validated(dataset, "recall>=0.9")
     called = left_out(dataset) >= kept.threshold
     assert called[dataset.train.target == 1].mean() >= 0.9
@@ -122,7 +124,8 @@ def test_callbacks_see_one_long_fit(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("after", [5, 20])
-def test_pruned_variant_keeps_the_losses_of_whole_folds(after: int, dataset: Dataset, fitted: FitResult) -> None:
+def test_pruned_variant_keeps_whole_folds_losses(after: int, dataset: Dataset, fitted: FitResult) -> None:
+    """Pruned variant keeps the losses of whole folds."""
     losses: list[float] = []
 
     def prune(state: Any) -> None:
@@ -143,7 +146,8 @@ def test_pruned_variant_keeps_the_losses_of_whole_folds(after: int, dataset: Dat
     assert pruned.value.loss == fitted.fold_losses[0][:after]
 
 
-def test_too_many_folds_are_refused_with_how_many_there_can_be(dataset: Dataset) -> None:
+def test_too_many_folds_are_refused(dataset: Dataset) -> None:
+    """Too many folds are refused with how many there can be."""
     kept = np.append(np.flatnonzero(dataset.train.target == 0), np.flatnonzero(dataset.train.target == 1)[:3])
     few = replace(dataset, train=dataset.train.take(kept))
     with pytest.raises(InputError, match=r"--cv: 5 folds are too many: .* hold 3 of the rarer class.*at most 3"):
@@ -152,7 +156,8 @@ def test_too_many_folds_are_refused_with_how_many_there_can_be(dataset: Dataset)
     check_folds(few, 0)
 
 
-def test_run_logs_each_fold_their_mean_and_deviation(dataset: Dataset, plan: Plan) -> None:
+def test_run_logs_folds_mean_and_deviation(dataset: Dataset, plan: Plan) -> None:
+    """Run logs each fold their mean and deviation."""
     result = train_run(make_variant(SMALL), dataset, replace(plan, config=replace(plan.config, folds=FOLDS)))
     client = MlflowClient(plan.target.uri)
     found = client.get_run(str(result.run_id)).data
@@ -176,7 +181,8 @@ def test_command_line_refuses_a_wrong_number_of_folds(text: str, trainer: Callab
     assert "--cv" in answer.error
 
 
-def test_a_validation_share_beside_folds_is_said_to_have_no_effect(trainer: Callable[..., Any], workdir: Path) -> None:
+def test_validation_share_beside_folds_warns(trainer: Callable[..., Any], workdir: Path) -> None:
+    """A validation share beside folds is said to have no effect."""
     small = ("--n-estimators", 3, "--num-leaves", 4)
     remark = "--validation-size has no effect beside --cv"
     assert remark in trainer("--cv", 2, "--validation-size", 0.3, *small).err

@@ -57,7 +57,8 @@ def test_loss_history_is_the_validation_log_loss(dataset: Dataset, fitted: FitRe
     assert fitted.loss[2] == pytest.approx(sklearn.metrics.log_loss(held_out.target, third))
 
 
-def test_threshold_comes_from_the_validation_rows_and_rules_predictions(dataset: Dataset, fitted: FitResult) -> None:
+def test_threshold_comes_from_validation_rows(dataset: Dataset, fitted: FitResult) -> None:
+    """Threshold comes from the validation rows and rules predictions."""
     _, held_out = split_validation(dataset, seed=5, validation_size=0.25)
     scores = fitted.model.predict_proba(held_out.features)[:, 1]
     best = max(np.unique(scores), key=lambda t: (sklearn.metrics.f1_score(held_out.target, scores >= t), t))
@@ -75,7 +76,8 @@ def test_test_rows_have_no_part_in_the_fit(dataset: Dataset, fitted: FitResult) 
     assert other.test != fitted.test
 
 
-def test_texts_and_booleans_are_lightgbm_categories(dataset: Dataset, fitted: FitResult) -> None:
+def test_texts_and_booleans_are_categories(dataset: Dataset, fitted: FitResult) -> None:
+    """Texts and booleans are LightGBM categories."""
     booster = fitted.model.estimator_.estimator[-1].booster_
     names = dataset.columns("text") + dataset.columns("boolean")
     described = booster.dump_model()["feature_infos"]
@@ -83,7 +85,8 @@ def test_texts_and_booleans_are_lightgbm_categories(dataset: Dataset, fitted: Fi
     assert not any(described[name]["values"] for name in dataset.columns("number") if name in described)
 
 
-def test_category_means_the_same_in_train_test_and_later(dataset: Dataset, fitted: FitResult) -> None:
+def test_category_means_the_same_everywhere(dataset: Dataset, fitted: FitResult) -> None:
+    """Category means the same in train test and later."""
     # A table in which the categories come in another order, and only some of them.
     later = dataset.test.features.sort_values("month", ascending=False).reset_index()
     index, later = later.pop("index").to_numpy(), later
@@ -101,7 +104,8 @@ def test_unseen_and_missing_categories_score_alike(dataset: Dataset, fitted: Fit
     assert np.isfinite(scores).all()
 
 
-def test_boolean_that_never_varied_still_knows_its_opposite(dataset: Dataset) -> None:
+def test_constant_boolean_knows_its_opposite(dataset: Dataset) -> None:
+    """Boolean that never varied still knows its opposite."""
     features = dataset.train.features.assign(weekend=True)
     fitted = fit_small(replace(dataset, train=Table(features, dataset.train.target)))
     encoded = fitted.model.estimator_.estimator[0].transform(dataset.test.features)
@@ -119,7 +123,8 @@ def test_gappy_booleans_and_odd_names_can_be_fitted(tmp_path: Path, table: pd.Da
     assert fitted.test["average_precision"] > 0.4
 
 
-def test_resolved_and_effective_parameters_are_those_used(fitted: FitResult) -> None:
+def test_resolved_parameters_are_those_used(fitted: FitResult) -> None:
+    """Resolved and effective parameters are those used."""
     assert fitted.params["n_estimators"] == 12
     assert fitted.params["random_state"] == 5
     assert fitted.params["objective"] == "binary"
@@ -162,7 +167,7 @@ def test_early_stopping_keeps_the_best_iteration(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_early_stopping_by_the_metric_that_is_chosen_by(dataset: Dataset, metric: Metric) -> None:
+def test_early_stopping_uses_the_chosen_metric(dataset: Dataset, metric: Metric) -> None:
     """It keeps the iteration at which that metric is best until it has not improved for some."""
     seen: list[float] = []
     params = make_variant({**SMALL, "n_estimators": 200, "learning_rate": 0.3, "early_stopping_round": 9}).params
@@ -201,7 +206,8 @@ def test_real_data_reaches_the_promised_precision(shoppers: Path) -> None:
     assert fitted.test["f1"] > 0.60
 
 
-def test_generated_data_is_neither_hopeless_nor_perfect() -> None:
+def test_generated_data_is_learnable() -> None:
+    """Generated data is neither hopeless nor perfect."""
     dataset = load_data()
     fitted = fit_variant(make_variant({}).params, dataset, seed=42, validation_size=0.2)
     assert 0.55 < fitted.test["average_precision"] < 0.90

@@ -18,7 +18,8 @@ from trainer.training.metrics import METRIC_NAMES
         lambda rows: {label for label, _ in rows} == {0, 1}
     )
 )
-def test_threshold_is_the_highest_of_those_with_the_highest_f1(rows: list[tuple[int, int]]) -> None:
+def test_highest_threshold_of_equal_f1_is_chosen(rows: list[tuple[int, int]]) -> None:
+    """Threshold is the highest of those with the highest F1."""
     target = np.array([label for label, _ in rows])
     probability = np.array([score / 20 for _, score in rows])
     chosen = metrics.best_f1_threshold(target, probability)

@@ -118,7 +118,8 @@ def test_server_takes_sane_rows(loaded: PyFuncModel, rows: pd.DataFrame, url: st
     assert (status, json.loads(text)) == (200, expected)
 
 
-def test_server_takes_null_for_a_number_in_a_single_row(rows: pd.DataFrame, url: str) -> None:
+def test_null_is_a_number_in_a_single_row(rows: pd.DataFrame, url: str) -> None:
+    """Server takes null for a number in a single row."""
     status, text = ask(url, json.dumps({"dataframe_records": [json.loads(rows.loc[0].to_json()) | {"region": None}]}))
     assert status == 200, text
 
@@ -137,7 +138,8 @@ def test_missing_column_is_named(loaded: PyFuncModel, rows: pd.DataFrame, url: s
     assert "region" in text
 
 
-def test_text_in_a_column_of_numbers_is_refused_and_named(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
+def test_text_among_numbers_is_refused(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
+    """Text in a column of numbers is refused and named."""
     wrong = rows.assign(region=["north", "south"])
     with pytest.raises(ValueError, match="region"):
         loaded.predict(wrong)

@@ -48,17 +48,20 @@ def test_rule_is_shown_as_it_is_written(text: str, shown: str) -> None:
     "text",
     ["", "f1", "precision>0.8", "precision>=0", "recall>=1.1", "-0.1", "1.5", "nan", "inf", "recall>=x", "\uff11"],
 )
-def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
+def test_wrong_threshold_rule_is_refused(text: str) -> None:
+    """Anything else is refused with what is allowed."""
     with pytest.raises(InputError, match=r"--threshold: .* is not allowed; it must be max-f1"):
         parse_threshold_rule(text)
 
 
-def test_precision_out_of_reach_says_what_is_reached() -> None:
+def test_unreachable_precision_says_what_is() -> None:
+    """Precision out of reach says what is reached."""
     with pytest.raises(TrainerError, match=r"precision>=0.9: no threshold .* the highest precision there is 0\.5000"):
         parse_threshold_rule("precision>=0.9").choose(np.array([0, 1]), np.array([0.5, 0.5]))
 
 
-def test_threshold_is_kept_on_validation_rows_and_used_by_the_model(dataset: Dataset) -> None:
+def test_model_uses_the_validation_threshold(dataset: Dataset) -> None:
+    """Threshold is kept on validation rows and used by the model."""
     complete = complete_params({"n_estimators": 12, "num_leaves": 8})
     fitted = [
         fit_variant(complete, dataset, seed=5, validation_size=0.25, threshold_rule=parse_threshold_rule(text))
@@ -80,7 +83,8 @@ def test_command_line_logs_rule_and_threshold(trainer: Callable[..., Any], workd
     assert run.data.metrics["threshold"] == 0.3
 
 
-def test_command_line_refuses_a_wrong_rule_before_it_does_anything(trainer: Callable[..., Any], workdir: Path) -> None:
+def test_wrong_rule_is_refused_before_work(trainer: Callable[..., Any], workdir: Path) -> None:
+    """Command line refuses a wrong rule before it does anything."""
     answer = trainer("--threshold", "precision=0.8")
     assert answer.code == 2
     assert "'precision=0.8' is not allowed" in answer.error
@@ -117,7 +121,8 @@ rows = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_si
 
 @settings(max_examples=100, deadline=None)
 @given(rows, st.sampled_from(["max-f1", "precision>=0.4", "precision>=0.9", "recall>=0.5", "recall>=1", "0.35"]))
-def test_any_scores_give_a_threshold_that_keeps_the_rule_or_one_line(rows: list[tuple[bool, int]], text: str) -> None:
+def test_any_scores_keep_the_threshold_rule(rows: list[tuple[bool, int]], text: str) -> None:
+    """Any scores give a threshold that keeps the rule or one line."""
     target = np.array([int(positive) for positive, _ in rows])
     probability = np.array([score / 20 for _, score in rows])
     policy = parse_threshold_rule(text)

@@ -217,9 +217,10 @@ def test_second_push_does_nothing_but_move_the_alias(
     assert MlflowClient(server, server).get_model_version_by_alias(registered.name, "champion").version == "1"
 
 
-def test_pushed_version_is_found_among_more_than_fit_on_a_page(
+def test_pushed_version_is_found_on_later_pages(
     registered: Registered, server: str, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Pushed version is found among more than fit on a page."""
     command = ("push", registered.model_uri, "--from", registered.uri, "--to", server, "--json")
     first = trainer(*command).json
     MlflowClient(server, server).create_model_version(
@@ -248,9 +249,10 @@ def test_second_version_of_a_run_shares_its_copy(registered: Registered, server:
     assert (len(runs), len(models)) == (1, 1)
 
 
-def test_version_without_a_logged_model_is_copied_too(
+def test_version_without_logged_model_is_copied(
     registered: Registered, server: str, tmp_path: Path, trainer: Trainer
 ) -> None:
+    """Version without a logged model is copied too."""
     # As MLflow 2 registered them: files below the run.
     model, old = model_of(registered.client, registered.run_id), registered.client.get_run(registered.run_id)
     folder = mlflow.artifacts.download_artifacts(
@@ -303,9 +305,10 @@ STEPS = [
 
 
 @pytest.mark.parametrize(("method", "part", "fault"), STEPS)
-def test_interrupted_copy_is_no_version_and_is_finished_by_the_same_command(
+def test_interrupted_copy_is_finished_later(
     method: str, part: str, fault: str | int, registered: Registered, server: str, proxy: Proxy, trainer: Trainer
 ) -> None:
+    """Interrupted copy is no version and is finished by the same command."""
     proxy.fault = lambda its, path, _count: fault if its == method and part in path else None
     answer = trainer("push", registered.model_uri, "--from", registered.uri, "--to", proxy.url)
     assert answer.code == (130 if fault == "interrupt" else 1), answer.err
@@ -392,9 +395,8 @@ def test_copy_to_itself_is_refused(registered: Registered, trainer: Trainer) -> 
     assert len(registered.client.search_model_versions(f"name = '{registered.name}'")) == 1
 
 
-def test_run_that_goes_on_and_version_without_a_run_are_refused(
-    registered: Registered, server: str, trainer: Trainer
-) -> None:
+def test_unfinished_run_is_not_copied(registered: Registered, server: str, trainer: Trainer) -> None:
+    """Run that goes on and version without a run are refused."""
     client = registered.client
     client.update_run(registered.run_id, status="RUNNING")
     answer = trainer("push", registered.model_uri, "--from", registered.uri, "--to", server)
@@ -414,7 +416,8 @@ def test_servers_out_of_reach_and_missing_option(registered: Registered, trainer
     assert (answer.code, "--to" in answer.error) == (2, True)
 
 
-def test_ids_are_replaced_and_the_rest_of_the_file_kept(tmp_path: Path) -> None:
+def test_ids_are_replaced_in_a_copied_file(tmp_path: Path) -> None:
+    """Ids are replaced and the rest of the file kept."""
     file = tmp_path / "MLmodel"
     before = {
         "artifact_path": "mlflow-artifacts:/1/models/m-1/artifacts",

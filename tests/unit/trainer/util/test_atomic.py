@@ -23,7 +23,8 @@ def test_finished_file_takes_the_older_ones_place(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out": "newer"}
 
 
-def test_file_that_is_given_up_leaves_the_older_one_and_nothing_else(tmp_path: Path) -> None:
+def test_abandoned_file_leaves_the_older_one(tmp_path: Path) -> None:
+    """File that is given up leaves the older one and nothing else."""
     (tmp_path / "out").write_text("older")
     with pytest.raises(KeyboardInterrupt), atomic_file(tmp_path / "out", "--out") as stream:  # noqa: PT012
         stream.write(b"half")

@@ -17,7 +17,8 @@ from trainer.util.text import one_line
 from ..conftest import Answer
 
 
-def test_message_is_one_printable_line_of_limited_length() -> None:
+def test_message_is_one_short_printable_line() -> None:
+    """Message is one printable line of limited length."""
     assert one_line("a\n  b\tc\x1b[31m") == "a b c�[31m"
     assert one_line(ValueError()) == "ValueError"
     assert one_line("x" * 600) == "x" * 499 + "…"
@@ -52,7 +53,8 @@ def chained(cause: OSError) -> Exception:
         return error
 
 
-def test_full_disk_is_named_whatever_a_library_takes_it_for() -> None:
+def test_full_disk_is_always_named() -> None:
+    """Full disk is named whatever a library takes it for."""
     full = chained(OSError(errno.ENOSPC, "No space left on device"))
     assert str(tracking_error(full)).startswith(
         f"no space left on the disk (temporary files go to {tempfile.gettempdir()};"

@@ -32,7 +32,8 @@ def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
     assert provenance.git_commit(package) == head
 
 
-def test_commit_of_someone_elses_checkout_is_not_taken(tmp_path: Path) -> None:
+def test_commit_of_anothers_checkout_is_not_used(tmp_path: Path) -> None:
+    """Commit of someone elses checkout is not taken."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
     for command in (["init", "-q"], ["commit", "-qm", "x", "--allow-empty"]):
         subprocess.run([*git, *command], check=True)

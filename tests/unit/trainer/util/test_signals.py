@@ -21,9 +21,9 @@ class SignalledInItsDestructor:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_that_arrives_where_python_drops_exceptions_still_interrupts(
-    number: signal.Signals, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_signal_in_a_finalizer_still_interrupts(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
+    """A signal that arrives where Python drops exceptions still interrupts."""
+
     def work() -> None:
         SignalledInItsDestructor(number)
         threading.Event().wait(10)
@@ -39,7 +39,8 @@ def test_a_signal_during_the_tidying_up_is_ignored() -> None:
         assert not threading.Event().wait(0.01)
 
 
-def test_a_signal_that_is_held_back_takes_effect_afterwards() -> None:
+def test_held_back_signal_takes_effect_later() -> None:
+    """A signal that is held back takes effect afterwards."""
     done = []
 
     def work() -> None:
@@ -54,7 +55,8 @@ def test_a_signal_that_is_held_back_takes_effect_afterwards() -> None:
     assert done == ["all of it"]
 
 
-def test_a_signal_that_is_held_back_while_tidying_up_is_ignored() -> None:
+def test_held_back_signal_is_ignored_in_cleanup() -> None:
+    """A signal that is held back while tidying up is ignored."""
     with interruptible(), ignore_signals(), defer_signals():
         os.kill(os.getpid(), signal.SIGINT)
         assert not threading.Event().wait(0.01)

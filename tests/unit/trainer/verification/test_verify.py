@@ -111,7 +111,8 @@ def test_check_finds_the_deviation(
         assert verify._make(BY_NAME[name], stack, before).same
 
 
-def test_refused_repetition_and_a_lost_overwriting_are_found(stack: Stack, proxy: Proxy) -> None:
+def test_refused_and_lost_overwriting_are_found(stack: Stack, proxy: Proxy) -> None:
+    """Refused repetition and a lost overwriting are found."""
     before = prepare("overwriting an artifact", stack)
     proxy.fault = lambda method, path, count: 409 if method == "PUT" and "overwritten" in path and count == 1 else None
     found = verify._make(BY_NAME["overwriting an artifact"], stack, before)
@@ -172,9 +173,10 @@ def test_plain_server_passes_with_one_remark(server: str, trainer: Trainer) -> N
     assert left_of(server) == ([], [])
 
 
-def test_server_without_proxied_artifacts_and_host_check(
+def test_server_without_proxy_and_host_check(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, trainer: Trainer
 ) -> None:
+    """Server without proxied artifacts and host check."""
     folder = tmp_path_factory.mktemp("open")
     settings = {
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "false",
@@ -209,7 +211,8 @@ def test_interruption_removes_what_was_made(at: str, proxy: Proxy, server: str, 
     assert left_of(server) == ([], [])
 
 
-def test_server_that_goes_away_is_reported_with_what_is_left(proxy: Proxy, server: str, trainer: Trainer) -> None:
+def test_lost_server_is_reported_with_leftovers(proxy: Proxy, server: str, trainer: Trainer) -> None:
+    """Server that goes away is reported with what is left."""
     proxy.fault = lambda _method, _path, _count: (
         "hang up" if any("get-history" in path for _, path in proxy.seen) else None
     )
@@ -244,13 +247,15 @@ def test_unusable_address_is_one_line_and_exit_code_2(
     assert answer.out == ""
 
 
-def test_server_that_refuses_the_client_is_exit_code_2(proxy: Proxy, trainer: Trainer) -> None:
+def test_refusing_server_is_exit_code_2(proxy: Proxy, trainer: Trainer) -> None:
+    """Server that refuses the client is exit code 2."""
     proxy.host = "foreign.example.org"
     answer = trainer("verify", "--tracking-uri", proxy.url)
     assert (answer.code, "Invalid Host header" in answer.error) == (2, True)
 
 
-def test_bucket_credentials_are_out_of_reach_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bucket_credentials_are_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bucket credentials are out of reach and come back."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "kept")
@@ -278,7 +283,8 @@ def test_removal_touches_only_its_own_files(stack: Stack, monkeypatch: pytest.Mo
     assert asked == [("DELETE", "/api/2.0/mlflow-artifacts/artifacts/1/abc/artifacts")]
 
 
-def test_report_conforms_only_where_something_was_checked() -> None:
+def test_empty_report_does_not_conform() -> None:
+    """Report conforms only where something was checked."""
     assert not verify.Report().conforms
     assert verify.Report(findings=[Finding("a", SAME, ""), Finding("b", REMARK, "")]).conforms
     assert not verify.Report(findings=[Finding("a", SAME, ""), Finding("b", SKIPPED, "")]).conforms
