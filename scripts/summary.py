@@ -37,8 +37,8 @@ def best_run(server: str) -> tuple[str, str, str, float] | None:
     for experiment in found.get("experiments", []):
         query = {
             "experiment_ids": [experiment["experiment_id"]],
-            # By the validation rows, as a sweep chooses. Its parent carries the child's figures: the child is wanted.
-            # A run of another client's may have no such figure.
+            # By the validation rows, as a sweep chooses. Its parent carries the child's metrics: the child is wanted.
+            # A run of another client's may have no such metric.
             "filter": "attributes.status = 'FINISHED' AND params.learning_rate != ''"
             " AND metrics.validation_average_precision >= 0",
             "order_by": ["metrics.validation_average_precision DESC"],

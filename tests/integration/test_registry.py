@@ -74,7 +74,7 @@ def test_promotion_and_rollback_in_the_container(
         result = json.loads(done.stdout)
         assert all(one["passed"] for one in result["constraints"])
         # The trainer's data are the generated sessions here: scored anew, not taken over.
-        assert result["figures"]["source"].startswith("scored here on 2,400 test rows")
+        assert result["metrics"]["source"].startswith("scored here on 2,400 test rows")
         assert champion(client) == first
         # All constraints checked; on a machine with nothing else to do the bound is 15 s.
         assert result["seconds"] < 60

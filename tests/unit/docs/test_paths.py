@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PAGES = ("docs/contributors/architecture.md", "docs/contributors/replacements.md")
+PAGES = ("CONTRIBUTING.md", "docs/contributors/architecture.md")
 # A path in such a page is relative to one of these.
 PLACES = (
     ROOT,
     ROOT / "services/trainer/src",
     ROOT / "services/trainer/src/trainer",
-    ROOT / "services/mlflow",
+    ROOT / "services/mlflow/src/replica_server",
     ROOT / "services/mlflow/src/replica_server",
     ROOT / "services/mlflow/src/replica_server/patches",
     ROOT / "tests/integration",

@@ -219,8 +219,8 @@ def test_other_spelling_in_the_test_is_warned_of(four_files: Path, share: int, n
     count, example = len(range(0, len(features), share)), features["month"].dropna().iloc[0]
     remark = (
         f"column 'month' holds texts in {count} of {len(features)} test rows that no training row has, such as"
-        f" {example!r}: the model takes them for gaps; the training rows hold {example.title()!r} for {example!r},"
-        " which differs in capital letters"
+        f" {example!r}: the model takes them for missing values; the training rows hold {example.title()!r} for"
+        f" {example!r}, which differs in capital letters"
     )
     assert load_data(four_files).warnings == ((remark,) if noted else ())
 
@@ -380,7 +380,7 @@ def test_plain_columns_get_no_warning(tmp_path: Path, values: list[str]) -> None
 def test_booleans_that_are_taken_as_text_are_noted(tmp_path: Path, other: str, example: str) -> None:
     assert notes_on(tmp_path, "TRUE", "false", other) == (
         f"column 'v' is taken as text, each value a category, because of values such as {example}"
-        " beside true and false (write a gap as nothing)"
+        " beside true and false (write a missing value as nothing)"
     )
 
 

@@ -228,7 +228,7 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     dry = trainer("promote", "--version", 1, *lenient, "--dry-run", "--json")
     assert (dry.code, dry.json["promoted"], dry.json["satisfied"]) == (0, False, True)
     assert dry.json["seconds"] > 0
-    assert {"name", "passed", "value", "unit", "remark"} <= set(dry.json["constraints"][0])
+    assert {"name", "passed", "value", "unit", "detail"} <= set(dry.json["constraints"][0])
     assert "champion" not in models.get_registered_model("purchase_predict").aliases
     assert not models.get_registered_model("purchase_predict").tags
 
@@ -241,7 +241,7 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     second = trainer("promote", "--version", 2, *data, *lenient, "--json")
     assert second.code == 0, second.err
     assert (second.json["champion_before"], second.json["champion"]) == ("1", "2")
-    metrics = second.json["figures"]
+    metrics = second.json["metrics"]
     for number, whose in (("1", "champion"), ("2", "version")):
         tags = models.get_model_version("purchase_predict", number).tags
         logged = {name: float(tags[f"test.{name}"]) for name in metrics[whose]}
@@ -250,7 +250,7 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     tags = models.get_model_version("purchase_predict", "2").tags
     assert tags["trainer.previous_champion"] == "1"
     assert tags["trainer.approved_policy"] == second.json["policy"]
-    assert "version 1: f1" in tags["trainer.approved_figures"]
+    assert "version 1: f1" in tags["trainer.approved_metrics"]
 
     already = trainer("promote", "--version", 2)
     assert already.code == 0
@@ -269,7 +269,7 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     other = trainer("promote", *lenient, "--json")
     assert other.code == 3
     assert other.json["version"] == "4"
-    failed = {one["name"]: one["remark"] for one in other.json["constraints"] if not one["passed"]}
+    failed = {one["name"]: one["detail"] for one in other.json["constraints"] if not one["passed"]}
     assert "not logged on the same test rows" in failed["f1 vs champion"]
     assert "it lacks month" in failed["signature"]
     assert "it also needs extra" in failed["signature"]
@@ -298,14 +298,14 @@ def test_version_is_scored_on_its_own_test_rows(
     assert trainer("promote", "--version", 1, *rules).code == 0
     second = trainer("promote", "--version", 2, *rules, "--json")
     assert second.code == 3, second.err
-    figures = second.json["figures"]
-    logged = {name: trained[1].json["metrics"][name] for name in figures["version"]}
-    assert figures["version"] == pytest.approx(logged)
-    assert figures["version_beside_champion"]["average_precision"] < figures["champion"]["average_precision"] < 0.9
+    metrics = second.json["metrics"]
+    logged = {name: trained[1].json["metrics"][name] for name in metrics["version"]}
+    assert metrics["version"] == pytest.approx(logged)
+    assert metrics["version_beside_champion"]["average_precision"] < metrics["champion"]["average_precision"] < 0.9
     unseen = next(one for one in second.json["constraints"] if one["name"] == "unseen rows")
     assert unseen["passed"]
-    assert "seed 7, test size 0.4" in unseen["remark"]
-    assert "rows that neither was trained on" in unseen["remark"]
+    assert "seed 7, test size 0.4" in unseen["detail"]
+    assert "rows that neither was trained on" in unseen["detail"]
 
 
 def test_rows_of_training_alone_are_refused(
@@ -317,9 +317,9 @@ def test_rows_of_training_alone_are_refused(
     dataset.train.features.assign(purchase=dataset.train.target).to_csv(tmp_path / "seen.csv", index=False)
     answer = trainer("promote", "--data", tmp_path / "seen.csv", "--target", "purchase", "--json")
     assert answer.code == 3
-    failed = {one["name"]: one["remark"] for one in answer.json["constraints"] if not one["passed"]}
+    failed = {one["name"]: one["detail"] for one in answer.json["constraints"] if not one["passed"]}
     assert "put 'unseen: false' into the policy" in failed["unseen rows"]
-    assert answer.json["figures"]["version"] == {}
+    assert answer.json["metrics"]["version"] == {}
 
 
 def test_what_is_not_there_is_named(models: MlflowClient, trainer: Callable[..., Answer]) -> None:

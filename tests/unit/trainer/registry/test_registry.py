@@ -143,7 +143,7 @@ def test_sweep_without_results_names_no_best(
     answer = trainer("sweep", "--data", shop, "--target", "purchase", "--jobs", "1")
     assert answer.code == 1
     assert "best" not in answer.out + answer.err
-    assert "other figures" not in answer.out
+    assert "other metrics" not in answer.out
 
 
 def test_search_registers_its_best(trainer: Callable[..., Answer], workdir: Path, shop: Path) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     group="Output",
     env=None,
-    help="Also write a report with the runs' pictures, as one file. Written whole or not at all; an older one is"
+    help="Also write a report with the runs' plots, as one file. Written whole or not at all; an older one is"
     " replaced.",
 )
 @options.ui_url_option

@@ -18,13 +18,13 @@ def constraint_content(constraint: Constraint) -> dict[str, Any]:
         "value": constraint.value,
         "at_most" if constraint.at_most else "at_least": constraint.bound,
         "unit": constraint.unit or None,
-        "remark": constraint.detail or None,
+        "detail": constraint.detail or None,
     }
 
 
 def show_constraints(verdict: Verdict) -> None:
     """Print the constraints as a table: value, bound and verdict."""
-    heads = ("", "constraint", "value", "bound", "verdict", "remark")
+    heads = ("", "constraint", "value", "bound", "verdict", "detail")
     rows = [
         (
             "*" if one.passed else "!",
@@ -37,7 +37,7 @@ def show_constraints(verdict: Verdict) -> None:
         for one in verdict.constraints
     ]
     print_table(heads, rows, right=("value", "bound"))
-    print(f"figures  {verdict.source}")
+    print(f"metrics  {verdict.source}")
 
 
 def bound(constraint: Constraint) -> str:

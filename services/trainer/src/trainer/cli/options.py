@@ -174,7 +174,7 @@ test_size_option = option(
     show_default=True,
     group="Data",
     env="TRAINER_TEST_SIZE",
-    help="Share of a single table that is held out for the final figures.",
+    help="Share of a single table that is held out for the final metrics.",
 )
 validation_size_option = option(
     "--validation-size",

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     is_flag=True,
     group="Promotion",
     env="TRAINER_LOGGED",
-    help="Take the figures that the runs have logged, even where data is given. The champion's count only if they are"
+    help="Take the metrics that the runs have logged, even where data is given. The champion's count only if they are"
     " of the same test rows.",
 )
 @options.option("--dry-run", is_flag=True, group="Promotion", env=None, help="Check everything, and move nothing.")
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     options.data_option(
         "What to test on: the folder or table of the training, of which each version is scored on the rows that its own"
         " run held out, or other data with the same columns. An empty folder stands for the made-up sessions. Without"
-        " data, the figures that the runs have logged are compared."
+        " data, the metrics that the runs have logged are compared."
     ),
     options.target_option,
     options.positive_option,
@@ -292,7 +292,7 @@ def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
         if verdict.compared.digest != verdict.metrics.digest:
             words += f"; on rows that neither was trained on: {shown(verdict.compared)}"
         words += f"; version {champion.version}: {shown(verdict.champion_metrics)}"
-    return {"trainer.approved_figures": words}
+    return {"trainer.approved_metrics": words}
 
 
 def _content(
@@ -321,7 +321,7 @@ def _content(
         return content
     return content | {
         "satisfied": not verdict.failed,
-        "figures": {
+        "metrics": {
             "source": verdict.source,
             "version": dict(verdict.metrics.values),
             "version_beside_champion": dict(verdict.compared.values) if verdict.champion_metrics is not None else None,

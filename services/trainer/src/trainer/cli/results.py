@@ -101,7 +101,7 @@ def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     if sweep.best is not None:
         chosen = f"{sweep.best.name} (run {sweep.best.run_id})"
         print(f"best   {chosen}, by {choice}: {metric.replace('_', ' ')} on the validation rows")
-        print("       the other figures are of the test rows, and decide nothing")
+        print("       the other metrics are of the test rows, and decide nothing")
     print(f"sweep  {sweep.run_id}")
     _show_where(sweep.url, ui_command)
 
@@ -130,8 +130,8 @@ def brief(overrides: Mapping[str, Any]) -> str:
 def _row(result: TrainResult, best: bool) -> tuple[str, ...]:
     if result.error is not None:
         return ("!", result.name, "-", *("-" for _ in HEADS), "failed")
-    figures = (f"{result.metrics[name]:.4f}" for name in HEADS)
-    return ("*" if best else "", result.name, f"{merit(result.metric, result.score):.4f}", *figures, str(result.run_id))
+    metrics = (f"{result.metrics[name]:.4f}" for name in HEADS)
+    return ("*" if best else "", result.name, f"{merit(result.metric, result.score):.4f}", *metrics, str(result.run_id))
 
 
 def _show_where(url: str | None, ui_command: str | None) -> None:

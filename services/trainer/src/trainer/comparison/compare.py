@@ -48,7 +48,7 @@ def _plots(comparison: Comparison) -> dict[str, list[PlotFile]]:
     client = MlflowClient(tracking_uri=comparison.uri, registry_uri=comparison.uri)
     runs = [*([comparison.parent] if comparison.parent else []), *comparison.runs[:MOST_PLOTTED]]
     if len(comparison.runs) > MOST_PLOTTED:
-        print_message(f"the report shows the pictures of the first {MOST_PLOTTED} of {len(comparison.runs)} runs")
+        print_message(f"the report shows the plots of the first {MOST_PLOTTED} of {len(comparison.runs)} runs")
     found = {}
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         for one in runs:
@@ -57,5 +57,5 @@ def _plots(comparison: Comparison) -> dict[str, list[PlotFile]]:
             except MlflowException as error:
                 raise tracking_error(error) from error
             except OSError as error:
-                raise TrackingError(f"run {one.run_id}: its pictures cannot be read: {one_line(error, 200)}") from error
+                raise TrackingError(f"run {one.run_id}: its plots cannot be read: {one_line(error, 200)}") from error
     return found

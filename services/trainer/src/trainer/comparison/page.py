@@ -46,7 +46,7 @@ def render(comparison: Comparison, plots: Mapping[str, Sequence[PlotFile]]) -> s
         body.append(element("div", *figures, class_="sheet"))
     left_out = sum(1 for run in runs if run.run_id not in plots)
     if left_out:
-        body.append(element("p", f"Pictures are shown of the first {len(runs) - left_out} runs."))
+        body.append(element("p", f"Plots are shown of the first {len(runs) - left_out} runs."))
     head = element(
         "head",
         element("meta", charset="utf-8"),

@@ -40,7 +40,7 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
         example = one_line(repr(others.iloc[0]), 40)
         return (
             f"is taken as text, each value a category, because of values such as {example} beside true and false"
-            " (write a gap as nothing)"
+            " (write a missing value as nothing)"
         )
     plain = stripped.str.fullmatch(_PLAIN_NUMBER)
     numbers = stripped.str.fullmatch(_DRESSED_NUMBER)
@@ -50,7 +50,7 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
         return (
             f"is taken as text, each value a category, because of values such as {example};"
             f" {int(numbers.sum()):,} of its {len(texts):,} distinct values look like numbers"
-            " (write digits alone, decimals with a point, and a gap as nothing)"
+            " (write digits alone, decimals with a point, and a missing value as nothing)"
         )
     if _most(stripped.str.match(_DATE)):
         return "is taken as text, each value a category, but looks like dates: later ones are unknown to the model"

@@ -58,7 +58,7 @@ def unseen_categories_warning(
         return None
     return (
         f"holds texts in {count:,} of {given:,} {rows} that no training row has, such as {_shown(texts[0])}: the model"
-        f" takes them for gaps{_likely_cause(texts, known)}"
+        f" takes them for missing values{_likely_cause(texts, known)}"
     )
 
 

@@ -26,7 +26,7 @@ _SWITCH_OFF = "to promote without, put '{}: false' into the policy"
 
 @dataclass(frozen=True)
 class Constraint:
-    """One constraint and how it came out. ``value`` and ``bound`` are in ``unit``; ``remark`` says what they do not."""
+    """One constraint and how it came out. ``value`` and ``bound`` are in ``unit``; ``detail`` says what they do not."""
 
     name: str
     passed: bool
@@ -134,7 +134,7 @@ def _made(folder: Path) -> Path:
 def _logged(registry: Registry, version: ModelVersion) -> VersionMetrics:
     values, digest = registry.logged(version)
     if not values:
-        return VersionMetrics(problem="its run holds no figures; give test data with --data")
+        return VersionMetrics(problem="its run holds no metrics; give test data with --data")
     return VersionMetrics({name: values[name] for name in METRICS if name in values}, digest)
 
 

@@ -26,11 +26,11 @@ METRICS: Mapping[str, bool] = {
 DEFAULT_POLICY = """\
 # What a version must satisfy to become champion. A key that is left out keeps the value given here; false switches a
 # constraint off.
-minimum:                      # figures on the test data, at least
+minimum:                      # metrics on the test data, at least
   average_precision: 0.5
   roc_auc: 0.8
 maximum: false                # the same, at most; for log_loss
-champion:                     # by how much a figure may be worse than the current champion's on the same test data
+champion:                     # by how much a metric may be worse than the current champion's on the same test data
   average_precision: 0.005
   f1: 0.02
 unseen: true                  # scored on rows only that neither it nor the champion was trained on
@@ -116,7 +116,7 @@ def _metrics(key: str, value: Any, where: str) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for name, number in value.items():
         if name not in METRICS:
-            raise InputError(f"{where}: there is no figure {str(name)!r}{_nearest(name, tuple(METRICS))}")
+            raise InputError(f"{where}: there is no metric {str(name)!r}{_nearest(name, tuple(METRICS))}")
         if key == "minimum" and not METRICS[name]:
             raise InputError(f"{where}: {name} is better when it is low; name it under maximum")
         if key == "maximum" and METRICS[name]:

@@ -41,7 +41,7 @@ def register_best(
         name: The registered model's name; it is created where it does not exist.
         best: The run.
         dataset: What it was trained on and tested on.
-        chosen_by: The name of the figure that it was chosen by.
+        chosen_by: The name of the metric that it was chosen by.
         parent: The run of the sweep or search that it is the best of.
 
     Raises:
@@ -75,9 +75,9 @@ def _about(best: TrainResult, dataset: Dataset, chosen_by: str, parent: str | No
         "trainer.test_digest": dataset.test_digest,
         "trainer.target": dataset.target,
         **({} if parent is None else {"trainer.parent_run_id": parent}),
-        **{f"test.{figure}": repr(value) for figure, value in metrics.items()},
+        **{f"test.{metric}": repr(value) for metric, value in metrics.items()},
     }
-    shown = ", ".join(f"{figure.replace('_', ' ')} {value:.4f}" for figure, value in metrics.items())
+    shown = ", ".join(f"{metric.replace('_', ' ')} {value:.4f}" for metric, value in metrics.items())
     best_of = "" if parent is None else f" Chosen by {chosen_by.replace('_', ' ')} {score or 0:.4f} in run {parent}."
     description = (
         f"{best.name}, trained on {dataset.name} ({dataset.train.rows:,} rows).{best_of}"

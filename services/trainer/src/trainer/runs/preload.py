@@ -37,7 +37,7 @@ __all__ = ["PIL", "lightgbm", "matplotlib", "mlflow", "numpy", "pandas", "sklear
 
 _M_ARENA_MAX = -8  # malloc.h
 
-# The picture formats that Pillow looks through, the fonts and what else the first drawing loads.
+# The image formats that Pillow looks through, the fonts and what else the first drawing loads.
 PIL.Image.preinit()
 trainer.plots.warm_up()
 # One heap for all threads: each would otherwise get one of its own, whose free memory the others cannot use.

@@ -31,7 +31,7 @@ from trainer.training.model import MODEL_NAME, save_model
 from trainer.training.pipeline import estimator
 from trainer.util.errors import PrunedError, TrainerError
 
-#: The validation loss after each iteration; the figure that a search may prune by.
+#: The validation loss after each iteration; the metric that a search may prune by.
 HISTORY = "validation_log_loss"
 #: The validation rows' PR curve: a sweep draws it also for a variant that it does not train again.
 CURVE_TAG = "trainer.validation_pr_curve"
@@ -98,7 +98,7 @@ def train_run(
                 clock.lap("history")
                 metrics = _log_model(run, Path(folder), dataset, fitted, clock)
                 drawn.result()
-                clock.lap("pictures")
+                clock.lap("plots")
                 run.log_files(Path(folder) / "files")
                 clock.lap("upload")
             run_id = run.run_id
@@ -204,5 +204,5 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: FitResult
 
 
 def deviations(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the standard deviation of each figure over the folds, as a sample of all that could have been."""
+    """Return the standard deviation of each metric over the folds, as a sample of all that could have been."""
     return {name: statistics.stdev(fold[name] for fold in folds) for name in METRIC_NAMES}

@@ -86,7 +86,9 @@ def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_t
         result = _cast(column, feature, row, source)
     if feature.type in _WHOLE and result.null_count:
         place = _place(source, row, pc.index(result.is_null(), True).as_py(), feature)
-        raise InputError(f"{place}: the value is missing; this model takes no gaps in a column of whole numbers")
+        raise InputError(
+            f"{place}: the value is missing; this model takes no missing value in a column of whole numbers"
+        )
     return result
 
 
