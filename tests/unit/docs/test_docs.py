@@ -85,3 +85,9 @@ def test_test_names_are_short() -> None:
     """A name is typed after `-k`; what it does not say is in the docstring."""
     text = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name in re.findall(r"def test_(\w+)", text) if len(name) > 45] == []
+
+
+def test_index_lists_every_page() -> None:
+    """Each page of the site's navigation has a link on its first page."""
+    pages = set(re.findall(r'= "([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text())) - {"index.md"}
+    assert pages == set(re.findall(r"\]\(([\w/-]+\.md)\)", (DOCS / "index.md").read_text()))

@@ -18,6 +18,8 @@ PLACES = (
     ROOT / "services/mlflow/src/replica_server",
     ROOT / "services/mlflow/src/replica_server/patches",
     ROOT / "tests/integration",
+    ROOT / "tests/unit/services/replica_server",
+    ROOT / "tests/unit/trainer",
 )
 
 

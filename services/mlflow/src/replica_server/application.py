@@ -1,7 +1,6 @@
 """The server, assembled: MLflow's application, what replaces parts of it, and what stands around it.
 
-MLflow reads its environment while it is imported: so this module is imported when mlflow_environment.py has prepared
-it.
+Import this only after mlflow_environment.py has prepared the environment: MLflow reads it when it is imported.
 """
 
 import asyncio
@@ -50,6 +49,7 @@ def create(settings: Settings, destination: str) -> ASGIApp:
         settings: The server's.
         destination: The storage's address.
     """
+    # Before the stores open their pools.
     shared_pool.apply()
     # As the command line does: a store that cannot be opened stops the start, and no client waits for its opening.
     handlers.initialize_backend_stores(database.URI, database.URI, artifact_root(settings, destination))

@@ -1,4 +1,4 @@
-"""Gives all of MLflow's routes the answers of requests/errors.py, and its log no second line of an answer.
+"""Gives every MLflow error the status of requests/errors.py, and keeps MLflow from logging it a second time.
 
 Replaces: `mlflow.exceptions.ERROR_CODE_TO_HTTP_STATUS`, and `get_http_status_code` and `serialize_as_json` of
     `mlflow.exceptions.MlflowException`.

@@ -1,4 +1,4 @@
-"""Takes two layers out of MLflow's application: workspaces, and the LLM gateway's clock.
+"""Removes two unused middlewares of MLflow's: workspaces, and the LLM gateway's timing.
 
 This stack has no use for either. Each hands every piece of every body on through a task of its own.
 

@@ -1,7 +1,6 @@
-"""The one way in which this package replaces code of MLflow's: by name, and only where MLflow has that name.
+"""Replaces a name in MLflow; the start ends with one line if MLflow no longer has that name.
 
-A version of MLflow without the name would go on with its own code, and nobody would notice: so the start ends with one
-line.
+Without that check, a new version of MLflow would go on with its own code, and nobody would notice.
 """
 
 import sys

@@ -1,8 +1,7 @@
-"""Answers the UI's uploads of artifacts as a client's PUT is answered.
+"""Stores the UI's uploads of artifacts where a client's PUT would, with the same names and errors.
 
-The same names, the same place, the same errors. MLflow builds the name's folders in the server's own file system first,
-which fails at names that the storage takes or refuses by itself; and it stores below the run's ids, which is elsewhere
-when the experiment has an address of its own.
+MLflow builds the name's folders in the server's own file system first, which fails at names that the storage takes. And
+it stores below the run's ids, although the experiment may keep its artifacts at another address.
 
 Replaces: `mlflow.server.handlers.upload_artifact_handler` (the view `serve_upload_artifact`).
 Gain: in an experiment with an address of its own, the run lists the upload; with MLflow's handler it does not.

@@ -54,7 +54,7 @@ def compare_command(
 
     \b
     For example:
-    trainer compare RUN_ID RUN_ID models:/purchase@champion
+    trainer compare RUN_ID RUN_ID models:/purchase_predict@champion
     trainer compare --sweep RUN_ID --html report.html
     """
     if [bool(names), sweep is not None, experiment is not None].count(True) != 1:

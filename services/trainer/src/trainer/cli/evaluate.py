@@ -44,7 +44,7 @@ def evaluate_command(model: str, data: Path, target: str | None, all_rows: bool,
 
     \b
     For example:
-    trainer evaluate --model models:/purchase@champion --data june.csv --target Revenue
+    trainer evaluate --model models:/purchase_predict@champion --data june.csv --target Revenue
     """
     from trainer.tracking.settings import configure
 

@@ -69,7 +69,7 @@ def predict_command(
     \b
     For example:
     trainer predict --model runs:/RUN_ID/model --data new.csv --out scores.csv --id session
-    trainer predict --model models:/purchase@champion --data new.parquet --out scored.parquet --keep
+    trainer predict --model models:/purchase_predict@champion --data new.parquet --out scored.parquet --keep
     """
     if keep and ids:
         raise click.UsageError("--keep copies all columns already; leave out --id")

@@ -90,7 +90,7 @@ def serve_command(
     tracking_uri: str | None,
     debug: bool,
 ) -> None:
-    r"""Serve a model over HTTP, with MLflow's scoring server: POST /invocations, GET /ping.
+    r"""Serve a model over HTTP, by MLflow's scoring protocol: POST /invocations, GET /ping.
 
     \b
     For example:

@@ -1,1 +1,1 @@
-"""Serves a model over HTTP with MLflow's scoring server, and follows the alias that names it."""
+"""Serves a model over HTTP by MLflow's scoring protocol, and follows the alias that names it."""

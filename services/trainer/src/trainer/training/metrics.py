@@ -62,7 +62,7 @@ def evaluate(target: NDArray[np.int64], probability: NDArray[np.float64], thresh
         threshold: Rows at or above it are called positive.
 
     Returns:
-        The metrics by name (see ``NAMES``); each is a share from 0 to 1, but the log loss, which is in nats.
+        The metrics by name (see ``METRIC_NAMES``); each is a share from 0 to 1, but the log loss, which is in nats.
     """
     return compute_metrics(target, probability >= threshold, probability)
 
