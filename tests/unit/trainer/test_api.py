@@ -85,6 +85,8 @@ def test_wrong_parameter_is_one_line(dataset: Dataset, workdir: Path) -> None:
         trainer.train(dataset, {"num_leafs": 3})
     with pytest.raises(trainer.TrainerError, match="at least one variant"):
         trainer.sweep(dataset, [])
+    with pytest.raises(InputError, match="explain: '5' is not allowed; it must be all, or a number of rows from 100"):
+        trainer.train(dataset, explain=5)
     assert not (workdir / "mlartifacts").exists()
 
 

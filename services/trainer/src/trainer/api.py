@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trainer.config.defaults import EXPERIMENT, MODEL
+from trainer.config.explain import parse_explain
 from trainer.config.metrics import DEFAULT_METRIC, Metric
 from trainer.config.parameters import Value, parse_param
 from trainer.config.variant import make_variant
@@ -50,6 +51,7 @@ def train(
     threshold: str = "max-f1",
     folds: int = 0,
     metric: Metric = DEFAULT_METRIC,
+    explain: int | Literal["all"] = 0,
 ) -> TrainResult:
     """Train one variant, and track it as a run with its metrics, plots and model.
 
@@ -64,6 +66,7 @@ def train(
         threshold: How the decision threshold is chosen: ``max-f1``, ``precision>=0.8``, ``recall>=0.9``, or a number.
         folds: How many folds to cross-validate with, in place of ``validation_size``; 0 for none.
         metric: What stops a fit early: ``average_precision``, ``f1``, ``roc_auc`` or ``log_loss``.
+        explain: On how many test rows the features' contributions are computed: 0 for none, 100 or more, or ``all``.
 
     Raises:
         TrainerError: A parameter is wrong, the fit failed, or the server cannot be reached.
@@ -78,7 +81,9 @@ def train(
     """
     variant = make_variant(_parsed(params or {}), name=name)
     return train_run(
-        variant, dataset, _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric)
+        variant,
+        dataset,
+        _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain),
     )
 
 
@@ -97,6 +102,7 @@ def sweep(
     threshold: str = "max-f1",
     folds: int = 0,
     metric: Metric = DEFAULT_METRIC,
+    explain: int | Literal["all"] = 0,
 ) -> SweepResult:
     """Train several variants side by side, as nested runs of one parent run.
 
@@ -118,6 +124,7 @@ def sweep(
         threshold: See ``train``.
         folds: See ``train``.
         metric: What variants are chosen by; see ``train``.
+        explain: See ``train``.
 
     Raises:
         TrainerError: A parameter is wrong, a variant failed, or the server cannot be reached.
@@ -134,7 +141,7 @@ def sweep(
     wanted = [make_variant(_parsed(overrides), base) for overrides in variants]
     if not wanted:
         raise TrainerError("a sweep needs at least one variant")
-    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric)
+    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
     reused = finished_runs(wanted, dataset, plan) if reuse else {}
     return run_sweep(wanted, dataset, plan, _pool(jobs, len(wanted), plan), name=name, reused=reused)
 
@@ -156,6 +163,7 @@ def search(
     threshold: str = "max-f1",
     folds: int = 0,
     metric: Metric = DEFAULT_METRIC,
+    explain: int | Literal["all"] = 0,
 ) -> SweepResult:
     """Search for good parameters with Optuna, each trial as a nested run of one parent run.
 
@@ -178,6 +186,7 @@ def search(
         threshold: See ``train``.
         folds: See ``train``.
         metric: What trials are pruned and chosen by; see ``train``.
+        explain: See ``train``.
 
     Raises:
         TrainerError: A parameter is wrong, a trial failed, or the server or the storage cannot be used.
@@ -194,7 +203,7 @@ def search(
 
     base = _parsed(params or {})
     wanted = make_space(space, base) if isinstance(space, Mapping) else load_space(space, base)
-    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric)
+    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
     settings = Settings(trials, storage, sampler=sampler, pruner=pruner)
     return run_search(wanted, base, dataset, plan, _pool(jobs, trials, plan), settings)
 
@@ -263,11 +272,12 @@ def _plan(
     threshold: str,
     folds: int,
     metric: Metric,
+    explain: int | str,
 ) -> Plan:
     config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds, metric)
     check_folds(dataset, folds)
     set_defaults()
-    return Plan(connect(_uri(tracking_uri), experiment), config, provenance.tags())
+    return Plan(connect(_uri(tracking_uri), experiment), config, provenance.tags(), explain=parse_explain(explain))
 
 
 def _pool(jobs: int | None, tasks: int, plan: Plan) -> ProcessPool:

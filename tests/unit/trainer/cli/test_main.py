@@ -116,6 +116,8 @@ def test_version_is_shown(trainer: Trainer) -> None:
         (["--test-size", "0"], ["--test-size", "above 0 and below 1"]),
         (["--validation-size", "x"], ["--validation-size", "'x'"]),
         (["--seed", "-1"], ["--seed", "-1"]),
+        (["--explain", "99"], ["--explain", "'99'", "all, or a number of rows from 100"]),
+        (["sweep", "--explain", "some"], ["--explain", "'some'"]),
         (["--wait", "-1"], ["--wait"]),
         (["swep"], ["'swep'", "did you mean 'sweep'?"]),
         (["train", "sweep"], ["sweep"]),
@@ -215,6 +217,7 @@ def test_options_come_from_the_environment(trainer: Trainer, workdir: Path, monk
         "TRAINER_NUM_LEAVES": "",
         "TRAINER_TARGET": "",
         "TRAINER_SEED": "11",
+        "TRAINER_EXPLAIN": "All",
         "TRAINER_JSON": "1",
         "MLFLOW_EXPERIMENT_NAME": "from the environment",
         "MLFLOW_TRACKING_URI": "",
@@ -226,6 +229,8 @@ def test_options_come_from_the_environment(trainer: Trainer, workdir: Path, monk
     used = run.data.params
     assert (used["n_estimators"], used["is_unbalance"], used["num_leaves"], used["seed"]) == ("7", "True", "60", "11")
     assert answer.json["name"] == "n_estimators=7 is_unbalance=true"
+    client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    assert "contributions.csv" in [file.path for file in client.list_artifacts(run.info.run_id)]
 
 
 def test_wrong_environment_variable_is_named(trainer: Trainer, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

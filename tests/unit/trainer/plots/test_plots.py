@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import logging
 import subprocess
@@ -58,8 +57,8 @@ def pixels(path: Path) -> Any:
 
 
 def made(count: int = 3, names: list[str] | None = None) -> importance_values.Importance:
-    values = np.arange(count, 0, -1, dtype=np.float64)
-    return importance_values.Importance(names or [f"f{n}" for n in range(count)], values[::-1].copy(), values, 20)
+    gain, splits = np.arange(count, 0, -1, dtype=np.float64), np.arange(1, count + 1)
+    return importance_values.Importance(names or [f"f{n}" for n in range(count)], gain, splits, 500)
 
 
 @pytest.mark.parametrize("wide", ["特" * 28, "AMT_REQ_CREDIT_BUREAU_MON_WM", "W" * 30])
@@ -75,9 +74,7 @@ def test_wide_letters_get_their_room(wide: str) -> None:
     "name", ["application_train_with_bureau_balance", "APPLICATION_TRAIN_WITH_BUREAU", "訓練" * 20]
 )
 def test_heading_stays_clear_of_the_figure_beside_it(name: str) -> None:
-    figure = style.canvas(
-        plots.Heading(name * 2, f"{name}, 61,503 test rows"), "18 of 120", "features, by contribution"
-    )
+    figure = style.canvas(plots.Heading(name * 2, f"{name}, 61,503 test rows"), "18 of 120", "features, by gain")
     assert touching(figure) == []
     assert all(float(text.get_fontsize()) > 7 for text in figure.texts)
 
@@ -196,14 +193,16 @@ def test_scores_that_are_shares_have_a_small_gap() -> None:
 
 
 def test_importance_shows_the_strongest_features() -> None:
-    """Importance shows the features that move the scores most."""
+    """Importance shows the features with the largest gain, and says what it is."""
     figure: Any = plots.feature_importance(made(300), HEADING)
     left, right = figure.axes
     labels = [text.get_text() for text in left.texts]
     assert [label for label in labels if label.startswith("f")] == [f"f{n}" for n in range(12)]
-    assert reaches(left) == list(range(300, 288, -1))
-    assert reaches(right)[0] == pytest.approx(1 / (300 * 301 / 2))
+    total = 300 * 301 / 2
+    assert reaches(left) == pytest.approx([gain / total for gain in range(300, 288, -1)])
+    assert reaches(right)[0] == pytest.approx(1 / total)
     assert "12 of 300" in texts(figure)
+    assert "exact, from all 500 trees" in texts(figure)
 
 
 def test_long_feature_names_keep_both_ends() -> None:
@@ -253,24 +252,18 @@ def fitted(dataset: Dataset) -> FitResult:
     return fit_variant(complete_params({"n_estimators": 12, "num_leaves": 8}), dataset, seed=5, validation_size=0.25)
 
 
-def test_contributions_are_lightgbms_own(dataset: Dataset, fitted: FitResult) -> None:
+def test_importance_is_counted_in_the_trees(fitted: FitResult, dataset: Dataset) -> None:
+    """Gain and splits are what a count over the model's own trees gives."""
     pipeline = fitted.model.estimator_.estimator
-    found = measure_importance(pipeline, dataset.test.features, fitted.probability)
-    assert found.rows == dataset.test.rows == 180
-    encoded = pipeline[0].transform(dataset.test.features)
-    values = pipeline[-1].predict_proba(encoded, pred_contrib=True)[:, :-1]
-    np.testing.assert_allclose(found.contribution, np.abs(values).mean(axis=0))
-    assert found.names == list(encoded.columns)
+    found = measure_importance(pipeline)
+    nodes = pipeline[-1].booster_.trees_to_dataframe().dropna(subset=["split_gain"])
     assert set(found.names) == set(dataset.column_types)
-    np.testing.assert_array_equal(found.gain, pipeline[-1].booster_.feature_importance("gain"))
-
-
-def test_large_models_are_measured_on_fewer_rows(
-    dataset: Dataset, fitted: FitResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importance_values, "EFFORT", 12 * 8 * 30)
-    found = measure_importance(fitted.model.estimator_.estimator, dataset.test.features, fitted.probability)
-    assert found.rows == 30
+    features = pipeline[-1].booster_.feature_name()
+    by_feature = nodes.groupby("split_feature")["split_gain"]
+    for name, gain, splits in zip(features, found.gain, found.splits, strict=True):
+        assert splits == by_feature.size().get(name, 0)
+        assert gain == pytest.approx(by_feature.sum().get(name, 0.0), rel=1e-4)
+    assert found.trees == nodes["tree_index"].nunique()
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
@@ -312,7 +305,7 @@ def test_importance_texts_do_not_touch(name: str) -> None:
     """Texts of the importance stay clear of each other."""
     heading = plots.Heading("n_estimators=30 early_stopping_round=3", "some data, 400 test rows")
     many = made(21, [f"{name}{number}" for number in range(21)])
-    assert touching(plots.feature_importance(dataclasses.replace(many, rows=2_000), heading)) == []
+    assert touching(plots.feature_importance(many, heading)) == []
 
 
 # Edges ----------------------------------------------------------------------------------------------------------------
@@ -339,7 +332,7 @@ def test_any_losses_can_be_drawn(tmp_path: Path, losses: list[float]) -> None:
 
 def test_single_worthless_feature_is_drawn(tmp_path: Path) -> None:
     """Single feature without any worth can be drawn."""
-    nothing = importance_values.Importance(["$only$"], np.zeros(1), np.zeros(1), 2)
+    nothing = importance_values.Importance(["$only$"], np.zeros(1), np.zeros(1, dtype=np.int64), 2)
     plots.save(plots.feature_importance(nothing, HEADING), tmp_path / "x.png")
 
 

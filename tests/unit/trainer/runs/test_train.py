@@ -24,6 +24,7 @@ from trainer.config import parameters
 from trainer.config.variant import Variant, complete_params, make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
+from trainer.runs import cache_key
 from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.tracking.inputs import dataset_inputs
@@ -129,6 +130,20 @@ def test_artifacts_are_plots_and_parameters(result: TrainResult, client: Any) ->
         assert picture.size == (960, 720)
     effective = json.loads(Path(client.download_artifacts(run_id, "lightgbm_parameters.json")).read_text())
     assert effective["num_leaves"] == "8"
+
+
+def test_contributions_come_when_asked_for(result: TrainResult, client: Any, dataset: Dataset, plan: Plan) -> None:
+    """Contributions are a table and a plot of the rows asked for, and change neither the result nor its cache key."""
+    explained = train_run(make_variant(SMALL), dataset, replace(plan, explain=100))
+    table = pd.read_csv(client.download_artifacts(explained.run_id, "contributions.csv"))
+    assert len(table) == 100 < dataset.test.rows
+    picture = Image.open(client.download_artifacts(explained.run_id, "plots/contributions.png"))
+    assert picture.size == (960, 720)
+    one, other = (client.get_run(str(run.run_id)).data for run in (result, explained))
+    assert one.metrics == other.metrics
+    assert one.tags[cache_key.TAG] == other.tags[cache_key.TAG]
+    listed = [file.path for place in ("", "plots") for file in client.list_artifacts(str(result.run_id), place)]
+    assert not any("contributions" in path for path in listed)
 
 
 def test_model_loads_both_ways_and_predicts_alike(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from trainer.config.defaults import EXPERIMENT, MODEL
+from trainer.config.explain import parse_explain
 from trainer.config.metrics import DEFAULT_METRIC, METRICS, Metric
 from trainer.config.parameters import PARAMETERS, Parameter, Value
 from trainer.config.variant import describe_params
@@ -101,6 +102,16 @@ class Share(click.ParamType[float]):
             name = param.opts[0] if param is not None else "share"
             raise InputError(f"{name}: {str(value)!r} is not allowed; it must be a number above 0 and below 1")
         return number
+
+
+class Rows(click.ParamType[int]):
+    """A number of rows to explain, or all."""
+
+    name = "rows|all"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ARG002
+        """Return the number."""
+        return parse_explain(value, param.opts[0] if param is not None else "rows")
 
 
 def option(*names: str, group: str, env: str | None, **kwargs: Any) -> Callable[[Function], Function]:
@@ -214,6 +225,16 @@ metric_option = option(
     env="TRAINER_METRIC",
     help="What variants and trials are chosen by, on the validation rows; the same prunes trials and stops early.",
 )
+explain_option = option(
+    "--explain",
+    type=Rows(),
+    default=0,
+    metavar="ROWS|all",
+    group="Output",
+    env="TRAINER_EXPLAIN",
+    help="Compute each feature's contributions (SHAP values) on that many test rows, for each run: a beeswarm plot and"
+    " a CSV file. 1000 rows are enough for the order of the features.",
+)
 seed_option = option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
@@ -269,6 +290,8 @@ class DataOptions(SourceOptions):
     threshold: str
     folds: int | None
     metric: Metric
+    #: On how many test rows contributions are computed.
+    explain: int
 
 
 @dataclass(frozen=True)
@@ -350,6 +373,7 @@ data_options = gathered(
     cv_option,
     metric_option,
     seed_option,
+    explain_option,
 )
 server_options = gathered("server", ServerOptions, tracking_uri_option, wait_option, json_option, debug_option)
 tracking_options = gathered(

@@ -68,7 +68,7 @@ def prepare(
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target}")
     target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
     config = TrainConfig(source.seed, source.validation_size, rule, folds, source.metric)
-    return dataset, target, Plan(target, config, provenance.tags())
+    return dataset, target, Plan(target, config, provenance.tags(), explain=source.explain)
 
 
 def register(

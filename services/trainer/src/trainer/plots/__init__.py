@@ -5,6 +5,7 @@ Only matplotlib's objects are used: pyplot would cost import time, memory and gl
 """
 
 from trainer.plots.confusion import confusion_matrix
+from trainer.plots.contributions import contributions, write_contributions
 from trainer.plots.importance import feature_importance
 from trainer.plots.learning import learning_curve
 from trainer.plots.precision_recall import pr_curve
@@ -20,6 +21,7 @@ __all__ = [
     "Heading",
     "calibration",
     "confusion_matrix",
+    "contributions",
     "feature_importance",
     "learning_curve",
     "pr_curve",
@@ -28,5 +30,6 @@ __all__ = [
     "sweep_curves",
     "sweep_parameters",
     "warm_up",
+    "write_contributions",
     "write_run_plots",
 ]

@@ -25,13 +25,13 @@ def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult
     target, scores = dataset.test.target, fitted.probability
     tested = style.Heading(name, f"{dataset.name}, {dataset.test.rows:,} test rows")
     trained = style.Heading(name, f"{dataset.name}, {dataset.train.rows:,} training rows")
-    measured = measure_importance(fitted.model.estimator_.estimator, dataset.test.features, scores)
+    measured = measure_importance(fitted.model.estimator_.estimator)
     point = (target, scores, fitted.threshold, fitted.test)
     # Each figure is gone before the next is drawn.
     style.save(precision_recall.pr_curve(*point, tested), folder / "pr_curve.png")
     style.save(roc.roc_curve(*point, tested), folder / "roc_curve.png")
     style.save(confusion.confusion_matrix(*point, tested), folder / "confusion_matrix.png")
     style.save(reliability.calibration(target, scores, tested), folder / "calibration.png")
-    style.save(importance.feature_importance(measured, tested), folder / "feature_importance.png")
+    style.save(importance.feature_importance(measured, trained), folder / "feature_importance.png")
     curve = learning.learning_curve(fitted.loss, fitted.iterations, trained, fitted.fold_losses)
     style.save(curve, folder / "learning_curve.png")

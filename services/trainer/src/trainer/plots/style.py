@@ -118,6 +118,20 @@ def fitting(text: str, size: float, room: float, weight: str = "normal") -> int:
     return int(len(text) * room / (extent(text, size, weight) or 1.0))
 
 
+def shown_features(shown: int, total: int, order: str) -> tuple[str, str]:
+    """Return the prominent figure of a plot of features, and what it is."""
+    if total == 1:
+        return "1", "feature"
+    return (f"{shown} of {total:,}" if total > shown else f"{total}"), f"features, {order}"
+
+
+def feature_names(names: Sequence[str], size: float) -> tuple[list[str], float]:
+    """Return features' names as a plot has room for them, and how far to the right they reach."""
+    # Names get what they need, and what is drawn the rest.
+    names = [shortened(name, fitting(name, size, 0.36)) for name in names]
+    return names, min(0.03 + max(extent(name, size) for name in names), 0.4)
+
+
 def axes_in(figure: Figure, left: float = LEFT, bottom: float = BOTTOM, right: float = RIGHT, top: float = TOP) -> Axes:
     """Return bare axes at a place in the figure (shares of its width and height); ``scale`` gives them their scales.
 

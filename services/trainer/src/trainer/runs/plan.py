@@ -22,6 +22,8 @@ class Plan:
     config: TrainConfig = field(default_factory=TrainConfig)
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
+    #: On how many test rows contributions are computed. No result depends on it.
+    explain: int = 0
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def train_run(
                 run.log(tags={WARNINGS_TAG: "\n".join(warnings)})
             with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
                 # Drawn while the server is busy with the rest. All requests stay in this thread.
-                drawn = artist.submit(_write_files, Path(folder) / "files", variant, dataset, fitted)
+                drawn = artist.submit(_write_files, Path(folder) / "files", variant, dataset, fitted, plan)
                 run.log(metric_history(HISTORY, fitted.loss))
                 clock.lap("history")
                 metrics = _log_model(run, Path(folder), dataset, fitted, clock)
@@ -160,8 +160,10 @@ class Clock:
         self._last = now
 
 
-def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: FitResult) -> None:
+def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: FitResult, plan: Plan) -> None:
     plots.write_run_plots(folder / "plots", variant.name, dataset, fitted)
+    if plan.explain:
+        plots.write_contributions(folder, variant.name, dataset, fitted, plan.explain)
     effective = json.dumps(fitted.effective, indent=2) + "\n"
     (folder / "lightgbm_parameters.json").write_text(effective, encoding="utf-8")
 

@@ -1,0 +1,81 @@
+"""Contributions: by how much each feature moved the score of each row, and how sure their means are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.training.pipeline import rounds_used
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """The SHAP values (log-odds) of some rows of a table.
+
+    ``rows`` is (rows,), their places in the table, which has ``total`` rows; ``values`` and ``encoded`` are
+    (rows, features), the contributions and what the trees saw; ``base`` is the mean score, the same for all rows.
+    """
+
+    names: list[str]
+    rows: NDArray[np.int64]
+    total: int
+    values: NDArray[np.float64]
+    encoded: NDArray[np.float64]
+    base: float
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean absolute contribution of each feature."""
+        return np.abs(self.values).mean(axis=0)  # type: ignore[no-any-return]
+
+    @property
+    def margin(self) -> NDArray[np.float64]:
+        """How far each mean may be from that of all rows, with 95 % confidence; 0 where all rows were taken."""
+        count = len(self.rows)
+        if count == self.total:
+            return np.zeros(len(self.names))
+        # As for rows drawn at random. Rows that are spread over the range of scores are nearer.
+        deviation = np.abs(self.values).std(axis=0, ddof=1)
+        return 1.96 * deviation * np.sqrt((1 / count) * (1 - count / self.total))  # type: ignore[no-any-return]
+
+
+def spread_rows(probability: NDArray[np.float64], wanted: int) -> NDArray[np.int64]:
+    """Return the places of the wanted number of rows, evenly spread over the range of scores, in ascending order."""
+    order = np.argsort(probability, kind="stable")
+    count = min(wanted, len(order))
+    return np.sort(order[((np.arange(count) + 0.5) * len(order) / count).astype(np.int64)])
+
+
+def measure_contributions(
+    pipeline: Any, features: pd.DataFrame, probability: NDArray[np.float64], wanted: int
+) -> Contributions:
+    """Return the contributions to a fitted pipeline's scores, as LightGBM computes them.
+
+    Args:
+        pipeline: The encoder and the classifier, as ``fit`` returns them inside the model.
+        features: The raw feature table.
+        probability: (rows,) the pipeline's scores of these features.
+        wanted: For how many rows; all where the table has fewer.
+    """
+    encode, classify = pipeline[0], pipeline[-1]
+    rows, trees = spread_rows(probability, wanted), rounds_used(classify)
+    encoded = encode.transform(features.iloc[rows])
+    found = classify.booster_.predict(encoded, pred_contrib=True, num_threads=1, num_iteration=trees)
+    values = np.asarray(found, dtype=np.float64)
+    if classify.get_params()["boosting_type"] == "rf":
+        # A forest's score is the mean of its trees; LightGBM adds their contributions up.
+        values = values / trees
+    return Contributions(
+        names=[str(name) for name in encoded.columns],
+        rows=rows,
+        total=len(features),
+        values=values[:, :-1],
+        encoded=encoded.to_numpy(dtype=np.float64),
+        base=float(values[0, -1]),
+    )
