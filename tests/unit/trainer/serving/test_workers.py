@@ -68,6 +68,17 @@ def test_worker_that_dies_is_replaced(start: Start, saved: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in before)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+def test_killed_parent_ends_its_workers(start: Start, saved: Path) -> None:
+    """Its output is at its end when the last of its processes is gone."""
+    port = free_port()
+    process = start("serve", "--model", saved, "--port", port, "--workers", 2)
+    wait_for(lambda: answers(port))
+    assert len(children(process)) == 2
+    process.kill()
+    process.communicate(timeout=60)
+
+
 def test_workers_that_cannot_start_end(start: Start, workdir: Path) -> None:
     (workdir / "empty").mkdir()
     process = start("serve", "--model", workdir / "empty", "--port", free_port(), "--workers", 2)

@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from trainer.util.errors import InputError, TrainerError
@@ -59,6 +59,8 @@ def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.s
         raise InputError("--workers: this system cannot fork processes; use 1")
     started: set[int] = set()
     ending = Event()
+    # Nothing is written to it. Its writing end is this process's alone, and closes when this process ends or is killed.
+    lifeline = os.pipe()
 
     def end(*_signal: Any) -> None:
         ending.set()
@@ -71,7 +73,7 @@ def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.s
     try:
         while True:
             while len(started) < count and not ending.is_set():
-                started.add(_start(make, listener))
+                started.add(_start(make, listener, lifeline))
             if ending.is_set():
                 # One may have been started while the signal came.
                 end()
@@ -92,12 +94,14 @@ def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.s
         end()
         for number, handler in kept.items():
             signal.signal(number, handler)
+        for end_of_it in lifeline:
+            os.close(end_of_it)
     if code > 0:
         raise TrainerError("a process that serves has ended, and so have the others")
 
 
-def _start(make: Callable[[], Serving], listener: socket.socket) -> int:
-    """Fork a process that serves; return its id."""
+def _start(make: Callable[[], Serving], listener: socket.socket, lifeline: tuple[int, int]) -> int:
+    """Fork a process that serves, until ``lifeline`` is closed at its other end; return its id."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     pid = os.fork()
     if pid:
@@ -108,6 +112,9 @@ def _start(make: Callable[[], Serving], listener: socket.socket) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        reading, writing = lifeline
+        os.close(writing)
+        Thread(target=_end_with_parent, args=(reading,), daemon=True).start()
         serve(make(), listener)
         code = 0
     except TrainerError as error:
@@ -117,3 +124,8 @@ def _start(make: Callable[[], Serving], listener: socket.socket) -> int:
         # Nothing of the process that was forked is to run twice.
         sys.stdout.flush()
         os._exit(code)
+
+
+def _end_with_parent(lifeline: int) -> None:
+    os.read(lifeline, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
