@@ -251,11 +251,15 @@ def test_broken_answer_does_not_look_complete() -> None:
 
 @pytest.mark.usefixtures("log")
 def test_database_loss_in_an_answer_is_one_line(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Answer that the database breaks off is one line and other failures keep their traceback."""
+    """An answer that the database breaks off is one line. Other failures keep their traceback."""
     logs.shorten_broken_answers()
     logger = logging.getLogger("uvicorn.error")
+    # A server that another test started in this process has its own settings of the log.
+    for one in (logger, logging.getLogger("uvicorn")):
+        monkeypatch.setattr(one, "propagate", True)
+        monkeypatch.setattr(one, "disabled", False)
     for error in (MlflowException("gone"), ValueError("a bug")):
         logger.error("Exception in ASGI application\n", exc_info=ExceptionGroup("unhandled", [error]))
     assert [record.getMessage().strip() for record in caplog.records] == [

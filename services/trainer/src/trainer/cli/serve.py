@@ -109,7 +109,7 @@ def serve_command(
         champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), print_message, formats=formats)
         if not champion.followed:
             champion.require()
-        return Serving(champion, interval, Bounds(max_body, concurrency))
+        return Serving(champion, interval, Bounds(max_body, concurrency), looks_first=workers > 1)
 
     # With several processes, each loads the model by itself: after a fork, LightGBM's threads are not to be had.
     application = make() if workers == 1 else None

@@ -36,10 +36,18 @@ class Bounds:
 
 
 class Serving:
-    """An ASGI application that serves a champion, and looks for a new one at an interval."""
+    """An ASGI application that serves a champion, and looks for a new one at an interval.
 
-    def __init__(self, champion: Champion, interval: float, bounds: Bounds) -> None:
-        self._champion, self._interval, self._bounds = champion, interval, bounds
+    Args:
+        champion: What is served.
+        interval: Seconds between two looks.
+        bounds: What a request may be.
+        looks_first: Whether its first look comes before its first request. That is for one of several processes on a
+            port: without a model yet, it would refuse what another one can answer.
+    """
+
+    def __init__(self, champion: Champion, interval: float, bounds: Bounds, *, looks_first: bool = False) -> None:
+        self._champion, self._interval, self._bounds, self._looks_first = champion, interval, bounds, looks_first
         self._current: tuple[ServedModel, Application | None] | None = None
         self._slots = asyncio.Semaphore(bounds.concurrency)
         self._follower: asyncio.Task[None] | None = None
@@ -110,6 +118,8 @@ class Serving:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        if self._looks_first:
+            await asyncio.to_thread(self._look)
         self._follower = asyncio.create_task(self._follow())
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -123,9 +133,13 @@ class Serving:
         # In a thread: requests are answered while a model is loaded.
         await asyncio.to_thread(self._take)
         while self._champion.followed:
-            await asyncio.to_thread(self._champion.check)
-            await asyncio.to_thread(self._take)
+            await asyncio.to_thread(self._look)
             await asyncio.sleep(self._interval)
+
+    def _look(self) -> None:
+        if self._champion.followed:
+            self._champion.check()
+        self._take()
 
     def _take(self) -> None:
         loaded = self._champion.loaded
