@@ -81,8 +81,8 @@ class TreeModel:
             reply = self.answer(example, _JSON, "")
             if reply.status != 200:
                 raise TrainerError(f"it does not predict its own example: {reply.body.decode()}")
-        probability, reached = self.predict(Table(hard_rows(self.parts.ranges), ROWS))
-        return answers_digest(probability, self.classes(reached))
+        probability = self._booster.prove_blocks(build_matrix(self.parts, Table(hard_rows(self.parts.ranges), ROWS)))
+        return answers_digest(probability, self.classes(probability >= self.parts.threshold))
 
     def classes(self, reached: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the classes of rows."""
