@@ -68,6 +68,20 @@ def test_worker_that_dies_is_replaced(start: Start, saved: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in before)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stopping_is_no_error(start: Start, saved: Path, number: int, workers: int) -> None:
+    """Ctrl-C and SIGTERM end a server in order: nothing is printed, and the exit code is 0."""
+    process = start("serve", "--model", saved, "--port", 0, "--workers", workers)
+    assert process.stderr is not None
+    port = int(next(line for line in process.stderr if "listening on" in line).rsplit(":", 1)[1])
+    wait_for(lambda: answers(port))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert [line for line in said.splitlines() if not line.startswith("trainer: serving ")] == []
+    assert process.returncode == 0
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 def test_killed_parent_ends_its_workers(start: Start, saved: Path) -> None:
     """Its output is at its end when the last of its processes is gone."""

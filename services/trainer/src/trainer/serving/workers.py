@@ -46,7 +46,9 @@ def serve(application: Serving, listener: socket.socket) -> None:
     import uvicorn
 
     config = uvicorn.Config(application, log_level="error", access_log=False, timeout_graceful_shutdown=20)
-    uvicorn.Server(config).run(sockets=[listener])
+    # uvicorn raises the signal again when it has ended: what a server is told to do is no error of its own.
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.socket) -> None:
