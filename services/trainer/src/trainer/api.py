@@ -31,7 +31,7 @@ from trainer.sweeps.sweep import SweepResult, run_sweep, sweep_preload
 from trainer.tracking.connection import connect
 from trainer.tracking.settings import set_defaults
 from trainer.training.config import TrainConfig
-from trainer.training.split import check_folds
+from trainer.training.split import check_splits
 from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util import provenance
 from trainer.util.errors import TrainerError
@@ -275,7 +275,7 @@ def _plan(
     explain: int | str,
 ) -> Plan:
     config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds, metric)
-    check_folds(dataset, folds)
+    check_splits(dataset, seed=seed, validation_size=validation_size, folds=folds)
     set_defaults()
     return Plan(connect(_uri(tracking_uri), experiment), config, provenance.tags(), explain=parse_explain(explain))
 

@@ -308,6 +308,34 @@ def test_version_is_scored_on_its_own_test_rows(
     assert "rows that neither was trained on" in unseen["detail"]
 
 
+def test_version_split_by_time_is_scored_by_time(
+    workdir: Path, trainer: Callable[..., Answer], table: pd.DataFrame
+) -> None:
+    """A weighted version of a split by time, beside a champion of groups: each by what its run recorded."""
+    rng = np.random.default_rng(9)
+    rows = len(table)
+    tagged = table.assign(day=rng.permutation(rows), w=rng.uniform(0.5, 4, rows), who=rng.integers(0, rows // 2, rows))
+    tagged.to_csv("shop.csv", index=False)
+    data = ("--data", "shop.csv", "--target", "purchase")
+    Path("policy.yaml").write_text("{minimum: false, latency_ms: false, champion: {average_precision: 1.0}}")
+    fit = ("--n-estimators", 20, "--num-leaves", 5, "--test-size", 0.4, "--register", "--json")
+    assert trainer(*data, *fit, "--group", "who", "--drop", "day,w").code == 0
+    later = trainer(*data, *fit, "--time", "day", "--weight", "w", "--drop", "who")
+    assert later.code == 0, later.err
+    assert trainer("promote", "--version", 1, *data, "--policy", "policy.yaml").code == 0
+    promoted = trainer("promote", "--version", 2, *data, "--policy", "policy.yaml", "--json")
+    assert promoted.code == 0, promoted.err
+    metrics = promoted.json["metrics"]
+    assert metrics["version"] == pytest.approx({name: later.json["metrics"][name] for name in metrics["version"]})
+    unseen = next(one for one in promoted.json["constraints"] if one["name"] == "unseen rows")
+    assert "by --time day" in unseen["detail"]
+    assert "rows that neither was trained on" in unseen["detail"]
+    (run,) = client_of().search_runs([one.experiment_id for one in client_of().search_experiments()],
+                                     filter_string="params.time_column = 'day'")  # fmt: skip
+    assert run.data.params["weight_column"] == "w"
+    assert run.data.params["test_first_time"] == str(rows - int(run.data.params["rows_test"]))
+
+
 def test_rows_of_training_alone_are_refused(
     workdir: Path, trainer: Callable[..., Answer], shop: Path, tmp_path: Path
 ) -> None:

@@ -12,8 +12,11 @@ import pytest
 from trainer.data.dataset import Dataset
 from trainer.data.row_hashes import RowHashes
 from trainer.data.sources import load_data
-from trainer.promotion.unseen import Load, find_test_rows
+from trainer.promotion.unseen import Load, choose_rows, find_test_rows
 from trainer.training.trained_on import TrainedOn
+from trainer.util.errors import InputError
+
+from ..scoring.scoring_files import save
 
 Write = Callable[[pd.DataFrame], Load]
 
@@ -124,3 +127,12 @@ def test_what_cannot_be_shown_to_be_unseen(
     beside = find_test_rows(load, trained, change(trained), compare=True)
     assert beside.common is not None
     assert problem in str(beside.common.problem)
+
+
+def test_unseen_false_needs_the_default_split(tmp_path: Path, table: pd.DataFrame) -> None:
+    """The command has no --time of its own: its test rows would be training rows of such a version."""
+    table.assign(day=range(len(table))).to_csv(tmp_path / "shop.csv", index=False)
+    dataset = load_data(tmp_path / "shop.csv", target="purchase", time="day")
+    save(dataset, tmp_path / "model")
+    with pytest.raises(InputError, match=r"'unseen: false' does not go with .* --time day; leave it out"):
+        choose_rows(lambda _: dataset, tmp_path / "model", None, compare=False, unseen=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from trainer.data.sources import load_data
@@ -83,3 +84,50 @@ def test_command_prints_the_metrics(model: Saved, shop: Path, trainer: Callable[
     assert f"AP         {model.fitted.test['average_precision']:.4f}" in shown.out
     assert trainer(*command, "--json").json["metrics"] == pytest.approx(model.fitted.test)
     assert "no such model" in trainer("evaluate", "--model", "gone", "--data", shop / "shop.csv").error
+
+
+def tagged(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with weights, times and groups."""
+    rng = np.random.default_rng(8)
+    return table.assign(
+        w=rng.uniform(0.5, 4, len(table)),
+        day=[str(pd.Timestamp("2024-01-01") + pd.Timedelta(days=int(day))) for day in rng.integers(0, 300, len(table))],
+        visitor=[f"v{number}" for number in rng.integers(0, 150, len(table))],
+    )
+
+
+@pytest.mark.parametrize("roles", [{"weight": "w"}, {"time": "day", "weight": "w"}, {"group": "visitor"}])
+def test_split_and_weights_are_those_of_the_run(roles: dict[str, str], tmp_path: Path, table: pd.DataFrame) -> None:
+    """Of the data of its training, a model has the metrics of its run, however that was split and weighted."""
+    data = tmp_path / "shop.csv"
+    tagged(table).to_csv(data, index=False)
+    model = save(load_data(data, target="purchase", seed=7, test_size=0.3, drop=unused(roles), **roles), tmp_path / "m")
+    done = evaluated(model, data)
+    assert done.metrics == pytest.approx(model.fitted.test)
+    assert done.rows == model.dataset.test.rows
+
+
+def unused(roles: dict[str, str]) -> list[str]:
+    return [name for name in ("w", "day", "visitor") if name not in roles.values()]
+
+
+def test_new_rows_of_a_known_group_are_left_out(tmp_path: Path, table: pd.DataFrame) -> None:
+    """Other rows of a visitor whose rows a model was trained on tell nothing of visitors that it does not know."""
+    grouped = tagged(table).drop(columns=["w", "day"])
+    grouped.to_csv(tmp_path / "shop.csv", index=False)
+    model = save(load_data(tmp_path / "shop.csv", target="purchase", group="visitor"), tmp_path / "model")
+    number = next(name for name, kind in model.dataset.column_types.items() if kind == "number")
+    later = grouped.assign(**{number: grouped[number] + 1_000})
+    later.to_csv(tmp_path / "later.csv", index=False)
+    done = evaluated(model, tmp_path / "later.csv")
+    assert done.rows == model.dataset.test.rows
+    assert evaluated(model, tmp_path / "later.csv", all_rows=True).rows == len(table)
+
+
+def test_data_without_the_column_is_refused(tmp_path: Path, table: pd.DataFrame) -> None:
+    """A weighted model cannot be judged, or compared, without weights."""
+    tagged(table).to_csv(tmp_path / "shop.csv", index=False)
+    model = save(load_data(tmp_path / "shop.csv", target="purchase", weight="w"), tmp_path / "model")
+    tagged(table).drop(columns="w").to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(InputError, match=r"has no column 'w' \(--weight\)"):
+        evaluated(model, tmp_path / "other.csv")

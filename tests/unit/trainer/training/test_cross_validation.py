@@ -22,7 +22,7 @@ from trainer.training import metrics
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.metrics import METRIC_NAMES
 from trainer.training.pipeline import encoder, estimator
-from trainer.training.split import check_folds
+from trainer.training.split import check_splits
 from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util.errors import InputError, PrunedError
 
@@ -151,9 +151,9 @@ def test_too_many_folds_are_refused(dataset: Dataset) -> None:
     kept = np.append(np.flatnonzero(dataset.train.target == 0), np.flatnonzero(dataset.train.target == 1)[:3])
     few = replace(dataset, train=dataset.train.take(kept))
     with pytest.raises(InputError, match=r"--cv: 5 folds are too many: .* hold 3 of the rarer class.*at most 3"):
-        check_folds(few, 5)
-    check_folds(few, 3)
-    check_folds(few, 0)
+        check_splits(few, seed=5, validation_size=0.2, folds=5)
+    check_splits(few, seed=5, validation_size=0.2, folds=3)
+    check_splits(few, seed=5, validation_size=0.2, folds=0)
 
 
 def test_run_logs_folds_mean_and_deviation(dataset: Dataset, plan: Plan) -> None:

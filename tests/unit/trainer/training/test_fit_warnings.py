@@ -18,7 +18,7 @@ from trainer.training.fit_warnings import fit_warnings
 
 def warnings_of(dataset: Dataset, **params: Any) -> tuple[str, ...]:
     fitted = fit_variant(make_variant(params).params, dataset, seed=1, validation_size=0.3)
-    return fit_warnings(fitted, dataset.train.target)
+    return fit_warnings(fitted, dataset.train)
 
 
 def noise(path: Path, rows: int, share: float) -> Path:

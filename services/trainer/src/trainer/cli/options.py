@@ -178,6 +178,28 @@ categorical_option = option(
     env="TRAINER_CATEGORICAL",
     help="Columns of which each value is a category, whole numbers too, separated by commas.",
 )
+weight_option = option(
+    "--weight",
+    metavar="COLUMN",
+    group="Data",
+    env="TRAINER_WEIGHT",
+    help="The column of sample weights, for fit, metrics and threshold; it is no feature.",
+)
+time_option = option(
+    "--time",
+    metavar="COLUMN",
+    group="Data",
+    env="TRAINER_TIME",
+    help="The column of times to split by, dates or numbers: the latest rows are the test rows, the latest of the"
+    " others the validation rows, and with --cv each fold holds out what came next; it is no feature.",
+)
+group_option = option(
+    "--group",
+    metavar="COLUMN",
+    group="Data",
+    env="TRAINER_GROUP",
+    help="The column whose rows of one value stay together, in test, validation and folds; it is no feature.",
+)
 test_size_option = option(
     "--test-size",
     type=Share(),
@@ -285,6 +307,9 @@ class DataOptions(SourceOptions):
 
     drop: tuple[str, ...]
     categorical: tuple[str, ...]
+    weight: str | None
+    time: str | None
+    group: str | None
 
     validation_size: float
     threshold: str
@@ -367,6 +392,9 @@ data_options = gathered(
     positive_option,
     drop_option,
     categorical_option,
+    weight_option,
+    time_option,
+    group_option,
     test_size_option,
     validation_size_option,
     threshold_option,

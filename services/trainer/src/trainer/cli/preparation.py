@@ -39,7 +39,7 @@ def prepare(
     from trainer.tracking.connection import connect
     from trainer.tracking.settings import configure
     from trainer.training.config import TrainConfig
-    from trainer.training.split import check_folds
+    from trainer.training.split import check_splits
     from trainer.training.threshold_rule import parse_threshold_rule
     from trainer.util import provenance
     from trainer.util.output import print_message
@@ -56,9 +56,12 @@ def prepare(
         drop=source.drop,
         categorical=source.categorical,
         positive=source.positive,
+        weight=source.weight,
+        time=source.time,
+        group=source.group,
     )
     folds = source.folds or 0
-    check_folds(dataset, folds)
+    check_splits(dataset, seed=source.seed, validation_size=source.validation_size, folds=folds)
     if folds and source.validation_size != TrainConfig.validation_size:
         print_message("--validation-size has no effect beside --cv: each training row is held out in one of the folds")
     for warning in dataset.warnings:

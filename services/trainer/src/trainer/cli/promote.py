@@ -13,6 +13,8 @@ from trainer.cli import options
 from trainer.util.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlflow.entities.model_registry import ModelVersion
 
     from trainer.cli.options import ServerOptions, SourceOptions
@@ -230,11 +232,12 @@ def _loader(source: SourceOptions) -> Load:
 
     def load(trained: TrainedOn | None) -> Dataset:
         seed, test_size, types = source.seed, source.test_size, None
+        roles: Mapping[str, str] = {}
         if trained is not None:
-            types = trained.column_types
+            types, roles = trained.column_types, trained.roles
             if trained.seed is not None and trained.test_size is not None:
                 seed, test_size = trained.seed, trained.test_size
-        key = repr((seed, test_size, types))
+        key = repr((seed, test_size, types, roles))
         if key not in read:
             read[key] = load_data(
                 source.data,
@@ -243,6 +246,9 @@ def _loader(source: SourceOptions) -> Load:
                 seed=seed,
                 column_types=types,
                 positive=source.positive,
+                weight=roles.get("weight"),
+                time=roles.get("time"),
+                group=roles.get("group"),
             )
         return read[key]
 

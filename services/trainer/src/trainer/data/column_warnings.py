@@ -20,6 +20,8 @@ _COMMA_NUMBER = (
 _DRESSED_NUMBER = rf"\(?[-+]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
 #: What stands for a missing value in exports of databases and spreadsheets, and is none to pandas.
 _MISSING_WORDS = {"", "\\N", "?", "-", "--", ".", "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!"}
+#: The warning on a column of dates.
+DATES = "is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
 _MONTH = r"[^\W\d_]{3,9}"
 _DATE = (
     rf"(?:{_MONTH},? )?"  # a day of the week
@@ -53,7 +55,7 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
             " (write digits alone, decimals with a point, and a missing value as nothing)"
         )
     if _most(stripped.str.match(_DATE)):
-        return "is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
+        return DATES
     if len(texts) > MANY_CATEGORIES:
         return f"has {len(texts):,} distinct texts: if it identifies rows, leave it out (--drop)"
     return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Features and target of the same rows: ``features`` is (rows, columns), ``target`` an int64 array of 0 and 1."""
+    """Features and target of the same rows: ``features`` is (rows, columns), ``target`` an int64 array of 0 and 1.
+
+    ``weight``, ``time`` and ``group`` are (rows,), where columns of the data were named for them: positive weights, a
+    number that grows with time, and a hash of the group that a row belongs to. They are no features.
+    """
 
     features: pd.DataFrame
     target: NDArray[np.int64]
+    weight: NDArray[np.float64] | None = None
+    time: NDArray[Any] | None = None
+    group: NDArray[np.int64] | None = None
 
     @property
     def rows(self) -> int:
@@ -29,7 +37,27 @@ class Table:
 
     def take(self, index: NDArray[np.int64]) -> Table:
         """Return the rows at the positions ``index``."""
-        return Table(self.features.iloc[index].reset_index(drop=True), self.target[index])
+        return Table(
+            self.features.iloc[index].reset_index(drop=True),
+            self.target[index],
+            None if self.weight is None else self.weight[index],
+            None if self.time is None else self.time[index],
+            None if self.group is None else self.group[index],
+        )
+
+    @property
+    def digest(self) -> str:
+        """The digest of its contents, see ``table_digest``; weights, times and groups count."""
+        digest = table_digest(self.features, self.target)
+        extras = {"weight": self.weight, "time": self.time, "group": self.group}
+        if all(values is None for values in extras.values()):
+            return digest
+        state = hashlib.sha256(digest.encode())
+        for name, values in extras.items():
+            if values is not None:
+                state.update(f"{name}:{values.dtype.kind}:".encode())
+                state.update(np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).tobytes())
+        return state.hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -55,6 +83,10 @@ class Dataset:
     test_positions: NDArray[np.int64] | None = None
     #: The positive class's value, where it was named.
     positive: str | None = None
+    #: The columns of weights, times and groups, by these words; see ``Table``.
+    roles: Mapping[str, str] = field(default_factory=dict)
+    #: How a single table was split by time or by group, as parameters of a run.
+    split: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -77,7 +109,16 @@ class Dataset:
         order[~out] = np.arange(self.train.rows)
         order[out] = np.arange(self.train.rows, self.rows)
         features = pd.concat([self.train.features, self.test.features], ignore_index=True)
-        return Table(features, np.concatenate([self.train.target, self.test.target])).take(order)
+        weight, time, group = (
+            None if one is None or other is None else np.concatenate([one, other])
+            for one, other in (
+                (self.train.weight, self.test.weight),
+                (self.train.time, self.test.time),
+                (self.train.group, self.test.group),
+            )
+        )
+        target = np.concatenate([self.train.target, self.test.target])
+        return Table(features, target, weight, time, group).take(order)
 
     def columns(self, kind: ColumnType) -> list[str]:
         """Return the names of the features of one kind, in their order."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trainer.config.values import ColumnType
+from trainer.data.roles import Roles
 from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean, listed
 
@@ -22,7 +23,8 @@ class Reading:
     out, and ``seed`` seeds that split and the generator. ``column_types`` are those of a model: only its columns are
     read, and as it was trained on them; None to tell the types by the values. ``drop`` are columns to leave out,
     ``categorical`` those of which each value is a category, whole numbers too. ``positive`` is the positive
-    class's value, where the target's two values do not say so themselves.
+    class's value, where the target's two values do not say so themselves. ``roles`` are the columns of weights, times
+    and groups.
     """
 
     target: str | None = None
@@ -32,6 +34,7 @@ class Reading:
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     positive: str | None = None
+    roles: Roles = field(default_factory=Roles)
 
     @property
     def texts(self) -> list[str]:
@@ -44,13 +47,17 @@ class Reading:
         Raises:
             InputError: A column that an option names is not there, or is the target.
         """
-        for option, names in (("--drop", self.drop), ("--categorical", self.categorical)):
+        named = [("--drop", self.drop), ("--categorical", self.categorical)]
+        named += [(option, (name,)) for option, name in self.roles.options]
+        for option, names in named:
             for name in names:
                 if name == self.target:
                     raise InputError(f"{option}: {name!r} is the target")
                 if name not in table.columns:
                     hint = did_you_mean(name, map(str, table.columns), f"its columns are {listed(table.columns)}")
                     raise InputError(f"{source}: has no column {name!r} ({option}); {hint}")
-                if option == "--categorical" and name in self.drop:
-                    raise InputError(f"column {name!r} is named by both --drop and --categorical")
+                if option != "--drop" and name in self.drop:
+                    raise InputError(f"column {name!r} is named by both --drop and {option}")
+                if option not in ("--drop", "--categorical") and name in self.categorical:
+                    raise InputError(f"column {name!r} is named by both --categorical and {option}")
         return table.drop(columns=list(self.drop))

@@ -71,6 +71,11 @@ def hash_rows(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.uint
     return (_mixed(rows) >> np.uint64(32)).astype(np.uint32)
 
 
+def hash_values(column: pd.Series) -> NDArray[np.int64]:
+    """Return a hash of 64 bits for each value of a column: the same one for the same value in any file."""
+    return _mixed(_bits(column)).view(np.int64)
+
+
 def _bits(column: pd.Series) -> NDArray[np.uint64]:
     """Return each value as 64 bits: the number that it is or spells, or a hash of its text."""
     if column.dtype == np.float64:

@@ -10,21 +10,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from trainer.config.values import ColumnType
 from trainer.data import demo
 from trainer.data.columns import type_in_table
-from trainer.data.dataset import Dataset, Table, stratified_split
+from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.data.file_errors import current_user
 from trainer.data.reading import Reading
+from trainer.data.roles import Roles, shown_time
+from trainer.data.split import split_rows
 from trainer.data.table_file import TABLE_SUFFIXES, read_column, read_table
 from trainer.data.target import FEWEST_PER_CLASS, binary_target, check_class_sizes
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean, listed, one_line
+
+if TYPE_CHECKING:
+    from trainer.data.dataset import Table
 
 PARTS = ("X_train", "X_test", "y_train", "y_test")
 EXPECTED = (
@@ -45,6 +52,9 @@ def load_data(
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
     positive: str | None = None,
+    weight: str | None = None,
+    time: str | None = None,
+    group: str | None = None,
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -59,6 +69,9 @@ def load_data(
         drop: Columns to leave out.
         categorical: Columns of which each value is a category, whole numbers too.
         positive: The positive class's value, where the target has two values such as 1 and 2, or good and bad.
+        weight: The column of the rows' weights, for fit, metrics and threshold; no feature.
+        time: The column of times (dates or numbers) to split by: what came later is held out; no feature.
+        group: The column whose rows of the same value stay on one side of each split; no feature.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -69,7 +82,8 @@ def load_data(
         >>> dataset.train.rows, dataset.test.rows, dataset.target
         (480, 120, 'purchase')
     """
-    how = Reading(target, test_size, seed, column_types, tuple(drop), tuple(categorical), positive)
+    roles = Roles(weight, time, group)
+    how = Reading(target, test_size, seed, column_types, tuple(drop), tuple(categorical), positive, roles)
     if path is None:
         return _generated(how, rows, "no data given (--data)")
     path = Path(path)
@@ -150,13 +164,15 @@ def _from_four(path: Path, how: Reading) -> Dataset:
             )
         if name in x.columns:
             raise InputError(f"{path / f'X_{part}.csv'}: holds the target {name!r} as a feature; remove it")
-    train = Table(x_train, binary_target(y_train, f"{path / 'y_train.csv'}: {name}", how.positive))
-    test = Table(x_test, binary_target(y_test, f"{path / 'y_test.csv'}: {name}", how.positive))
-    check_class_sizes(train.target, f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
+    targets = [
+        binary_target(y, f"{path / f'y_{part}.csv'}: {name}", how.positive)
+        for part, y in (("train", y_train), ("test", y_test))
+    ]
+    check_class_sizes(targets[0], f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
     how = replace(how, target=name)
     train, test = (
-        replace(table, features=how.without_dropped(table.features, str(path / f"X_{part}.csv")))
-        for part, table in (("train", train), ("test", test))
+        how.roles.table(how.without_dropped(x, file), target, file)
+        for x, target, file in zip((x_train, x_test), targets, map(str, files), strict=True)
     )
     return unified(train, test, how, name=path.resolve().name, source=str(path.resolve()), warnings=warnings)
 
@@ -192,12 +208,14 @@ def _split_table(
     label = f"{source}: {how.target}"
     labels = binary_target(table[how.target], label, how.positive)
     check_class_sizes(labels, label, FEWEST_PER_CLASS)
-    features = table.drop(columns=str(how.target))
-    stay, out = stratified_split(labels, how.test_size, how.seed)
-    whole = Table(features, labels)
+    whole = how.roles.table(table.drop(columns=str(how.target)), labels, source)
+    stay, out = split_rows(whole, how.test_size, how.seed)
     train, test = whole.take(stay), whole.take(out)
-    part = f"{label}: the training part (--test-size {how.test_size:g})"
-    check_class_sizes(train.target, part, FEWEST_PER_CLASS - 1)
+    # A model's own split was checked in training; other data is not scored by its split.
+    if how.column_types is None or not (how.roles.time or how.roles.group):
+        part = f"{label}: the training part (--test-size {how.test_size:g})"
+        check_class_sizes(train.target, part, FEWEST_PER_CLASS - 1)
+        check_class_sizes(test.target, f"{label}: the test part (--test-size {how.test_size:g})", 1)
     return unified(
         train,
         test,
@@ -209,7 +227,22 @@ def _split_table(
         test_size=how.test_size,
         seed=how.seed,
         test_positions=out,
+        split=_split_parameters(train, test),
     )
+
+
+def _split_parameters(train: Table, test: Table) -> dict[str, Any]:
+    """Return how a table was split by time or by group, as parameters of a run."""
+    if train.time is not None and test.time is not None:
+        return {
+            "train_first_time": shown_time(train.time.min()),
+            "train_last_time": shown_time(train.time.max()),
+            "test_first_time": shown_time(test.time.min()),
+            "test_last_time": shown_time(test.time.max()),
+        }
+    if train.group is not None and test.group is not None:
+        return {"groups_train": len(np.unique(train.group)), "groups_test": len(np.unique(test.group))}
+    return {}
 
 
 def _is_ignored(entry: Path) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from trainer.config.values import ColumnType
-from trainer.data.column_warnings import text_warning
+from trainer.data.column_warnings import DATES, text_warning
 from trainer.data.columns import column_type, convert_column, read_as
-from trainer.data.dataset import Dataset, Table, table_digest
+from trainer.data.dataset import Dataset
 from trainer.data.leak_warnings import leak_warning
 from trainer.data.reading import Reading
+from trainer.data.split_warnings import split_warning
 from trainer.data.table_file import PARQUET_SUFFIXES
 from trainer.data.unseen_categories import unseen_warning
 from trainer.util.errors import InputError
@@ -21,6 +23,8 @@ from trainer.util.text import listed
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from trainer.data.dataset import Table
 
 
 def unified(train: Table, test: Table, how: Reading, *, source: str, warnings: list[str], **rest: Any) -> Dataset:
@@ -54,22 +58,34 @@ def unified(train: Table, test: Table, how: Reading, *, source: str, warnings: l
         if not known:
             # Parts of one table are written alike.
             apart = "test_size" not in rest
-            warnings += _column_warnings(name, kind, [part[name] for part in converted], train.target, apart=apart)
+            parts = [part[name] for part in converted]
+            found = _column_warnings(name, kind, parts, train.target, apart=apart)
+            # Split at random, rows of a later time or of the same visitor are in all parts.
+            if how.roles.time is None and how.roles.group is None:
+                if found and found[0].endswith(DATES):
+                    found = [f"{found[0]}; --time {name} tests on what came after"]
+                elif not apart and (by := split_warning(name, *parts)) is not None:
+                    found.append(by)
+            warnings += found
     empty = [name for name, column in converted[0].items() if column.isna().all()]
     if len(empty) == len(columns):
         raise InputError(f"{source}: every feature value is missing")
     if empty:
         warnings.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
-    x_train, x_test = (pd.DataFrame(part, columns=columns) for part in converted)
+    train, test = (
+        replace(table, features=pd.DataFrame(part, columns=columns))
+        for table, part in zip((train, test), converted, strict=True)
+    )
     return Dataset(
         source=source,
         column_types=column_types,
         target=str(how.target),
         positive=how.positive,
-        train=Table(x_train, train.target),
-        test=Table(x_test, test.target),
-        digest=table_digest(x_train, train.target),
-        test_digest=table_digest(x_test, test.target),
+        roles={option.removeprefix("--"): name for option, name in how.roles.options},
+        train=train,
+        test=test,
+        digest=train.digest,
+        test_digest=test.digest,
         warnings=tuple(warnings),
         **rest,
     )

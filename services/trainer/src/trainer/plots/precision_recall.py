@@ -21,6 +21,7 @@ def pr_curve(
     threshold: float,
     metrics: Mapping[str, float],
     heading: style.Heading,
+    weight: NDArray[np.float64] | None = None,
 ) -> Figure:
     """Return a precision-recall curve.
 
@@ -30,12 +31,13 @@ def pr_curve(
         threshold: The chosen threshold; its point is marked.
         metrics: The metrics at that threshold, of ``metrics.evaluate``.
         heading: The plot's heading.
+        weight: (rows,) positive weights; None where each row counts once.
     """
     from sklearn.metrics import precision_recall_curve
 
-    precision, recall, _ = precision_recall_curve(target, probability)
+    precision, recall, _ = precision_recall_curve(target, probability, sample_weight=weight)
     recall, precision = style.thinned(recall, precision)
-    share = float(np.mean(target))
+    share = float(np.average(target, weights=weight))
     figure = style.canvas(heading, f"{metrics['average_precision']:.1%}", "average precision")
     axes = style.axes_in(figure)
     # Precision at a recall holds until the next row is reached: steps, as average precision sums them.

@@ -21,11 +21,12 @@ def roc_curve(
     threshold: float,
     metrics: Mapping[str, float],
     heading: style.Heading,
+    weight: NDArray[np.float64] | None = None,
 ) -> Figure:
     """Return a receiver operating characteristic; the arguments are those of ``pr_curve``."""
     from sklearn.metrics import roc_curve as curve
 
-    false_alarms, found, _ = curve(target, probability)
+    false_alarms, found, _ = curve(target, probability, sample_weight=weight)
     false_alarms, found = style.thinned(false_alarms, found)
     figure = style.canvas(heading, f"{metrics['roc_auc']:.1%}", "area under the ROC curve")
     axes = style.axes_in(figure)
@@ -33,7 +34,9 @@ def roc_curve(
     axes.plot(false_alarms, found, color=style.BLUE, linewidth=2.4, solid_joinstyle="round", zorder=3)
     axes.plot([0, 1], [0, 1], color=style.GREY, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
     axes.text(0.615, 0.59, "No skill", fontsize=11.5, color=style.INK, va="top", zorder=4)
-    x = float(np.mean(probability[target == 0] >= threshold))
+    negative = target == 0
+    weights = None if weight is None else weight[negative]
+    x = float(np.average(probability[negative] >= threshold, weights=weights))
     y = metrics["recall"]
     axes.plot([x, x, 0], [0, y, y], color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
     text = f"Threshold {threshold:.3g}\nFalse alarms {x:.1%}\nFound {y:.1%}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.data.dataset import Table, table_digest
+from trainer.data.dataset import Table
 from trainer.promotion.sandbox import Sandbox, SandboxResult
 from trainer.training.metrics import compute_metrics
 
@@ -80,7 +80,7 @@ def scored(outcome: SandboxResult | None, test: TestRows, rows: UnseenRows) -> V
     try:
         called = outcome.classes[chosen].astype(np.int64) == 1
         probability = None if outcome.probability is None else outcome.probability[chosen]
-        values = compute_metrics(table.target, called, probability)
+        values = compute_metrics(table.target, called, probability, table.weight)
     except (ValueError, TypeError):
         return VersionMetrics(problem="it does not predict the classes 0 and 1")
-    return VersionMetrics(values, table_digest(table.features, table.target))
+    return VersionMetrics(values, table.digest)

@@ -40,9 +40,13 @@ def choose_rows(load: Load, files: Path, champion_files: Path | None, *, compare
         unseen: Whether only rows count that neither was trained on; else the test rows of the data as it is split.
 
     Raises:
-        InputError: The data cannot be used.
+        InputError: The data cannot be used, or its test rows as they are split are none of the version's.
     """
     if not unseen:
+        trained = _trained_on(files)
+        if trained is not None and trained.roles:
+            used = " and ".join(f"--{role} {name}" for role, name in trained.roles.items())
+            raise InputError(f"'unseen: false' does not go with a version that was trained with {used}; leave it out")
         dataset = load(None)
         rows = UnseenRows(dataset.held_out, f"{dataset.test.rows:,} test rows")
         return TestRows(dataset.name, dataset.whole(), rows, rows if compare else None, dataset.whole())

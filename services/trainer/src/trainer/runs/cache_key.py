@@ -48,6 +48,7 @@ def sweep_key(dataset: Dataset, config: TrainConfig) -> str:
         "test": dataset.test_digest,
         "target": dataset.target,
         "kinds": dataset.column_types,
+        "roles": dataset.roles,
     }
     return _digest({"config": asdict(config), "data": data, "code": code_digest()})[:16]
 

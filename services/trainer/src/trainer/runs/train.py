@@ -15,7 +15,8 @@ from typing import Any
 from trainer import plots
 from trainer.accelerators import background_import
 from trainer.config.variant import Variant
-from trainer.data.dataset import Dataset, stratified_split
+from trainer.data.dataset import Dataset
+from trainer.data.split import split_rows
 from trainer.runs import cache_key
 from trainer.runs.cache_key import run_key
 from trainer.runs.plan import Plan, TrainResult
@@ -29,6 +30,7 @@ from trainer.training.fit_warnings import fit_warnings
 from trainer.training.metrics import METRIC_NAMES
 from trainer.training.model import MODEL_NAME, save_model
 from trainer.training.pipeline import estimator
+from trainer.training.split import fold_splits
 from trainer.util.errors import PrunedError, TrainerError
 
 #: The validation loss after each iteration; the metric that a search may prune by.
@@ -88,7 +90,7 @@ def train_run(
                 run.log(metric_history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
                 raise
             clock.lap("fit")
-            warnings = fit_warnings(fitted, dataset.train.target)
+            warnings = fit_warnings(fitted, dataset.train)
             if warnings:
                 run.log(tags={WARNINGS_TAG: "\n".join(warnings)})
             with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
@@ -132,6 +134,8 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         "data_digest": dataset.digest,
         "target": dataset.target,
         **({} if dataset.positive is None else {"positive": dataset.positive}),
+        **{f"{role}_column": name for role, name in dataset.roles.items()},
+        **dataset.split,
         "features": len(dataset.column_types),
         "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
         **_rows(dataset, plan),
@@ -141,8 +145,10 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
 def _rows(dataset: Dataset, plan: Plan) -> dict[str, int]:
     rows, held_out = dataset.train.rows, dataset.train.rows
     if not plan.config.folds:
-        held_out = len(stratified_split(dataset.train.target, plan.config.validation_size, plan.config.seed)[1])
+        held_out = len(split_rows(dataset.train, plan.config.validation_size, plan.config.seed)[1])
         rows -= held_out
+    elif dataset.train.time is not None:
+        held_out = sum(len(out) for _, out in fold_splits(dataset.train, plan.config.folds, plan.config.seed))
     return {"rows_fit": rows, "rows_validation": held_out, "rows_test": dataset.test.rows}
 
 

@@ -67,6 +67,9 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
         seed=default.seed if trained.seed is None else trained.seed,
         column_types=trained.column_types,
         positive=trained.positive,
+        weight=trained.roles.get("weight"),
+        time=trained.roles.get("time"),
+        group=trained.roles.get("group"),
     )
     whole = dataset.whole()
     table, left_out = whole, 0
@@ -92,4 +95,4 @@ def _metrics(model: Any, table: Table) -> dict[str, float]:
         called = np.asarray(model.predict(table.features)) == 1
     except Exception as error:
         raise TrainerError(f"the model fails: {type(error).__name__}: {one_line(error, 300)}") from error
-    return compute_metrics(table.target, called, probability)
+    return compute_metrics(table.target, called, probability, table.weight)

@@ -12,6 +12,7 @@ from trainer.config.metrics import Metric
 from trainer.config.parameters import Value
 from trainer.data.dataset import Dataset
 from trainer.training.pipeline import Callbacks, ValidationFit, fit_pipeline, mean_loss, rounds_used
+from trainer.training.split import fold_splits
 from trainer.util.errors import PrunedError
 
 if TYPE_CHECKING:
@@ -26,15 +27,12 @@ def cross_validated(
     Where the variant stops early, the last model makes as many iterations as the folds' models had at their best, on
     average: there is no row left that could tell it when to stop.
     """
-    from sklearn.model_selection import StratifiedKFold
-
     table = dataset.train
     probability = np.empty(table.rows)
     parts: list[NDArray[np.int64]] = []
     losses: list[list[float]] = []
     rounds: list[int] = []
-    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(table.rows), table.target)
-    for fold, (stay, out) in enumerate(splits):
+    for fold, (stay, out) in enumerate(fold_splits(table, folds, seed)):
         validation = table.take(out)
         shifted = [_FoldCallback(callback, fold, folds) for callback in callbacks]
         try:
@@ -50,7 +48,10 @@ def cross_validated(
     if params["early_stopping_round"]:
         params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
     pipeline, _ = fit_pipeline(params, dataset, table, None, seed, metric, [])
-    return ValidationFit(pipeline, table.target, probability, parts, losses)
+    # Folds that go forward in time leave the first rows in all of them.
+    left_out = np.sort(np.concatenate(parts))
+    parts = [np.searchsorted(left_out, part) for part in parts]
+    return ValidationFit(pipeline, table.take(left_out), probability[left_out], parts, losses)
 
 
 @dataclass(frozen=True, eq=False)

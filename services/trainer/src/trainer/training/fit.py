@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.config.metrics import DEFAULT_METRIC, Metric
 from trainer.config.parameters import Value
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, Table
 from trainer.training import metrics
 from trainer.training.cross_validation import cross_validated
 from trainer.training.metrics import METRIC_NAMES
@@ -104,8 +104,8 @@ def fit_variant(
         learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [])
     else:
         learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [])
-    threshold = (threshold_rule or ThresholdRule()).choose(learnt.target, learnt.probability)
-    judged = [metrics.evaluate(learnt.target[rows], learnt.probability[rows], threshold) for rows in learnt.parts]
+    threshold = (threshold_rule or ThresholdRule()).choose(learnt.rows.target, learnt.probability, learnt.rows.weight)
+    judged = [_judged(learnt.rows.take(part), learnt.probability[part], threshold) for part in learnt.parts]
     # Every part is fitted: this fit only takes note of the classes.
     model = FixedThresholdClassifier(
         FrozenEstimator(learnt.pipeline), threshold=threshold, pos_label=1, response_method="predict_proba"
@@ -123,12 +123,16 @@ def fit_variant(
         params=classify.get_params(),
         effective=effective_parameters(classify),
         validation={name: float(np.mean([one[name] for one in judged])) for name in METRIC_NAMES},
-        test=metrics.evaluate(dataset.test.target, test_probability, threshold),
+        test=_judged(dataset.test, test_probability, threshold),
         probability=test_probability,
-        curve=metrics.sampled_curve(learnt.target, learnt.probability),
+        curve=metrics.sampled_curve(learnt.rows.target, learnt.probability, learnt.rows.weight),
         folds=judged if folds else [],
         fold_losses=learnt.losses if folds else [],
     )
+
+
+def _judged(rows: Table, probability: NDArray[np.float64], threshold: float) -> dict[str, float]:
+    return metrics.evaluate(rows.target, probability, threshold, rows.weight)
 
 
 def _held_out(
@@ -142,4 +146,4 @@ def _held_out(
     fitting, validation = split_validation(dataset, seed=seed, validation_size=validation_size)
     pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks)
     probability = pipeline.predict_proba(validation.features)[:, 1]
-    return ValidationFit(pipeline, validation.target, probability, [np.arange(validation.rows)], [loss])
+    return ValidationFit(pipeline, validation, probability, [np.arange(validation.rows)], [loss])

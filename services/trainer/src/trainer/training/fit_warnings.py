@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from trainer.data.dataset import Table
     from trainer.training.fit import FitResult
 
 #: Fewer iterations than this rarely make a model.
@@ -17,23 +16,23 @@ FEWEST_ITERATIONS = 10
 _EARLY, _RISEN = 0.6, 0.02
 
 
-def fit_warnings(fitted: FitResult, target: NDArray[np.int64]) -> tuple[str, ...]:
+def fit_warnings(fitted: FitResult, train: Table) -> tuple[str, ...]:
     """Return warnings on a fitted variant, in the order of their weight.
 
     Args:
         fitted: The variant.
-        target: (rows,) the classes of the training rows, 0 and 1.
+        train: The training rows.
     """
-    return tuple(warning for warning in (_constant(fitted, target), _few(fitted), _overfitted(fitted)) if warning)
+    return tuple(warning for warning in (_constant(fitted, train), _few(fitted), _overfitted(fitted)) if warning)
 
 
-def _constant(fitted: FitResult, target: NDArray[np.int64]) -> str | None:
+def _constant(fitted: FitResult, train: Table) -> str | None:
     if np.ptp(fitted.probability) == 0:
         return (
             "the model gives each row the same probability: no split was possible (fewer --min-child-samples, or more"
             " rows, allow one)"
         )
-    share = float(np.mean(target))
+    share = float(np.average(train.target, weights=train.weight))
     always = 2 * share / (1 + share)
     f1 = fitted.validation["f1"]
     if f1 <= always + 1e-9:

@@ -71,12 +71,12 @@ def encoder(dataset: Dataset) -> ColumnTransformer:
 class ValidationFit:
     """A fitted pipeline, and what is known of it, or of its like, on rows that were not fitted to.
 
-    ``target`` and ``probability`` are (rows,), in ``parts`` that one model each scored; ``losses`` are the validation
-    log losses (nats) after each iteration, of each of these models.
+    ``rows`` are those rows; ``probability`` is (rows,), in ``parts`` that one model each scored; ``losses`` are the
+    validation log losses (nats) after each iteration, of each of these models.
     """
 
     pipeline: Pipeline
-    target: NDArray[np.int64]
+    rows: Table
     probability: NDArray[np.float64]
     parts: list[NDArray[np.int64]]
     losses: list[list[float]]
@@ -105,6 +105,7 @@ def fit_pipeline(
         watched = {
             "eval_X": encode.transform(validation.features),
             "eval_y": validation.target,
+            **({} if validation.weight is None else {"eval_sample_weight": [validation.weight]}),
             "eval_names": ["validation"],
             "eval_metric": watching.evaluated(metric),
         }
@@ -116,6 +117,7 @@ def fit_pipeline(
         classify.fit(
             encoded,
             fitting.target,
+            sample_weight=fitting.weight,
             feature_name=names,
             categorical_feature=names[:categories],
             callbacks=list(callbacks),

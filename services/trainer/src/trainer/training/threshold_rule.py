@@ -33,12 +33,15 @@ class ThresholdRule:
         number = repr(self.value).removesuffix(".0")
         return number if self.kind == "fixed" else f"{self.kind}>={number}"
 
-    def choose(self, target: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
+    def choose(
+        self, target: NDArray[np.int64], probability: NDArray[np.float64], weight: NDArray[np.float64] | None = None
+    ) -> float:
         """Return the threshold for these rows; at or above it a row is called positive.
 
         Args:
             target: (rows,) classes, 0 and 1, of both kinds.
             probability: (rows,) scores of the positive class.
+            weight: (rows,) positive weights; None where each row counts once.
 
         Raises:
             TrainerError: No threshold reaches the precision on these rows.
@@ -50,8 +53,8 @@ class ThresholdRule:
         if self.kind == "fixed":
             return self.value
         if self.kind == "max-f1":
-            return metrics.best_f1_threshold(target, probability)
-        scores, precision, recall = metrics.by_threshold(target, probability)
+            return metrics.best_f1_threshold(target, probability, weight)
+        scores, precision, recall = metrics.by_threshold(target, probability, weight)
         wanted, other = (precision, recall) if self.kind == "precision" else (recall, precision)
         allowed = wanted >= self.value
         if not allowed.any():

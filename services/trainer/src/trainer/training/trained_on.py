@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset
 from trainer.data.row_hashes import RowHashes
 from trainer.training.model_metadata import noted_column_types
 
-#: The key in the model's metadata, and the file beside its MLmodel.
-KEY, FILE = "trained_on", "training_rows.npz"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: The key in the model's metadata, and the files beside its MLmodel; the last one where rows are in groups.
+KEY, FILE, GROUPS = "trained_on", "training_rows.npz", "training_groups.npy"
+#: What columns that are no features may be for.
+ROLES = ("weight", "time", "group")
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,10 @@ class TrainedOn:
     column_types: Mapping[str, ColumnType]
     #: The positive class's value, where it was named.
     positive: str | None = None
+    #: The columns of weights, times and groups, by these words.
+    roles: Mapping[str, str] = field(default_factory=dict)
+    #: The hashes of the training rows' groups, ascending, where they were in groups.
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
     def read(cls, folder: Path, metadata: Mapping[str, Any] | None) -> TrainedOn | None:
@@ -49,6 +60,8 @@ class TrainedOn:
                 # MLmodel files have their keys in alphabetical order.
                 {str(name): types[name] for name in content["columns"]},
                 content.get("positive"),
+                {role: str(content["roles"][role]) for role in ROLES if role in content.get("roles", {})},
+                np.load(folder / GROUPS, allow_pickle=False) if (folder / GROUPS).is_file() else None,
             )
         except (TypeError, KeyError, ValueError, OSError):
             return None
@@ -69,10 +82,13 @@ def metadata_of(dataset: Dataset) -> dict[str, Any]:
             "test_size": dataset.test_size,
             "columns": list(dataset.column_types),
             "positive": dataset.positive,
+            "roles": dict(dataset.roles),
         }
     }
 
 
 def write_rows(dataset: Dataset, folder: Path) -> None:
-    """Write the hashes of the training rows into a model's folder."""
+    """Write the hashes of the training rows, and of their groups, into a model's folder."""
     RowHashes.of(dataset.train.features).save(folder / FILE)
+    if dataset.train.group is not None:
+        np.save(folder / GROUPS, np.unique(dataset.train.group), allow_pickle=False)

@@ -1,7 +1,8 @@
 """The rows of a data set that a model was not trained on.
 
 Where the data is what a model was trained on, its own split says which rows it has not seen. Of other data, those rows
-count as unseen whose features are in none of its training rows (see ``data.row_hashes``).
+count as unseen whose features are in none of its training rows (see ``data.row_hashes``), and whose group is none of
+theirs where the model was trained with groups.
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ def unseen_rows(dataset: Dataset, trained: TrainedOn | None, table: Table) -> Un
     if trained is None:
         return UnseenRows(none, "", problem="its model does not say which rows it was trained on")
     if trained.is_of(dataset):
+        by = next((f"by --{role} {trained.roles[role]}, " for role in ("time", "group") if role in trained.roles), "")
         split = (
             ""
             if trained.seed is None
-            else f", split as in its run (seed {trained.seed}, test size {trained.test_size:g})"
+            else f", split as in its run ({by}seed {trained.seed}, test size {trained.test_size:g})"
         )
         return UnseenRows(dataset.held_out, f"its own {dataset.test.rows:,} test rows{split}", tested=True)
     if trained.rows is None:
@@ -58,8 +60,14 @@ def unseen_rows(dataset: Dataset, trained: TrainedOn | None, table: Table) -> Un
     seen = trained.rows.hold(table.features)
     if seen is None:
         return UnseenRows(none, "", problem="the data lacks columns that it was trained on")
+    what = "rows, those that it was not trained on"
+    if "group" in trained.roles:
+        if trained.groups is None or table.group is None:
+            return UnseenRows(none, "", problem="its model does not list the groups that it was trained on")
+        seen |= np.isin(table.group, trained.groups)
+        what = f"rows, those of groups ({trained.roles['group']}) that it was not trained on"
     positions = np.flatnonzero(~seen)
-    detail = f"{len(positions):,} of {table.rows:,} rows, those that it was not trained on"
+    detail = f"{len(positions):,} of {table.rows:,} {what}"
     return enough(UnseenRows(positions, detail), table)
 
 

@@ -46,13 +46,17 @@ def merit_of(state: Any, metric: Metric) -> float:
     return merit(metric, next(float(result[2]) for result in state.evaluation_result_list if result[1] == name))
 
 
-def _f1(target: NDArray[np.int64], probability: NDArray[np.float64]) -> tuple[str, float, bool]:
+def _f1(
+    target: NDArray[np.int64], probability: NDArray[np.float64], weight: NDArray[np.float64] | None
+) -> tuple[str, float, bool]:
     """Return the highest F1 that any threshold gives."""
-    _, precision, recall = metrics.by_threshold(target.astype(np.int64), probability)
+    _, precision, recall = metrics.by_threshold(target.astype(np.int64), probability, weight)
     total = precision + recall
     return "f1", float(np.max(2 * precision * recall / np.where(total > 0, total, 1.0))), True
 
 
-def _loss(target: NDArray[np.int64], probability: NDArray[np.float64]) -> tuple[str, float, bool]:
+def _loss(
+    target: NDArray[np.int64], probability: NDArray[np.float64], weight: NDArray[np.float64] | None
+) -> tuple[str, float, bool]:
     sure = np.where(target > 0, probability, 1 - probability)
-    return LOSS, float(-np.mean(np.log(np.clip(sure, 1e-15, 1.0)))), False
+    return LOSS, float(-np.average(np.log(np.clip(sure, 1e-15, 1.0)), weights=weight)), False

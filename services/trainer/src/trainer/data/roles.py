@@ -1,0 +1,101 @@
+"""Columns that are no features, and say something about each row: its weight, its time, the group it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from trainer.data.dataset import Table
+from trainer.data.row_hashes import hash_values
+from trainer.util.errors import InputError
+from trainer.util.text import one_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The names of these columns; None where there is no such column."""
+
+    weight: str | None = None
+    time: str | None = None
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            InputError: Both a time and a group, or one column twice.
+        """
+        if self.time is not None and self.group is not None:
+            raise InputError("--time and --group exclude each other: rows are split by one of them")
+        if self.weight is not None and self.weight in (self.time, self.group):
+            raise InputError(f"--weight: {self.weight!r} is named by {'--time' if self.time else '--group'} as well")
+
+    @property
+    def options(self) -> list[tuple[str, str]]:
+        """The options that are given, each with its column."""
+        named = (("--weight", self.weight), ("--time", self.time), ("--group", self.group))
+        return [(option, name) for option, name in named if name is not None]
+
+    def table(self, raw: pd.DataFrame, target: NDArray[np.int64], source: str) -> Table:
+        """Return a table whose features are a raw table's columns without these.
+
+        Raises:
+            InputError: A value of one of these columns is missing or not allowed.
+        """
+        for option, name in self.options:
+            if (missing := int(raw[name].isna().sum())) > 0:
+                raise InputError(
+                    f"{source}: column {name!r} ({option}): {missing:,} of {len(raw):,} values are missing"
+                )
+        return Table(
+            raw.drop(columns=[name for _, name in self.options]),
+            target,
+            weight=None if self.weight is None else _weights(raw[self.weight], f"{source}: column {self.weight!r}"),
+            time=None if self.time is None else _times(raw[self.time], f"{source}: column {self.time!r}"),
+            group=None if self.group is None else hash_values(raw[self.group]),
+        )
+
+
+def _weights(column: pd.Series, label: str) -> NDArray[np.float64]:
+    try:
+        if pd.api.types.is_bool_dtype(column.dtype):
+            raise TypeError
+        values = column.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{label} (--weight): weights must be numbers") from None
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if len(wrong):
+        raise InputError(
+            f"{label} (--weight): weights must be positive and finite; {len(wrong):,} of {len(values):,} are not (the"
+            f" first in row {wrong[0] + 1}: {values[wrong[0]]:g})"
+        )
+    return values
+
+
+def _times(column: pd.Series, label: str) -> NDArray[Any]:
+    """Return numbers as they are, and dates in nanoseconds since 1970 (UTC where they name no zone)."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        raise InputError(f"{label} (--time) holds boolean values; expected dates or numbers")
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(dtype=np.float64)
+    try:
+        moments = pd.to_datetime(column, format=None if column.dtype.kind == "M" else "ISO8601", utc=True)
+    except (ValueError, TypeError, OverflowError) as error:
+        found = one_line(error, 80)
+        raise InputError(
+            f"{label} (--time): write dates as 2024-12-31 or 2024-12-31T23:59:59, or as numbers ({found})"
+        ) from None
+    return moments.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
+
+
+def shown_time(value: Any) -> str:
+    """Return a time as people write it."""
+    if isinstance(value, np.floating):
+        return f"{float(value):.15g}"
+    return str(pd.Timestamp(int(value)).isoformat()).removesuffix("T00:00:00")

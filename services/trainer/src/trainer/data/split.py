@@ -1,0 +1,52 @@
+"""Splits the rows of a table in two: at random by class, by time, or by group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.data.dataset import Table, stratified_split
+from trainer.util.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def split_rows(table: Table, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the rows that stay and of those that are held out, both ascending.
+
+    Args:
+        table: The rows. With times, the latest are held out; with groups, whole groups are; else rows of each class.
+        share: The share (0 to 1) that is held out: of the rows, or of the groups.
+        seed: The seed of the shuffle; a split by time has none.
+
+    Raises:
+        InputError: All rows are of one time or one group.
+    """
+    if table.time is not None:
+        start = first_held_out(table.time, share)
+        later = table.time >= start
+        return np.flatnonzero(~later), np.flatnonzero(later)
+    if table.group is not None:
+        from sklearn.model_selection import GroupShuffleSplit
+
+        if len(np.unique(table.group)) < 2:
+            raise InputError("--group: all rows are of one group; at least two are needed")
+        splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+        stay, out = next(splitter.split(np.zeros(table.rows), groups=table.group))
+        return np.sort(stay).astype(np.int64), np.sort(out).astype(np.int64)
+    return stratified_split(table.target, share, seed)
+
+
+def first_held_out(time: NDArray[Any], share: float) -> Any:
+    """Return the first time that is held out, so that about a share of the rows is; rows of one time stay together.
+
+    Raises:
+        InputError: All rows are of one time.
+    """
+    times, counts = np.unique(time, return_counts=True)
+    if len(times) < 2:
+        raise InputError("--time: all rows are of one time; at least two are needed")
+    held_out = counts[::-1].cumsum()[::-1][1:] / len(time)
+    return times[1:][np.argmin(np.abs(held_out - share))]

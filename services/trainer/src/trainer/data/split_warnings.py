@@ -1,0 +1,56 @@
+"""Warnings on columns that a table should rather be split by: times, and identifiers that repeat across the split."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+#: Fewer distinct values than this tell nothing.
+_FEWEST = 50
+#: An identifier repeats when at least this share of the test rows has a value that training rows have as well,
+_SHARED = 0.2
+#: and its values are of few rows each: this share of the rows, or more, would be distinct.
+_DISTINCT = 0.02
+#: How identifiers are called. A number may well be a measurement, so its name has to say that it is one.
+_NAME = re.compile(r"(?:^|[_\W])(?i:id|uuid|guid)$|[a-z](?:Id|ID)$", re.ASCII)
+#: Unix times from September 2001 to 2096, in seconds, milliseconds, microseconds and nanoseconds.
+_UNIX = [(1e9 * unit, 4e9 * unit) for unit in (1, 1e3, 1e6, 1e9)]
+
+
+def split_warning(name: str, train: pd.Series, test: pd.Series) -> str | None:
+    """Return a warning on a column by which the rows should perhaps be split, or None.
+
+    Args:
+        name: The column's name.
+        train: Its values in the training rows, in their type.
+        test: Its values in the test rows, which were drawn at random.
+    """
+    known = train.dropna()
+    if known.nunique() < _FEWEST:
+        return None
+    if is_unix_time(known):
+        return f"column {name!r} looks like a time: --time {name} tests on what came after"
+    if _is_identifier(name, train, known) and (shared := float(test.isin(known.unique()).mean())) >= _SHARED:
+        return (
+            f"column {name!r} looks like an identifier that repeats: {shared:.0%} of the test rows have one that"
+            f" training rows have as well (--group {name} keeps them apart)"
+        )
+    return None
+
+
+def is_unix_time(values: pd.Series) -> bool:
+    """Tell whether all values are whole numbers that are times of our days in one unit."""
+    if values.dtype != np.float64:
+        return False
+    low, high = values.min(), values.max()
+    return any(first <= low and high < last for first, last in _UNIX) and bool((values == np.floor(values)).all())
+
+
+def _is_identifier(name: str, train: pd.Series, known: pd.Series) -> bool:
+    if train.dtype == np.float64:
+        return bool(_NAME.search(name)) and bool((known == np.floor(known)).all())
+    if not isinstance(train.dtype, pd.StringDtype):
+        return False
+    return known.nunique() >= _DISTINCT * len(train) or bool(_NAME.search(name))

@@ -1,0 +1,200 @@
+"""Columns of weights, times and groups: what is refused of them, and how they split the rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from trainer.data.sources import load_data
+from trainer.training.split import check_splits, fold_splits, split_validation
+from trainer.util.errors import InputError
+
+Load = Callable[..., Any]
+
+
+@pytest.fixture
+def load(table: pd.DataFrame, tmp_path: Path) -> Load:
+    """Return a function that loads the sessions with more columns, as a CSV file."""
+
+    def loaded(columns: dict[str, Any], **how: Any) -> Any:
+        table.assign(**columns).to_csv(tmp_path / "shop.csv", index=False)
+        return load_data(tmp_path / "shop.csv", target="purchase", **how)
+
+    return loaded
+
+
+def days(rows: int) -> list[str]:
+    """Return a date for each row, in no order; five rows a day."""
+    order = np.random.default_rng(1).permutation(rows)
+    return [str((pd.Timestamp("2024-01-01") + pd.Timedelta(days=int(place // 5))).date()) for place in order]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "positive and finite; 1 of 600 are not (the first in row 3: 0)"),
+        (-2, "in row 3: -2"),
+        (np.inf, "in row 3: inf"),
+        (None, "(--weight): 1 of 600 values are missing"),
+        ("heavy", "weights must be numbers"),
+    ],
+)
+def test_wrong_weight_is_refused_in_one_line(load: Load, value: Any, said: str) -> None:
+    weights: list[Any] = [1.5] * 600
+    weights[2] = value
+    with pytest.raises(InputError) as refused:
+        load({"w": weights}, weight="w")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_role_columns_are_no_features(load: Load, table: pd.DataFrame) -> None:
+    weights = np.linspace(0.5, 2, 600)
+    dataset = load({"w": weights, "who": np.arange(600) // 4}, weight="w", group="who")
+    assert set(dataset.column_types) == set(table.columns) - {"purchase"}
+    np.testing.assert_allclose(dataset.whole().weight, weights)
+    assert dataset.roles == {"weight": "w", "group": "who"}
+
+
+def test_weights_change_the_digest(load: Load) -> None:
+    """What is cached for one set of weights is not taken for another."""
+    digests = {load({"w": np.full(600, value)}, weight="w").digest for value in (1.0, 2.0)}
+    assert len(digests) == 2
+
+
+def test_time_tests_on_what_came_after(load: Load) -> None:
+    dataset = load({"day": days(600)}, time="day")
+    assert dataset.train.time.max() < dataset.test.time.min()
+    assert (dataset.train.rows, dataset.test.rows) == (480, 120)
+    assert dataset.split == {
+        "train_first_time": "2024-01-01",
+        "train_last_time": "2024-04-05",
+        "test_first_time": "2024-04-06",
+        "test_last_time": "2024-04-29",
+    }
+    fitting, validation = split_validation(dataset, seed=5, validation_size=0.25)
+    assert fitting.time.max() < validation.time.min()
+    assert validation.rows == 120
+
+
+def test_time_may_be_a_number(load: Load) -> None:
+    dataset = load({"year": np.repeat([2020, 2021, 2022, 2023, 2024, 2025], 100)}, time="year", test_size=0.3)
+    assert dataset.split["test_first_time"] == "2024"
+    assert dataset.test.rows == 200
+
+
+@pytest.mark.parametrize("how", [{"time": "day"}, {"group": "day"}])
+def test_rows_of_one_time_or_group_stay_together(load: Load, how: dict[str, str]) -> None:
+    dataset = load({"day": days(600)}, **how, test_size=0.23)
+    (role,) = how
+    for one, other in ((dataset.train, dataset.test), split_validation(dataset, seed=5, validation_size=0.2)):
+        assert not set(getattr(one, role)) & set(getattr(other, role))
+        assert one.rows > other.rows > 0
+
+
+def test_folds_of_groups_keep_them_together(load: Load) -> None:
+    dataset = load({"who": np.arange(600) // 4}, group="who")
+    table = dataset.train
+    splits = fold_splits(table, 4, 5)
+    assert sorted(np.concatenate([out for _, out in splits])) == list(range(table.rows))
+    for stay, out in splits:
+        assert not set(table.group[stay]) & set(table.group[out])
+
+
+def test_folds_of_times_go_forward(load: Load) -> None:
+    table = load({"day": days(600)}, time="day").train
+    splits = fold_splits(table, 4, 5)
+    for stay, out in splits:
+        assert table.time[stay].max() < table.time[out].min()
+    for (_, out), (stay, _) in itertools.pairwise(splits):
+        assert set(out) <= set(stay)
+
+
+def test_groups_are_the_same_in_any_file(table: pd.DataFrame, tmp_path: Path) -> None:
+    """A model tells by them later on whose rows it was trained on."""
+    tagged = table.assign(who=np.arange(600) // 4)
+    tagged.to_csv(tmp_path / "shop.csv", index=False)
+    tagged.iloc[::-1].to_parquet(tmp_path / "shop.parquet")
+    groups = [
+        load_data(tmp_path / name, target="purchase", group="who").whole().group
+        for name in ("shop.csv", "shop.parquet")
+    ]
+    np.testing.assert_array_equal(groups[0], groups[1][::-1])
+
+
+@pytest.mark.parametrize(
+    ("columns", "how", "said"),
+    [
+        ({"a": 1}, {"time": "a"}, "--time: all rows are of one time"),
+        ({"a": 1}, {"group": "a"}, "--group: all rows are of one group"),
+        ({"a": "31/12/2024"}, {"time": "a"}, "write dates as 2024-12-31"),
+        ({"a": True}, {"time": "a"}, "holds boolean values"),
+        ({"a": 1}, {"time": "a", "group": "a"}, "exclude each other"),
+        ({"a": 1}, {"weight": "a", "group": "a"}, "named by --group as well"),
+        ({"a": 1}, {"time": "b"}, "has no column 'b' (--time)"),
+        ({"a": 1}, {"weight": "purchase"}, "--weight: 'purchase' is the target"),
+        ({"a": 1}, {"weight": "a", "drop": ["a"]}, "both --drop and --weight"),
+        ({"a": 1}, {"group": "a", "categorical": ["a"]}, "both --categorical and --group"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(load: Load, columns: Any, how: Any, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load(columns, **how)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_validation_of_one_class_is_refused(load: Load, table: pd.DataFrame) -> None:
+    """All positives came first: the latest rows cannot choose a threshold."""
+    order = np.argsort(1 - table["purchase"].astype(int).to_numpy(), kind="stable")
+    time = np.empty(600, dtype=int)
+    time[order] = np.arange(600)
+    with pytest.raises(InputError, match=r"the test part .* of class 1 only 0"):
+        load({"at": time}, time="at")
+    # The very last row is positive, and the test part has both.
+    time[order[0]] = 1_000
+    dataset = load({"at": time}, time="at")
+    with pytest.raises(InputError, match=r"--time: the .* held out for validation are of one class only"):
+        check_splits(dataset, seed=1, validation_size=0.2, folds=0)
+
+
+def ids(rows: int, kinds: int) -> np.ndarray:
+    """Return a number below ``kinds`` for each row, in no order."""
+    return np.random.default_rng(6).integers(0, kinds, rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("at", ids(600, 600) * 3_600 + 1_700_000_000, "column 'at' looks like a time: --time at tests on"),
+        ("day", days(600), "later ones are unknown to the model; --time day tests on what came after"),
+        ("visitor", [f"v{one}" for one in ids(600, 200)], "(--group visitor keeps them apart)"),
+        ("visitor_id", ids(600, 200), "column 'visitor_id' looks like an identifier that repeats"),
+        ("customerID", ids(600, 200), "(--group customerID keeps them apart)"),
+    ],
+)
+def test_warning_names_the_option_that_splits(load: Load, name: str, values: Any, said: str) -> None:
+    found = [warning for warning in load({name: values}).warnings if repr(name) in warning]
+    assert said in found[-1]
+    # Once the table is split by something, nothing is said.
+    by = load({name: values, "other": np.arange(600) // 3}, group="other").warnings
+    assert not any("--time" in warning or "--group" in warning for warning in by)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("amount", ids(600, 200)),
+        ("paid", np.random.default_rng(2).normal(50, 9, 600)),
+        ("city", [f"c{one}" for one in ids(600, 9)]),
+        ("valid", ids(600, 200)),
+        ("region_id", ids(600, 8)),
+    ],
+)
+def test_other_columns_get_no_such_warning(load: Load, name: str, values: Any) -> None:
+    assert not [warning for warning in load({name: values}).warnings if "--time" in warning or "--group" in warning]
