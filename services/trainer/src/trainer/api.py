@@ -63,7 +63,8 @@ def train(
         tracking_uri: The MLflow server.
         seed: Seeds the validation rows, and LightGBM.
         validation_size: The share of the training rows (0 to 1) that chooses the threshold.
-        threshold: How the decision threshold is chosen: ``max-f1``, ``precision>=0.8``, ``recall>=0.9``, or a number.
+        threshold: How the decision threshold is chosen: ``max-f1``, ``f2``, ``fbeta:0.5``, ``balanced-accuracy``,
+            ``cost:FP=1,FN=5``, ``precision>=0.8``, ``recall>=0.9``, or a number.
         folds: How many folds to cross-validate with, in place of ``validation_size``; 0 for none.
         metric: What stops a fit early: ``average_precision``, ``f1``, ``roc_auc`` or ``log_loss``.
         explain: On how many test rows the features' contributions are computed: 0 for none, 100 or more, or ``all``.

@@ -78,6 +78,8 @@ def test_time_tests_on_what_came_after(load: Load) -> None:
         "test_last_time": "2024-04-29",
     }
     fitting, validation = split_validation(dataset, seed=5, validation_size=0.25)
+    assert fitting.time is not None
+    assert validation.time is not None
     assert fitting.time.max() < validation.time.min()
     assert validation.rows == 120
 
@@ -120,11 +122,12 @@ def test_groups_are_the_same_in_any_file(table: pd.DataFrame, tmp_path: Path) ->
     tagged = table.assign(who=np.arange(600) // 4)
     tagged.to_csv(tmp_path / "shop.csv", index=False)
     tagged.iloc[::-1].to_parquet(tmp_path / "shop.parquet")
-    groups = [
+    csv, parquet = (
         load_data(tmp_path / name, target="purchase", group="who").whole().group
         for name in ("shop.csv", "shop.parquet")
-    ]
-    np.testing.assert_array_equal(groups[0], groups[1][::-1])
+    )
+    assert parquet is not None
+    np.testing.assert_array_equal(csv, parquet[::-1])
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def tagged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("roles", [{"weight": "w"}, {"time": "day", "weight": "w"}, {"group": "visitor"}])
-def test_split_and_weights_are_those_of_the_run(roles: dict[str, str], tmp_path: Path, table: pd.DataFrame) -> None:
+def test_split_and_weights_are_those_of_the_run(roles: dict[str, Any], tmp_path: Path, table: pd.DataFrame) -> None:
     """Of the data of its training, a model has the metrics of its run, however that was split and weighted."""
     data = tmp_path / "shop.csv"
     tagged(table).to_csv(data, index=False)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from sklearn.metrics import precision_score, recall_score
+from sklearn.metrics import balanced_accuracy_score, fbeta_score, precision_score, recall_score
 from trainer.config.variant import complete_params
 from trainer.data.dataset import Dataset
 from trainer.training.fit import fit_variant
@@ -36,9 +36,54 @@ def test_rule_finds_what_brute_force_finds(text: str, seed: int) -> None:
     assert policy.choose(target, probability) == best[2]
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("text", "merit"),
+    [
+        ("f2", lambda target, called: fbeta_score(target, called, beta=2)),
+        ("fbeta:0.5", lambda target, called: fbeta_score(target, called, beta=0.5)),
+        ("balanced-accuracy", balanced_accuracy_score),
+        (
+            "cost:FP=1,FN=5",
+            lambda target, called: -np.sum(called & (target == 0)) - 5 * np.sum(~called & (target == 1)),
+        ),
+        (
+            "cost:FP=9,FN=1",
+            lambda target, called: -9 * np.sum(called & (target == 0)) - np.sum(~called & (target == 1)),
+        ),
+    ],
+)
+def test_best_by_merit_is_brute_forces(text: str, merit: Callable[..., float], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    target = (rng.random(150) < 0.3).astype(np.int64)
+    target[:2] = 0, 1
+    probability: Any = np.round(np.clip(target * 0.2 + rng.random(150) * 0.75, 0, 1), 2)
+    chosen = parse_threshold_rule(text).choose(target, probability)
+    # Above the highest score, no row is called positive.
+    candidates = [*np.unique(probability), np.nextafter(probability.max(), 1)]
+    best = max(merit(target, probability >= t) for t in candidates)
+    assert merit(target, probability >= chosen) == pytest.approx(best)
+    assert not any(merit(target, probability >= t) > best - 1e-12 for t in candidates if t > chosen)
+
+
+def test_dear_false_positives_call_nobody() -> None:
+    """One that costs a thousand times what a missed row does: no threshold at a score is as cheap as none at all."""
+    chosen = parse_threshold_rule("cost:FP=1000,FN=1").choose(np.array([1, 0]), np.array([0.4, 0.6]))
+    assert 0.6 < chosen < 0.6001
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("max-f1", "max-f1"), (" Precision >= .8", "precision>=0.8"), ("recall>=0.90", "recall>=0.9"), ("0.25", "0.25")],
+    [
+        ("max-f1", "max-f1"),
+        (" Precision >= .8", "precision>=0.8"),
+        ("recall>=0.90", "recall>=0.9"),
+        ("0.25", "0.25"),
+        ("F2", "fbeta:2"),
+        ("fbeta:0.50", "fbeta:0.5"),
+        ("Balanced-Accuracy", "balanced-accuracy"),
+        ("cost: FN=5, FP=1.5", "cost:FP=1.5,FN=5"),
+    ],
 )
 def test_rule_is_shown_as_it_is_written(text: str, shown: str) -> None:
     assert str(parse_threshold_rule(text)) == shown
@@ -46,7 +91,10 @@ def test_rule_is_shown_as_it_is_written(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "f1", "precision>0.8", "precision>=0", "recall>=1.1", "-0.1", "1.5", "nan", "inf", "recall>=x", "\uff11"],
+    [
+        *("", "f1", "precision>0.8", "precision>=0", "recall>=1.1", "-0.1", "1.5", "nan", "inf", "recall>=x", "\uff11"),
+        *("fbeta:0", "fbeta", "fbeta:-1", "f3", "cost:FP=1", "cost:FP=1,FP=2", "cost:FP=0,FN=1", "cost:FP=1,FN=1e999"),
+    ],
 )
 def test_wrong_threshold_rule_is_refused(text: str) -> None:
     """Anything else is refused with what is allowed."""

@@ -36,13 +36,14 @@ def test_whole_weights_are_repeated_rows() -> None:
     """A row of weight 3 is as three rows, for each metric and each rule."""
     rng = np.random.default_rng(4)
     target = (rng.random(80) < 0.4).astype(np.int64)
-    probability = np.round(np.clip(target * 0.3 + rng.random(80) * 0.7, 0, 1), 2)
+    probability: Any = np.round(np.clip(target * 0.3 + rng.random(80) * 0.7, 0, 1), 2)
     times = rng.integers(1, 4, 80)
     weight = times.astype(float)
+    scores: Any
     many, scores = np.repeat(target, times), np.repeat(probability, times)
     assert metrics.evaluate(target, probability, 0.4, weight) == pytest.approx(metrics.evaluate(many, scores, 0.4))
     assert metrics.sampled_curve(target, probability, weight) == metrics.sampled_curve(many, scores)
-    for text in ("max-f1", "precision>=0.6", "recall>=0.8"):
+    for text in ("max-f1", "precision>=0.6", "recall>=0.8", "f2", "balanced-accuracy", "cost:FP=1,FN=3"):
         rule = parse_threshold_rule(text)
         assert rule.choose(target, probability, weight) == rule.choose(many, scores)
 
@@ -61,7 +62,7 @@ def test_fit_is_lightgbms_own_with_weights(weighted: Dataset) -> None:
         feature_name=names,
         categorical_feature=names[:kinds],
     )
-    expected = plain.predict_proba(encode.transform(validation.features))[:, 1]
+    expected = np.asarray(plain.predict_proba(encode.transform(validation.features)))[:, 1]
     loss = sklearn.metrics.log_loss(validation.target, expected, sample_weight=validation.weight)
     assert fitted.loss[-1] == pytest.approx(loss)
     assert fitted.validation["log_loss"] == pytest.approx(loss)
@@ -102,12 +103,13 @@ def test_cross_validation_is_weighted(weighted: Dataset) -> None:
 
 def test_forward_folds_score_only_later_rows(dataset: Dataset) -> None:
     """The first rows are in no fold, and the threshold comes from the others."""
-    timed = replace(dataset, train=replace(dataset.train, time=np.arange(dataset.train.rows, dtype=float)))
+    time = np.arange(dataset.train.rows, dtype=np.float64)
+    timed = replace(dataset, train=replace(dataset.train, time=time))
     learnt = cross_validated(complete_params({"n_estimators": 5}), timed, 5, 4, "f1", [])
     splits = fold_splits(timed.train, 4, 5)
     first = min(int(out.min()) for _, out in splits)
     assert learnt.rows.rows == timed.train.rows - first > 0
     np.testing.assert_array_equal(learnt.rows.target, timed.train.target[first:])
     for part, (_, out) in zip(learnt.parts, splits, strict=True):
-        np.testing.assert_array_equal(learnt.rows.take(part).time, timed.train.time[out])
+        np.testing.assert_array_equal(learnt.rows.take(part).time, time[out])
     assert fit(timed, folds=4).folds[0].keys() == set(metrics.METRIC_NAMES)

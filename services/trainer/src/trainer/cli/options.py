@@ -224,8 +224,9 @@ threshold_option = option(
     show_default=True,
     group="Data",
     env="TRAINER_THRESHOLD",
-    help="Decision threshold, chosen on the validation rows: max-f1, precision>=0.8 (the highest"
-    " recall that keeps it), recall>=0.9 (the highest precision that keeps it), or a number from 0 to 1.",
+    help="Decision threshold, chosen on the validation rows: max-f1, f2 or fbeta:0.5 (the"
+    " highest F-beta), balanced-accuracy, cost:FP=1,FN=5 (the lowest cost), precision>=0.8 (the highest recall that"
+    " keeps it), recall>=0.9 (the highest precision that keeps it), or a number from 0 to 1.",
 )
 cv_option = option(
     "--cv",

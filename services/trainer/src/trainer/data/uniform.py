@@ -58,13 +58,13 @@ def unified(train: Table, test: Table, how: Reading, *, source: str, warnings: l
         if not known:
             # Parts of one table are written alike.
             apart = "test_size" not in rest
-            parts = [part[name] for part in converted]
-            found = _column_warnings(name, kind, parts, train.target, apart=apart)
+            of_both = [part[name] for part in converted]
+            found = _column_warnings(name, kind, of_both, train.target, apart=apart)
             # Split at random, rows of a later time or of the same visitor are in all parts.
             if how.roles.time is None and how.roles.group is None:
                 if found and found[0].endswith(DATES):
                     found = [f"{found[0]}; --time {name} tests on what came after"]
-                elif not apart and (by := split_warning(name, *parts)) is not None:
+                elif not apart and (by := split_warning(name, *of_both)) is not None:
                     found.append(by)
             warnings += found
     empty = [name for name, column in converted[0].items() if column.isna().all()]
