@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from trainer.data.sources import load_data
 from trainer.training.split import check_splits, fold_splits, split_validation
 from trainer.util.errors import InputError
@@ -201,3 +203,96 @@ def test_warning_names_the_option_that_splits(load: Load, name: str, values: Any
 )
 def test_other_columns_get_no_such_warning(load: Load, name: str, values: Any) -> None:
     assert not [warning for warning in load({name: values}).warnings if "--time" in warning or "--group" in warning]
+
+
+@pytest.fixture
+def two_files(table: pd.DataFrame, tmp_path: Path) -> tuple[Path, Path]:
+    """Return a training file and a test file with columns of codes, times and groups."""
+    parts = (table.head(450), table.tail(150))
+    files = (tmp_path / "may.csv", tmp_path / "june.csv")
+    for number, (part, file) in enumerate(zip(parts, files, strict=True)):
+        codes = ["007", "A1"] if number else ["007", "008"]
+        rows = len(part)
+        part.assign(
+            code=[codes[row % 2] for row in range(rows)],
+            day=np.arange(rows) + 450 * number,
+            who=np.arange(rows) // 3 + 150 * number,
+        ).to_csv(file, index=False)
+    return files
+
+
+def test_test_file_is_the_test_rows(two_files: tuple[Path, Path], table: pd.DataFrame) -> None:
+    train, test = two_files
+    dataset = load_data(train, target="purchase", test=test, drop=["day", "who"])
+    assert (dataset.train.rows, dataset.test.rows) == (450, 150)
+    assert list(dataset.test.target) == list(table["purchase"].astype(int)[450:])
+    # A text in one file is a text in both, as it is written.
+    assert dataset.column_types["code"] == "text"
+    assert set(dataset.train.features["code"]) == {"007", "008"}
+    assert dataset.split == {"test_file": "june.csv"}
+    assert dataset.test_source == str(test.resolve())
+    assert dataset.test_size is None
+
+
+@pytest.mark.parametrize(
+    ("how", "wrong", "said"),
+    [
+        ({"time": "day"}, {"time": "who"}, "test rows begin at 0, before"),
+        ({"group": "day"}, {"group": "who"}, "groups"),
+    ],
+)
+def test_overlapping_test_file_is_told(
+    two_files: tuple[Path, Path], how: dict[str, Any], wrong: dict[str, Any], said: str
+) -> None:
+    train, test = two_files
+    assert not [one for one in load_data(train, target="purchase", test=test, **how).warnings if "rows begin" in one]
+    pd.read_csv(test).assign(who=lambda t: t["who"] - 150).to_csv(test, index=False)
+    assert [one for one in load_data(train, target="purchase", test=test, **wrong).warnings if said in one]
+
+
+@pytest.mark.parametrize(
+    ("data", "test", "said"),
+    [
+        (".", "june.csv", "--test goes with one table"),
+        (None, "june.csv", "--test goes with one table"),
+        ("may.csv", "july.csv", "no such file (--test)"),
+        ("may.csv", ".", "no such file (--test)"),
+        ("may.csv", "other.csv", "only in may.csv"),
+        ("may.csv", "untold.csv", "has no target column"),
+        ("may.csv", "one.csv", "all 5 rows are of one class"),
+    ],
+)
+def test_wrong_test_file_is_refused(two_files: tuple[Path, Path], data: Any, test: str, said: str) -> None:
+    folder = two_files[0].parent
+    june = pd.read_csv(two_files[1])
+    june.drop(columns="code").to_csv(folder / "other.csv", index=False)
+    june.drop(columns="purchase").to_csv(folder / "untold.csv", index=False)
+    june[june["purchase"].astype(int) == 0].head().to_csv(folder / "one.csv", index=False)
+    with pytest.raises(InputError) as refused:
+        load_data(data and folder / data, target="purchase", test=folder / test)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_run_with_a_test_file_and_times(
+    trainer: Callable[..., Any], workdir: Path, two_files: tuple[Path, Path], table: pd.DataFrame
+) -> None:
+    """The run names the file and the times; the model is evaluated on the test file, not on the training file."""
+    train, test = two_files
+    options = ("--target", "purchase", "--time", "day", "--drop", "who", "--n-estimators", 5)
+    answer = trainer("--data", train, "--test", test, "--test-size", 0.3, *options, "--json")
+    assert answer.code == 0, answer.err
+    assert "--test-size has no effect beside --test" in answer.err
+    uri = f"sqlite:///{workdir}/mlflow.db"
+    run = MlflowClient(uri).get_run(answer.json["run_id"])
+    assert run.data.params["test_file"] == "june.csv"
+    assert run.data.params["test_first_time"] == "450"
+    assert "test_size" not in run.data.params
+    assert run.inputs is not None
+    assert {json.loads(one.dataset.source)["uri"] for one in run.inputs.dataset_inputs} == {str(train), str(test)}
+    model = f"runs:/{run.info.run_id}/model"
+    found = trainer("evaluate", "--model", model, "--data", test, "--target", "purchase", "--json")
+    assert found.json["metrics"]["roc_auc"] == pytest.approx(answer.json["metrics"]["roc_auc"])
+    seen = trainer("evaluate", "--model", model, "--data", train, "--target", "purchase")
+    assert seen.code == 2
+    assert "only 0 unseen rows" in seen.error

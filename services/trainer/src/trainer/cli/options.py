@@ -200,6 +200,14 @@ group_option = option(
     env="TRAINER_GROUP",
     help="The column whose rows of one value stay together, in test, validation and folds; it is no feature.",
 )
+test_option = option(
+    "--test",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    group="Data",
+    env="TRAINER_TEST",
+    help="A table of its own for the test rows; all rows of --data are training rows then.",
+)
 test_size_option = option(
     "--test-size",
     type=Share(),
@@ -311,6 +319,7 @@ class DataOptions(SourceOptions):
     weight: str | None
     time: str | None
     group: str | None
+    test: Path | None
 
     validation_size: float
     threshold: str
@@ -396,6 +405,7 @@ data_options = gathered(
     weight_option,
     time_option,
     group_option,
+    test_option,
     test_size_option,
     validation_size_option,
     threshold_option,

@@ -34,6 +34,7 @@ def prepare(
     Raises:
         TrainerError: Something that was given cannot be used, or the server cannot be reached.
     """
+    from trainer.data.reading import Reading
     from trainer.data.sources import load_data
     from trainer.runs.plan import Plan
     from trainer.tracking.connection import connect
@@ -59,11 +60,14 @@ def prepare(
         weight=source.weight,
         time=source.time,
         group=source.group,
+        test=source.test,
     )
     folds = source.folds or 0
     check_splits(dataset, seed=source.seed, validation_size=source.validation_size, folds=folds)
     if folds and source.validation_size != TrainConfig.validation_size:
         print_message("--validation-size has no effect beside --cv: each training row is held out in one of the folds")
+    if source.test is not None and source.test_size != Reading.test_size:
+        print_message("--test-size has no effect beside --test")
     for warning in dataset.warnings:
         print_message(warning)
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"

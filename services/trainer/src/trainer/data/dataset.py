@@ -85,8 +85,10 @@ class Dataset:
     positive: str | None = None
     #: The columns of weights, times and groups, by these words; see ``Table``.
     roles: Mapping[str, str] = field(default_factory=dict)
-    #: How a single table was split by time or by group, as parameters of a run.
+    #: How rows were split by time, by group or into files, as parameters of a run.
     split: Mapping[str, Any] = field(default_factory=dict)
+    #: Where the test rows came from, where they have a file of their own.
+    test_source: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -1,8 +1,8 @@
 """Reads the training data and makes it uniform: one table for training, one for testing, checked before a run exists.
 
-Three sources: a folder with ``X_train.csv``, ``X_test.csv``, ``y_train.csv`` and ``y_test.csv``; one CSV or Parquet
-table with a target column, which is split here; and, without any data, generated sessions. Whatever the source,
-features end up as numbers (float64), booleans, or text, and the target as 0 and 1.
+The sources: a folder with ``X_train.csv``, ``X_test.csv``, ``y_train.csv`` and ``y_test.csv``; one CSV or Parquet table
+with a target column, which is split here, or has a second one for testing beside it; and, without any data, generated
+sessions. Whatever the source, features end up as numbers (float64), booleans, or text, and the target as 0 and 1.
 """
 
 from __future__ import annotations
@@ -10,28 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from trainer.config.values import ColumnType
 from trainer.data import demo
-from trainer.data.columns import type_in_table
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
-from trainer.data.file_errors import current_user
 from trainer.data.reading import Reading
-from trainer.data.roles import Roles, shown_time
-from trainer.data.split import split_rows
+from trainer.data.roles import Roles
+from trainer.data.split import split_parameters, split_rows
 from trainer.data.table_file import TABLE_SUFFIXES, read_column, read_table
 from trainer.data.target import FEWEST_PER_CLASS, binary_target, check_class_sizes
+from trainer.data.two_tables import apart_warnings, check_target, readable, text_columns, with_test_file
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
-from trainer.util.text import did_you_mean, listed, one_line
+from trainer.util.text import listed
 
 if TYPE_CHECKING:
-    from trainer.data.dataset import Table
+    pass
 
 PARTS = ("X_train", "X_test", "y_train", "y_test")
 EXPECTED = (
@@ -55,6 +53,7 @@ def load_data(
     weight: str | None = None,
     time: str | None = None,
     group: str | None = None,
+    test: Path | str | None = None,
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -72,6 +71,7 @@ def load_data(
         weight: The column of the rows' weights, for fit, metrics and threshold; no feature.
         time: The column of times (dates or numbers) to split by: what came later is held out; no feature.
         group: The column whose rows of the same value stay on one side of each split; no feature.
+        test: A table of its own for the test rows; then all rows of a single table are training rows.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -84,10 +84,12 @@ def load_data(
     """
     roles = Roles(weight, time, group)
     how = Reading(target, test_size, seed, column_types, tuple(drop), tuple(categorical), positive, roles)
+    if test is not None:
+        return with_test_file(path, Path(test), how)
     if path is None:
         return _generated(how, rows, "no data given (--data)")
     path = Path(path)
-    try:
+    with readable(path):
         if path.is_dir():
             names = sorted(entry.name for entry in path.iterdir() if not _is_ignored(entry))
             if not names:
@@ -95,14 +97,10 @@ def load_data(
             return _from_folder(path, names, how)
         if not path.exists():
             raise InputError(f"{path}: no such file or folder (--data)")
-    except PermissionError:
-        raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or one_line(error)}") from None
     return _from_table(path, how)
 
 
-# The three sources ----------------------------------------------------------------------------------------------------
+# The sources ----------------------------------------------------------------------------------------------------
 
 
 def _generated(how: Reading, rows: int | None, why: str) -> Dataset:
@@ -145,7 +143,7 @@ def _from_four(path: Path, how: Reading) -> Dataset:
     warnings: list[str] = []
     files = [path / "X_train.csv", path / "X_test.csv"]
     x_train, x_test = (read_table(file, warnings, how.texts) for file in files)
-    if codes := _codes(path, x_train, x_test):
+    if codes := text_columns(path, x_train, x_test):
         x_train, x_test = (read_table(file, [], {*how.texts, *codes}) for file in files)
     y_train, y_test = (read_column(path / f"{part}.csv", warnings) for part in ("y_train", "y_test"))
     name = str(y_train.name)
@@ -174,30 +172,14 @@ def _from_four(path: Path, how: Reading) -> Dataset:
         how.roles.table(how.without_dropped(x, file), target, file)
         for x, target, file in zip((x_train, x_test), targets, map(str, files), strict=True)
     )
+    warnings += apart_warnings(train, test, how.roles)
     return unified(train, test, how, name=path.resolve().name, source=str(path.resolve()), warnings=warnings)
-
-
-def _codes(path: Path, train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
-    """Return the columns that are text in one table and something else in the other: as a number, 007 would become 7.
-
-    They are read once more, as they are written. What is boolean in one and a number in the other stays what it is.
-    """
-    pairs = ((name, (train[name], test[name])) for name in train.columns if name in test.columns)
-    types = {
-        name: {type_in_table(column, f"{path}: column {name!r}") for column in columns} - {None}
-        for name, columns in pairs
-    }
-    return [name for name, found in types.items() if "text" in found and len(found) > 1]
 
 
 def _from_table(path: Path, how: Reading) -> Dataset:
     warnings: list[str] = []
     table = read_table(path, warnings, how.texts)
-    if how.target is None:
-        raise InputError(f"{path}: name its target column with --target; its columns are {listed(table.columns)}")
-    if how.target not in table.columns:
-        hint = did_you_mean(how.target, map(str, table.columns), f"its columns are {listed(table.columns)}")
-        raise InputError(f"{path}: has no target column {how.target!r}; {hint}")
+    check_target(table, path, how.target)
     table = how.without_dropped(table, str(path))
     return _split_table(table, how, name=path.name.split(".")[0], source=str(path.resolve()), warnings=warnings)
 
@@ -227,22 +209,8 @@ def _split_table(
         test_size=how.test_size,
         seed=how.seed,
         test_positions=out,
-        split=_split_parameters(train, test),
+        split=split_parameters(train, test),
     )
-
-
-def _split_parameters(train: Table, test: Table) -> dict[str, Any]:
-    """Return how a table was split by time or by group, as parameters of a run."""
-    if train.time is not None and test.time is not None:
-        return {
-            "train_first_time": shown_time(train.time.min()),
-            "train_last_time": shown_time(train.time.max()),
-            "test_first_time": shown_time(test.time.min()),
-            "test_last_time": shown_time(test.time.max()),
-        }
-    if train.group is not None and test.group is not None:
-        return {"groups_train": len(np.unique(train.group)), "groups_test": len(np.unique(test.group))}
-    return {}
 
 
 def _is_ignored(entry: Path) -> bool:

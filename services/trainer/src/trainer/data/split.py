@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.data.dataset import Table, stratified_split
+from trainer.data.roles import shown_time
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,3 +51,17 @@ def first_held_out(time: NDArray[Any], share: float) -> Any:
         raise InputError("--time: all rows are of one time; at least two are needed")
     held_out = counts[::-1].cumsum()[::-1][1:] / len(time)
     return times[1:][np.argmin(np.abs(held_out - share))]
+
+
+def split_parameters(train: Table, test: Table) -> dict[str, Any]:
+    """Return how a table was split by time or by group, as parameters of a run."""
+    if train.time is not None and test.time is not None:
+        return {
+            "train_first_time": shown_time(train.time.min()),
+            "train_last_time": shown_time(train.time.max()),
+            "test_first_time": shown_time(test.time.min()),
+            "test_last_time": shown_time(test.time.max()),
+        }
+    if train.group is not None and test.group is not None:
+        return {"groups_train": len(np.unique(train.group)), "groups_test": len(np.unique(test.group))}
+    return {}

@@ -27,16 +27,25 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Table
 
 
-def unified(train: Table, test: Table, how: Reading, *, source: str, warnings: list[str], **rest: Any) -> Dataset:
-    """Return the data set with the features of both tables brought to the same columns and types."""
+def unified(
+    train: Table,
+    test: Table,
+    how: Reading,
+    *,
+    source: str,
+    warnings: list[str],
+    names: tuple[str, str] = ("X_train", "X_test"),
+    **rest: Any,
+) -> Dataset:
+    """Return the data set with the features of both tables, which have names, brought to the same columns and types."""
     columns = list(train.features.columns) if how.column_types is None else list(how.column_types)
     missing = [name for name in columns if name not in test.features.columns]
     extra = [name for name in test.features.columns if name not in columns]
     if how.column_types is not None and (lacking := [name for name in columns if name not in train.features.columns]):
         raise InputError(f"{source}: lacks columns that the model takes: {listed(lacking)}")
     if how.column_types is None and (missing or extra):
-        parts = [f"{listed(missing)} only in X_train"] if missing else []
-        parts += [f"{listed(extra)} only in X_test"] if extra else []
+        parts = [f"{listed(missing)} only in {names[0]}"] if missing else []
+        parts += [f"{listed(extra)} only in {names[1]}"] if extra else []
         raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
     if not columns:
         raise InputError(f"{source}: has no feature columns")

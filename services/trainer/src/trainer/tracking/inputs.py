@@ -27,12 +27,12 @@ def test_digest(run: Run) -> str | None:
 def dataset_inputs(dataset: Dataset) -> list[DatasetInput]:
     """Return the training and the test table as MLflow's data set inputs."""
     return [
-        _input(dataset, dataset.train, dataset.digest, "training"),
-        _input(dataset, dataset.test, dataset.test_digest, TESTING),
+        _input(dataset, dataset.train, dataset.digest, "training", dataset.source),
+        _input(dataset, dataset.test, dataset.test_digest, TESTING, dataset.test_source or dataset.source),
     ]
 
 
-def _input(dataset: Dataset, table: Table, digest: str, context: str) -> DatasetInput:
+def _input(dataset: Dataset, table: Table, digest: str, context: str, path: str) -> DatasetInput:
     from mlflow.entities import Dataset as Entity
     from mlflow.entities import DatasetInput, InputTag
 
@@ -40,7 +40,7 @@ def _input(dataset: Dataset, table: Table, digest: str, context: str) -> Dataset
     types = {"number": "double", "boolean": "boolean", "text": "string", "unknown": "string"}
     columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.column_types.items()]
     columns.append({"name": dataset.target, "type": "long", "required": True})
-    source = {"tags": {"generator": dataset.source}} if dataset.generated else {"uri": dataset.source}
+    source = {"tags": {"generator": path}} if dataset.generated else {"uri": path}
     schema = json.dumps({"mlflow_colspec": columns})
     entity = Entity(
         name=dataset.name,

@@ -1,0 +1,102 @@
+"""Reads a table for training and one for testing that come apart, and says where they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trainer.data.columns import type_in_table
+from trainer.data.dataset import Dataset, Table
+from trainer.data.file_errors import current_user
+from trainer.data.reading import Reading
+from trainer.data.roles import Roles, shown_time
+from trainer.data.split import split_parameters
+from trainer.data.table_file import read_table
+from trainer.data.target import FEWEST_PER_CLASS, binary_target, check_class_sizes
+from trainer.data.uniform import unified
+from trainer.util.errors import InputError
+from trainer.util.text import did_you_mean, listed, one_line
+
+
+def with_test_file(data: Path | str | None, test: Path, how: Reading) -> Dataset:
+    """Return the data set of two tables, the one for training and the one for testing."""
+    if data is None or Path(data).is_dir():
+        raise InputError("--test goes with one table for training: name its file with --data")
+    warnings: list[str] = []
+    files = (Path(data), test)
+    for file, option in zip(files, ("--data", "--test"), strict=True):
+        with readable(file):
+            if not file.is_file():
+                raise InputError(f"{file}: no such file ({option})")
+    raw = [read_table(file, warnings, how.texts) for file in files]
+    if codes := text_columns(test, *raw):
+        raw = [read_table(file, [], {*how.texts, *codes}) for file in files]
+    tables = []
+    for table, file in zip(raw, files, strict=True):
+        check_target(table, file, how.target)
+        target = binary_target(table[how.target], f"{file}: {how.target}", how.positive)
+        features = how.without_dropped(table, str(file)).drop(columns=str(how.target))
+        tables.append(how.roles.table(features, target, str(file)))
+    train, tested = tables
+    check_class_sizes(train.target, f"{files[0]}: {how.target}", FEWEST_PER_CLASS - 1)
+    warnings += apart_warnings(train, tested, how.roles)
+    return unified(
+        train,
+        tested,
+        how,
+        name=files[0].name.split(".")[0],
+        source=str(files[0].resolve()),
+        test_source=str(test.resolve()),
+        names=(files[0].name, test.name),
+        warnings=warnings,
+        split={"test_file": test.name, **split_parameters(train, tested)},
+    )
+
+
+def apart_warnings(train: Table, test: Table, roles: Roles) -> list[str]:
+    """Return warnings on two tables that are not apart as the options say that rows are to be."""
+    if train.time is not None and test.time is not None and test.time.min() <= train.time.max():
+        first, last = shown_time(test.time.min()), shown_time(train.time.max())
+        return [f"column {roles.time!r}: test rows begin at {first}, before or when training rows end at {last}"]
+    if train.group is not None and test.group is not None:
+        both = int(np.isin(np.unique(test.group), train.group).sum())
+        if both:
+            return [f"column {roles.group!r}: {both:,} groups have both training and test rows"]
+    return []
+
+
+def text_columns(path: Path, train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+    """Return the columns that are text in one table and something else in the other: as a number, 007 would become 7.
+
+    They are read once more, as they are written. What is boolean in one and a number in the other stays what it is.
+    """
+    pairs = ((name, (train[name], test[name])) for name in train.columns if name in test.columns)
+    types = {
+        name: {type_in_table(column, f"{path}: column {name!r}") for column in columns} - {None}
+        for name, columns in pairs
+    }
+    return [name for name, found in types.items() if "text" in found and len(found) > 1]
+
+
+def check_target(table: pd.DataFrame, path: Path, target: str | None) -> None:
+    """Check that a table has the target column, and that it was named."""
+    if target is None:
+        raise InputError(f"{path}: name its target column with --target; its columns are {listed(table.columns)}")
+    if target not in table.columns:
+        hint = did_you_mean(target, map(str, table.columns), f"its columns are {listed(table.columns)}")
+        raise InputError(f"{path}: has no target column {target!r}; {hint}")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of a path into one line."""
+    try:
+        yield
+    except PermissionError:
+        raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or one_line(error)}") from None
