@@ -131,3 +131,17 @@ def test_data_without_the_column_is_refused(tmp_path: Path, table: pd.DataFrame)
     tagged(table).drop(columns="w").to_csv(tmp_path / "other.csv", index=False)
     with pytest.raises(InputError, match=r"has no column 'w' \(--weight\)"):
         evaluated(model, tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize(("role", "value"), [("time", "2025-02-01"), ("group", "visitor")])
+def test_new_data_of_one_time_or_group(tmp_path: Path, table: pd.DataFrame, role: str, value: str) -> None:
+    """It cannot be split as the training data was, and need not be."""
+    column = "day" if role == "time" else "visitor"
+    given = tagged(table)[[*table.columns, column]]
+    given.to_csv(tmp_path / "shop.csv", index=False)
+    roles: dict[str, Any] = {role: column}
+    model = save(load_data(tmp_path / "shop.csv", target="purchase", **roles), tmp_path / "model")
+    number = next(name for name, kind in model.dataset.column_types.items() if kind == "number")
+    changed: dict[str, Any] = {column: value, number: given[number] + 1_000}
+    given.assign(**changed).to_csv(tmp_path / "new.csv", index=False)
+    assert evaluated(model, tmp_path / "new.csv").rows == len(table)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from trainer.config.values import ColumnType
 from trainer.data import demo
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, stratified_split
 from trainer.data.demo import generate_sessions
 from trainer.data.reading import Reading
 from trainer.data.roles import Roles
@@ -191,7 +191,13 @@ def _split_table(
     labels = binary_target(table[how.target], label, how.positive)
     check_class_sizes(labels, label, FEWEST_PER_CLASS)
     whole = how.roles.table(table.drop(columns=str(how.target)), labels, source)
-    stay, out = split_rows(whole, how.test_size, how.seed)
+    try:
+        stay, out = split_rows(whole, how.test_size, how.seed)
+    except InputError:
+        if how.column_types is None:
+            raise
+        # Of one time or one group alone, it is not what the model was trained on: no row is chosen by this split.
+        stay, out = stratified_split(whole.target, how.test_size, how.seed)
     train, test = whole.take(stay), whole.take(out)
     # A model's own split was checked in training; other data is not scored by its split.
     if how.column_types is None or not (how.roles.time or how.roles.group):
