@@ -87,6 +87,24 @@ class Names(click.ParamType[tuple[str, ...]]):
         return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
+class Monotone(click.ParamType[dict[str, int]]):
+    """Columns with a sign each, separated by commas: age=+1,price=-1."""
+
+    name = "column=±1,…"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        """Return the signs by the columns' names."""
+        if isinstance(value, dict):
+            return value
+        signs: dict[str, int] = {}
+        for pair in Names().convert(value, param, ctx):
+            name, _, sign = pair.rpartition("=")
+            if not name.strip() or sign.strip() not in ("+1", "1", "-1") or name.strip() in signs:
+                raise InputError(f"--monotone: {pair!r} is not allowed; write COLUMN=+1 or COLUMN=-1, each column once")
+            signs[name.strip()] = int(sign)
+        return signs
+
+
 class Share(click.ParamType[float]):
     """A share of the rows: above 0 and below 1."""
 
@@ -199,6 +217,14 @@ group_option = option(
     group="Data",
     env="TRAINER_GROUP",
     help="The column whose rows of one value stay together, in test, validation and folds; it is no feature.",
+)
+monotone_option = option(
+    "--monotone",
+    type=Monotone(),
+    default={},
+    group="Data",
+    env="TRAINER_MONOTONE",
+    help="Columns of numbers with which the score may only rise (+1) or only fall (-1), separated by commas.",
 )
 test_option = option(
     "--test",
@@ -319,6 +345,7 @@ class DataOptions(SourceOptions):
     weight: str | None
     time: str | None
     group: str | None
+    monotone: dict[str, int]
     test: Path | None
 
     validation_size: float
@@ -405,6 +432,7 @@ data_options = gathered(
     weight_option,
     time_option,
     group_option,
+    monotone_option,
     test_option,
     test_size_option,
     validation_size_option,

@@ -61,6 +61,7 @@ def prepare(
         time=source.time,
         group=source.group,
         test=source.test,
+        monotone=source.monotone,
     )
     folds = source.folds or 0
     check_splits(dataset, seed=source.seed, validation_size=source.validation_size, folds=folds)

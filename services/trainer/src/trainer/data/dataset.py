@@ -87,6 +87,8 @@ class Dataset:
     roles: Mapping[str, str] = field(default_factory=dict)
     #: How rows were split by time, by group or into files, as parameters of a run.
     split: Mapping[str, Any] = field(default_factory=dict)
+    #: Columns of numbers with which the score may only rise (1) or only fall (-1).
+    monotone: Mapping[str, int] = field(default_factory=dict)
     #: Where the test rows came from, where they have a file of their own.
     test_source: str | None = None
     warnings: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ class Reading:
     read, and as it was trained on them; None to tell the types by the values. ``drop`` are columns to leave out,
     ``categorical`` those of which each value is a category, whole numbers too. ``positive`` is the positive
     class's value, where the target's two values do not say so themselves. ``roles`` are the columns of weights, times
-    and groups.
+    and groups, ``monotone`` columns of numbers with which the score may only rise (1) or only fall (-1).
     """
 
     target: str | None = None
@@ -35,6 +35,7 @@ class Reading:
     categorical: tuple[str, ...] = ()
     positive: str | None = None
     roles: Roles = field(default_factory=Roles)
+    monotone: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def texts(self) -> list[str]:
@@ -47,7 +48,7 @@ class Reading:
         Raises:
             InputError: A column that an option names is not there, or is the target.
         """
-        named = [("--drop", self.drop), ("--categorical", self.categorical)]
+        named = [("--drop", self.drop), ("--categorical", self.categorical), ("--monotone", tuple(self.monotone))]
         named += [(option, (name,)) for option, name in self.roles.options]
         for option, names in named:
             for name in names:

@@ -54,6 +54,7 @@ def load_data(
     time: str | None = None,
     group: str | None = None,
     test: Path | str | None = None,
+    monotone: Mapping[str, int] | None = None,
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -72,6 +73,7 @@ def load_data(
         time: The column of times (dates or numbers) to split by: what came later is held out; no feature.
         group: The column whose rows of the same value stay on one side of each split; no feature.
         test: A table of its own for the test rows; then all rows of a single table are training rows.
+        monotone: Columns of numbers with which the score may only rise (1) or only fall (-1).
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -83,7 +85,9 @@ def load_data(
         (480, 120, 'purchase')
     """
     roles = Roles(weight, time, group)
-    how = Reading(target, test_size, seed, column_types, tuple(drop), tuple(categorical), positive, roles)
+    how = Reading(
+        target, test_size, seed, column_types, tuple(drop), tuple(categorical), positive, roles, monotone or {}
+    )
     if test is not None:
         return with_test_file(path, Path(test), how)
     if path is None:

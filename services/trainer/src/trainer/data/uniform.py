@@ -62,6 +62,8 @@ def unified(
             kind = column_type(values, label)
             kind = "text" if kind != "unknown" and name in how.categorical else kind
         column_types[name] = kind
+        if name in how.monotone and kind != "number":
+            raise InputError(f"{label} is {kind}; --monotone takes columns of numbers")
         for part, column in zip(converted, values, strict=True):
             part[name] = read_as(column, kind, label, from_text=from_text) if known else convert_column(column, kind)
         if not known:
@@ -90,6 +92,7 @@ def unified(
         column_types=column_types,
         target=str(how.target),
         positive=how.positive,
+        monotone=dict(how.monotone),
         roles={option.removeprefix("--"): name for option, name in how.roles.options},
         train=train,
         test=test,

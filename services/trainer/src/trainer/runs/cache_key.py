@@ -49,6 +49,7 @@ def sweep_key(dataset: Dataset, config: TrainConfig) -> str:
         "target": dataset.target,
         "kinds": dataset.column_types,
         "roles": dataset.roles,
+        "monotone": dataset.monotone,
     }
     return _digest({"config": asdict(config), "data": data, "code": code_digest()})[:16]
 

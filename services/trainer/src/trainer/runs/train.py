@@ -136,6 +136,11 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         **({} if dataset.positive is None else {"positive": dataset.positive}),
         **{f"{role}_column": name for role, name in dataset.roles.items()},
         **dataset.split,
+        **(
+            {"monotone": ", ".join(f"{name}={sign:+d}" for name, sign in dataset.monotone.items())}
+            if dataset.monotone
+            else {}
+        ),
         "features": len(dataset.column_types),
         "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
         **_rows(dataset, plan),

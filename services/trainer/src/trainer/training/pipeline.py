@@ -100,6 +100,9 @@ def fit_pipeline(
     categories = len(dataset.columns("text")) + len(dataset.columns("boolean"))
     names = _feature_names(list(encoded.columns))
     classify = estimator(params, seed)
+    if dataset.monotone:
+        # In the order of the encoded columns.
+        classify.set_params(monotone_constraints=[dataset.monotone.get(str(name), 0) for name in encoded.columns])
     watched: dict[str, Any] = {}
     if validation is not None:
         watched = {
