@@ -178,6 +178,17 @@ def test_missing_boolean_is_a_gap(served: Server, saved: Path, rows: list[dict[s
     assert (status, len(content["predictions"])) == (200, 2), content
 
 
+def test_unknown_texts_are_told_of_once(served: Server, saved: Path, rows: list[dict[str, Any]]) -> None:
+    """The log says in one line which texts the model does not know, however many requests bring them."""
+    body = json.dumps({"dataframe_records": [{**row, "month": "Brumaire"} for row in rows]})
+    for _ in range(3):
+        assert served.ask(body, JSON)[0] == 200
+    served.wait_for(lambda: any("does not know" in line for line in served.warnings))
+    (line,) = [line for line in served.warnings if "does not know" in line]
+    assert line.startswith(f"{saved}: of 40 rows, ")
+    assert "month in 40, such as 'Brumaire'" in line
+
+
 @pytest.mark.parametrize("written", [str.upper, str.title, str.swapcase])
 def test_booleans_are_read_as_in_training(
     served: Server, rows: list[dict[str, Any]], written: Callable[[str], str]

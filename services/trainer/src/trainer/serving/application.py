@@ -98,6 +98,8 @@ class Serving:
                         # Nothing was awaited: the clock has to be asked.
                         raise TimeoutError
                     await send_reply(send, reply, loaded.uri)
+                    if loaded.trees is not None and (line := loaded.trees.unseen.due()) is not None:
+                        self._champion.tell(f"{loaded.uri}: {line}")
             except TimeoutError:
                 message = f"no answer within {self._bounds.seconds:g} s; send the rows in several requests"
                 await send_reply(send, refusal(504, "DEADLINE_EXCEEDED", message), loaded.uri)

@@ -152,6 +152,10 @@ class Champion:
         """Give up what is being loaded: the server ends."""
         self._preparer.end()
 
+    def tell(self, text: str) -> None:
+        """Write a line into the log that says nothing of whether a model is served."""
+        self._note(text)
+
     def _resolve(self) -> str:
         """Return the URI of the version that the alias names now.
 

@@ -17,6 +17,7 @@ from trainer.serving.body import RequestError, Table, decoded, read_csv, read_js
 from trainer.serving.booster import Booster
 from trainer.serving.matrix import build_matrix
 from trainer.serving.model_parts import ModelParts, read_parts
+from trainer.serving.unseen import UnseenTexts
 from trainer.training.hard_rows import ROWS, answers_digest, hard_rows
 from trainer.util.errors import TrainerError
 
@@ -46,6 +47,8 @@ class TreeModel:
         # Without the text, which LightGBM has read.
         self.parts = replace(parts, trees="")
         self._labels = np.array(parts.classes)
+        #: The texts of the requests that the model does not know.
+        self.unseen = UnseenTexts(parts.order, parts.codes)
         # How the classes are written, by whether the threshold is reached.
         self._words = np.array([str(label) for label in parts.classes])
 
@@ -68,6 +71,7 @@ class TreeModel:
         matrix = build_matrix(self.parts, table)
         if not len(matrix):
             raise RequestError("the request holds no rows", "INVALID_PARAMETER_VALUE")
+        self.unseen.count(matrix, table.columns)
         probability = self._booster.predict(matrix)
         return probability, probability >= self.parts.threshold
 
@@ -81,6 +85,7 @@ class TreeModel:
             reply = self.answer(example, _JSON, "")
             if reply.status != 200:
                 raise TrainerError(f"it does not predict its own example: {reply.body.decode()}")
+            self.unseen = UnseenTexts(self.parts.order, self.parts.codes)
         probability = self._booster.prove_blocks(build_matrix(self.parts, Table(hard_rows(self.parts.ranges), ROWS)))
         return answers_digest(probability, self.classes(probability >= self.parts.threshold))
 
