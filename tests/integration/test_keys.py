@@ -26,7 +26,7 @@ SETTINGS = {"MLFLOW_EXTRA_ROUTES": "webhooks"}
 def webhooks(crash_stack: Stack) -> Iterator[tuple[str, str]]:
     """The ids of a webhook with a secret and of one without."""
     crash_stack.up(settings=SETTINGS)
-    client = MlflowClient(crash_stack.url)
+    client = MlflowClient(crash_stack.url, crash_stack.url)
     created: Any = [
         client.create_webhook("signed", ADDRESS, [EVENT], secret="s3cret"),
         client.create_webhook("plain", ADDRESS, [EVENT]),
@@ -40,7 +40,7 @@ def test_webhook_with_a_secret_outlives_the_server(crash_stack: Stack, webhooks:
     for again in (("restart", "mlflow"), ("up", "--detach", "--wait", "--no-deps", "--force-recreate", "mlflow")):
         crash_stack.compose(*again, settings=SETTINGS)
         crash_stack.wait_healthy("mlflow")
-        client = MlflowClient(crash_stack.url)
+        client = MlflowClient(crash_stack.url, crash_stack.url)
         assert {webhook.name for webhook in client.list_webhooks()} == {"signed", "plain"}
         assert client.get_webhook(webhooks[0]).name == "signed"
         assert client.update_webhook(webhooks[0], secret="another").name == "signed"
