@@ -260,6 +260,7 @@ def test_database_loss_in_an_answer_is_one_line(
     for one in (logger, logging.getLogger("uvicorn")):
         monkeypatch.setattr(one, "propagate", True)
         monkeypatch.setattr(one, "disabled", False)
+        caplog.set_level(logging.ERROR, one.name)
     for error in (MlflowException("gone"), ValueError("a bug")):
         logger.error("Exception in ASGI application\n", exc_info=ExceptionGroup("unhandled", [error]))
     assert [record.getMessage().strip() for record in caplog.records] == [
