@@ -256,11 +256,10 @@ def test_database_loss_in_an_answer_is_one_line(
     """An answer that the database breaks off is one line. Other failures keep their traceback."""
     logs.shorten_broken_answers()
     logger = logging.getLogger("uvicorn.error")
-    # A server that another test started in this process has its own settings of the log.
-    for one in (logger, logging.getLogger("uvicorn")):
-        monkeypatch.setattr(one, "propagate", True)
-        monkeypatch.setattr(one, "disabled", False)
-        caplog.set_level(logging.ERROR, one.name)
+    # A server that another test started in this process has its own settings of the log: a level, no way to the root.
+    caplog.set_level(logging.ERROR, logger.name)
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
     for error in (MlflowException("gone"), ValueError("a bug")):
         logger.error("Exception in ASGI application\n", exc_info=ExceptionGroup("unhandled", [error]))
     assert [record.getMessage().strip() for record in caplog.records] == [
