@@ -143,7 +143,6 @@ def test_one_permission_too_many_is_warned_about(
             "http://gcs:4443",
             "STORAGE_EMULATOR_HOST is set: it makes Google's client anonymous",
         ),
-        ("GCS_BUCKET", "", "GCS_BUCKET is not set: name the bucket for the artifacts"),
         ("GCS_BUCKET", "gs://bucket", "GCS_BUCKET is not the name of a bucket: gs://bucket"),
         ("GCS_BUCKET", "absent", "there is no bucket gs://absent"),
         ("GCS_PREFIX", "team/../mlflow", "GCS_PREFIX may not have . or .. as a folder's name: team/../mlflow"),
@@ -152,6 +151,13 @@ def test_one_permission_too_many_is_warned_about(
 def test_wrong_setting_is_one_line(stack: Stack, name: str, value: str, message: str) -> None:
     # By the user's way: the compose file has to pass each on.
     assert_one_line(preflight(stack, settings={name: value}), message)
+
+
+def test_unset_bucket_is_one_line(stack: Stack) -> None:
+    """In the container alone: without the setting, Compose would make the storage's network another one."""
+    assert_one_line(
+        preflight(stack, "--env", "GCS_BUCKET="), "GCS_BUCKET is not set: name the bucket for the artifacts"
+    )
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], message: str) -> None:
@@ -199,8 +205,8 @@ def test_lost_answer_is_no_failure(stack: Stack, emulator: Emulator) -> None:
     done = preflight(stack)
     assert done.returncode == 0, done.stderr
     assert emulator.waiting_faults() == []
-    # The client's second attempt was refused, for the object that the first had written.
-    assert "storage.objects.delete" in {entry["permission"] for entry in emulator.audit() if not entry["allowed"]}
+    # The client's second attempt replaced the object that the first had written.
+    assert "storage.objects.delete" in {entry["permission"] for entry in emulator.audit() if entry["allowed"]}
 
 
 def test_refusal_about_no_role_quotes_google(stack: Stack, emulator: Emulator) -> None:
