@@ -14,6 +14,9 @@ from playwright.sync_api import Browser, Locator, expect
 from .browser import Visit, visit
 from .stack import ROOT, Stack, wait_until
 
+# Milliseconds until a page has to show what is expected of it: a bound for a busy machine, not a promise.
+expect.set_options(timeout=20_000)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
