@@ -26,9 +26,9 @@ from replica_server.artifacts.addresses import Storage
 from replica_server.artifacts.repository import StorageRepository
 from replica_server.mlflow_environment import artifact_root
 from replica_server.patches import (
-    addresses,
     downloads,
     error_answers,
+    foreign_storage,
     middleware,
     request_json,
     searches,
@@ -57,7 +57,7 @@ def create(settings: Settings, destination: str) -> ASGIApp:
 
     # What clients send.
     request_json.apply(flask_app)
-    addresses.apply(Storage(destination, settings.direct))
+    foreign_storage.apply(Storage(destination, settings.direct))
     ui_uploads.apply(flask_app)
     # What they get.
     error_answers.apply(flask_app)

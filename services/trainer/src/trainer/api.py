@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
-from trainer.config.metrics import DEFAULT_METRIC, Metric
 from trainer.config.parameters import Value, parse_param
+from trainer.config.selection_metric import DEFAULT_METRIC, Metric
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data

@@ -19,7 +19,7 @@ from trainer import plots
 from trainer.config.variant import complete_params
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
-from trainer.plots import confusion, importance_values, reliability, style
+from trainer.plots import calibration, confusion, importance_values, style
 from trainer.plots.importance_values import measure_importance
 from trainer.training import metrics
 from trainer.training.fit import FitResult, fit_variant
@@ -36,7 +36,7 @@ def scores(rows: int = 400, seed: int = 0, skill: float = 0.4) -> tuple[Any, Any
 
 def point(target: Any, probability: Any, heading: plots.Heading = HEADING) -> tuple[Any, ...]:
     threshold = metrics.best_f1_threshold(target, probability)
-    return target, probability, threshold, metrics.evaluate(target, probability, threshold), heading
+    return target, probability, threshold, metrics.metrics_at(target, probability, threshold), heading
 
 
 def texts(figure: Any) -> str:
@@ -171,15 +171,15 @@ def test_confusion_matrix_counts_every_row_once() -> None:
 def test_calibration_shows_shares_and_counts() -> None:
     """Calibration shows shares and counts of each range."""
     target, probability = scores()
-    found = reliability.reliability(target, probability)
+    found = calibration.calibration(target, probability)
     assert found.counts.sum() == 400
     for n, (score, share) in enumerate(zip(found.score, found.share, strict=True)):
-        low = np.flatnonzero(found.counts)[n] / reliability.BINS
+        low = np.flatnonzero(found.counts)[n] / calibration.BINS
         rows = (probability >= low) & (probability < low + 0.1)
         assert score == pytest.approx(probability[rows].mean())
         assert share == pytest.approx(target[rows].mean())
     assert np.all((found.low <= found.share + 1e-12) & (found.share <= found.high + 1e-12))
-    figure: Any = plots.calibration(target, probability, HEADING)
+    figure: Any = plots.calibration_curve(target, probability, HEADING)
     np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), found.share)
     assert reaches(figure.axes[1], upward=True) == list(found.counts)
 
@@ -188,8 +188,8 @@ def test_scores_that_are_shares_have_a_small_gap() -> None:
     rng = np.random.default_rng(3)
     probability = rng.random(20_000)
     target = (rng.random(20_000) < probability).astype(np.int64)
-    assert reliability.reliability(target, probability).gap < 0.02
-    assert reliability.reliability(target, probability**3).gap > 0.2
+    assert calibration.calibration(target, probability).gap < 0.02
+    assert calibration.calibration(target, probability**3).gap > 0.2
 
 
 def test_importance_shows_the_strongest_features() -> None:
@@ -322,7 +322,7 @@ def test_any_scores_and_titles_can_be_drawn(tmp_path: Path, title: str, rows: tu
     heading = plots.Heading(title, title)
     for draw in POINT_PICTURES:
         plots.save(draw(*point(target, probability, heading)), tmp_path / "x.png")
-    plots.save(plots.calibration(target, probability, heading), tmp_path / "x.png")
+    plots.save(plots.calibration_curve(target, probability, heading), tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("losses", [[0.5], [0.5, 0.5], [0.0, 0.0]])

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import sklearn.metrics
 from trainer.config import parameters
-from trainer.config.metrics import METRICS, Metric, merit
+from trainer.config.selection_metric import METRICS, Metric, merit
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset, Table
 from trainer.data.sources import load_data

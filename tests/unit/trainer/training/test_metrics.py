@@ -31,7 +31,7 @@ def test_highest_threshold_of_equal_f1_is_chosen(rows: list[tuple[int, int]]) ->
 def test_figures_match_counts_by_hand() -> None:
     target = np.array([1, 1, 1, 0, 0, 0, 0, 0])
     probability = np.array([0.9, 0.8, 0.2, 0.7, 0.3, 0.1, 0.1, 0.05])
-    figures = metrics.evaluate(target, probability, 0.7)
+    figures = metrics.metrics_at(target, probability, 0.7)
     assert figures["precision"] == pytest.approx(2 / 3)
     assert figures["recall"] == pytest.approx(2 / 3)
     assert figures["f1"] == pytest.approx(2 / 3)
@@ -45,7 +45,7 @@ def test_figures_match_counts_by_hand() -> None:
 
 
 def test_threshold_itself_is_called_positive() -> None:
-    figures = metrics.evaluate(np.array([0, 1]), np.array([0.1, 0.6]), 0.6)
+    figures = metrics.metrics_at(np.array([0, 1]), np.array([0.1, 0.6]), 0.6)
     assert figures["recall"] == 1.0
 
 

@@ -41,7 +41,7 @@ def test_whole_weights_are_repeated_rows() -> None:
     weight = times.astype(float)
     scores: Any
     many, scores = np.repeat(target, times), np.repeat(probability, times)
-    assert metrics.evaluate(target, probability, 0.4, weight) == pytest.approx(metrics.evaluate(many, scores, 0.4))
+    assert metrics.metrics_at(target, probability, 0.4, weight) == pytest.approx(metrics.metrics_at(many, scores, 0.4))
     assert metrics.sampled_curve(target, probability, weight) == metrics.sampled_curve(many, scores)
     for text in ("max-f1", "precision>=0.6", "recall>=0.8", "f2", "balanced-accuracy", "cost:FP=1,FN=3"):
         rule = parse_threshold_rule(text)

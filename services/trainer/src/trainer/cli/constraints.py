@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.util.output import print_table
 
 if TYPE_CHECKING:
-    from trainer.promotion.evaluate import Constraint, Verdict
+    from trainer.promotion.constraints import Constraint, Verdict
 
 
 def constraint_content(constraint: Constraint) -> dict[str, Any]:

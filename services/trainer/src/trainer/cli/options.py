@@ -12,8 +12,8 @@ import click
 
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
-from trainer.config.metrics import DEFAULT_METRIC, METRICS, Metric
 from trainer.config.parameters import PARAMETERS, Parameter, Value
+from trainer.config.selection_metric import DEFAULT_METRIC, METRICS, Metric
 from trainer.config.variant import describe_params
 from trainer.util.errors import InputError
 

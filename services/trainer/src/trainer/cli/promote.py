@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trainer.cli.options import ServerOptions, SourceOptions
     from trainer.data.dataset import Dataset
-    from trainer.promotion.evaluate import Verdict
+    from trainer.promotion.constraints import Verdict
     from trainer.promotion.policy import PromotionPolicy
     from trainer.promotion.trial import VersionMetrics
     from trainer.promotion.unseen import Load
@@ -196,10 +196,10 @@ def _promote(
     beside = f", beside the champion, version {champion.version}" if champion is not None else ", as first champion"
     print_message(f"checking version {version.version} of {name}{beside} (policy {rules.digest})")
 
-    from trainer.promotion.evaluate import evaluate
+    from trainer.promotion.constraints import check_version
     from trainer.registry.champion import ChampionAlias
 
-    verdict = evaluate(registry, version, champion, rules, load)
+    verdict = check_version(registry, version, champion, rules, load)
     promoted = not verdict.failed and not dry_run
     if promoted:
         ChampionAlias(registry).promote(version, champion, policy=rules.digest, metrics=_tags(verdict, champion))

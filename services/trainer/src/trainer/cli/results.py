@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.metrics import DEFAULT_METRIC, SHORT, merit
+from trainer.config.selection_metric import DEFAULT_METRIC, SHORT, merit
 from trainer.config.variant import describe_params
 from trainer.util.output import print_message, print_table
 

@@ -4,12 +4,12 @@ Each plot's function returns matplotlib's figure, for tests and other programs t
 Only matplotlib's objects are used: pyplot would cost import time, memory and global state.
 """
 
+from trainer.plots.calibration import calibration_curve
 from trainer.plots.confusion import confusion_matrix
 from trainer.plots.contributions import contributions, write_contributions
 from trainer.plots.importance import feature_importance
 from trainer.plots.learning import learning_curve
 from trainer.plots.precision_recall import pr_curve
-from trainer.plots.reliability import calibration
 from trainer.plots.roc import roc_curve
 from trainer.plots.run_plots import write_run_plots
 from trainer.plots.style import Heading, save, warm_up
@@ -19,7 +19,7 @@ from trainer.plots.sweep_parameters import sweep_parameters
 __all__ = [
     "Curve",
     "Heading",
-    "calibration",
+    "calibration_curve",
     "confusion_matrix",
     "contributions",
     "feature_importance",

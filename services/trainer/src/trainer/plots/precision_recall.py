@@ -29,7 +29,7 @@ def pr_curve(
         target: (rows,) classes, 0 and 1.
         probability: (rows,) scores of the positive class.
         threshold: The chosen threshold; its point is marked.
-        metrics: The metrics at that threshold, of ``metrics.evaluate``.
+        metrics: The metrics at that threshold, of ``metrics.metrics_at``.
         heading: The plot's heading.
         weight: (rows,) positive weights; None where each row counts once.
     """

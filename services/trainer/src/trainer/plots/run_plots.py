@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.plots import confusion, importance, learning, precision_recall, reliability, roc, style
+from trainer.plots import calibration, confusion, importance, learning, precision_recall, roc, style
 from trainer.plots.importance_values import measure_importance
-from trainer.training.metrics import evaluate
+from trainer.training.metrics import metrics_at
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
@@ -25,7 +25,7 @@ def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult
     """
     target, scores, weight = dataset.test.target, fitted.probability, dataset.test.weight
     # Two plots count rows, and have the metrics of rows that count once each.
-    once = fitted.test if weight is None else evaluate(target, scores, fitted.threshold)
+    once = fitted.test if weight is None else metrics_at(target, scores, fitted.threshold)
     each = style.Heading(
         name, f"{dataset.name}, {dataset.test.rows:,} test rows" + ("" if weight is None else ", each counted once")
     )
@@ -39,7 +39,7 @@ def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult
     style.save(
         confusion.confusion_matrix(target, scores, fitted.threshold, once, each), folder / "confusion_matrix.png"
     )
-    style.save(reliability.calibration(target, scores, each), folder / "calibration.png")
+    style.save(calibration.calibration_curve(target, scores, each), folder / "calibration.png")
     style.save(importance.feature_importance(measured, trained), folder / "feature_importance.png")
     curve = learning.learning_curve(fitted.loss, fitted.iterations, trained, fitted.fold_losses)
     style.save(curve, folder / "learning_curve.png")

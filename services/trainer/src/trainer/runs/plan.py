@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.config.metrics import DEFAULT_METRIC, Metric, merit
+from trainer.config.selection_metric import DEFAULT_METRIC, Metric, merit
 from trainer.tracking.client import Target
 from trainer.training.config import TrainConfig
 

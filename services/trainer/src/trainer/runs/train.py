@@ -23,7 +23,7 @@ from trainer.runs.plan import Plan, TrainResult
 from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.inputs import dataset_inputs
-from trainer.tracking.metrics import metric_history, metric_values
+from trainer.tracking.logged_metrics import metric_history, metric_values
 from trainer.training import fit
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.fit_warnings import fit_warnings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from trainer.config.metrics import Metric
+from trainer.config.selection_metric import Metric
 from trainer.searches.storage import open_storage
 from trainer.training.watching import loss_of, merit_of
 from trainer.util.errors import PrunedError

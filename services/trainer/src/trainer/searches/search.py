@@ -32,7 +32,7 @@ from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.client import Tracking
 from trainer.tracking.errors import is_missing, tracking_error
 from trainer.tracking.inputs import dataset_inputs
-from trainer.tracking.metrics import metric_values
+from trainer.tracking.logged_metrics import metric_values
 from trainer.util.errors import SweepError
 from trainer.util.signals import ignore_signals
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.variant import Variant
 from trainer.runs.plan import TrainResult
 from trainer.tracking.errors import tracking_error
-from trainer.tracking.metrics import metric_values
+from trainer.tracking.logged_metrics import metric_values
 from trainer.util.errors import SweepError
 from trainer.util.signals import ignore_signals
 from trainer.util.text import one_line

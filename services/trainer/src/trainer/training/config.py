@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.config.metrics import DEFAULT_METRIC, Metric
+from trainer.config.selection_metric import DEFAULT_METRIC, Metric
 from trainer.training.threshold_rule import ThresholdRule
 
 

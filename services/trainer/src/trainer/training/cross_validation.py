@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.config.metrics import Metric
 from trainer.config.parameters import Value
+from trainer.config.selection_metric import Metric
 from trainer.data.dataset import Dataset
 from trainer.training.pipeline import Callbacks, ValidationFit, fit_pipeline, mean_loss, rounds_used
 from trainer.training.split import fold_splits

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.config.metrics import DEFAULT_METRIC, Metric
 from trainer.config.parameters import Value
+from trainer.config.selection_metric import DEFAULT_METRIC, Metric
 from trainer.data.dataset import Dataset, Table
 from trainer.training import metrics
 from trainer.training.cross_validation import cross_validated
@@ -44,7 +44,7 @@ class FitResult:
 
     ``model`` predicts classes at ``threshold`` and probabilities; ``loss`` is the validation log loss (nats) after each
     iteration; ``params`` are the estimator's resolved parameters, ``effective`` the complete list LightGBM itself used.
-    ``validation`` and ``test`` are the metrics of ``metrics.evaluate``, ``probability`` the (test rows,) scores.
+    ``validation`` and ``test`` are the metrics of ``metrics.metrics_at``, ``probability`` the (test rows,) scores.
     ``curve`` is the PR curve on the validation rows, as ``metrics.sampled_curve`` returns it.
 
     With cross-validation, the validation rows are all training rows, each scored by the model of the fold that it was
@@ -132,7 +132,7 @@ def fit_variant(
 
 
 def _judged(rows: Table, probability: NDArray[np.float64], threshold: float) -> dict[str, float]:
-    return metrics.evaluate(rows.target, probability, threshold, rows.weight)
+    return metrics.metrics_at(rows.target, probability, threshold, rows.weight)
 
 
 def _held_out(

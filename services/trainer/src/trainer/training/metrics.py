@@ -63,7 +63,7 @@ def counts(
     return scores[last], np.cumsum(ordered)[last], np.cumsum(ordered * target[order])[last]
 
 
-def evaluate(
+def metrics_at(
     target: NDArray[np.int64],
     probability: NDArray[np.float64],
     threshold: float,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from trainer.config.metrics import Metric
 from trainer.config.parameters import FIXED, Value
+from trainer.config.selection_metric import Metric
 from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset, Table
 from trainer.training import watching

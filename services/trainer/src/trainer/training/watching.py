@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.config.metrics import Metric, merit
+from trainer.config.selection_metric import Metric, merit
 from trainer.training import metrics
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The reliability diagram: what share of the rows with a score turn out positive, and how many rows that rests on."""
+"""The calibration plot: what share of the rows with a score turn out positive, and how many rows that rests on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BINS = 10
 
 
 @dataclass(frozen=True)
-class Reliability:
+class Calibration:
     """Rows grouped by score into ``BINS`` ranges of equal width; arrays hold the ranges that have rows, but ``counts``.
 
     ``score`` and ``share`` are (filled,): mean score and share of positives; ``low`` and ``high`` bound that share with
@@ -33,7 +33,7 @@ class Reliability:
     gap: float
 
 
-def reliability(target: NDArray[np.int64], probability: NDArray[np.float64]) -> Reliability:
+def calibration(target: NDArray[np.int64], probability: NDArray[np.float64]) -> Calibration:
     """Return how scores and outcomes agree, range by range."""
     bins = np.clip((probability * BINS).astype(np.int64), 0, BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
@@ -46,18 +46,18 @@ def reliability(target: NDArray[np.int64], probability: NDArray[np.float64]) -> 
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     gap = float(np.sum(n * np.abs(score - share)) / np.sum(n))
-    return Reliability(score, share, np.maximum(middle - reach, 0), np.minimum(middle + reach, 1), counts, gap)
+    return Calibration(score, share, np.maximum(middle - reach, 0), np.minimum(middle + reach, 1), counts, gap)
 
 
-def calibration(target: NDArray[np.int64], probability: NDArray[np.float64], heading: style.Heading) -> Figure:
-    """Return a reliability diagram above the number of rows in each range of scores.
+def calibration_curve(target: NDArray[np.int64], probability: NDArray[np.float64], heading: style.Heading) -> Figure:
+    """Return the calibration plot (a reliability diagram) above the number of rows in each range of scores.
 
     Args:
         target: (rows,) classes, 0 and 1.
         probability: (rows,) scores of the positive class.
         heading: The plot's heading.
     """
-    found = reliability(target, probability)
+    found = calibration(target, probability)
     figure = style.canvas(heading, f"{found.gap:.1%}", "mean calibration gap")
     axes = style.axes_in(figure, bottom=0.33)
     axes.plot([0, 1], [0, 1], color=style.GREY, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)

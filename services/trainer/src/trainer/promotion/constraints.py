@@ -56,7 +56,7 @@ class Verdict:
         return [constraint for constraint in self.constraints if not constraint.passed]
 
 
-def evaluate(
+def check_version(
     registry: Registry,
     version: ModelVersion,
     champion: ModelVersion | None,
