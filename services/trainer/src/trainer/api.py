@@ -21,7 +21,8 @@ from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.parallel.pool import ProcessPool, available_cpus
-from trainer.registry.registration import check_name, register_best
+from trainer.registry.model_name import check_name
+from trainer.registry.registration import register_best
 from trainer.registry.registry import Registration
 from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.resume import finished_runs

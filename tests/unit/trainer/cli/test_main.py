@@ -94,6 +94,61 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+#: Ends the process at the first import of a heavy package, with an exit code of its own.
+WATCHED = """
+import sys
+HEAVY = {"pandas", "numpy", "scipy", "mlflow", "lightgbm", "sklearn", "matplotlib", "optuna", "pyarrow"}
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name in HEAVY:
+            print("imports", name)
+            raise SystemExit(77)
+sys.meta_path.insert(0, Finder())
+sys.stderr.isatty = lambda: True
+from trainer.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def run_watched(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", WATCHED, *args], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--help"], 0),
+        *(([command, "--help"], 0) for command in DefaultGroup.names),
+        (["--qqqqq"], 2),
+        (["swep"], 2),
+        (["--num-leaves", "1"], 2),
+        (["--model-name", "a/b"], 2),
+        (["sweep", "--jobs", "0"], 2),
+        (["sweep", "--grid", "num_leafs=3,4"], 2),
+        (["search", "--space", "/nowhere.yaml"], 2),
+        (["promote", "--trials", "3"], 2),
+    ],
+)
+def test_help_and_refusals_import_nothing_heavy(args: list[str], code: int) -> None:
+    done = run_watched(*args)
+    assert done.returncode == code, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["--n-estimators", "5"], "one variant, n_estimators=5"),
+        (["sweep", "--grid", "num_leaves=3,4", "--jobs", "1"], "grid of 2 = 2 variants, 1 at a time"),
+        (["search", "--trials", "3"], "a search of 3 trials"),
+    ],
+)
+def test_first_line_comes_before_heavy_imports(args: list[str], line: str) -> None:
+    """On a terminal, a command says what it does before it imports anything heavy."""
+    done = run_watched(*args)
+    assert done.returncode == 77
+    assert done.stderr.splitlines() == [f"trainer: {line}"]
+
+
 def test_version_is_shown(trainer: Trainer) -> None:
     assert trainer("--version").out.startswith("trainer 0.")
 

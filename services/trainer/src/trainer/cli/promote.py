@@ -118,7 +118,7 @@ def promote_command(
 
     from mlflow.exceptions import MlflowException
 
-    from trainer.registry.registration import check_name
+    from trainer.registry.model_name import check_name
     from trainer.tracking.errors import tracking_error
     from trainer.tracking.settings import configure
 

@@ -101,12 +101,14 @@ def search_command(
     again; several processes that name the same storage and study share one search.
     """
     from trainer.parallel.pool import ProcessPool, available_cpus
-    from trainer.registry.registration import check_name
+    from trainer.registry.model_name import check_name
     from trainer.searches.space import load_space
     from trainer.tracking.settings import configure
+    from trainer.util.output import print_json, print_message, print_start
 
     model_name = check_name(registry.model_name)
     wanted = load_space(space, overrides)
+    print_start(f"a search of {trials} trials")
     configure(tracking.debug)
 
     from trainer.sweeps import sweep
@@ -118,7 +120,6 @@ def search_command(
     from trainer.parallel import progress
     from trainer.searches import search
     from trainer.searches.search import run_search
-    from trainer.util.output import print_json, print_message
 
     settings = search.Settings(trials, storage, study, sampler, pruner)
     size = 1.0

@@ -86,11 +86,9 @@ def sweep_command(
     trainer sweep --grid n_estimators=200,500 --grid learning_rate=0.05,0.1         grid of 2 × 2 = 4 variants
     trainer sweep --paired n_estimators=200,500 --paired learning_rate=0.05,0.025   2 pairs
     """
-    from trainer.cli import results
     from trainer.parallel.pool import ProcessPool, available_cpus
-    from trainer.registry.registration import check_name
+    from trainer.registry.model_name import check_name
     from trainer.sweeps import sweep
-    from trainer.sweeps.sweep import run_sweep
     from trainer.sweeps.variants import select_variants
     from trainer.tracking.settings import configure
     from trainer.util.output import print_json, print_message
@@ -107,6 +105,10 @@ def sweep_command(
     for warning in choice.warnings:
         print_message(warning)
     print_message(f"{choice.words}, {pool.jobs} at a time")
+
+    from trainer.cli import results
+    from trainer.sweeps.sweep import run_sweep
+
     dataset, target, plan = preparation.prepare(source, tracking, *(variant.params for variant in chosen))
 
     from trainer.parallel import progress

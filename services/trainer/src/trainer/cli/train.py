@@ -27,13 +27,16 @@ def train_command(
     overrides: Mapping[str, Value],
 ) -> None:
     """Train one variant: LightGBM with the parameters given, over the baseline."""
-    from trainer.cli import results
-    from trainer.registry.registration import check_name
-    from trainer.runs.train import train_run
-    from trainer.util.output import print_json
+    from trainer.registry.model_name import check_name
+    from trainer.util.output import print_json, print_start
 
     name = check_name(registry.model_name)
     variant = make_variant(overrides)
+    print_start(f"one variant, {variant.name}")
+
+    from trainer.cli import results
+    from trainer.runs.train import train_run
+
     dataset, target, plan = preparation.prepare(source, tracking, variant.params)
     result = train_run(variant, dataset, plan)
     registered, failed = preparation.register(name, result, dataset, plan) if registry.register else (None, None)

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from trainer.registry.registry import Registration, Registry
 from trainer.tracking.client import Target
 from trainer.tracking.errors import tracking_error
-from trainer.util.errors import InputError, TrackingError
+from trainer.util.errors import TrackingError
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.runs.plan import TrainResult
-
-_NAME = re.compile(r"[^/:@'\"`\\]+")
-
-
-def check_name(name: str) -> str:
-    """Return a registered model's name.
-
-    Raises:
-        InputError: MLflow, or a model URI, cannot hold this name.
-    """
-    if not name.strip() or len(name) > 250 or not _NAME.fullmatch(name):
-        raise InputError(
-            f"--model-name: {name!r} is not allowed; write up to 250 characters, without / : @ \\ and quotation marks"
-        )
-    return name
 
 
 def register_best(

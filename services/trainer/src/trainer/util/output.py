@@ -13,6 +13,12 @@ def print_message(text: str) -> None:
     print(f"trainer: {text}", file=sys.stderr, flush=True)
 
 
+def print_start(text: str) -> None:
+    """Print what begins, on a terminal: someone waits there, and the imports before the first result take a second."""
+    if sys.stderr.isatty():
+        print_message(text)
+
+
 def print_json(content: Mapping[str, Any]) -> None:
     """Print a result for programs to read."""
     print(json.dumps(content, indent=2))
