@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from replica_server.secret_files import read_secret
+
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
@@ -34,12 +36,7 @@ def open_password_file(source: Path) -> None:
     libpq wants a file of its own format, that only its user can read: it is written to the container's memory (/tmp).
     Exits with status 1 and one line when the file cannot be read or is empty.
     """
-    try:
-        password = source.read_text().rstrip("\n")
-    except OSError as error:
-        sys.exit(f"error: the database password cannot be read: {source}: {error.strerror}")
-    if not password:
-        sys.exit(f"error: the database password is empty: {source}")
+    password = read_secret("the database password", source)
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     PASSFILE.unlink(missing_ok=True)
     PASSFILE.touch(mode=0o600)

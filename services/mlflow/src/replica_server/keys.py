@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from replica_server.secret_files import read_secret
+
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
@@ -22,18 +24,6 @@ FILES = {
 }
 
 
-def read(name: str, folder: Path = FOLDER) -> str:
-    """Returns a key; exits with status 1 and one line when its file cannot be read, or is empty."""
-    file = folder / name
-    try:
-        key = file.read_text().rstrip("\n")
-    except OSError as error:
-        sys.exit(f"error: the key {file} cannot be read: {error.strerror}")
-    if not key:
-        sys.exit(f"error: the key {file} is empty")
-    return key
-
-
 def hand_over(folder: Path = FOLDER) -> None:
     """Hands MLflow its keys, by variables of this process alone: MLflow reads one of them while it is imported.
 
@@ -41,7 +31,7 @@ def hand_over(folder: Path = FOLDER) -> None:
     """
     from cryptography.fernet import Fernet
 
-    keys = {variable: read(name, folder) for variable, name in FILES.items()}
+    keys = {variable: read_secret("the key", folder / name) for variable, name in FILES.items()}
     try:
         Fernet(keys["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"])
     except ValueError:

@@ -1,4 +1,4 @@
-"""services/mlflow: transfer.py: bodies that pass between the event loop and a thread."""
+"""services/mlflow: incoming.py and outgoing.py: bodies that pass between the event loop and a thread."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ import google_crc32c
 import pytest
 from mlflow.exceptions import MlflowException
 from replica_server import limits
-from replica_server.artifacts import transfer
+from replica_server.artifacts import incoming, outgoing, transfer
 from replica_server.turns import Turns
 
 BODY = bytes(range(256)) * (5 * limits.BLOCK // 256) + b"rest"
@@ -25,7 +25,7 @@ def test_incoming_body_is_read_as_a_file() -> None:
     """Incoming body is read as a file while it arrives."""
     parts: list[bytes] = []
 
-    def store(body: transfer.Incoming) -> None:
+    def store(body: incoming.Incoming) -> None:
         head = body.read(1000)
         assert len(head) == 1000
         assert body.seek(0) == body.tell() == 0
@@ -35,7 +35,7 @@ def test_incoming_body_is_read_as_a_file() -> None:
         assert body.received == len(BODY)
         assert body.checksum.digest() == google_crc32c.Checksum(BODY).digest()  # type: ignore[no-untyped-call]
 
-    asyncio.run(transfer.receive(chunks(BODY), store))
+    asyncio.run(incoming.receive(chunks(BODY), store))
     assert b"".join(parts) == BODY
     assert {len(part) for part in parts[:-1]} == {700_000}
 
@@ -45,7 +45,7 @@ def test_incoming_body_can_go_back_a_little() -> None:
     read = bytearray()
     pieces = 0
 
-    def store(body: transfer.Incoming) -> None:
+    def store(body: incoming.Incoming) -> None:
         assert not body.seekable(), "the storage's clients would go where they like"
         nonlocal pieces
         while part := body.read(700_000):
@@ -60,7 +60,7 @@ def test_incoming_body_can_go_back_a_little() -> None:
         assert body.received == len(BODY)
         assert body.checksum.digest() == google_crc32c.Checksum(BODY).digest()  # type: ignore[no-untyped-call]
 
-    asyncio.run(transfer.receive(chunks(BODY), store))
+    asyncio.run(incoming.receive(chunks(BODY), store))
     assert bytes(read) == BODY
 
 
@@ -68,13 +68,13 @@ def test_incoming_body_can_go_back_a_little() -> None:
 def test_incoming_body_goes_back_no_further(position: int) -> None:
     """Incoming body goes back no further and never ahead."""
 
-    def store(body: transfer.Incoming) -> None:
+    def store(body: incoming.Incoming) -> None:
         body.read(1000)
         body.read(1000)
         with pytest.raises(MlflowException, match="cannot go on"):
             body.seek(position)
 
-    asyncio.run(transfer.receive(chunks(BODY), store))
+    asyncio.run(incoming.receive(chunks(BODY), store))
 
 
 def test_incoming_body_waits_for_the_storage() -> None:
@@ -86,23 +86,23 @@ def test_incoming_body_waits_for_the_storage() -> None:
             sent += 1
             yield bytes(limits.BLOCK)
 
-    def store(body: transfer.Incoming) -> None:
+    def store(body: incoming.Incoming) -> None:
         body.read(1)
         time.sleep(0.2)
         assert sent <= transfer.AHEAD + 3
 
-    asyncio.run(transfer.receive(counted(), store))
+    asyncio.run(incoming.receive(counted(), store))
     assert sent == 100, "the rest was not taken in: the client would see a broken connection"
 
 
 def test_refusal_comes_after_the_whole_body() -> None:
     """Refusal is raised after the whole body was taken in."""
 
-    def store(body: transfer.Incoming) -> None:
+    def store(body: incoming.Incoming) -> None:
         raise ValueError("refused")
 
     with pytest.raises(ValueError, match="refused"):
-        asyncio.run(transfer.receive(chunks(BODY), store))
+        asyncio.run(incoming.receive(chunks(BODY), store))
 
 
 def test_broken_body_is_an_error_to_the_storage() -> None:
@@ -114,7 +114,7 @@ def test_broken_body_is_an_error_to_the_storage() -> None:
 
     seen: list[BaseException] = []
 
-    def store(body: transfer.Incoming) -> None:
+    def store(body: incoming.Incoming) -> None:
         try:
             body.read()
         except MlflowException as error:
@@ -122,23 +122,23 @@ def test_broken_body_is_an_error_to_the_storage() -> None:
             raise
 
     with pytest.raises(MlflowException, match="broke off"):
-        asyncio.run(transfer.receive(broken(), store))
+        asyncio.run(incoming.receive(broken(), store))
     assert len(seen) == 1
 
 
 def test_silent_client_is_an_error_to_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Client that falls silent is an error to the storage and no end."""
-    monkeypatch.setattr(transfer, "PATIENCE", 0.2)
+    monkeypatch.setattr(incoming, "PATIENCE", 0.2)
 
     async def silent() -> AsyncIterator[bytes]:
         yield BODY
         await asyncio.sleep(60)
 
-    def store(body: transfer.Incoming) -> None:
+    def store(body: incoming.Incoming) -> None:
         body.read()
 
     with pytest.raises(MlflowException, match="broke off"):
-        asyncio.run(transfer.receive(silent(), store))
+        asyncio.run(incoming.receive(silent(), store))
 
 
 def test_outgoing_body_is_what_was_written() -> None:
@@ -147,7 +147,7 @@ def test_outgoing_body_is_what_was_written() -> None:
             target.write(BODY[start : start + 8192])
 
     async def collect() -> bytes:
-        return b"".join([block async for block in await transfer.send(fetch)])
+        return b"".join([block async for block in await outgoing.send(fetch)])
 
     assert asyncio.run(collect()) == BODY
 
@@ -164,8 +164,8 @@ def test_later_error_breaks_the_download_off() -> None:
 
     async def collect() -> None:
         with pytest.raises(FileNotFoundError, match="gone"):
-            await transfer.send(nothing)
-        body = await transfer.send(half)
+            await outgoing.send(nothing)
+        body = await outgoing.send(half)
         with pytest.raises(ConnectionResetError, match="half"):
             async for _ in body:
                 pass
@@ -175,7 +175,7 @@ def test_later_error_breaks_the_download_off() -> None:
 
 def test_empty_body_is_sent() -> None:
     async def collect() -> list[bytes]:
-        return [block async for block in await transfer.send(lambda _: None)]
+        return [block async for block in await outgoing.send(lambda _: None)]
 
     assert asyncio.run(collect()) == []
 
@@ -187,12 +187,12 @@ def test_thread_ends_when_the_client_is_gone() -> None:
         try:
             while True:
                 target.write(bytes(limits.BLOCK))
-        except transfer.Abandoned as error:
+        except outgoing.Abandoned as error:
             ended.append(error)
             raise
 
     async def give_up() -> None:
-        body = await transfer.send(fetch)
+        body = await outgoing.send(fetch)
         await anext(body)
         await body.aclose()  # type: ignore[attr-defined]
         deadline = time.monotonic() + 10
@@ -206,8 +206,8 @@ def test_thread_ends_when_the_client_is_gone() -> None:
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch) -> None:
     """One large upload at a time, and little patience with a silent one."""
-    monkeypatch.setattr(transfer, "LARGE_UPLOADS", Turns(1))
-    monkeypatch.setattr(transfer, "SMALL_UPLOADS", Turns(1))
+    monkeypatch.setattr(incoming, "LARGE_UPLOADS", Turns(1))
+    monkeypatch.setattr(incoming, "SMALL_UPLOADS", Turns(1))
     monkeypatch.setattr(limits, "PATIENCE_WHILE_OTHERS_WAIT", 0.2)
 
 
@@ -223,17 +223,17 @@ async def stalled(sent: int) -> AsyncIterator[bytes]:
 def test_silent_upload_keeps_no_other_from_going_on(sent: int, size: int) -> None:
     stored: list[int] = []
 
-    def store(body: transfer.Incoming) -> None:
+    def store(body: incoming.Incoming) -> None:
         content = body.read()
         stored.append(len(content))
 
     async def talk() -> None:
-        transfer.announced.set(5 * limits.BLOCK)
-        silent = [asyncio.create_task(transfer.receive(stalled(sent), store)) for _ in range(5)]
+        incoming.announced.set(5 * limits.BLOCK)
+        silent = [asyncio.create_task(incoming.receive(stalled(sent), store)) for _ in range(5)]
         await asyncio.sleep(0.1)
-        transfer.announced.set(size)
+        incoming.announced.set(size)
         async with asyncio.timeout(10):
-            await transfer.receive(chunks(BODY[:size]), store)
+            await incoming.receive(chunks(BODY[:size]), store)
         for task in silent:
             task.cancel()
         await asyncio.gather(*silent, return_exceptions=True)
@@ -247,15 +247,15 @@ def test_small_upload_does_not_wait_for_large_ones() -> None:
     goes_on = threading.Event()
     small: list[bytes] = []
 
-    def slow(body: transfer.Incoming) -> None:
+    def slow(body: incoming.Incoming) -> None:
         body.read()
         assert goes_on.wait(10)
 
     async def talk() -> None:
-        large = asyncio.create_task(transfer.receive(chunks(BODY), slow))
+        large = asyncio.create_task(incoming.receive(chunks(BODY), slow))
         await asyncio.sleep(0.1)
         async with asyncio.timeout(5):
-            await transfer.receive(chunks(b"text"), lambda body: small.append(body.read()))
+            await incoming.receive(chunks(b"text"), lambda body: small.append(body.read()))
         goes_on.set()
         await large
 

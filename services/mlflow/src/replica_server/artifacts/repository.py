@@ -28,7 +28,8 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.store.artifact.artifact_repo import ArtifactRepository, StreamUploadMixin
 
 from replica_server import limits, settings, turns
-from replica_server.artifacts import deletion, names, overwriting, transfer
+from replica_server.artifacts import deletion, names, overwriting
+from replica_server.artifacts.incoming import Incoming, receive
 from replica_server.artifacts.removal import Removed
 from replica_server.artifacts.storage_errors import unavailable
 from replica_server.turns import StalledError
@@ -130,7 +131,7 @@ class StorageRepository(StreamUploadMixin, ArtifactRepository):
                 return
         raise overwriting.refusal(self.address(path))
 
-    def store(self, path: str, incoming: transfer.Incoming) -> None:
+    def store(self, path: str, incoming: Incoming) -> None:
         """Stores a request's body. Whether an object of that name is replaced is a setting (overwriting.py)."""
         self._check(path)
         try:
@@ -139,7 +140,7 @@ class StorageRepository(StreamUploadMixin, ArtifactRepository):
             incoming.drain()
             self.accept_if_same(path, incoming.received, incoming.checksum.digest())  # type: ignore[no-untyped-call]
 
-    def _store(self, path: str, incoming: transfer.Incoming) -> None:
+    def _store(self, path: str, incoming: Incoming) -> None:
         head = incoming.read(SMALL + 1)
         if len(head) <= SMALL:
             self.write_object(io.BytesIO(head), len(head), path)
@@ -189,7 +190,7 @@ class StorageRepository(StreamUploadMixin, ArtifactRepository):
         """Stores a request's body while it arrives."""
         path = posixpath.join(artifact_path or "", artifact_file_name)
         try:
-            await transfer.receive(chunks, partial(self.store, path))
+            await receive(chunks, partial(self.store, path))
         except StalledError:
             raise unavailable(turns.ended(f"The upload of {artifact_file_name} sent nothing")) from None
 

@@ -25,7 +25,7 @@ from mlflow.utils.uri import validate_path_is_safe
 from starlette.types import Message, Receive, Scope, Send
 
 from replica_server import turns
-from replica_server.artifacts import transfer
+from replica_server.artifacts import outgoing
 from replica_server.patches.replace import require
 from replica_server.requests.answers import refusal
 from replica_server.turns import StalledError, Turn
@@ -47,20 +47,20 @@ class Download(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
         try:
-            async with transfer.DOWNLOADS.turn(turns.is_health_check(scope)) as turn:
+            async with outgoing.DOWNLOADS.turn(turns.is_health_check(scope)) as turn:
                 response = await self._response(turn)
                 await response(scope, receive, send)
         except StalledError:
             what = f"The download of {posixpath.basename(self.path)!r} was not read"
             print(f"error: {turns.ended(what)}", file=sys.stderr, flush=True)
         except TimeoutError:
-            print(f"error: A download was not read for {transfer.PATIENCE:g} s", file=sys.stderr, flush=True)
+            print(f"error: A download was not read for {outgoing.PATIENCE:g} s", file=sys.stderr, flush=True)
 
     async def _response(self, turn: Turn) -> Response:
         try:
             path = validate_path_is_safe(self.path)  # type: ignore[no-untyped-call]
             repository = handlers._get_artifact_repo_mlflow_artifacts()  # type: ignore[no-untyped-call]
-            content = await transfer.send(partial(repository.read_object, path))
+            content = await outgoing.send(partial(repository.read_object, path))
         except FileNotFoundError:
             return refusal(MlflowException(f"There is no artifact {self.path}", error_code=RESOURCE_DOES_NOT_EXIST))
         except MlflowException as error:
@@ -102,7 +102,7 @@ class Passing(StreamingResponse):
 
         async def send_in_time(message: Message) -> None:
             with self.turn.of_the_client():
-                async with asyncio.timeout(transfer.PATIENCE):
+                async with asyncio.timeout(outgoing.PATIENCE):
                     await send(message)
 
         await super().stream_response(send_in_time)

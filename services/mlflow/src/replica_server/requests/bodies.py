@@ -3,7 +3,7 @@
 MLflow reads a body of any size into memory, unpacks it without a bound, and answers a body that is no JSON with a
 traceback. Here a client that sends slowly holds its connection and nothing else; a body that is too large, packed or
 not, is a 413; one that MLflow cannot read or PostgreSQL cannot keep is a 400. Artifacts pass through another way,
-whatever their size (transfer.py).
+whatever their size (artifacts/incoming.py).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from typing import IO
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from replica_server import limits, turns
-from replica_server.artifacts import transfer
+from replica_server.artifacts import incoming
 from replica_server.limits import BLOCK
 from replica_server.requests.answers import SECURITY_HEADERS
 from replica_server.requests.json_checks import RefusedError, check_json
@@ -67,7 +67,7 @@ class Bodies:
         headers = dict(scope["headers"])
         size = int(headers.get(b"content-length") or 0)
         if scope["method"] == "PUT" and ARTIFACTS.match(scope["path"]):
-            transfer.announced.set(size)
+            incoming.announced.set(size)
             await self.app(scope, receive, send)
         elif not size and b"transfer-encoding" not in headers:
             await self.app(scope, receive, send)

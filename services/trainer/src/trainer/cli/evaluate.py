@@ -14,24 +14,12 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate", cls=options.GroupedCommand)
-@options.option(
-    "--model",
-    required=True,
-    metavar="URI",
-    group="Evaluation",
-    env=None,
-    help="A model of the trainer's: runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a"
+@options.model_uri_option(
+    "Evaluation",
+    "A model of the trainer's: runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a"
     " folder.",
 )
-@options.option(
-    # Not from TRAINER_DATA, which says what to train on.
-    "--data",
-    required=True,
-    type=click.Path(path_type=Path),
-    group="Evaluation",
-    env=None,
-    help="Labelled data: the same kinds of folders and files as in training.",
-)
+@options.scored_data_option("Evaluation", "Labelled data: the same kinds of folders and files as in training.")
 @options.option("--target", group="Evaluation", env=None, help="The target column of a single table.")
 @options.option(
     "--all", "all_rows", is_flag=True, group="Evaluation", env=None, help="Take rows too that it was trained on."

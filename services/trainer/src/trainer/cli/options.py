@@ -325,6 +325,16 @@ experiment_option = option(
 )
 
 
+def model_uri_option(group: str, help_: str) -> Callable[[Function], Function]:
+    """Return the option ``--model`` of a command that works with a model that is there already."""
+    return option("--model", required=True, metavar="URI", group=group, env=None, help=help_)
+
+
+def scored_data_option(group: str, help_: str) -> Callable[[Function], Function]:
+    """Return the option ``--data`` of such a command; not from TRAINER_DATA, which says what to train on."""
+    return option("--data", required=True, type=click.Path(path_type=Path), group=group, env=None, help=help_)
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """Where the data is, and how a single table is split into training and test rows."""

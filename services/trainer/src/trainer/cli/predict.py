@@ -14,24 +14,12 @@ if TYPE_CHECKING:
 
 
 @click.command("predict", cls=options.GroupedCommand)
-@options.option(
-    "--model",
-    required=True,
-    metavar="URI",
-    group="Scoring",
-    env=None,
-    help="runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a folder. Any model that"
+@options.model_uri_option(
+    "Scoring",
+    "runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a folder. Any model that"
     " MLflow can load here will do; load only models that you trust, as loading some kinds runs code.",
 )
-@options.option(
-    # Not from TRAINER_DATA, which says what to train on.
-    "--data",
-    required=True,
-    type=click.Path(path_type=Path),
-    group="Scoring",
-    env=None,
-    help="The table to score: .csv, .csv.gz or .parquet.",
-)
+@options.scored_data_option("Scoring", "The table to score: .csv, .csv.gz or .parquet.")
 @options.option(
     "--out",
     required=True,

@@ -9,7 +9,6 @@ it, and finishes it or leaves it alone.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from trainer.tracking.errors import already_exists, is_missing, tracking_error
 from trainer.tracking.settings import as_default, limits
 from trainer.tracking.tags import KEY_TAG, PARENT_TAG
 from trainer.tracking.uris import without_credentials
-from trainer.transfer.files import download_file, file_names, open_repository, sha256
+from trainer.transfer.files import copy_files, open_repository
+from trainer.transfer.run_data import copy_run_data
 from trainer.transfer.source import RUN_TAG, SOURCE_TAG, PushSource, model_id_of
 from trainer.util.errors import InputError, TrackingError
 from trainer.util.signals import ignore_signals
@@ -30,7 +30,7 @@ from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Metric, Run
+    from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
 
 PARENT_RUN_TAG = "trainer.push.parent_run_id"
@@ -152,7 +152,7 @@ class _Push:
             if model is None:
                 model = self.target.create_once(lambda: self._create_model(run_id), self._find_model)
             if not complete:
-                self._log(run_id, model.model_id)
+                copy_run_data(self.source, self.target, run_id, model.model_id)
                 self.say("copying the run's artifacts")
                 self._copy_files(self.source.run.info.artifact_uri, run.info.artifact_uri)
             if model.status != "READY":
@@ -192,43 +192,6 @@ class _Push:
         filters = f"tags.`{RUN_TAG}` = '{self.source.run.info.run_id}'"
         found = self.client.search_runs([self.target.target.experiment_id], filters, max_results=1)
         return found[0] if found else None
-
-    def _log(self, run_id: str, model_id: str) -> None:
-        """Log parameters, metrics and data sets, and read them back."""
-        from mlflow.entities import Metric
-
-        source, active = self.source.run, ActiveRun(self.target, run_id, "")
-        histories = _histories(self.source.client, source)
-        active.log([point for points in histories.values() for point in points], source.data.params)
-        if source.inputs is not None and source.inputs.dataset_inputs:
-            active.log_inputs(list(source.inputs.dataset_inputs))
-        if self.source.model is not None:
-            # The metrics that the run itself gave its model: these show on the model's page too.
-            own = [point for point in self.source.model.metrics or () if point.run_id == source.info.run_id]
-            active.log(
-                [
-                    Metric(
-                        point.key,
-                        point.value,
-                        point.timestamp,
-                        point.step,
-                        model_id=model_id,
-                        dataset_name=point.dataset_name,
-                        dataset_digest=point.dataset_digest,
-                    )
-                    for point in own
-                ]
-            )
-        copy = self.client.get_run(run_id)
-        if copy.data.params != source.data.params:
-            raise TrackingError(
-                f"the parameters of run {run_id} are not those of the source; is it still being copied?"
-            )
-        for name, points in _histories(self.client, copy).items():
-            if _values(points) != _values(histories.get(name, [])):
-                raise TrackingError(f"metric {name} of run {run_id} has not the values of the source")
-        if missing := set(histories) - set(copy.data.metrics):
-            raise TrackingError(f"run {run_id} lacks the metrics {', '.join(sorted(missing))}")
 
     # The model --------------------------------------------------------------------------------------------------------
 
@@ -312,41 +275,15 @@ class _Push:
     def _copy_files(
         self, source_uri: str, target_uri: str, changed: Mapping[str, Callable[[Path], None]] | None = None
     ) -> None:
-        """Copy the files below a location, one at a time, and compare the SHA-256 of each as it is read back.
-
-        Args:
-            source_uri: The location they are in.
-            target_uri: The location they go to; what is there with the same content is not sent again.
-            changed: By name, what changes a file before it is sent.
-        """
         source = open_repository(source_uri, self.source.uri)
         target = open_repository(target_uri, self.target.target.uri)
-        there = set(file_names(target))
-        for name in file_names(source):
-            with tempfile.TemporaryDirectory(prefix="trainer-push-") as folder:
-                file = download_file(source, name, Path(folder) / "source")
-                if changed is not None and name in changed:
-                    changed[name](file)
-                wanted = sha256(file)
-                if name not in there or sha256(download_file(target, name, Path(folder) / "before")) != wanted:
-                    target.log_artifact(str(file), name.rpartition("/")[0] or None)
-                    if sha256(download_file(target, name, Path(folder) / "after")) != wanted:
-                        raise TrackingError(f"{name} has arrived with other content; the same command tries it again")
-                self.files += 1
-                self.bytes += file.stat().st_size
+        for size in copy_files(source, target, changed or {}):
+            self.files += 1
+            self.bytes += size
 
 
 def _copied(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in tags.items() if name not in _NOT_COPIED}
-
-
-def _histories(client: MlflowClient, run: Run) -> dict[str, list[Metric]]:
-    return {name: list(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics}
-
-
-def _values(points: list[Metric]) -> list[tuple[int, int, str]]:
-    # As text: a value may be NaN, which is not equal to itself.
-    return sorted({(point.step, point.timestamp, repr(point.value)) for point in points})
 
 
 def _replace_ids(file: Path, ids: Mapping[str, str]) -> None:

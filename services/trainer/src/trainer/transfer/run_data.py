@@ -1,0 +1,69 @@
+"""Copies what a run has logged, but for its files: parameters, metrics with their history, data sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer.tracking.active_run import ActiveRun
+from trainer.tracking.client import Tracking
+from trainer.transfer.source import PushSource
+from trainer.util.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+
+def copy_run_data(source: PushSource, target: Tracking, run_id: str, model_id: str) -> None:
+    """Log parameters, metrics and data sets of a run with another server, and read them back.
+
+    Args:
+        source: The run, and its model.
+        target: The other server.
+        run_id: The copy of the run there.
+        model_id: The copy of the model there.
+
+    Raises:
+        TrackingError: What is read back is not what the source has.
+    """
+    from mlflow.entities import Metric
+
+    run, active = source.run, ActiveRun(target, run_id, "")
+    histories = _histories(source.client, run)
+    active.log([point for points in histories.values() for point in points], run.data.params)
+    if run.inputs is not None and run.inputs.dataset_inputs:
+        active.log_inputs(list(run.inputs.dataset_inputs))
+    if source.model is not None:
+        # The metrics that the run itself gave its model: these show on the model's page too.
+        own = [point for point in source.model.metrics or () if point.run_id == run.info.run_id]
+        active.log(
+            [
+                Metric(
+                    point.key,
+                    point.value,
+                    point.timestamp,
+                    point.step,
+                    model_id=model_id,
+                    dataset_name=point.dataset_name,
+                    dataset_digest=point.dataset_digest,
+                )
+                for point in own
+            ]
+        )
+    copy = target.client.get_run(run_id)
+    if copy.data.params != run.data.params:
+        raise TrackingError(f"the parameters of run {run_id} are not those of the source; is it still being copied?")
+    for name, points in _histories(target.client, copy).items():
+        if _values(points) != _values(histories.get(name, [])):
+            raise TrackingError(f"metric {name} of run {run_id} has not the values of the source")
+    if missing := set(histories) - set(copy.data.metrics):
+        raise TrackingError(f"run {run_id} lacks the metrics {', '.join(sorted(missing))}")
+
+
+def _histories(client: MlflowClient, run: Run) -> dict[str, list[Metric]]:
+    return {name: list(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics}
+
+
+def _values(points: list[Metric]) -> list[tuple[int, int, str]]:
+    # As text: a value may be NaN, which is not equal to itself.
+    return sorted({(point.step, point.timestamp, repr(point.value)) for point in points})
