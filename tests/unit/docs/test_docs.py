@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trainer
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
@@ -91,3 +92,9 @@ def test_index_lists_every_page() -> None:
     """Each page of the site's navigation has a link on its first page."""
     pages = set(re.findall(r'= "([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text())) - {"index.md"}
     assert pages == set(re.findall(r"\]\(([\w/-]+\.md)\)", (DOCS / "index.md").read_text()))
+
+
+def test_interface_page_has_every_name() -> None:
+    """Each public name of the package has an entry, which its docstring makes."""
+    page = (DOCS / "data-scientists" / "python-interface.md").read_text()
+    assert sorted(re.findall(r"^::: trainer\.(\w+)$", page, re.MULTILINE)) == sorted(trainer.__all__)

@@ -26,7 +26,7 @@ MISSING = re.compile(
     r"""
     \b(mapfile|readarray|coproc)\b | \b(declare|local|typeset)\ -[a-z]*[An] | \$\{\w+(,,?|\^\^?)\} | \|& | &>>
     | \[\[?\ -v\ | wait\ -n
-    | \b(realpath|readlink\ -[a-z]*[fem]|sha256sum|timeout\ [0-9]|setsid|flock|nproc|tac)\b
+    | \b(realpath|readlink\ -[a-z]*[fem]|sha256sum|timeout\ [0-9]|setsid|(?<!fcntl\.)flock|nproc|tac)\b
     | sed\ (-i|--in-place)\ | grep\ -[a-zA-Z]*P | xargs\ (-r|--no-run) | (head|tail)\ -n\ ?-[0-9] | sort\ -[a-z]*V
     | stat\ -c | date\ (-d|--date) | cp\ --parents | install\ -D | mktemp\ .*--
     | sed\ .*[^;{}\ ]\}'  # BSD's sed wants the command before a brace to end

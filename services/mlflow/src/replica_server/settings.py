@@ -38,24 +38,26 @@ OFF = ("", "false", "0")
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings.
+    """The settings, each with the environment variable that it comes from.
 
     Attributes:
-        direct: Whether clients go to the storage themselves (ARTIFACT_MODE).
-        artifact_root: The address under which new experiments keep their artifacts in proxied mode.
-        overwrite: Whether an artifact's name can be written again.
-        gcs_chunk_size: The bytes of a piece of an upload to Cloud Storage.
-        storage_timeout: The seconds that a request to Cloud Storage may take.
-        public_hosts: The names, or patterns, under which the server is called from elsewhere.
-        access_log: Whether each request is logged.
-        workers: How many requests MLflow works on at a time.
-        largest_body: The most bytes that a request may bring.
-        extra_routes: The groups of MLflow's routes that are on beside those that tracking needs.
-        password_file: The file with the database's password.
-        google_key_file: The key file of a service account; empty: the account attached to the machine.
-        gcs_bucket: The bucket that `preflight` checks, and the folder in it.
-        gcs_prefix: See `gcs_bucket`.
-        gcs_emulator: The emulator's address that Google's client would use without an account (STORAGE_EMULATOR_HOST).
+        direct: ARTIFACT_MODE. Whether clients go to the storage themselves.
+        artifact_root: MLFLOW_DEFAULT_ARTIFACT_ROOT. The address under which new experiments keep their artifacts in
+            proxied mode.
+        overwrite: ARTIFACT_OVERWRITE. Whether an artifact's name can be written again.
+        gcs_chunk_size: MLFLOW_GCS_UPLOAD_CHUNK_SIZE. The bytes of a piece of an upload to Cloud Storage.
+        storage_timeout: MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT. The seconds that a request to Cloud Storage may take.
+        public_hosts: MLFLOW_PUBLIC_HOSTS. The names, or patterns, under which the server is called from elsewhere.
+        access_log: MLFLOW_ACCESS_LOG. Whether each request is logged.
+        workers: MLFLOW_WORKERS. How many requests MLflow works on at a time.
+        largest_body: MLFLOW_MAX_BODY. The most bytes that a request may bring.
+        extra_routes: MLFLOW_EXTRA_ROUTES. The groups of MLflow's routes that are on beside those that tracking needs.
+        password_file: POSTGRES_PASSWORD_FILE. The file with the database's password.
+        google_key_file: GOOGLE_APPLICATION_CREDENTIALS. The key file of a service account; empty: the account attached
+            to the machine.
+        gcs_bucket: GCS_BUCKET. The bucket that `preflight` checks.
+        gcs_prefix: GCS_PREFIX. The folder in the bucket that holds the artifacts.
+        gcs_emulator: STORAGE_EMULATOR_HOST. The emulator's address that Google's client would use without an account.
     """
 
     direct: bool

@@ -1,4 +1,4 @@
-"""services/mlflow: a fault of the request is a 4xx, one that passes a 503, a bug a 500; a line each, not two."""
+"""services/mlflow: a fault of the request is a 4xx, a temporary error a 503, a bug a 500; a line each, not two."""
 
 from __future__ import annotations
 

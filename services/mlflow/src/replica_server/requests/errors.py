@@ -1,7 +1,7 @@
 """The class of an error's answer.
 
 MLflow's clients repeat a request that is answered with 5xx for minutes, and do not show what the answer says. So a
-fault of the request is a 4xx, a fault that passes (database, storage) is a 503, and what is left is a fault of the
+fault of the request is a 4xx, a temporary error (database, storage) is a 503, and what is left is a fault of the
 server: a 500 with its traceback in the log. No message shows SQL.
 """
 
