@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 
 if TYPE_CHECKING:
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Features and target of the same rows: ``features`` is (rows, columns), ``target`` an int64 array of 0 and 1.
+    """Features and target of the same rows: ``features`` is (rows, columns).
+
+    ``target`` is (rows,): int64 codes of the classes, 0 and 1 where there are two, or float64 numbers in a regression.
 
     ``weight``, ``time`` and ``group`` are (rows,), where columns of the data were named for them: positive weights, a
     number that grows with time, and a hash of the group that a row belongs to. They are no features.
     """
 
     features: pd.DataFrame
-    target: NDArray[np.int64]
+    target: NDArray[Any]
     weight: NDArray[np.float64] | None = None
     time: NDArray[Any] | None = None
     group: NDArray[np.int64] | None = None
@@ -83,6 +86,9 @@ class Dataset:
     test_positions: NDArray[np.int64] | None = None
     #: The positive class's value, where it was named.
     positive: str | None = None
+    #: What is predicted, and the classes as the target column has them, in the order of their codes; none of a number.
+    task: TaskName = "binary"
+    classes: tuple[Label, ...] = (0, 1)
     #: The columns of weights, times and groups, by these words; see ``Table``.
     roles: Mapping[str, str] = field(default_factory=dict)
     #: How rows were split by time, by group or into files, as parameters of a run.
@@ -129,18 +135,19 @@ class Dataset:
         return [name for name, its_kind in self.column_types.items() if its_kind == kind]
 
 
-def stratified_split(target: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def stratified_split(target: NDArray[Any], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions of the rows that stay and of those that are held out, both ascending.
 
     Args:
-        target: The classes, 0 and 1.
+        target: Codes of classes; or numbers, which are no classes.
         share: The share of each class (0 to 1) that is held out; at least one row of each stays and is held out.
         seed: The seed of the shuffle.
     """
     rng = np.random.default_rng(seed)
     held_out = []
-    for label in (0, 1):
-        positions = rng.permutation(np.flatnonzero(target == label))
+    classes = np.zeros(len(target)) if target.dtype == np.float64 else target
+    for label in np.unique(classes):
+        positions = rng.permutation(np.flatnonzero(classes == label))
         count = min(max(round(share * len(positions)), 1), len(positions) - 1)
         held_out.append(positions[:count])
     out = np.sort(np.concatenate(held_out))
@@ -148,7 +155,7 @@ def stratified_split(target: NDArray[np.int64], share: float, seed: int) -> tupl
     return stay.astype(np.int64), out.astype(np.int64)
 
 
-def table_digest(features: pd.DataFrame, target: NDArray[np.int64]) -> str:
+def table_digest(features: pd.DataFrame, target: NDArray[Any]) -> str:
     """Return a SHA-256 digest (32 hexadecimal digits) of a table's contents.
 
     It depends on column names, kinds, values and their order; not on the file's format or on pandas' own types.
@@ -169,5 +176,5 @@ def table_digest(features: pd.DataFrame, target: NDArray[np.int64]) -> str:
             for category in categories:
                 text = str(category)
                 state.update(f"{len(text)}:{text}".encode())
-    state.update(b"target:" + target.astype("<i8").tobytes())
+    state.update(b"target:" + target.astype(target.dtype.newbyteorder("<")).tobytes())
     return state.hexdigest()[:32]

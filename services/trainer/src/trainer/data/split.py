@@ -1,4 +1,4 @@
-"""Splits the rows of a table in two: at random by class, by time, or by group."""
+"""Splits the rows of a table in two: at random (by class, if there are), by time, or by group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def split_rows(table: Table, share: float, seed: int) -> tuple[NDArray[np.int64]
     """Return the positions of the rows that stay and of those that are held out, both ascending.
 
     Args:
-        table: The rows. With times, the latest are held out; with groups, whole groups are; else rows of each class.
+        table: The rows. With times, the latest are held out; with groups, whole groups are; else rows of each class,
+            or any where the target is a number.
         share: The share (0 to 1) that is held out: of the rows, or of the groups.
         seed: The seed of the shuffle; a split by time has none.
 

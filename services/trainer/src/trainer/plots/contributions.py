@@ -40,11 +40,11 @@ def write_contributions(folder: Path, name: str, dataset: Dataset, fitted: FitRe
     import pandas as pd
 
     features = dataset.test.features
-    found = measure_contributions(fitted.model.estimator_.estimator, features, fitted.probability, rows)
+    found = measure_contributions(fitted.pipeline, features, fitted.scores, rows)
     table = {
         "row": found.rows,
         "target": dataset.test.target[found.rows],
-        "probability": fitted.probability[found.rows],
+        "probability": fitted.scores[found.rows],
         "base": np.full(len(found.rows), found.base),
     }
     for column, values in zip(found.names, found.values.T, strict=True):

@@ -23,7 +23,7 @@ def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult
         dataset: What it was trained on.
         fitted: The fitted variant.
     """
-    target, scores, weight = dataset.test.target, fitted.probability, dataset.test.weight
+    target, scores, weight = dataset.test.target, fitted.scores, dataset.test.weight
     # Two plots count rows, and have the metrics of rows that count once each.
     once = fitted.test if weight is None else metrics_at(target, scores, fitted.threshold)
     each = style.Heading(
@@ -31,7 +31,7 @@ def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult
     )
     tested = style.Heading(name, f"{dataset.name}, {dataset.test.rows:,} test rows")
     trained = style.Heading(name, f"{dataset.name}, {dataset.train.rows:,} training rows")
-    measured = measure_importance(fitted.model.estimator_.estimator)
+    measured = measure_importance(fitted.pipeline)
     point = (target, scores, fitted.threshold, fitted.test)
     # Each figure is gone before the next is drawn.
     style.save(precision_recall.pr_curve(*point, tested, weight), folder / "pr_curve.png")

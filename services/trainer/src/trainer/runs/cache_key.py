@@ -50,6 +50,8 @@ def sweep_key(dataset: Dataset, config: TrainConfig) -> str:
         "kinds": dataset.column_types,
         "roles": dataset.roles,
         "monotone": dataset.monotone,
+        "task": dataset.task,
+        "classes": dataset.classes,
     }
     return _digest({"config": asdict(config), "data": data, "code": code_digest()})[:16]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric, merit
+from trainer.config.task import TaskName
 from trainer.tracking.client import Target
 from trainer.training.config import TrainConfig
 
@@ -51,6 +52,7 @@ class TrainResult:
     metric: Metric = DEFAULT_METRIC
     #: What a user should know of it; see ``training.fit_warnings``.
     warnings: tuple[str, ...] = ()
+    task: TaskName = "binary"
 
     @property
     def status(self) -> str:

@@ -37,7 +37,7 @@ def finished_runs(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> 
     except MlflowException as error:
         raise tracking_error(error) from error
     return {
-        place: _result(variant, found[its], plan)
+        place: _result(variant, found[its], dataset, plan)
         for place, (variant, its) in enumerate(zip(variants, wanted, strict=True))
         if found[its] is not None
     }
@@ -59,7 +59,7 @@ def _latest(its: str, plan: Plan) -> Any:
     return found[0] if found else None
 
 
-def _result(variant: Variant, run: Any, plan: Plan) -> TrainResult:
+def _result(variant: Variant, run: Any, dataset: Dataset, plan: Plan) -> TrainResult:
     from trainer.runs.train import CURVE_TAG, FOLD, WARNINGS_TAG
     from trainer.training.model import MODEL_NAME
 
@@ -78,4 +78,5 @@ def _result(variant: Variant, run: Any, plan: Plan) -> TrainResult:
         curve=tuple(float(precision) for precision in curve.split(",")) if curve else (),
         metric=plan.config.metric,
         warnings=tuple(run.data.tags.get(WARNINGS_TAG, "").splitlines()),
+        task=dataset.task,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from trainer import plots
 from trainer.accelerators import background_import
+from trainer.config.task import TASKS
 from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset
 from trainer.data.split import split_rows
@@ -27,14 +28,11 @@ from trainer.tracking.logged_metrics import metric_history, metric_values
 from trainer.training import fit
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.fit_warnings import fit_warnings
-from trainer.training.metrics import METRIC_NAMES
 from trainer.training.model import MODEL_NAME, save_model
 from trainer.training.pipeline import estimator
 from trainer.training.split import fold_splits
 from trainer.util.errors import PrunedError, TrainerError
 
-#: The validation loss after each iteration; the metric that a search may prune by.
-HISTORY = "validation_log_loss"
 #: The validation rows' PR curve: a sweep draws it also for a variant that it does not train again.
 CURVE_TAG = "trainer.validation_pr_curve"
 #: The warnings on a fitted variant, a line each.
@@ -87,7 +85,7 @@ def train_run(
                     )
             except PrunedError as pruned:
                 pruned.run_id = run.run_id
-                run.log(metric_history(HISTORY, pruned.loss), tags={"trainer.pruned": "true"})
+                run.log(metric_history(history_name(dataset), pruned.loss), tags={"trainer.pruned": "true"})
                 raise
             clock.lap("fit")
             warnings = fit_warnings(fitted, dataset.train)
@@ -96,7 +94,7 @@ def train_run(
             with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
                 # Drawn while the server is busy with the rest. All requests stay in this thread.
                 drawn = artist.submit(_write_files, Path(folder) / "files", variant, dataset, fitted, plan)
-                run.log(metric_history(HISTORY, fitted.loss))
+                run.log(metric_history(history_name(dataset), fitted.loss))
                 clock.lap("history")
                 metrics = _log_model(run, Path(folder), dataset, fitted, clock)
                 drawn.result()
@@ -121,18 +119,25 @@ def train_run(
         curve=fitted.curve,
         metric=plan.config.metric,
         warnings=warnings,
+        task=dataset.task,
     )
+
+
+def history_name(dataset: Dataset) -> str:
+    """Return the name of the metric that holds the validation loss after each iteration."""
+    return f"validation_{TASKS[dataset.task].loss}"
 
 
 def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
     """Return everything that determines the result, as the run's parameters."""
     return {
-        **estimator(variant.params, plan.config.seed).get_params(),
-        **plan.config.parameters(),
+        **estimator(variant.params, plan.config.seed, dataset.task).get_params(),
+        **plan.config.parameters(TASKS[dataset.task]),
         **({} if dataset.test_size is None else {"test_size": dataset.test_size, "split_seed": dataset.seed}),
         "data": dataset.name,
         "data_digest": dataset.digest,
         "target": dataset.target,
+        **_task_parameters(dataset),
         **({} if dataset.positive is None else {"positive": dataset.positive}),
         **{f"{role}_column": name for role, name in dataset.roles.items()},
         **dataset.split,
@@ -145,6 +150,14 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
         **_rows(dataset, plan),
     }
+
+
+def _task_parameters(dataset: Dataset) -> dict[str, Any]:
+    """Return what is predicted; nothing of two classes, as runs have always had it."""
+    if dataset.task == "binary":
+        return {}
+    classes = {"classes": len(dataset.classes)} if dataset.classes else {}
+    return {"task": dataset.task, **classes}
 
 
 def _rows(dataset: Dataset, plan: Plan) -> dict[str, int]:
@@ -191,14 +204,16 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: FitResult
         )
         clock.lap("model")
         logged.upload(folder / "model")
-        test = {**fitted.test, "threshold": fitted.threshold, "iterations": float(fitted.iterations)}
-        validation = {f"validation_{name}": value for name, value in fitted.validation.items() if name != "log_loss"}
+        task = fitted.task.task
+        threshold = {"threshold": fitted.threshold} if task.has_threshold else {}
+        test = {**fitted.test, **threshold, "iterations": float(fitted.iterations)}
+        validation = {f"validation_{name}": value for name, value in fitted.validation.items() if name != task.loss}
         if fitted.folds:
             validation |= {f"validation_{name}_std": value for name, value in deviations(fitted.folds).items()}
         links: dict[str, Any] = {"run_id": run.run_id, "model_id": logged.model_id, "dataset_name": dataset.name}
         # What stopped early keeps fewer iterations than its history has, whose last value would stand for the model.
-        loss = fitted.validation["log_loss"]
-        kept = {} if math.isclose(loss, fitted.loss[-1], rel_tol=1e-4) else {HISTORY: loss}
+        loss, history = fitted.validation[task.loss], history_name(dataset)
+        kept = {} if math.isclose(loss, fitted.loss[-1], rel_tol=1e-4) else {history: loss}
         run.log(
             [
                 *metric_values(test, **links, dataset_digest=dataset.test_digest),
@@ -206,16 +221,16 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: FitResult
                 *metric_values(kept, step=len(fitted.loss), **links, dataset_digest=dataset.digest),
                 *(
                     one
-                    for name in METRIC_NAMES
+                    for name in task.metrics
                     for one in metric_history(f"{FOLD}{name}", [fold[name] for fold in fitted.folds])
                 ),
             ],
-            tags={CURVE_TAG: ",".join(f"{precision:g}" for precision in fitted.curve)},
+            tags={CURVE_TAG: ",".join(f"{precision:g}" for precision in fitted.curve)} if fitted.curve else None,
         )
     clock.lap("model upload")
-    return {**test, **validation, HISTORY: fitted.validation["log_loss"]}
+    return {**test, **validation, history: loss}
 
 
 def deviations(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the standard deviation of each metric over the folds, as a sample of all that could have been."""
-    return {name: statistics.stdev(fold[name] for fold in folds) for name in METRIC_NAMES}
+    return {name: statistics.stdev(fold[name] for fold in folds) for name in folds[0]}

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric
+from trainer.config.task import BINARY, Task
 from trainer.training.threshold_rule import ThresholdRule
+from trainer.util.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,18 @@ class TrainConfig:
         """What variants are compared by, in words."""
         return f"training rows in {self.folds} folds" if self.folds else "validation rows"
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self, task: Task = BINARY) -> dict[str, Any]:
         """Return the settings as the parameters of a run."""
         validation = {"cv_folds": self.folds} if self.folds else {"validation_size": self.validation_size}
-        return {"seed": self.seed, **validation, "threshold_rule": str(self.threshold_rule), "chosen_by": self.metric}
+        rule = {"threshold_rule": str(self.threshold_rule)} if task.has_threshold else {}
+        return {"seed": self.seed, **validation, **rule, "chosen_by": self.metric}
+
+    def check(self, task: Task) -> None:
+        """Refuse what the task has no use for.
+
+        Raises:
+            InputError: A threshold where none decides, or a metric of another task.
+        """
+        if not task.has_threshold and self.threshold_rule != ThresholdRule():
+            raise InputError(f"--threshold: a {task.name} target has no threshold; leave it out")
+        task.metric(self.metric)

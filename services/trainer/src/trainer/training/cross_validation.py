@@ -13,6 +13,7 @@ from trainer.config.selection_metric import Metric
 from trainer.data.dataset import Dataset
 from trainer.training.pipeline import Callbacks, ValidationFit, fit_pipeline, mean_loss, rounds_used
 from trainer.training.split import fold_splits
+from trainer.training.tasks import training_task
 from trainer.util.errors import PrunedError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def cross_validated(
     average: there is no row left that could tell it when to stop.
     """
     table = dataset.train
-    probability = np.empty(table.rows)
+    task = training_task(dataset.task, dataset.classes)
+    scored: list[NDArray[np.float64]] = []
     parts: list[NDArray[np.int64]] = []
     losses: list[list[float]] = []
     rounds: list[int] = []
@@ -41,7 +43,7 @@ def cross_validated(
             if losses:
                 pruned.loss = mean_loss(losses)
             raise
-        probability[out] = pipeline.predict_proba(validation.features)[:, 1]
+        scored.append(task.scores(pipeline, validation.features))
         parts.append(out)
         losses.append(loss)
         rounds.append(rounds_used(pipeline[-1]))
@@ -51,7 +53,10 @@ def cross_validated(
     # Folds that go forward in time leave the first rows in all of them.
     left_out = np.sort(np.concatenate(parts))
     parts = [np.searchsorted(left_out, part) for part in parts]
-    return ValidationFit(pipeline, table.take(left_out), probability[left_out], parts, losses)
+    scores = np.empty((len(left_out), *scored[0].shape[1:]))
+    for part, some in zip(parts, scored, strict=True):
+        scores[part] = some
+    return ValidationFit(pipeline, table.take(left_out), scores, parts, losses)
 
 
 @dataclass(frozen=True, eq=False)

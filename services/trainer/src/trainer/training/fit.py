@@ -14,10 +14,8 @@ import numpy as np
 
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric
-from trainer.data.dataset import Dataset, Table
-from trainer.training import metrics
+from trainer.data.dataset import Dataset
 from trainer.training.cross_validation import cross_validated
-from trainer.training.metrics import METRIC_NAMES
 from trainer.training.pipeline import (
     Callbacks,
     ValidationFit,
@@ -27,11 +25,12 @@ from trainer.training.pipeline import (
     rounds_used,
 )
 from trainer.training.split import split_validation
+from trainer.training.tasks import TrainingTask, training_task
 from trainer.training.threshold_rule import ThresholdRule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from sklearn.model_selection import FixedThresholdClassifier
+    from sklearn.pipeline import Pipeline
 
 
 #: What a fit imports, all of it slow to load.
@@ -42,16 +41,19 @@ NEEDS = ("lightgbm", "sklearn.compose", "sklearn.frozen", "sklearn.model_selecti
 class FitResult:
     """A fitted variant.
 
-    ``model`` predicts classes at ``threshold`` and probabilities; ``loss`` is the validation log loss (nats) after each
-    iteration; ``params`` are the estimator's resolved parameters, ``effective`` the complete list LightGBM itself used.
-    ``validation`` and ``test`` are the metrics of ``metrics.metrics_at``, ``probability`` the (test rows,) scores.
+    ``model`` answers with classes or numbers; ``pipeline`` is the encoder and the estimator in it. ``threshold``
+    decides between two classes, and is NaN for other tasks. ``loss`` is the validation loss after each iteration;
+    ``params`` are the estimator's resolved parameters, ``effective`` the complete list LightGBM itself used.
+    ``validation`` and ``test`` are the task's metrics, ``scores`` what the model says of the test rows (see ``tasks``).
     ``curve`` is the PR curve on the validation rows, as ``metrics.sampled_curve`` returns it.
 
     With cross-validation, the validation rows are all training rows, each scored by the model of the fold that it was
     left out of; ``validation`` and ``loss`` are means over the folds, ``folds`` and ``fold_losses`` the values of each.
     """
 
-    model: FixedThresholdClassifier
+    task: TrainingTask
+    model: Any
+    pipeline: Pipeline
     threshold: float
     loss: list[float]
     iterations: int
@@ -59,10 +61,15 @@ class FitResult:
     effective: dict[str, str]
     validation: dict[str, float]
     test: dict[str, float]
-    probability: NDArray[np.float64]
+    scores: NDArray[np.float64]
     curve: tuple[float, ...]
     folds: list[dict[str, float]]
     fold_losses: list[list[float]]
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """The scores of a classifier."""
+        return self.scores
 
 
 def fit_variant(
@@ -96,43 +103,32 @@ def fit_variant(
     Raises:
         TrainerError: LightGBM refuses the parameters or the data, or no threshold satisfies the rule.
     """
-    from sklearn.base import clone
-    from sklearn.frozen import FrozenEstimator
-    from sklearn.model_selection import FixedThresholdClassifier
-
+    task = training_task(dataset.task, dataset.classes)
     if folds:
         learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [])
     else:
         learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [])
-    threshold = (threshold_rule or ThresholdRule()).choose(learnt.rows.target, learnt.probability, learnt.rows.weight)
-    judged = [_judged(learnt.rows.take(part), learnt.probability[part], threshold) for part in learnt.parts]
-    # Every part is fitted: this fit only takes note of the classes.
-    model = FixedThresholdClassifier(
-        FrozenEstimator(learnt.pipeline), threshold=threshold, pos_label=1, response_method="predict_proba"
-    ).fit(dataset.train.features, dataset.train.target)
-    # scikit-learn keeps what it was given beside what it fitted: as an unfitted recipe, the former does not store the
-    # trees a second time.
-    model.estimator = clone(learnt.pipeline)
+    threshold = task.threshold(threshold_rule or ThresholdRule(), learnt.rows, learnt.scores)
+    judged = [task.evaluate(learnt.rows.take(part), learnt.scores[part], threshold) for part in learnt.parts]
+    model = task.model(learnt.pipeline, dataset, threshold)
     classify = learnt.pipeline[-1]
-    test_probability = model.predict_proba(dataset.test.features)[:, 1]
+    scores = task.scores(model, dataset.test.features)
     return FitResult(
+        task=task,
         model=model,
+        pipeline=learnt.pipeline,
         threshold=threshold,
         loss=mean_loss(learnt.losses),
         iterations=rounds_used(classify),
         params=classify.get_params(),
         effective=effective_parameters(classify),
-        validation={name: float(np.mean([one[name] for one in judged])) for name in METRIC_NAMES},
-        test=_judged(dataset.test, test_probability, threshold),
-        probability=test_probability,
-        curve=metrics.sampled_curve(learnt.rows.target, learnt.probability, learnt.rows.weight),
+        validation={name: float(np.mean([one[name] for one in judged])) for name in task.task.metrics},
+        test=task.evaluate(dataset.test, scores, threshold) | task.of_each_class(dataset.test, scores),
+        scores=scores,
+        curve=task.curve(learnt.rows, learnt.scores),
         folds=judged if folds else [],
         fold_losses=learnt.losses if folds else [],
     )
-
-
-def _judged(rows: Table, probability: NDArray[np.float64], threshold: float) -> dict[str, float]:
-    return metrics.metrics_at(rows.target, probability, threshold, rows.weight)
 
 
 def _held_out(
@@ -145,5 +141,5 @@ def _held_out(
 ) -> ValidationFit:
     fitting, validation = split_validation(dataset, seed=seed, validation_size=validation_size)
     pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks)
-    probability = pipeline.predict_proba(validation.features)[:, 1]
-    return ValidationFit(pipeline, validation, probability, [np.arange(validation.rows)], [loss])
+    scores = training_task(dataset.task, dataset.classes).scores(pipeline, validation.features)
+    return ValidationFit(pipeline, validation, scores, [np.arange(validation.rows)], [loss])

@@ -23,27 +23,8 @@ def fit_warnings(fitted: FitResult, train: Table) -> tuple[str, ...]:
         fitted: The variant.
         train: The training rows.
     """
-    return tuple(warning for warning in (_constant(fitted, train), _few(fitted), _overfitted(fitted)) if warning)
-
-
-def _constant(fitted: FitResult, train: Table) -> str | None:
-    if np.ptp(fitted.probability) == 0:
-        return (
-            "the model gives each row the same probability: no split was possible (fewer --min-child-samples, or more"
-            " rows, allow one)"
-        )
-    share = float(np.average(train.target, weights=train.weight))
-    always = 2 * share / (1 + share)
-    f1 = fitted.validation["f1"]
-    if f1 <= always + 1e-9:
-        return (
-            f"the model is no better than a constant: its validation F1 is {f1:.4f}, and calling every row positive has"
-            f" {always:.4f}"
-        )
-    called = float(np.mean(fitted.probability >= fitted.threshold))
-    if called in (0.0, 1.0):
-        return f"the model calls {'every' if called else 'no'} test row positive: look at its threshold (--threshold)"
-    return None
+    constant = fitted.task.constant_warning(fitted, train)
+    return tuple(warning for warning in (constant, _few(fitted), _overfitted(fitted)) if warning)
 
 
 def _few(fitted: FitResult) -> str | None:

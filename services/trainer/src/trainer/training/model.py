@@ -84,9 +84,17 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
     trained_on.write_rows(dataset, folder)
 
 
+def parts_of(model: Any) -> tuple[Any, Any]:
+    """Return the encoder and the estimator of a model: a pipeline, or what decides by a threshold on top of one."""
+    pipeline = model if hasattr(model, "named_steps") else model.estimator_
+    # A frozen estimator passes everything on to the one inside.
+    encode, estimate = getattr(pipeline, "estimator", pipeline).named_steps.values()
+    return encode, estimate
+
+
 def _ranges(model: Any, dataset: Dataset) -> Ranges:
     """Return what the columns of a fitted model hold, in the order of its signature."""
-    encode, classify = model.estimator_.estimator.named_steps.values()
+    encode, classify = parts_of(model)
     categories = {
         name: [value for value in known if isinstance(value, str)]
         for label, transformer, columns in encode.transformers_

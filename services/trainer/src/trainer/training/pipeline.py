@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from trainer.config.parameters import FIXED, Value
+from trainer.config.parameters import Value
 from trainer.config.selection_metric import Metric
+from trainer.config.task import TaskName
 from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset, Table
 from trainer.training import watching
+from trainer.training.tasks import training_task
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
-    from lightgbm import LGBMClassifier
+    from lightgbm import LGBMModel
     from numpy.typing import NDArray
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
@@ -28,19 +30,10 @@ _ENCODED: tuple[ColumnType, ...] = ("text", "boolean", "unknown")
 _REFUSED = frozenset('[]{}":,')
 
 
-def estimator(params: Mapping[str, Value], seed: int) -> LGBMClassifier:
-    """Return the unfitted LightGBM estimator of a variant.
-
-    Args:
-        params: The variant's complete parameters.
-        seed: LightGBM's seed where the parameters name none.
-    """
-    from lightgbm import LGBMClassifier
-
-    resolved: dict[str, Any] = {**params, **FIXED}
-    if resolved["random_state"] is None:
-        resolved["random_state"] = seed
-    return LGBMClassifier(**resolved)
+def estimator(params: Mapping[str, Value], seed: int, task: TaskName = "binary") -> LGBMModel:
+    """Return the unfitted LightGBM estimator of a variant; see ``tasks``."""
+    unfitted: LGBMModel = training_task(task).estimator(params, seed)
+    return unfitted
 
 
 def encoder(dataset: Dataset) -> ColumnTransformer:
@@ -71,15 +64,20 @@ def encoder(dataset: Dataset) -> ColumnTransformer:
 class ValidationFit:
     """A fitted pipeline, and what is known of it, or of its like, on rows that were not fitted to.
 
-    ``rows`` are those rows; ``probability`` is (rows,), in ``parts`` that one model each scored; ``losses`` are the
-    validation log losses (nats) after each iteration, of each of these models.
+    ``rows`` are those rows; ``scores`` are what a model says of them (see ``tasks``), in ``parts`` that one model each
+    scored; ``losses`` are the validation losses after each iteration, of each of these models.
     """
 
     pipeline: Pipeline
     rows: Table
-    probability: NDArray[np.float64]
+    scores: NDArray[np.float64]
     parts: list[NDArray[np.int64]]
     losses: list[list[float]]
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """The scores of a classifier."""
+        return self.scores
 
 
 def fit_pipeline(
@@ -91,7 +89,7 @@ def fit_pipeline(
     metric: Metric,
     callbacks: Callbacks,
 ) -> tuple[Pipeline, list[float]]:
-    """Return the encoder and the classifier, fitted, and the validation loss (nats) after each iteration."""
+    """Return the encoder and the estimator, fitted, and the validation loss after each iteration."""
     from lightgbm.basic import LightGBMError
     from sklearn.pipeline import Pipeline
 
@@ -99,7 +97,8 @@ def fit_pipeline(
     encoded = encode.fit_transform(fitting.features)
     categories = len(dataset.columns("text")) + len(dataset.columns("boolean"))
     names = _feature_names(list(encoded.columns))
-    classify = estimator(params, seed)
+    task = training_task(dataset.task, dataset.classes)
+    classify = estimator(params, seed, dataset.task)
     if dataset.monotone:
         # In the order of the encoded columns.
         classify.set_params(monotone_constraints=[dataset.monotone.get(str(name), 0) for name in encoded.columns])
@@ -107,19 +106,19 @@ def fit_pipeline(
     if validation is not None:
         watched = {
             "eval_X": encode.transform(validation.features),
-            "eval_y": validation.target,
+            "eval_y": task.labels(validation.target),
             **({} if validation.weight is None else {"eval_sample_weight": [validation.weight]}),
             "eval_names": ["validation"],
-            "eval_metric": watching.evaluated(metric),
+            "eval_metric": watching.evaluated(task.task, metric),
         }
         if params["early_stopping_round"]:
             classify.set_params(**watching.settings(metric))
-        elif metric == "f1":
+        elif watching.is_own(metric):
             classify.set_params(metric="None")
     try:
         classify.fit(
             encoded,
-            fitting.target,
+            task.labels(fitting.target),
             sample_weight=fitting.weight,
             feature_name=names,
             categorical_feature=names[:categories],
@@ -130,14 +129,14 @@ def fit_pipeline(
         raise TrainerError(f"LightGBM refuses: {one_line(error)}") from error
     loss: list[float] = []
     if validation is not None:
-        loss = [float(value) for value in classify.evals_result_["validation"][watching.LOSS]]
+        loss = [float(value) for value in classify.evals_result_["validation"][watching.LOSSES[task.task.name]]]
         # The stored model would hold each of its values as a file.
         classify.evals_result_.clear()
     return Pipeline([("encode", encode), ("classify", classify)]), loss
 
 
-def rounds_used(classify: LGBMClassifier) -> int:
-    """Return how many iterations a fitted classifier uses."""
+def rounds_used(classify: LGBMModel) -> int:
+    """Return how many iterations a fitted estimator uses."""
     return int(classify.best_iteration_ or classify.n_estimators_)
 
 
@@ -147,7 +146,7 @@ def mean_loss(losses: Sequence[Sequence[float]]) -> list[float]:
     return [float(value) for value in np.mean([loss[:least] for loss in losses], axis=0)]
 
 
-def effective_parameters(classifier: LGBMClassifier) -> dict[str, str]:
+def effective_parameters(classifier: LGBMModel) -> dict[str, str]:
     """Return the complete parameters that LightGBM used, as the fitted model's text lists them."""
     text = classifier.booster_.model_to_string(num_iteration=1)
     section = text.partition("\nparameters:\n")[2].partition("\nend of parameters")[0]

@@ -1,0 +1,68 @@
+"""A number: the answer is what the trees say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.config.task import REGRESSION
+from trainer.training import error_metrics
+from trainer.training.tasks.base import TrainingTask
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
+
+    from trainer.data.dataset import Dataset, Table
+    from trainer.training.fit import FitResult
+
+
+class RegressionTask(TrainingTask):
+    """A number for each row; ``scores`` are (rows,) predictions."""
+
+    task = REGRESSION
+    objective = "regression"
+    without = frozenset({"scale_pos_weight", "is_unbalance", "class_weight"})
+
+    def _estimator(self, params: Mapping[str, Any]) -> Any:
+        from lightgbm import LGBMRegressor
+
+        return LGBMRegressor(**params)
+
+    def scores(self, model: Any, features: pd.DataFrame) -> NDArray[Any]:
+        """Return the prediction."""
+        scores: NDArray[Any] = model.predict(features)
+        return scores
+
+    def model(self, pipeline: Pipeline, dataset: Dataset, threshold: float) -> Any:
+        """Return the pipeline itself."""
+        del dataset, threshold
+        return pipeline
+
+    def evaluate(self, rows: Table, scores: NDArray[Any], threshold: float) -> dict[str, float]:
+        """Return the metrics of the predictions' errors."""
+        del threshold
+        return error_metrics.metrics_of(rows.target, scores, rows.weight)
+
+    def judge(self, rows: Table, answers: NDArray[Any], scores: NDArray[Any] | None) -> dict[str, float]:
+        """Return the metrics of the answers' errors."""
+        del scores
+        return error_metrics.metrics_of(rows.target, answers.astype(np.float64), rows.weight)
+
+    def constant_warning(self, fitted: FitResult, train: Table) -> str | None:
+        """Compare the error with that of always saying the mean."""
+        del train
+        if np.ptp(fitted.scores) == 0:
+            return (
+                "the model predicts the same for each row: no split was possible (fewer --min-child-samples, or more"
+                " rows, allow one)"
+            )
+        r2 = fitted.validation["r2"]
+        if r2 <= 0:
+            return (
+                f"the model is no better than a constant: its validation R2 is {r2:.4f}, and predicting the mean has 0"
+            )
+        return None
