@@ -96,7 +96,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     Args:
         args: The arguments; those of the process by default.
     """
-    import trainer.accelerators.garbage_collection  # noqa: F401 - imported for its effect
+    # Imported for their effects.
+    import trainer.accelerators.garbage_collection
+    import trainer.accelerators.lazy_modules  # noqa: F401
 
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments or FLAGS.get(os.environ.get("TRAINER_DEBUG", "").lower(), False)

@@ -11,7 +11,7 @@ from trainer.config.variant import param_warnings
 from trainer.util.errors import TrainerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trainer.cli.options import DataOptions, TrackingOptions
     from trainer.config.parameters import Value
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from trainer.registry.registry import Registration
     from trainer.runs.plan import Plan, TrainResult
     from trainer.tracking.client import Target
+    from trainer.training.config import TrainConfig
 
 
 def prepare(
-    source: DataOptions, tracking: TrackingOptions, *all_params: Mapping[str, Value]
+    source: DataOptions,
+    tracking: TrackingOptions,
+    *all_params: Mapping[str, Value],
+    on_data: Callable[[Dataset, TrainConfig], None] = lambda _dataset, _config: None,
 ) -> tuple[Dataset, Target, Plan]:
     """Check everything that was given, data first, and only then turn to the server.
 
@@ -30,6 +34,7 @@ def prepare(
         source: The options that choose and split the data.
         tracking: The options that say where to track.
         all_params: Each variant's complete parameters.
+        on_data: Called with the data and the settings as soon as they are there, before the server is.
 
     Raises:
         TrainerError: Something that was given cannot be used, or the server cannot be reached.
@@ -37,7 +42,6 @@ def prepare(
     from trainer.data.reading import Reading
     from trainer.data.sources import load_data
     from trainer.runs.plan import Plan
-    from trainer.tracking.connection import connect
     from trainer.tracking.settings import configure
     from trainer.training.config import TrainConfig
     from trainer.training.split import check_splits
@@ -74,8 +78,12 @@ def prepare(
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
     features = "1 feature" if len(dataset.column_types) == 1 else f"{len(dataset.column_types)} features"
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target}")
-    target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
     config = TrainConfig(source.seed, source.validation_size, rule, folds, source.metric)
+    on_data(dataset, config)
+
+    from trainer.tracking.connection import connect
+
+    target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
     return dataset, target, Plan(target, config, provenance.tags(), explain=source.explain)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -35,10 +36,13 @@ def train_command(
     print_start(f"one variant, {variant.name}")
 
     from trainer.cli import results
+    from trainer.cli.begun_fit import BegunFit
     from trainer.runs.train import train_run
 
-    dataset, target, plan = preparation.prepare(source, tracking, variant.params)
-    result = train_run(variant, dataset, plan)
+    with ExitStack() as stack:
+        begun = BegunFit(variant, stack)
+        dataset, target, plan = preparation.prepare(source, tracking, variant.params, on_data=begun.begin)
+        result = train_run(variant, dataset, plan, begun=begun.result)
     registered, failed = preparation.register(name, result, dataset, plan) if registry.register else (None, None)
     results.show_warnings(result)
     if tracking.as_json:

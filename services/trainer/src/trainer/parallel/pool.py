@@ -97,7 +97,7 @@ class ProcessPool:
                             break
                         index, item = drawn
                         # One that is half started could not be ended: nobody would know of it yet.
-                        with defer_signals(), _interrupt_blocked():
+                        with defer_signals(), interrupt_blocked():
                             # Pools of one: a process that dies takes no other task with it.
                             pool = idle.pop() if idle else ProcessPoolExecutor(1, context, _prepare)
                             running[pool.submit(_call, task, item, path)] = (index, item, pool)
@@ -132,7 +132,7 @@ class ProcessPool:
                 from multiprocessing import forkserver
 
                 self._context.set_forkserver_preload(self._preload)
-                with _interrupt_blocked():
+                with interrupt_blocked():
                     forkserver.ensure_running()
         return self._context
 
@@ -165,7 +165,7 @@ def available_cpus() -> int:
 
 
 @contextmanager
-def _interrupt_blocked() -> Iterator[None]:
+def interrupt_blocked() -> Iterator[None]:
     """Let the processes that start inside inherit a blocked Ctrl-C, which reaches all processes of a terminal.
 
     During their imports it would end them with a traceback.
@@ -184,10 +184,10 @@ def _prepare() -> None:
     """Set up a task's process: the parent alone answers to Ctrl-C, and passes it on as a termination signal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.unraisablehook = send_again
-    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when its parent was killed: the executor's process would wait for further tasks for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:

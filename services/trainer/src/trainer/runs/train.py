@@ -26,6 +26,7 @@ from trainer.tracking.errors import tracking_error
 from trainer.tracking.inputs import dataset_inputs
 from trainer.tracking.logged_metrics import metric_history, metric_values
 from trainer.training import fit
+from trainer.training.config import TrainConfig
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.fit_warnings import fit_warnings
 from trainer.training.model import MODEL_NAME, save_model
@@ -47,6 +48,7 @@ def train_run(
     plan: Plan,
     key: str | None = None,
     callbacks: Sequence[Callable[[Any], None]] = (),
+    begun: Callable[[], FitResult] | None = None,
 ) -> TrainResult:
     """Train a variant and track it.
 
@@ -56,6 +58,7 @@ def train_run(
         plan: Where to track it, and what it has in common with others.
         key: Identifies the run before it has an id.
         callbacks: Called by LightGBM after each iteration.
+        begun: Waits for a fit of the variant that has begun in another process; None where it has not.
 
     Raises:
         TrainerError: The fit or the tracking failed; the run is marked FAILED.
@@ -72,17 +75,12 @@ def train_run(
             run.log_inputs(dataset_inputs(dataset))
             clock.lap("start")
             try:
-                with background_import.importing("trainer.runs.preload") as begin:
-                    fitted = fit_variant(
-                        variant.params,
-                        dataset,
-                        seed=plan.config.seed,
-                        validation_size=plan.config.validation_size,
-                        threshold_rule=plan.config.threshold_rule,
-                        folds=plan.config.folds,
-                        metric=plan.config.metric,
-                        callbacks=[*callbacks, begin],
-                    )
+                if begun is None:
+                    with background_import.importing("trainer.runs.preload") as begin:
+                        fitted = fit_planned(variant, dataset, plan.config, [*callbacks, begin])
+                else:
+                    background_import.load("trainer.runs.preload")
+                    fitted = begun()
             except PrunedError as pruned:
                 pruned.run_id = run.run_id
                 run.log(metric_history(history_name(dataset), pruned.loss), tags={"trainer.pruned": "true"})
@@ -120,6 +118,29 @@ def train_run(
         metric=plan.config.metric,
         warnings=warnings,
         task=dataset.task,
+    )
+
+
+def fit_planned(
+    variant: Variant, dataset: Dataset, config: TrainConfig, callbacks: Sequence[Callable[[Any], None]] = ()
+) -> FitResult:
+    """Fit a variant as the settings say.
+
+    Args:
+        variant: What to fit.
+        dataset: What to fit it to.
+        config: What the variants of a command have in common.
+        callbacks: Called by LightGBM after each iteration.
+    """
+    return fit_variant(
+        variant.params,
+        dataset,
+        seed=config.seed,
+        validation_size=config.validation_size,
+        threshold_rule=config.threshold_rule,
+        folds=config.folds,
+        metric=config.metric,
+        callbacks=callbacks,
     )
 
 

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 #: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
 #: skops looks for the home of SciPy's functions in all modules, in the order in which they were imported.
-PRELOAD = ("trainer.accelerators.garbage_collection", "scipy.special", "trainer.runs.preload")
+PRELOAD = (
+    "trainer.accelerators.lazy_modules",
+    "trainer.accelerators.garbage_collection",
+    "scipy.special",
+    "trainer.runs.preload",
+)
 PRELOAD_EMBEDDED = ("trainer.runs.preload_database",)
 TABLE = "variants.csv"
 

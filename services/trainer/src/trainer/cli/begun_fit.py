@@ -1,0 +1,49 @@
+"""Begins the fit of a run by itself as soon as its data is there: the rest of the imports need not come first.
+
+MLflow, matplotlib and the model's format take a second and a half to import, and the server has to be asked. The fit
+needs none of them, so it goes on in a fork meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from trainer.parallel.beside import beside, can_fork
+
+if TYPE_CHECKING:
+    from trainer.config.variant import Variant
+    from trainer.data.dataset import Dataset
+    from trainer.training.config import TrainConfig
+    from trainer.training.fit import FitResult
+
+
+class BegunFit:
+    """The fit of one variant, which may have begun in a fork of this process.
+
+    Args:
+        variant: What to fit.
+        stack: Whose end ends the fit too.
+    """
+
+    def __init__(self, variant: Variant, stack: ExitStack) -> None:
+        self._variant, self._stack = variant, stack
+        # A fork of a process whose LightGBM has had several threads would wait for them for ever.
+        self._may_fork = "lightgbm" not in sys.modules and can_fork()
+        #: Waits for the fit; None where it has not begun.
+        self.result: Callable[[], FitResult] | None = None
+
+    def begin(self, dataset: Dataset, config: TrainConfig) -> None:
+        """Begin the fit, if this process can be forked safely."""
+        if not self._may_fork:
+            return
+        from trainer.accelerators import background_import
+        from trainer.runs.train import fit_planned
+        from trainer.training import fit
+
+        background_import.load(*fit.NEEDS)
+        fitting = beside(partial(fit_planned, self._variant, dataset, config))
+        self.result = self._stack.enter_context(fitting).result

@@ -1,0 +1,84 @@
+"""A run by itself: its fit begins before MLflow is imported, in a fork, and comes to the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")]
+
+#: Notes what is imported in the process that fits. Two processors are there, whatever the machine has.
+PROGRAM = """
+import os, sys
+parent = os.getpid()
+from trainer.parallel import beside
+beside.available_cpus = lambda: {cpus}
+from trainer.training import fit
+inner = fit.fit_variant
+def outer(*arguments, **options):
+    heavy = {{"mlflow", "matplotlib", "skops", "optuna"}} & set(sys.modules)
+    with open("fitted", "w") as file:
+        print(os.getpid() != parent, heavy or "nothing", file=file)
+    return inner(*arguments, **options)
+fit.fit_variant = outer
+from trainer.cli.main import main
+main([*{args!r}, "--json"])
+"""
+
+
+def train(folder: Path, *args: str, cpus: int = 2) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    program = PROGRAM.format(cpus=cpus, args=args)
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120)
+    noted = folder / "fitted"
+    return done, noted.read_text().split() if noted.exists() else []
+
+
+def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+def test_fit_begins_in_a_fork_before_mlflow(workdir: Path) -> None:
+    done, noted = train(workdir, "--n-estimators", "9")
+    assert noted == ["True", "nothing"]
+    assert result(done)["status"] == "FINISHED"
+
+
+def test_fork_and_one_process_give_the_same(workdir: Path) -> None:
+    forked, noted = train(workdir, "--n-estimators", "9", "--cv", "3")
+    alone, other = train(workdir, "--n-estimators", "9", "--cv", "3", cpus=1)
+    assert (noted[0], other[0]) == ("True", "False")
+    assert result(forked)["metrics"] == result(alone)["metrics"]
+    assert result(forked)["iterations"] == result(alone)["iterations"]
+
+
+def test_unreachable_server_ends_the_fit(workdir: Path) -> None:
+    """Server out of reach ends the command at once, however long the fit would take."""
+    uri = "http://127.0.0.1:1"
+    done, noted = train(workdir, "--n-estimators", "100000", "--wait", "0", "--tracking-uri", uri)
+    assert done.returncode == 1
+    assert "cannot reach" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert noted in ([], ["True", "nothing"])
+
+
+def test_failed_fit_fails_the_run(workdir: Path) -> None:
+    from mlflow import MlflowClient
+
+    (workdir / "t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 3},{n % 2}\n" for n in range(200)))
+    data = ("--data", "t.csv", "--target", "y", "--threshold", "precision>=0.999")
+    done, noted = train(workdir, "--n-estimators", "2", "--wait", "0", *data)
+    assert noted[0] == "True"
+    assert done.returncode == 1, done.stdout
+    client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    experiment = client.get_experiment_by_name("purchase_predict")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["failure_reason"] in done.stderr
