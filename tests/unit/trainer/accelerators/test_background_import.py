@@ -84,7 +84,7 @@ def test_other_fit_keeps_the_switch_interval(slow: str, tmp_path: Path) -> None:
         assert sys.getswitchinterval() == before
 
 
-def test_single_run_has_imports_when_fit_ends(tmp_path: Path) -> None:
+def test_single_run_has_imports_when_fit_ends(workdir: Path) -> None:
     """Run by itself has all that it needs when its fit ends."""
     program = (
         "import sys\n"
@@ -103,7 +103,7 @@ def test_single_run_has_imports_when_fit_ends(tmp_path: Path) -> None:
         "train._log_model = logged\n"
         "main.main(['--n-estimators', '5'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], cwd=workdir, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 

@@ -452,8 +452,8 @@ def test_early_ctrl_c_ends_with_its_code(workdir: Path) -> None:
 def test_processes_at_once_make_one_database(start: Start, workdir: Path) -> None:
     """Processes that start at once make the database once."""
     (workdir / "mlflow.db").unlink()
-    processes = [start("train", *SMALL) for _ in range(3)]
+    processes = [start("train", *SMALL) for _ in range(2)]
     for process in processes:
         _, err = process.communicate(timeout=90)
         assert process.returncode == 0, err
-    assert [run.info.status for run in runs(workdir)] == ["FINISHED"] * 3
+    assert [run.info.status for run in runs(workdir)] == ["FINISHED"] * 2

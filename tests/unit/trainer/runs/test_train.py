@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,7 +28,9 @@ from trainer.data.demo import generate_sessions
 from trainer.runs import cache_key
 from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
+from trainer.tracking.connection import connect
 from trainer.tracking.inputs import dataset_inputs
+from trainer.training.config import TrainConfig
 from trainer.training.fit import fit_variant
 from trainer.util.errors import TrainerError
 
@@ -39,9 +42,28 @@ def variant() -> Variant:
     return make_variant(SMALL)
 
 
+@pytest.fixture(scope="module")
+def trained(
+    dataset: Dataset, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Path, TrainResult]:
+    """Return a store, and the result of a run in it."""
+    file = tmp_path_factory.mktemp("trained") / "mlflow.db"
+    shutil.copy(request.getfixturevalue("_template"), file)
+    plan = Plan(connect(f"sqlite:///{file}", "unit"), TrainConfig(seed=5), tags={"colour": "green"})
+    return file, train_run(make_variant(SMALL), dataset, plan)
+
+
 @pytest.fixture
-def result(variant: Variant, dataset: Dataset, plan: Plan) -> TrainResult:
-    return train_run(variant, dataset, plan)
+def workdir(workdir: Path, request: pytest.FixtureRequest) -> Path:
+    """Return the empty folder; a test that takes the result has it in its store."""
+    if "result" in request.fixturenames:
+        shutil.copy(request.getfixturevalue("trained")[0], workdir)
+    return workdir
+
+
+@pytest.fixture
+def result(trained: tuple[Path, TrainResult], workdir: Path) -> TrainResult:
+    return trained[1]
 
 
 @pytest.fixture

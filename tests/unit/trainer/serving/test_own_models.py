@@ -232,6 +232,7 @@ def test_model_gives_its_memory_back(saved: Path) -> None:
     assert left() is None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("older", [False, True], ids=["carries its answers", "older"])
 def test_server_stays_small(saved: Path, tmp_path: Path, older: bool) -> None:
     """Neither the server nor a prediction imports what makes it large; an older model is asked in another process."""
@@ -253,6 +254,7 @@ def test_server_stays_small(saved: Path, tmp_path: Path, older: bool) -> None:
     assert done.stdout == "200\n", done.stderr
 
 
+@pytest.mark.process
 def test_unloadable_model_is_told(saved: Path, tmp_path: Path) -> None:
     """Model that cannot be loaded is told by the other process."""
     folder = changed_description(saved, tmp_path / "model", lambda _described: None)

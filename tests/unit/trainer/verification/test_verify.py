@@ -173,6 +173,7 @@ def test_plain_server_passes_with_one_remark(server: str, trainer: Trainer) -> N
     assert left_of(server) == ([], [])
 
 
+@pytest.mark.process
 def test_server_without_proxy_and_host_check(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, trainer: Trainer
 ) -> None:
