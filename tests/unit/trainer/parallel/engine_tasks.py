@@ -54,3 +54,26 @@ def tidy_up_for(seconds: float, folder: Path) -> None:
         time.sleep(seconds)
         (folder / f"tidied-{seconds}").touch()
         raise
+
+
+def die_the_first_time(item: int, folder: Path) -> int:
+    if item == 2 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def identity(_item: int, shared: Any) -> tuple[int, int]:
+    return os.getpid(), id(shared["table"])
+
+
+def ask(item: int, _shared: Any) -> Any:
+    from trainer.parallel.cluster.remote_task import PROCESS
+
+    return PROCESS.ask_client(item)
+
+
+def report(item: int, _shared: Any) -> None:
+    from trainer.parallel.progress import Reporter, Step
+
+    Reporter("", item, "one").send(Step(item, "one", 3, 10, 0.5))

@@ -23,7 +23,10 @@ class DefaultGroup(click.Group):
 
     default = "train"
     #: Each in a module of its own, which is imported when it is needed.
-    names = ("train", "sweep", "search", "promote", "predict", "evaluate", "compare", "push", "verify", "serve")
+    names: tuple[str, ...] = (
+        *("train", "sweep", "search", "promote", "predict", "evaluate", "compare", "push", "verify", "serve"),
+        *("scheduler", "worker"),
+    )
     own = frozenset({"-h", "--help", "--version"})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -76,6 +79,8 @@ def command() -> None:
     trainer push MODEL --to …   copies a model version with its run to another MLflow server
     trainer verify [OPTIONS]    checks that a running MLflow stack does what the replica does
     trainer serve [OPTIONS]     serves a model over HTTP
+    trainer scheduler           runs the scheduler of a cluster, on which sweeps run by --cluster
+    trainer worker [OPTIONS]    takes part in a cluster
 
     \b
     For example:

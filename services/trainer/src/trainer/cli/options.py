@@ -17,6 +17,9 @@ from trainer.config.selection_metric import DEFAULT_METRIC, METRICS, Metric
 from trainer.config.variant import describe_params
 from trainer.util.errors import InputError
 
+#: The composed stack's scheduler.
+CLUSTER = "tls://scheduler:8786"
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: The settings of a command that is called by itself; those of the group hold for its commands.
@@ -165,6 +168,37 @@ json_option = option(
 debug_option = option(
     "--debug", is_flag=True, group="Output", env="TRAINER_DEBUG", help="Show tracebacks and MLflow's own log."
 )
+
+certificates_option = option(
+    "--certificates",
+    type=click.Path(path_type=Path),
+    group="Cluster",
+    env="TRAINER_CLUSTER_CERTIFICATES",
+    help="The folder with ca.pem, certificate.pem and key.pem; /run/secrets/cluster by default.",
+)
+cluster_option = option(
+    "--cluster",
+    is_flag=False,
+    flag_value=CLUSTER,
+    metavar="[ADDRESS]",
+    group="Cluster",
+    env="TRAINER_CLUSTER",
+    help=f"Run on the workers of a cluster, whose scheduler is at this address; without one, at {CLUSTER}.",
+)
+
+
+def import_cluster() -> None:
+    """Import Dask's distributed, which is an extra of the package.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    import importlib
+
+    try:
+        importlib.import_module("distributed")
+    except ImportError as error:
+        raise InputError(f"a cluster needs the package's extra: pip install 'trainer[cluster]' ({error})") from error
 
 
 def data_option(help_: str) -> Callable[[Function], Function]:

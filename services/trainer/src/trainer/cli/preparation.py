@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.config.variant import param_warnings
-from trainer.util.errors import TrainerError
+from trainer.util.errors import InputError, TrainerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from trainer.cli.options import DataOptions, TrackingOptions
     from trainer.config.parameters import Value
     from trainer.data.dataset import Dataset
+    from trainer.parallel.engine import Engine
     from trainer.registry.registry import Registration
     from trainer.runs.plan import Plan, TrainResult
     from trainer.tracking.client import Target
@@ -85,6 +86,49 @@ def prepare(
 
     target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
     return dataset, target, Plan(target, config, provenance.tags(), explain=source.explain)
+
+
+def open_engine(
+    cluster: str | None, jobs: int | None, tasks: int, preload: Sequence[str], tracking: TrackingOptions
+) -> Engine:
+    """Return what the tasks run in: processes of this machine, or the workers of a cluster.
+
+    Args:
+        cluster: The scheduler's address, if any.
+        jobs: How many tasks run side by side on this machine; by default as many as it has processors.
+        tasks: How many tasks there are.
+        preload: What this machine's processes import before the first task.
+        tracking: The options that say where to track.
+
+    Raises:
+        TrainerError: The cluster cannot be used.
+    """
+    from trainer.parallel.pool import ProcessPool, available_cpus
+
+    if not cluster:
+        return ProcessPool(min(jobs or available_cpus(), tasks), preload)
+    from trainer.cli.options import import_cluster
+    from trainer.parallel.cluster.credentials import Credentials, parse_address
+    from trainer.util.output import print_message
+
+    if not tracking.served:
+        raise InputError(
+            "--cluster: the workers need a tracking server; name one with --tracking-uri (they cannot write to a file)"
+        )
+    parse_address(cluster)
+    credentials = Credentials.find()
+    import_cluster()
+    from trainer.parallel.cluster.remote_pool import ClusterPool
+
+    pool = ClusterPool(cluster, credentials, tracking.wait, print_message)
+    if jobs is not None:
+        pool.most = jobs
+    return pool
+
+
+def where(cluster: str | None) -> str:
+    """Return the words that say where tasks run, for the end of a line; none for this machine."""
+    return f" on the cluster {cluster}" if cluster else ""
 
 
 def register(

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     help="Train every variant. Otherwise those that the experiment already holds, finished with the same data,"
     " parameters, seed, splits and code, are skipped.",
 )
+@options.cluster_option
 @options.data_options
 @options.registry_options(register=True)
 @options.tracking_options
@@ -71,6 +72,7 @@ def sweep_command(
     paired: tuple[str, ...],
     jobs: int | None,
     again: bool,
+    cluster: str | None,
     source: DataOptions,
     registry: RegistryOptions,
     tracking: TrackingOptions,
@@ -86,7 +88,6 @@ def sweep_command(
     trainer sweep --grid n_estimators=200,500 --grid learning_rate=0.05,0.1         grid of 2 × 2 = 4 variants
     trainer sweep --paired n_estimators=200,500 --paired learning_rate=0.05,0.025   2 pairs
     """
-    from trainer.parallel.pool import ProcessPool, available_cpus
     from trainer.registry.model_name import check_name
     from trainer.sweeps import sweep
     from trainer.sweeps.variants import select_variants
@@ -98,13 +99,13 @@ def sweep_command(
     choice = select_variants(variants, grid, paired, overrides)
     chosen = choice.variants
     configure(tracking.debug)
-    pool = ProcessPool(min(jobs or available_cpus(), len(chosen)), sweep.sweep_preload(tracking.served))
+    pool = preparation.open_engine(cluster, jobs, len(chosen), sweep.sweep_preload(tracking.served), tracking)
     # From here the processes' imports go on beside this process's own.
     pool.warm_up()
 
     for warning in choice.warnings:
         print_message(warning)
-    print_message(f"{choice.words}, {pool.jobs} at a time")
+    print_message(f"{choice.words}, {min(pool.jobs, len(chosen))} at a time{preparation.where(cluster)}")
 
     from trainer.cli import results
     from trainer.sweeps.sweep import run_sweep

@@ -1,4 +1,4 @@
-"""Runs independent tasks side by side, one process each. The seam at which a distributed pool could take its place.
+"""Runs independent tasks side by side, one process each: the engine for one machine (see ``engine``).
 
 A task is a function of this package's modules, called with an item and with what all tasks share; both must be
 picklable. A task that fails, or whose process dies, does not disturb the others.
@@ -22,10 +22,13 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trainer.util.errors import TrainerError
 from trainer.util.signals import defer_signals, ignore_signals, interrupt, send_again
+
+if TYPE_CHECKING:
+    from trainer.parallel.progress import Step
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -64,7 +67,13 @@ class ProcessPool:
         self._processes()
 
     def map(
-        self, task: Callable[[Item, Any], Answer], items: Iterable[Item], shared: Any = None
+        self,
+        task: Callable[[Item, Any], Answer],
+        items: Iterable[Item],
+        shared: Any = None,
+        *,
+        again: Callable[[Item, str], Item] | None = None,  # noqa: ARG002
+        show: Callable[[Step], None] | None = None,  # noqa: ARG002
     ) -> Generator[TaskResult[Item, Answer]]:
         """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
 
@@ -75,6 +84,8 @@ class ProcessPool:
             items: The items, started in this order. Each is drawn when a process is free for it and not before: an
                 iterator may depend on earlier outcomes.
             shared: What all tasks need; serialised once, however many there are.
+            again: Not used: a process that died on this machine would die again.
+            show: Not used: the processes reach the display themselves.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C or a termination signal, when all tasks have ended.

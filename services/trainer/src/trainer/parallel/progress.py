@@ -40,6 +40,14 @@ class Step:
     total: int
     loss: float | None
 
+    def fields(self) -> list[Any]:
+        """Return what a message carries."""
+        return [self.index, self.name[:500], self.done, self.total, self.loss]
+
+
+#: Takes a report where the display is on another machine: a cluster's worker sets it.
+relay: Callable[[Step], None] | None = None
+
 
 class Reporter:
     """A LightGBM callback that reports the variant's progress to the process that shows it."""
@@ -62,11 +70,14 @@ class Reporter:
 
     def send(self, step: Step) -> None:
         """Send a report, or drop it where nobody listens or the listener is busy."""
+        if relay is not None:
+            relay(step)
+            return
         with suppress(OSError):
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
-            message = json.dumps([step.index, step.name[:500], step.done, step.total, step.loss])
+            message = json.dumps(step.fields())
             self._socket.sendto(message.encode(), self._address)
 
 
@@ -162,6 +173,8 @@ class View:
 
     address: str | None = None
     end: Callable[[int], None] = lambda _index: None
+    #: Shows a report; None where there is no display.
+    show: Callable[[Step], None] | None = None
 
 
 @contextmanager
@@ -186,4 +199,4 @@ def view(total: int, noun: str = "variants", done: int = 0, console: Console | N
             return
     display = Display(console, total, noun, done)
     with display, listening(display.show) as address:
-        yield View(address, display.end)
+        yield View(address, display.end, display.show)

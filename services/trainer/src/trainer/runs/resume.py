@@ -37,7 +37,7 @@ def finished_runs(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> 
     except MlflowException as error:
         raise tracking_error(error) from error
     return {
-        place: _result(variant, found[its], dataset, plan)
+        place: run_result(variant, found[its], dataset, plan)
         for place, (variant, its) in enumerate(zip(variants, wanted, strict=True))
         if found[its] is not None
     }
@@ -59,7 +59,8 @@ def _latest(its: str, plan: Plan) -> Any:
     return found[0] if found else None
 
 
-def _result(variant: Variant, run: Any, dataset: Dataset, plan: Plan) -> TrainResult:
+def run_result(variant: Variant, run: Any, dataset: Dataset, plan: Plan, reused: bool = True) -> TrainResult:
+    """Return the result that a finished run holds."""
     from trainer.runs.train import CURVE_TAG, FOLD, WARNINGS_TAG
     from trainer.training.model import MODEL_NAME
 
@@ -74,7 +75,7 @@ def _result(variant: Variant, run: Any, dataset: Dataset, plan: Plan) -> TrainRe
         model_uri=f"runs:/{run_id}/{MODEL_NAME}",
         metrics=metrics,
         iterations=int(metrics["iterations"]) if "iterations" in metrics else None,
-        reused=True,
+        reused=reused,
         curve=tuple(float(precision) for precision in curve.split(",")) if curve else (),
         metric=plan.config.metric,
         warnings=tuple(run.data.tags.get(WARNINGS_TAG, "").splitlines()),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import optuna
 
     from trainer.data.dataset import Dataset
-    from trainer.parallel.pool import ProcessPool
+    from trainer.parallel.engine import Engine
     from trainer.parallel.progress import View
     from trainer.runs.plan import Plan
 
@@ -92,7 +92,7 @@ def run_search(
     base: Mapping[str, Value],
     dataset: Dataset,
     plan: Plan,
-    pool: ProcessPool,
+    pool: Engine,
     settings: Settings,
     *,
     on_result: Callable[[TrainResult], None] = lambda _result: None,

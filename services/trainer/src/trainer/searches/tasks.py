@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from trainer.parallel.progress import Reporter
 from trainer.runs.plan import TrainResult
+from trainer.runs.resume import run_result
 from trainer.runs.train import train_run
 from trainer.sweeps.tasks import SweepContext, VariantTask
 from trainer.tracking.settings import configure
@@ -26,6 +27,9 @@ def train_trial(item: VariantTask, shared: SearchContext) -> TrainResult:
     from trainer.searches.pruning import Pruning
 
     configure()
+    if item.former is not None and (finished := shared.plan.target.open().find_finished(item.former)) is not None:
+        # The machine was lost between the run's end and the answer.
+        return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
     pruning = Pruning(shared.storage, shared.study, item.index, shared.pruner, shared.plan.config.metric)
     try:

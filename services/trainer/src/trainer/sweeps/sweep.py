@@ -21,7 +21,8 @@ from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
-    from trainer.parallel.pool import ProcessPool, TaskResult
+    from trainer.parallel.engine import Engine
+    from trainer.parallel.pool import TaskResult
     from trainer.parallel.progress import View
     from trainer.runs.plan import Plan
     from trainer.sweeps.tasks import VariantTask
@@ -73,7 +74,7 @@ def run_sweep(
     variants: Sequence[Variant],
     dataset: Dataset,
     plan: Plan,
-    pool: ProcessPool,
+    pool: Engine,
     *,
     name: str = "sweep",
     reused: Mapping[int, TrainResult] | None = None,
@@ -122,8 +123,15 @@ def run_sweep(
                 items.sort(key=lambda item: -int(item.variant.params["n_estimators"] or 0))
                 # While the processes still import, this one need not wait: it will draw, too.
                 plots.warm_up()
+
+                def again(item: VariantTask, reason: str) -> VariantTask:
+                    tracking.end_by_key(item.key, "FAILED", reason)
+                    keys.append((other := item.again()).key)
+                    return other
+
                 # Closing ends the processes, wherever in here an interrupt arrives.
-                with closing(pool.map(train_variant, items, shared)) as outcomes:
+                show = view.show if view is not None else None
+                with closing(pool.map(train_variant, items, shared, again=again, show=show)) as outcomes:
                     for outcome in outcomes:
                         result = finished_result(outcome, tracking)
                         results[outcome.item.index] = result

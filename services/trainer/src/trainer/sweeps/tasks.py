@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 
 from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset
 from trainer.parallel.progress import Reporter
 from trainer.runs.plan import Plan, TrainResult
+from trainer.runs.resume import run_result
 from trainer.runs.train import train_run
 from trainer.tracking.settings import configure
 
@@ -19,6 +21,12 @@ class VariantTask:
     variant: Variant
     key: str
     index: int
+    #: The key of an earlier attempt, whose machine was lost.
+    former: str | None = None
+
+    def again(self) -> VariantTask:
+        """Return the task for another attempt."""
+        return replace(self, key=uuid.uuid4().hex, former=self.key)
 
 
 @dataclass(frozen=True)
@@ -34,5 +42,8 @@ class SweepContext:
 def train_variant(item: VariantTask, shared: SweepContext) -> TrainResult:
     """Train and track a variant in this process."""
     configure()
+    if item.former is not None and (finished := shared.plan.target.open().find_finished(item.former)) is not None:
+        # The machine was lost between the run's end and the answer.
+        return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
     return train_run(item.variant, shared.dataset, shared.plan, item.key, reporters)

@@ -7,6 +7,7 @@ looked up first.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+#: The tracking server's address as a cluster's worker knows it, which may be another one than its client's.
+WORKER_URI = "TRAINER_WORKER_TRACKING_URI"
 _CREATE_ATTEMPTS = 5
 _LOCKED_ATTEMPTS = 8
 
@@ -47,7 +50,8 @@ class Target:
         """Return a client for this target; sends no request."""
         from mlflow import MlflowClient
 
-        return Tracking(self, MlflowClient(tracking_uri=self.uri, registry_uri=self.uri))
+        uri = os.environ.get(WORKER_URI) or self.uri
+        return Tracking(self, MlflowClient(tracking_uri=uri, registry_uri=uri))
 
     @property
     def served(self) -> bool:
@@ -149,6 +153,11 @@ class Tracking:
         if found is None or found.info.status not in ("RUNNING", "SCHEDULED"):
             return True
         return ActiveRun(self, found.info.run_id, key).end(status, reason=reason)
+
+    def find_finished(self, key: str) -> Any:
+        """Return the run with this key if it is FINISHED, else None."""
+        found = self.call(self._find_run, key)
+        return found if found is not None and found.info.status == "FINISHED" else None
 
     def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call a client's method, with patience for a SQLite file that another process is writing to."""

@@ -1,0 +1,258 @@
+"""The client's side: hands tasks to the workers of a cluster, and starts those of a lost worker again elsewhere."""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from distributed import Client
+from distributed.client import Future
+
+from trainer.parallel.cluster.code_version import code_resource, code_version
+from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
+from trainer.parallel.cluster.parcels import pack
+from trainer.parallel.cluster.remote_task import Call, run_remotely
+from trainer.parallel.cluster.scheduling import PART
+from trainer.parallel.cluster.settings import configure_dask
+from trainer.parallel.engine import Answer, Item
+from trainer.parallel.pool import GRACE, TaskDiedError, TaskResult
+from trainer.parallel.progress import Step
+from trainer.util.signals import ignore_signals
+from trainer.util.text import one_line
+
+#: A task whose worker is lost starts again until it has been started so many times.
+ATTEMPTS = 3
+#: How often to look which workers there are, and how long to wait where there is none left, in seconds.
+_LOOK, _WITHOUT = 2.0, 60.0
+
+
+@dataclass
+class _Running(Generic[Item]):
+    """A task that runs: its item, the place of that among all, and which attempt this is."""
+
+    index: int
+    item: Item
+    attempt: int
+    future: Future[None]
+
+
+class ClusterPool:
+    """The workers of a cluster that run this code.
+
+    Args:
+        address: The scheduler's, such as ``tls://scheduler:8786``.
+        credentials: The client's certificate, and the authority of the scheduler's.
+        patience: How long to wait for the scheduler and for the first worker, in seconds.
+        warn: Called with a line for each worker that cannot be used.
+
+    Raises:
+        ClusterError: The scheduler cannot be reached, or has no worker of this code.
+    """
+
+    def __init__(
+        self, address: str, credentials: Credentials, patience: float, warn: Callable[[str], None] = lambda _line: None
+    ) -> None:
+        host, port = parse_address(address)
+        self.address = f"tls://{host}:{port}"
+        self._warn, self._refused = warn, set[str]()
+        reach(address, credentials, patience)
+        configure_dask()
+        try:
+            self._client = Client(
+                self.address, security=credentials.security(), timeout=10, set_as_default=False, name="trainer"
+            )
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ClusterError(f"{self.address}: no scheduler answers: {one_line(error)} (--cluster)") from error
+        self._slots, self.most = 0, 1 << 30
+        self._wait_for_workers(patience)
+
+    @property
+    def jobs(self) -> int:
+        """How many tasks run side by side: as many as there are workers, but at most ``most``."""
+        return min(self._slots, self.most)
+
+    def warm_up(self) -> None:
+        """Do nothing: the workers are warm."""
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._client.close(timeout=2)
+
+    def map(
+        self,
+        task: Callable[[Item, Any], Answer],
+        items: Iterable[Item],
+        shared: Any = None,
+        *,
+        again: Callable[[Item, str], Item] | None = None,
+        show: Callable[[Step], None] | None = None,
+        answer: Callable[[Any], Any] | None = None,
+    ) -> Generator[TaskResult[Item, Answer]]:
+        """Call ``task(item, shared)`` for each item on some worker; see ``Engine.map``.
+
+        Raises:
+            ClusterError: The scheduler or the last worker is gone.
+        """
+        events: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
+        topic = f"trainer-{uuid.uuid4().hex}"
+        self._client.subscribe_topic(topic, lambda event: events.put(list(event[1])))
+        parcel = self._send(shared)
+        running: dict[int, _Running[Item]] = {}
+        waiting = enumerate(items)
+        more, number, looked, without = True, 0, time.monotonic(), None
+
+        def start(index: int, item: Item, attempt: int) -> None:
+            nonlocal number
+            number += 1
+            its = number
+            content = pickle.dumps(Call(task, item, parcel, topic, its))
+            future = self._client.submit(
+                run_remotely, content, key=f"{topic}-{its}", resources={code_resource(): 1}, pure=False
+            )
+            running[its] = _Running(index, item, attempt, future)
+            future.add_done_callback(lambda _future: events.put(["ended", its]))
+
+        try:
+            while True:
+                while more and len(running) < self.jobs:
+                    drawn = next(waiting, None)
+                    if drawn is None:
+                        more = False
+                        break
+                    start(*drawn, 1)
+                if not running and not more:
+                    return
+                if self._client.status != "running":
+                    raise ClusterError(
+                        f"{self.address}: the scheduler is gone; the same command goes on where this one was"
+                    )
+                now = time.monotonic()
+                if now - looked > _LOOK:
+                    self._look()
+                    looked = now
+                    without = None if self.jobs else without or now
+                    if without is not None and now - without > _WITHOUT:
+                        raise ClusterError(
+                            f"{self.address}: no worker is left (docker compose --profile cluster up --detach worker);"
+                            " the same command goes on where this one was"
+                        )
+                try:
+                    kind, *rest = events.get(timeout=0.5)
+                except queue.Empty:
+                    continue
+                if kind == "step":
+                    if show is not None:
+                        show(Step(*rest))
+                elif kind == "question":
+                    self._answer(rest[0], pickle.loads(rest[1]), answer)  # noqa: S301 - of this cluster's workers
+                elif rest[0] in running:
+                    reason = self._lost(running[rest[0]].future) if kind == "ended" else None
+                    if kind == "ended" and reason is None:
+                        continue
+                    its = running.pop(rest[0])
+                    if kind == "answer":
+                        yield TaskResult(its.index, its.item, answer=pickle.loads(rest[1]))  # noqa: S301 - as above
+                    elif kind == "error":
+                        yield TaskResult(its.index, its.item, error=pickle.loads(rest[1]))  # noqa: S301 - as above
+                    elif again is not None and its.attempt < ATTEMPTS:
+                        item = again(its.item, reason or "its worker was stopped")
+                        start(its.index, item, its.attempt + 1)
+                    else:
+                        times = f", {its.attempt} times" if its.attempt > 1 else ""
+                        died = TaskDiedError(f"{reason or 'its worker was stopped'}{times} (out of memory, perhaps)")
+                        yield TaskResult(its.index, its.item, error=died)
+        finally:
+            with ignore_signals():
+                self._end(running, events)
+                if self._client.status == "running":
+                    self._client.unsubscribe_topic(topic)
+
+    def _lost(self, future: Future[None]) -> str | None:
+        """Return why a task has ended without an answer, or None where its answer is on the way."""
+        if future.status == "finished":
+            return None
+        if future.status == "error":
+            error = future.exception()
+            worker = getattr(getattr(error, "last_worker", None), "name", None)
+            return f"worker {worker} died" if worker else one_line(error)
+        # Cancelled, which happens when the connection to the scheduler is lost.
+        return None
+
+    def _answer(self, number: str, question: Any, answer: Callable[[Any], Any] | None) -> None:
+        content = pickle.dumps(answer(question) if answer is not None else None)
+        self._ask("trainer_answer", number=number, answer=content)
+
+    def _end(self, running: dict[int, _Running[Any]], events: queue.SimpleQueue[list[Any]]) -> None:
+        """Have the tasks that still run interrupted, and give them time to tidy up."""
+        if not running or self._client.status != "running":
+            return
+        self._client.cancel([its.future for its in running.values()], force=True)
+        deadline = time.monotonic() + GRACE
+        while running and (left := deadline - time.monotonic()) > 0:
+            try:
+                kind, *rest = events.get(timeout=left)
+            except queue.Empty:
+                return
+            if kind in ("answer", "error", "interrupted"):
+                running.pop(rest[0], None)
+
+    def _send(self, shared: Any) -> str:
+        """Send what all tasks share to the scheduler, unless it is there; return the parcel's digest."""
+        digest, parcels = pack(shared)
+        reply = self._ask("trainer_need", client=self._client.id, digests=list(parcels))
+        if (largest := max(map(len, parcels.values()))) > reply["room"]:
+            raise ClusterError(
+                f"{self.address}: a table of {largest >> 20:,} MiB is larger than what the scheduler keeps,"
+                f" {reply['room'] >> 20:,} MiB (CLUSTER_TABLES of the scheduler, in bytes)"
+            )
+        for missing in reply["missing"]:
+            content = parcels[missing]
+            for offset in range(0, len(content), PART):
+                last = offset + PART >= len(content)
+                self._ask("trainer_put", digest=missing, part=content[offset : offset + PART], last=last)
+        return digest
+
+    def _wait_for_workers(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        self._look()
+        while not self.jobs and time.monotonic() < deadline:
+            time.sleep(0.2)
+            self._look()
+        if not self.jobs:
+            others = f"; {len(self._refused)} of another version of the code" if self._refused else ""
+            raise ClusterError(
+                f"{self.address}: the cluster has no worker of this code ({code_version()}){others}"
+                " (docker compose --profile cluster up --detach --wait worker starts one, --build of this code)"
+            )
+
+    def _look(self) -> None:
+        """Count the workers of this code, and name each other one once."""
+        workers = self._ask("identity", n_workers=-1)["workers"].values()
+        self._slots = 0
+        for worker in workers:
+            resources = worker["resources"]
+            if code_resource() in resources:
+                self._slots += int(resources[code_resource()])
+            elif worker["name"] not in self._refused:
+                self._refused.add(worker["name"])
+                other = next((name[5:] for name in resources if name.startswith("code-")), "unknown")
+                self._warn(
+                    f"worker {worker['name']} runs another version of the code ({other}, here {code_version()})"
+                    " and gets no task: build its image anew"
+                )
+
+    def _ask(self, what: str, **arguments: Any) -> Any:
+        """Send the scheduler a request and return its reply."""
+        try:
+            return self._client.sync(getattr(self._client.scheduler, what), **arguments)
+        except (OSError, TimeoutError) as error:
+            raise ClusterError(
+                f"{self.address}: the scheduler is gone; the same command goes on where this one was"
+            ) from error
+        except (AttributeError, ValueError, TypeError) as error:
+            raise ClusterError(f"{self.address}: is no scheduler of this trainer: {one_line(error)}") from error

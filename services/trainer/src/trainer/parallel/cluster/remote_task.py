@@ -1,0 +1,96 @@
+"""What a worker runs for a task: it unpacks what the task needs, and sends its answer, its reports and its questions.
+
+The scheduler imports this module too, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import pickle
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from trainer.util.errors import TrainerError
+from trainer.util.text import one_line
+
+#: How long a task waits for its client's answer, in seconds.
+PATIENCE = 60.0
+
+
+class Channel(Protocol):
+    """The way from a task's process to its client, and to the parcels."""
+
+    def send(self, topic: str, message: list[Any]) -> None:
+        """Send a message to the client that listens to this topic; does not wait."""
+
+    def ask(self, topic: str, number: str, question: bytes, seconds: float) -> bytes:
+        """Ask the client, and return its answer; nothing where none came in time."""
+
+    def unpack(self, digest: str) -> Any:
+        """Return what the parcel of this digest holds."""
+
+
+@dataclass
+class Process:
+    """This worker's process: how tasks in it reach the others. ``channel`` is None in any other process."""
+
+    channel: Channel | None = None
+    #: The topic of the task that runs.
+    topic: str = ""
+
+    def ask_client(self, question: Any) -> Any:
+        """Ask the process that started this task; it answers by the ``answer`` that it gave to ``map``.
+
+        Raises:
+            TrainerError: It does not answer.
+        """
+        if self.channel is None:
+            raise TrainerError("no cluster's worker runs this task")
+        answer = self.channel.ask(self.topic, uuid.uuid4().hex, pickle.dumps(question), PATIENCE)
+        if not answer:
+            raise TrainerError(f"the process that started this task did not answer within {PATIENCE:.0f} s")
+        return pickle.loads(answer)  # noqa: S301 - of this cluster's client, by mutual TLS
+
+
+PROCESS = Process()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A task as it travels."""
+
+    task: Callable[[Any, Any], Any]
+    item: Any
+    #: The parcel of what all tasks share.
+    shared: str
+    topic: str
+    #: Tells this attempt from others.
+    number: int
+
+
+def run_remotely(content: bytes) -> None:
+    """Run a task in this worker, and send its answer or its error to the client that listens."""
+    channel = PROCESS.channel
+    if channel is None:
+        raise TrainerError("no cluster's worker runs this task")
+    call: Call = pickle.loads(content)  # noqa: S301 - of this cluster's client, by mutual TLS
+    PROCESS.topic = call.topic
+    try:
+        answer = call.task(call.item, channel.unpack(call.shared))
+        message = ["answer", call.number, pickle.dumps(answer)]
+    except KeyboardInterrupt:
+        # Its run is tidied up. It was given up, or this worker is about to stop.
+        message = ["interrupted", call.number, b""]
+    except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
+        message = ["error", call.number, _pickled(error)]
+    channel.send(call.topic, message)
+
+
+def _pickled(error: BaseException) -> bytes:
+    try:
+        content = pickle.dumps(error)
+        pickle.loads(content)  # noqa: S301 - what was just written
+    except Exception:  # noqa: BLE001 - an exception that cannot travel
+        return pickle.dumps(TrainerError(one_line(error)))
+    return content

@@ -1,0 +1,136 @@
+"""The scheduler's process: Dask's scheduler, which also keeps the parcels that workers have not fetched yet.
+
+It unpacks nothing of what clients send beyond the names of this package's functions, and holds no data of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import OrderedDict
+from typing import Any
+
+from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from trainer.parallel.cluster.credentials import Credentials
+from trainer.parallel.cluster.settings import configure_dask
+
+#: Parcels travel in parts of this many bytes: between two of them the scheduler turns to others.
+PART = 16 << 20
+
+
+class ParcelStore(SchedulerPlugin):
+    """The parcels of the clients that are connected, and of earlier ones as long as there is room."""
+
+    name = "trainer-parcels"
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._parcels: OrderedDict[str, bytes] = OrderedDict()
+        self._arriving: dict[str, bytearray] = {}
+        self._needed: dict[str, set[str]] = {}
+        self._questions: dict[str, asyncio.Future[bytes]] = {}
+
+    def handlers(self) -> dict[str, Any]:
+        """Return what the scheduler answers beside Dask's own requests."""
+        return {
+            "trainer_need": self.need,
+            "trainer_put": self.put,
+            "trainer_get": self.get,
+            "trainer_ask": self.ask,
+            "trainer_answer": self.answer,
+        }
+
+    def need(self, client: str, digests: list[str]) -> dict[str, Any]:
+        """Keep these parcels for a client as long as it is connected; return those that are not here, and the room."""
+        self._needed.setdefault(client, set()).update(digests)
+        for digest in digests:
+            if digest in self._parcels:
+                self._parcels.move_to_end(digest)
+        return {"missing": [digest for digest in digests if digest not in self._parcels], "room": self.room}
+
+    def put(self, digest: str, part: bytes, last: bool) -> None:
+        """Take a part of a parcel."""
+        arriving = self._arriving.setdefault(digest, bytearray())
+        arriving += part
+        if last:
+            self._parcels[digest] = bytes(self._arriving.pop(digest))
+            self._make_room()
+
+    def get(self, digest: str, offset: int) -> dict[str, Any]:
+        """Return a part of a parcel, and its whole size; none where it is not here."""
+        parcel = self._parcels.get(digest)
+        if parcel is None:
+            return {"size": -1, "part": b""}
+        return {"size": len(parcel), "part": parcel[offset : offset + PART]}
+
+    async def ask(self, topic: str, number: str, question: bytes, seconds: float) -> bytes:
+        """Pass a task's question on to its client, and return the answer; nothing where none comes in time."""
+        self._questions[number] = asyncio.get_running_loop().create_future()
+        try:
+            self.scheduler.log_event(topic, ["question", number, question])
+            return await asyncio.wait_for(self._questions[number], seconds)
+        except TimeoutError:
+            return b""
+        finally:
+            del self._questions[number]
+
+    def answer(self, number: str, answer: bytes) -> None:
+        """Pass a client's answer on to the task that asked."""
+        question = self._questions.get(number)
+        if question is not None and not question.done():
+            question.set_result(answer)
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:  # noqa: ARG002
+        """Let a client's parcels go when there is no room."""
+        self._needed.pop(client, None)
+        self._make_room()
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Remember the scheduler."""
+        self.scheduler = scheduler
+
+    def _make_room(self) -> None:
+        needed = set[str]().union(*self._needed.values())
+        total = sum(map(len, self._parcels.values()))
+        for digest in list(self._parcels):
+            if total <= self.room:
+                return
+            if digest not in needed:
+                total -= len(self._parcels.pop(digest))
+
+
+async def _serve(host: str, port: int, credentials: Credentials, room: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    store = ParcelStore(room)
+    scheduler = Scheduler(
+        host=host,
+        port=port,
+        protocol="tls",
+        security=credentials.security(),
+        plugins=[store],
+        dashboard=False,
+        # What is left without the dashboard is plain HTTP, which nobody else needs to reach.
+        dashboard_address="127.0.0.1:0",
+    )
+    scheduler.handlers.update(store.handlers())
+    async with scheduler:
+        await store.start(scheduler)
+        print(f"scheduler: listens at {scheduler.address}", flush=True)
+        await stop.wait()
+
+
+def run_scheduler(host: str, port: int, credentials: Credentials, room: int) -> None:
+    """Run a scheduler until it is told to stop.
+
+    Args:
+        host: The address to listen at.
+        port: The port; 0 for one that the system chooses.
+        credentials: Its certificate, and the authority of the others'.
+        room: Bytes of parcels that it keeps.
+    """
+    configure_dask()
+    asyncio.run(_serve(host, port, credentials, room))

@@ -1,0 +1,242 @@
+"""A worker's process: its main thread runs one task at a time, and another thread keeps in touch with the scheduler.
+
+In the main thread a task ends by a signal, as a sweep's local process does: its run is tidied up and marked as KILLED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distributed import Worker
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.utils import sync
+
+from trainer.parallel import progress
+from trainer.parallel.cluster.code_version import code_resource
+from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
+from trainer.parallel.cluster.parcels import ParcelCache, digest_of
+from trainer.parallel.cluster.remote_task import PROCESS, Channel
+from trainer.parallel.cluster.settings import configure_dask
+from trainer.util.signals import interrupt, send_again
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+#: How long a task may take to end its run when this process is to stop, in seconds.
+GRACE = 20.0
+
+
+class MainThread(Executor):
+    """Runs what is submitted in the thread that calls ``run``, where signals interrupt it."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._busy = self._stopping = self._given_up = self._interrupted = self.lost = False
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have ``run``'s thread call a function."""
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - goes to whoever waits for it
+                future.set_exception(error)
+
+        self._calls.put(call)
+        return future
+
+    def run(self) -> None:
+        """Call one function after the other, until a signal or ``stop`` ends it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+        while not self._stopping and (call := self._calls.get()) is not None:
+            self._busy, self._given_up, self._interrupted = True, False, False
+            # A signal may come when the call has ended already.
+            with suppress(KeyboardInterrupt):
+                call()
+            self._busy = False
+
+    def interrupt(self) -> None:
+        """Interrupt the call that runs, if any; others follow it."""
+        if self._busy:
+            self._given_up = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def stop(self, lost: bool = False) -> None:
+        """End ``run``: at once between calls, else when the call has been interrupted and has tidied up.
+
+        Args:
+            lost: Whether that is because the cluster is gone.
+        """
+        self.lost |= lost
+        if not self._stopping:
+            threading.Timer(GRACE, os._exit, (1,)).start()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Do nothing: the process ends."""
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self._given_up:
+            self._given_up = False
+        else:
+            self._stopping = True
+            self._calls.put(None)
+        # Once: what tidies up is not interrupted.
+        if self._busy and not self._interrupted:
+            self._interrupted = True
+            interrupt(number, frame)
+
+    def send_again(self, dropped: UnraisableHookArgs) -> None:
+        """Interrupt once more where Python has dropped the exception; see ``util.signals.send_again``."""
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            self._interrupted = False
+        send_again(dropped)
+
+
+class Interrupter(WorkerPlugin):
+    """Interrupts a task that its client has given up, or whose client is gone."""
+
+    name = "trainer-interrupter"
+
+    def __init__(self, executor: MainThread) -> None:
+        self._executor = executor
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:  # noqa: ARG002
+        """Interrupt a task that is not wanted any more."""
+        if start == "executing" and finish in ("cancelled", "released"):
+            self._executor.interrupt()
+
+
+class _OurWorker(Worker):
+    """Dask's worker, whose end interrupts the task that runs instead of waiting for it."""
+
+    main_thread: MainThread
+
+    async def close(self, *args: Any, **kwargs: Any) -> Any:
+        """Have the task's run tidied up, then leave."""
+        self.main_thread.stop(lost=True)
+        return await super().close(*args, **kwargs)
+
+
+class _WorkerChannel(Channel):
+    def __init__(self, worker: Worker, room: int) -> None:
+        self._worker = worker
+        self._cache = ParcelCache(room, self._fetch)
+
+    def send(self, topic: str, message: list[Any]) -> None:
+        self._worker.log_event(topic, message)
+
+    def ask(self, topic: str, number: str, question: bytes, seconds: float) -> bytes:
+        answer: bytes = sync(
+            self._worker.loop,
+            self._worker.scheduler.trainer_ask,
+            topic=topic,
+            number=number,
+            question=question,
+            seconds=seconds,
+        )
+        return answer
+
+    def unpack(self, digest: str) -> Any:
+        return self._cache.unpack(digest)
+
+    def _fetch(self, digest: str) -> bytes:
+        content = bytearray()
+        while True:
+            got = sync(self._worker.loop, self._worker.scheduler.trainer_get, digest=digest, offset=len(content))
+            content += got["part"]
+            if len(content) >= got["size"]:
+                break
+        if digest_of(bytes(content)) != digest:
+            raise ClusterError(f"the scheduler has lost the data {digest[:12]}; the same command sends them again")
+        return bytes(content)
+
+
+def worker_name() -> str:
+    """Return this worker's name: its host, which in a container is the container's id, and its process."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def run_worker(
+    address: str, credentials: Credentials, *, room: int, preload: Sequence[str], patience: float, ready: Path | None
+) -> int:
+    """Run a worker until it is told to stop or the scheduler is gone; return the exit code.
+
+    Args:
+        address: The scheduler's.
+        credentials: This worker's certificate, and the authority of the scheduler's.
+        room: Bytes of data that it keeps for further sweeps.
+        preload: Modules that are imported before the first task.
+        patience: How long to try where no scheduler answers yet, in seconds.
+        ready: A file that exists as long as the worker takes part, for health checks.
+
+    Raises:
+        ClusterError: The scheduler cannot be reached.
+    """
+    configure_dask()
+    executor = MainThread()
+    sys.unraisablehook = executor.send_again
+    for module in preload:
+        importlib.import_module(module)
+    reach(address, credentials, patience)
+    thread = threading.Thread(
+        target=lambda: asyncio.run(_take_part(address, credentials, executor, room, ready)),
+        name="cluster",
+        daemon=True,
+    )
+    thread.start()
+    executor.run()
+    if ready is not None:
+        ready.unlink(missing_ok=True)
+    # At once, so that the scheduler sees a lost worker, and the client decides what becomes of its task.
+    sys.stdout.flush()
+    os._exit(1 if executor.lost else 0)
+
+
+async def _take_part(
+    address: str, credentials: Credentials, executor: MainThread, room: int, ready: Path | None
+) -> None:
+    host, port = parse_address(address)
+    try:
+        worker = _OurWorker(
+            f"tls://{host}:{port}",
+            security=credentials.security(),
+            executor=executor,
+            nthreads=1,
+            name=worker_name(),
+            resources={code_resource(): 1},
+            plugins=(Interrupter(executor),),
+            memory_limit=0,
+            dashboard=False,
+            # What is left without the dashboard is plain HTTP, which nobody else needs to reach.
+            dashboard_address="127.0.0.1:0",
+        )
+        worker.main_thread = executor
+        async with worker:
+            channel = _WorkerChannel(worker, room)
+            PROCESS.channel = channel
+            progress.relay = lambda step: channel.send(PROCESS.topic, ["step", *step.fields()])
+            print(f"worker {worker.name}: takes part at tls://{host}:{port}, code {code_resource()[5:]}", flush=True)
+            if ready is not None:
+                ready.touch()
+            await worker.finished()  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001 - whatever it is, the process ends, and is started anew
+        print(f"worker: error: {error}", file=sys.stderr, flush=True)
+    print("worker: the scheduler is gone", file=sys.stderr, flush=True)
+    executor.stop(lost=True)

@@ -1,0 +1,49 @@
+"""The seam behind which tasks run: in processes of this machine (``pool``), or on a cluster (``cluster``).
+
+A sweep and a search know this interface and nothing of what is behind it, so that another engine can take its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from trainer.parallel.pool import TaskResult
+    from trainer.parallel.progress import Step
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Engine(Protocol):
+    """Runs independent tasks side by side."""
+
+    @property
+    def jobs(self) -> int:
+        """How many tasks run side by side."""
+
+    def warm_up(self) -> None:
+        """Begin what takes time before the first task."""
+
+    def map(
+        self,
+        task: Callable[[Item, Any], Answer],
+        items: Iterable[Item],
+        shared: Any = None,
+        *,
+        again: Callable[[Item, str], Item] | None = None,
+        show: Callable[[Step], None] | None = None,
+    ) -> Generator[TaskResult[Item, Answer]]:
+        """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
+
+        Whoever stops before the last outcome closes the generator, which ends the tasks.
+
+        Args:
+            task: A module-level function.
+            items: The items, started in this order, each drawn when there is room for it.
+            shared: What all tasks need; it travels once, however many tasks there are.
+            again: Called with an item whose machine was lost, and with the reason; returns the item to start
+                elsewhere. Without it such a task has failed.
+            show: Called with the tasks' reports on their progress, where those cannot reach the display themselves.
+        """

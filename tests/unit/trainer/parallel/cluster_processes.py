@@ -1,0 +1,110 @@
+"""A cluster on this machine for tests: a scheduler and workers, each a process, with certificates of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from trainer.parallel.cluster.credentials import Credentials
+from trainer.parallel.cluster.remote_pool import ClusterPool
+
+GENERATE = Path(__file__).parents[4] / "services/secrets/generate-cluster"
+#: A worker that imports nothing before its first task, and of another version of the code where one is named.
+WORKER = """
+import sys
+from pathlib import Path
+from trainer.parallel.cluster import code_version
+if sys.argv[3]:
+    code_version.code_version = lambda: sys.argv[3]
+from trainer.parallel.cluster.credentials import Credentials
+from trainer.parallel.cluster.working import run_worker
+from trainer.tracking.settings import configure
+configure()
+room, ready = int(sys.argv[4]), Path(sys.argv[5])
+sys.exit(run_worker(sys.argv[1], Credentials.find(Path(sys.argv[2])), room=room, preload=(), patience=30, ready=ready))
+"""
+
+
+def make_certificates(folder: Path) -> Path:
+    """Make an authority and the certificates of a cluster, as the stack's service does; return the folder."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    subprocess.run(["bash", str(GENERATE), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+class LocalCluster:
+    """A scheduler and workers, started one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.certificates = make_certificates(folder / "certificates")
+        self.processes: list[subprocess.Popen[str]] = []
+        self.scheduler, line = self._start("-m", "trainer", "scheduler", "--port", "0", part="scheduler")
+        self.address = line.split()[-1]
+
+    @property
+    def client(self) -> Credentials:
+        """The client's certificate."""
+        return Credentials.find(self.certificates / "cluster-client")
+
+    def start_worker(self, code: str = "", room: int = 1 << 30) -> subprocess.Popen[str]:
+        """Start a worker, and wait until it takes part."""
+        ready = self.folder / f"ready-{len(self.processes)}"
+        folder = self.certificates / "cluster-worker"
+        return self._start("-c", WORKER, self.address, str(folder), code, str(room), str(ready), part="worker")[0]
+
+    def pool(self, patience: float = 20.0) -> ClusterPool:
+        """Return the workers."""
+        return ClusterPool(self.address, self.client, patience)
+
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until the scheduler knows so many workers of this code."""
+        pool = self.pool()
+        deadline = time.monotonic() + 30
+        while pool.jobs != count:
+            assert time.monotonic() < deadline, f"{pool.jobs} workers instead of {count}"
+            time.sleep(0.1)
+            pool._look()
+        pool.close()
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+    def _start(self, *args: str, part: str) -> tuple[subprocess.Popen[str], str]:
+        environment = os.environ | {
+            "PYTHONPATH": str(Path(__file__).parent),
+            "TRAINER_CLUSTER_CERTIFICATES": str(self.certificates / f"cluster-{part}"),
+        }
+        log = (self.folder / f"log-{len(self.processes)}").open("w")
+        process = subprocess.Popen(
+            [sys.executable, *args], env=environment, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder
+        )
+        self.processes.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, Path(log.name).read_text()
+        return process, line
+
+
+@contextmanager
+def local_cluster(folder: Path, workers: int = 2) -> Iterator[LocalCluster]:
+    """Run a cluster with so many workers."""
+    cluster = LocalCluster(folder)
+    try:
+        for _ in range(workers):
+            cluster.start_worker()
+        yield cluster
+    finally:
+        cluster.close()

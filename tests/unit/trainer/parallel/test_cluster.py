@@ -1,0 +1,393 @@
+"""Tasks on a cluster of this machine's processes: outcomes, deaths, interrupts, certificates, what travels."""
+
+from __future__ import annotations
+
+import http.server
+import importlib
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from trainer.data.dataset import Table
+from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
+from trainer.parallel.cluster.parcels import ParcelCache, pack
+from trainer.parallel.cluster.remote_pool import ATTEMPTS, ClusterPool
+from trainer.parallel.pool import TaskDiedError
+from trainer.util.errors import InputError
+
+from .cluster_processes import LocalCluster, local_cluster, make_certificates
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def _path() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tasks(_path: None) -> Any:
+    """Return the module of tasks, under a name that the workers can import it by."""
+    return importlib.import_module("engine_tasks")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Return a cluster of two workers that no test harms."""
+    with local_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def pool(cluster: LocalCluster) -> Iterator[ClusterPool]:
+    """Return its workers."""
+    with closing(cluster.pool()) as pool:
+        yield pool
+
+
+def table(rows: int = 50) -> Table:
+    return Table(pd.DataFrame({"a": np.arange(rows) / 7, "b": ["x", "y"] * (rows // 2)}), np.zeros(rows, np.int64))
+
+
+def test_each_item_has_its_outcome(pool: ClusterPool, tasks: Any) -> None:
+    outcomes = list(pool.map(tasks.double, [5, 6, 7], 100))
+    assert {outcome.index: outcome.answer for outcome in outcomes} == {0: 110, 1: 112, 2: 114}
+
+
+def test_items_run_on_all_workers(pool: ClusterPool, tasks: Any) -> None:
+    assert pool.jobs == 2
+    assert len({outcome.answer for outcome in pool.map(tasks.process_id, range(20))}) == 2
+
+
+def test_failure_does_not_disturb_the_others(pool: ClusterPool, tasks: Any) -> None:
+    outcomes = {outcome.item: outcome for outcome in pool.map(tasks.fail_at_two, [1, 2, 3])}
+    assert (outcomes[1].answer, outcomes[3].answer) == (1, 3)
+    assert isinstance(outcomes[2].error, InputError)
+    assert str(outcomes[2].error) == "two is no good"
+
+
+def test_items_are_drawn_when_a_worker_is_free(pool: ClusterPool, tasks: Any) -> None:
+    """An item may depend on earlier outcomes: none is drawn ahead of a free worker."""
+    drawn: list[int] = []
+    done: list[Any] = []
+
+    def items() -> Iterator[int]:
+        for number in range(6):
+            drawn.append(len(done))
+            yield number
+
+    for outcome in pool.map(tasks.double, items(), 0):
+        done.append(outcome)
+    assert [number - before for number, before in enumerate(drawn)] == [0, 1, 1, 1, 1, 1]
+
+
+def test_reports_reach_the_display(pool: ClusterPool, tasks: Any) -> None:
+    shown: list[Any] = []
+    assert len(list(pool.map(tasks.report, [4], show=shown.append))) == 1
+    assert [(step.index, step.name, step.done, step.total, step.loss) for step in shown] == [(4, "one", 3, 10, 0.5)]
+
+
+def test_task_asks_its_client(pool: ClusterPool, tasks: Any) -> None:
+    outcomes = list(pool.map(tasks.ask, [3, 4], answer=lambda question: question * 10))
+    assert {outcome.item: outcome.answer for outcome in outcomes} == {3: 30, 4: 40}
+
+
+def test_table_travels_once(pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second map differs in what all share, and not in the table: that is neither sent nor unpacked again."""
+    sent: list[str] = []
+    ask = pool._ask
+
+    def listen(what: str, **arguments: Any) -> Any:
+        sent.extend([arguments["digest"]] if what == "trainer_put" else [])
+        return ask(what, **arguments)
+
+    monkeypatch.setattr(pool, "_ask", listen)
+    maps = [list(pool.map(tasks.identity, range(8), {"table": table(), "name": name})) for name in ("one", "two")]
+    places = [{outcome.answer for outcome in outcomes} for outcomes in maps]
+    assert places[0] == places[1]
+    assert len(sent) == 3
+    with closing(ClusterPool(pool.address, pool_credentials(pool), 5)) as another:
+        assert {one.answer for one in another.map(tasks.identity, range(8), {"table": table(), "name": "x"})} == places[
+            0
+        ]
+
+
+def pool_credentials(pool: ClusterPool) -> Credentials:
+    return Credentials(Path(pool._client.security.tls_ca_file).parent)
+
+
+def test_interrupt_lets_tasks_tidy_up(pool: ClusterPool, tmp_path: Path, tasks: Any) -> None:
+    def interrupt() -> None:
+        while len(list(tmp_path.glob("started-*"))) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt), closing(pool.map(tasks.wait_and_tidy_up, [1, 2, 3], tmp_path)) as outcomes:
+        list(outcomes)
+    assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-1", "tidied-2"]
+    assert not (tmp_path / "started-3").exists()
+    # The workers go on with what comes next.
+    assert {outcome.answer for outcome in pool.map(tasks.double, [1, 2], 0)} == {2, 4}
+
+
+def test_client_that_is_gone_leaves_no_task(cluster: LocalCluster, tmp_path: Path, tasks: Any) -> None:
+    """Its tasks are interrupted, and tidy up."""
+    program = f"""
+import os, threading, time, signal
+from pathlib import Path
+import engine_tasks
+from trainer.parallel.cluster.credentials import Credentials
+from trainer.parallel.cluster.remote_pool import ClusterPool
+def die():
+    while not Path("started-1").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=die).start()
+pool = ClusterPool({cluster.address!r}, Credentials.find(Path({str(cluster.client.folder)!r})), 10)
+list(pool.map(engine_tasks.wait_and_tidy_up, [1], Path.cwd()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)}, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "tidied-1").exists():
+        assert time.monotonic() < deadline, "the task goes on"
+        time.sleep(0.05)
+
+
+def test_task_of_a_dead_worker_starts_elsewhere(tmp_path: Path, tasks: Any) -> None:
+    lost: list[tuple[int, str]] = []
+
+    def again(item: int, reason: str) -> int:
+        lost.append((item, reason))
+        return item
+
+    with local_cluster(tmp_path) as cluster, closing(cluster.pool()) as pool:
+        outcomes = list(pool.map(tasks.die_the_first_time, [1, 2, 3], tmp_path, again=again))
+    assert {outcome.index: outcome.answer for outcome in outcomes} == {0: 1, 1: 2, 2: 3}
+    ((item, reason),) = lost
+    assert item == 2
+    assert reason.startswith("worker ")
+    assert reason.endswith(" died")
+
+
+def test_task_that_kills_workers_is_given_up(tmp_path: Path, tasks: Any) -> None:
+    """It is started a bounded number of times."""
+    lost: list[int] = []
+
+    def again(item: int, _reason: str) -> int:
+        lost.append(item)
+        return item
+
+    with local_cluster(tmp_path, ATTEMPTS) as cluster, closing(cluster.pool()) as pool:
+        (outcome,) = pool.map(tasks.die_at_two, [2], again=again)
+    assert isinstance(outcome.error, TaskDiedError)
+    assert f"{ATTEMPTS} times" in str(outcome.error)
+    assert len(lost) == ATTEMPTS - 1
+
+
+def test_stopped_worker_hands_its_task_on(tmp_path: Path, tasks: Any) -> None:
+    """SIGTERM: the task tidies up there, and starts elsewhere."""
+    with local_cluster(tmp_path, 1) as cluster, closing(cluster.pool()) as pool:
+        first = cluster.processes[-1]
+
+        def stop() -> None:
+            while not (tmp_path / "started-1").exists():
+                time.sleep(0.01)
+            cluster.start_worker()
+            first.terminate()
+
+        threading.Thread(target=stop).start()
+        (outcome,) = pool.map(tasks.wait_and_tidy_up, [1], tmp_path, again=lambda _item, _reason: 0)
+        assert outcome.error is None
+        assert (tmp_path / "tidied-1").exists()
+        assert first.wait(10) == 0
+
+
+def test_dead_scheduler_is_one_line(tmp_path: Path, tasks: Any) -> None:
+    """The workers tidy up, and end as well."""
+    with local_cluster(tmp_path) as cluster:
+        pool = cluster.pool()
+
+        def kill() -> None:
+            while len(list(tmp_path.glob("started-*"))) < 2:
+                time.sleep(0.01)
+            cluster.scheduler.kill()
+
+        threading.Thread(target=kill).start()
+        with pytest.raises(ClusterError, match=r"tls://127.0.0.1:\d+: the scheduler is gone; the same command goes on"):
+            list(pool.map(tasks.wait_and_tidy_up, [1, 2], tmp_path))
+        assert [process.wait(30) for process in cluster.processes[1:]] == [1, 1]
+        assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-1", "tidied-2"]
+        pool.close()
+
+
+def test_worker_of_another_code_gets_no_task(tmp_path: Path, tasks: Any) -> None:
+    """It is named, once; alone it is the same as no worker."""
+    with local_cluster(tmp_path, 0) as cluster:
+        other = cluster.start_worker(code="0123456789ab")
+        with pytest.raises(ClusterError, match=r"no worker of this code \(\w{12}\); 1 of another version"):
+            cluster.pool(patience=1)
+        cluster.start_worker()
+        lines: list[str] = []
+        with closing(ClusterPool(cluster.address, cluster.client, 10, lines.append)) as pool:
+            assert {outcome.answer for outcome in pool.map(tasks.process_id, range(6))} != {other.pid}
+            assert pool.jobs == 1
+        (line,) = lines
+        assert f"worker {socket.gethostname()}-{other.pid} runs another version of the code (0123456789ab" in line
+
+
+def test_cluster_without_workers_is_one_line(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with local_cluster(tmp_path, 0) as cluster, pytest.raises(ClusterError, match="has no worker of this code"):
+        cluster.pool(patience=1)
+    assert time.monotonic() - begun < 30
+
+
+# Certificates ---------------------------------------------------------------------------------------------------------
+
+
+def expired(folder: Path) -> Path:
+    """Return a client's certificate of this authority that has expired."""
+    shutil.copytree(folder / "cluster-client", folder / "expired")
+    authority = folder / "cluster-authority"
+    request = ["openssl", "req", "-new", "-key", str(folder / "expired/key.pem"), "-subj", "/CN=client"]
+    done = subprocess.run(request, check=True, capture_output=True)
+    sign = ["openssl", "x509", "-req", "-CA", str(authority / "certificate.pem"), "-CAkey", str(authority / "key.pem")]
+    signed = subprocess.run([*sign, "-days", "-1"], input=done.stdout, check=True, capture_output=True)
+    (folder / "expired/certificate.pem").chmod(0o644)
+    (folder / "expired/certificate.pem").write_bytes(signed.stdout)
+    return folder / "expired"
+
+
+def test_certificate_of_another_authority_is_refused(cluster: LocalCluster, tmp_path: Path) -> None:
+    other = Credentials.find(make_certificates(tmp_path / "other") / "cluster-client")
+    with pytest.raises(ClusterError, match="the certificates are of different authorities"):
+        ClusterPool(cluster.address, other, 1)
+    # Also by a client that accepts whatever the scheduler shows.
+    assert _says(cluster.address, other, trusting=True) == b""
+
+
+def test_expired_certificate_is_refused(cluster: LocalCluster) -> None:
+    old = Credentials.find(expired(cluster.certificates))
+    with pytest.raises(ClusterError, match="this side's certificate has expired"):
+        ClusterPool(cluster.address, old, 1)
+
+
+def test_connection_without_certificate_is_refused(cluster: LocalCluster) -> None:
+    assert _says(cluster.address, None, trusting=True) == b""
+    assert _says(cluster.address, cluster.client, trusting=True) != b""
+
+
+def _says(address: str, credentials: Credentials | None, trusting: bool) -> bytes:
+    """Return what a scheduler says to who comes with these credentials; nothing where it refuses."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE if trusting else ssl.CERT_REQUIRED
+    if credentials is not None:
+        context.load_cert_chain(*map(str, credentials.files[1:]))
+    try:
+        with (
+            socket.create_connection(parse_address(address), timeout=10) as plain,
+            context.wrap_socket(plain) as secure,
+        ):
+            return secure.recv(1)
+    except ssl.SSLError:
+        return b""
+
+
+def test_plain_connection_is_refused(cluster: LocalCluster) -> None:
+    with socket.create_connection(parse_address(cluster.address), timeout=10) as plain:
+        plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        with suppress(ConnectionResetError):
+            assert plain.recv(1000) in (b"", b"\x15\x03\x01\x00\x02\x02\x46")
+
+
+def test_address_without_scheduler_is_one_line(cluster: LocalCluster, tmp_path: Path) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(ClusterError, match="what answers there is no scheduler"):
+            reach(f"127.0.0.1:{server.server_port}", cluster.client, 1)
+        server.shutdown()
+    with pytest.raises(ClusterError, match=r"no scheduler answers: Connection refused \(--cluster"):
+        reach(f"127.0.0.1:{server.server_port}", cluster.client, 0.5)
+
+
+@pytest.mark.parametrize("address", ["tcp://host:1", "http://host", "host:x", "tls://", "tls://host/path", "host:0"])
+def test_address_of_another_kind_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="write tls://HOST:PORT"):
+        parse_address(address)
+
+
+def test_missing_certificates_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"ca.pem: No such file or directory; .*TRAINER_CLUSTER_CERTIFICATES"):
+        Credentials.find(tmp_path)
+
+
+def test_certificates_are_kept_until_renewed(tmp_path: Path) -> None:
+    """They are made anew with --renew, and one that ends soon is made anew at any start."""
+    folder = make_certificates(tmp_path / "one")
+    script = Path(__file__).parents[4] / "services/secrets/generate-cluster"
+
+    def run(*args: str) -> set[str]:
+        done = subprocess.run(["bash", str(script), *args, str(folder)], check=True, capture_output=True, text=True)
+        return {line.split()[1].removesuffix(":") for line in done.stdout.splitlines()}
+
+    assert run() == set()
+    assert run("--renew") == {f"cluster-{part}" for part in ("authority", "scheduler", "worker", "client")}
+    for file in ("certificate.pem", "key.pem"):
+        (folder / "cluster-client" / file).unlink()
+        shutil.copy(expired_once(folder) / file, folder / "cluster-client")
+    assert run() == {"cluster-client"}
+
+
+def expired_once(folder: Path) -> Path:
+    """Return a certificate that has expired; made once."""
+    made = folder / "expired"
+    if made.exists():
+        return made
+    shutil.copytree(folder / "cluster-scheduler", folder / "cluster-client", dirs_exist_ok=True)
+    return expired(folder)
+
+
+# Parcels --------------------------------------------------------------------------------------------------------------
+
+
+def test_cache_is_bounded_in_bytes() -> None:
+    """The table that was used least recently goes first, and what was made with it."""
+    packed = [pack({"table": table(rows), "name": "one"}) for rows in (100, 120, 140)]
+    parcels = {digest: content for _, contents in packed for digest, content in contents.items()}
+    fetched: list[str] = []
+
+    def fetch(digest: str) -> bytes:
+        fetched.append(digest)
+        return parcels[digest]
+
+    room = sum(map(len, parcels.values())) - 1
+    cache = ParcelCache(room, fetch)
+    for digest, _ in packed:
+        assert cache.unpack(digest)["table"].rows in (100, 120, 140)
+    assert len(fetched) == 6
+    cache.unpack(packed[2][0])
+    cache.unpack(packed[1][0])
+    assert len(fetched) == 6
+    cache.unpack(packed[0][0])
+    assert len(fetched) > 6
+    assert sum(size for size, _ in cache._kept.values()) <= room

@@ -1,0 +1,147 @@
+"""Sweeps and searches on a cluster: the same results as on one machine, and the same ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from trainer.tracking.tags import FAILURE_TAG, KEY_TAG
+
+from ..conftest import Answer, start_trainer
+from ..parallel.cluster_processes import LocalCluster, local_cluster
+
+pytestmark = pytest.mark.process
+
+SWEEP = ("sweep", "--grid", "num_leaves=7,15", "--paired", "n_estimators=20,30", "--no-register", "--json")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Return a cluster of two workers."""
+    with local_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def tracked(cluster: LocalCluster, server: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Set the server and the certificates for the command line; return a client of the server."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
+    return MlflowClient(server)
+
+
+def runs_of(client: MlflowClient, experiment: str) -> list[Any]:
+    found = client.get_experiment_by_name(experiment)
+    return list(client.search_runs([found.experiment_id])) if found is not None else []
+
+
+@pytest.mark.parametrize("folds", [(), ("--cv", "3")], ids=["hold-out", "cross-validation"])
+def test_sweep_has_the_same_metrics_to_the_bit(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], folds: tuple[str, ...]
+) -> None:
+    here = trainer(*SWEEP, *folds, "--experiment", f"here{len(folds)}")
+    there = trainer(*SWEEP, *folds, "--experiment", f"there{len(folds)}", "--cluster", cluster.address)
+    assert there.code == 0, there.err
+    assert [one["metrics"] for one in there.json["variants"]] == [one["metrics"] for one in here.json["variants"]]
+    assert f"2 at a time on the cluster {cluster.address}" in there.err
+    runs = runs_of(tracked, f"there{len(folds)}")
+    parents = {run.data.tags.get("mlflow.parentRunId") for run in runs}
+    assert len(runs) == 5
+    assert parents == {None, there.json["run_id"]}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_sweep_resumes(cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer]) -> None:
+    """What one machine has finished is not trained again on the cluster."""
+    trainer(*SWEEP[:3], "--no-register", "--experiment", "resumed")
+    there = trainer(*SWEEP[:3], "--no-register", "--experiment", "resumed", "--cluster", cluster.address)
+    assert "2 of 2 variants finished before" in there.err
+
+
+def test_failed_variant_is_one_line(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], tmp_path: Path
+) -> None:
+    (tmp_path / "variants.yaml").write_text(
+        "- n_estimators: 10\n- {n_estimators: 10, max_bin: 255, scale_pos_weight: 0}\n"
+    )
+    there = trainer(
+        "sweep", "--variants", tmp_path / "variants.yaml", "--experiment", "failed", "--cluster", cluster.address
+    )
+    here = trainer("sweep", "--variants", tmp_path / "variants.yaml", "--experiment", "failed here")
+    assert (there.code, there.error) == (here.code, here.error)
+
+
+def test_interrupted_sweep_leaves_no_run_running(
+    cluster: LocalCluster, tracked: MlflowClient, server: str, tmp_path: Path
+) -> None:
+    arguments = ("sweep", "--grid", "n_estimators=20000,20001,20002", "--experiment", "stopped")
+    process = start_trainer(
+        *arguments, "--cluster", cluster.address, "--tracking-uri", server, cwd=tmp_path,
+        TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
+    )  # fmt: skip
+    try:
+        _wait(lambda: len(runs_of(tracked, "stopped")) == 3, "two variants run")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "trainer: error: interrupted"
+    assert {run.info.status for run in runs_of(tracked, "stopped")} == {"KILLED"}
+
+
+def test_variant_of_a_dead_worker_is_trained_again(
+    tracked: MlflowClient, trainer: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its half-made run says why it failed; no variant is finished twice."""
+    with local_cluster(tmp_path, 2) as cluster:
+        monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
+        victim = cluster.processes[-1]
+
+        def kill() -> None:
+            _wait(lambda: len(runs_of(tracked, "killed")) == 3, "two variants run")
+            victim.kill()
+
+        threading.Thread(target=kill, daemon=True).start()
+        arguments = ("sweep", "--grid", "n_estimators=1500,1501,1502", "--experiment", "killed", "--no-register")
+        done = trainer(*arguments, "--cluster", cluster.address, "--json")
+    assert done.code == 0, done.err
+    runs = runs_of(tracked, "killed")
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    ended = [run.info.status for run in children]
+    assert sorted(ended) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
+    (failed,) = [run for run in children if run.info.status == "FAILED"]
+    assert failed.data.tags[FAILURE_TAG].endswith(" died")
+    names = [run.info.run_name for run in children if run.info.status == "FINISHED"]
+    assert len(set(names)) == 3
+    assert len({run.data.tags[KEY_TAG] for run in children}) == 4
+
+
+def test_cluster_needs_a_tracking_server(
+    cluster: LocalCluster, trainer: Callable[..., Answer], workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
+    answer = trainer("sweep", "--cluster", cluster.address)
+    assert answer.code == 2
+    assert answer.error.startswith("--cluster: the workers need a tracking server")
+
+
+def test_missing_scheduler_is_one_line(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer]
+) -> None:
+    answer = trainer("sweep", "--cluster", "tls://127.0.0.1:9", "--wait", "0.5")
+    assert answer.code == 1
+    assert "no scheduler answers: Connection refused (--cluster" in answer.error
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
