@@ -75,7 +75,7 @@ class MainThread(Executor):
         """Interrupt the call that runs, if any; others follow it."""
         if self._busy:
             self._given_up = True
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._signal()
 
     def stop(self, lost: bool = False) -> None:
         """End ``run``: at once between calls, else when the call has been interrupted and has tidied up.
@@ -86,10 +86,17 @@ class MainThread(Executor):
         self.lost |= lost
         if not self._stopping:
             threading.Timer(GRACE, os._exit, (1,)).start()
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._stopping = True
+            self._calls.put(None)
+            self._signal()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the process ends."""
+
+    @staticmethod
+    def _signal() -> None:
+        # To this very thread: another one might take a signal to the process, and the call would sleep on.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _handle(self, number: int, frame: object) -> None:
         if self._given_up:
