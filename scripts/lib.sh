@@ -47,13 +47,52 @@ use_service_settings() {
 
 postgres_runs() { [ -n "$(docker compose ps --status running --quiet postgres 2>/dev/null)" ]; }
 
-# in_postgres COMMAND: runs a command in PostgreSQL's container, as the stack's user on the stack's database.
+# The database is elsewhere: this stack's files have no PostgreSQL of their own.
+postgres_is_external() { ! docker compose config --services 2>/dev/null | grep -qx postgres; }
+
+# need_postgres: ends the script with one line where there is no database to work on.
+need_postgres() {
+    external=''
+    if ! postgres_runs; then
+        ! postgres_is_external || external=true
+        [ -n "$external" ] || die "the composed PostgreSQL does not run: docker compose up --detach --wait"
+    fi
+}
+
+# in_postgres COMMAND: runs a command with PostgreSQL's programs, as the stack's user on the stack's database: in the database's own
+# container, or where the database is elsewhere (need_postgres) in one of the service backup.
 in_postgres() {
     # shellcheck disable=SC2016 # for the shell in the container
-    docker compose exec --no-TTY postgres bash -c 'set -o pipefail
-        export PGHOST=$HOSTNAME PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB PGPASSWORD
+    local begin='set -o pipefail
+        export PGPASSWORD
         PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
-        '"$1"
+        '
+    if [ -n "$external" ]; then
+        # shellcheck disable=SC2016 # the same
+        docker compose --progress quiet run --rm --no-TTY --no-deps --entrypoint bash backup -c \
+            'export POSTGRES_DB=$PGDATABASE;'"$begin$1"
+    else
+        # shellcheck disable=SC2016 # the same
+        docker compose exec --no-TTY postgres bash -c \
+            'export PGHOST=$HOSTNAME PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB;'"$begin$1"
+    fi
+}
+
+# on_backups FOLDER COMMAND...: runs a command of the service backup (replica-server backup) on a folder, as this user.
+on_backups() {
+    local folder=$1
+    shift
+    docker compose --progress quiet run --rm --no-TTY --no-deps --user "$(id -u):$(id -g)" --volume "$folder:/backup" backup "$@" </dev/null
+}
+
+# newest_snapshot FOLDER: prints the path of the folder's newest snapshot; fails where there is none.
+newest_snapshot() {
+    local snapshot newest=''
+    # Their names sort by time.
+    for snapshot in "$1"/mlflow-[0-9]*Z/manifest.jsonl.gz; do
+        [ ! -f "$snapshot" ] || newest=${snapshot%/*}
+    done
+    [ -n "$newest" ] && printf '%s\n' "$newest"
 }
 
 # write_dump SUFFIX FILE: writes the stack's database, or the one whose name ends in SUFFIX, to a file that is not there yet.

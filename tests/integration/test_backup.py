@@ -1,4 +1,4 @@
-"""A backup brings the runs back: after a change, and into a database that is new."""
+"""A backup of the database alone brings the runs back: after a change, and into a database that is new."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_names(stack: Stack) -> set[str]:
 
 def test_backup_is_restored_into_a_new_database(crash_stack: Stack, backup: Path) -> None:
     assert_stored = store_something(crash_stack, "before the backup")
-    done = run("backup", crash_stack, backup)
+    done = run("backup", crash_stack, "--database", backup)
     assert done.returncode == 0, done.stderr
     assert backup.stat().st_mode & 0o077 == 0
     store_something(crash_stack, "after the backup")
@@ -76,37 +76,15 @@ def test_scripts_find_the_service_settings(crash_stack: Stack, backup: Path, tmp
     # As sudo runs them: it passes on no setting of the shell.
     bare = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST") if name in os.environ}
     bare["DESTDIR"] = str(tmp_path)
-    done = run("backup", crash_stack, backup, environment=bare)
+    done = run("backup", crash_stack, "--database", backup, environment=bare)
     assert done.returncode == 1
     settings = [f"{name}={value}" for name, value in crash_stack.settings.items()]
     subprocess.run([str(ROOT / "deploy" / "systemd" / "install"), *settings], env=bare, check=True)
     assert_stored = store_something(crash_stack, "before the backup of the service")
-    for script in ("backup", "restore"):
-        done = run(script, crash_stack, backup, environment=bare)
+    for script, *args in (("backup", "--database", backup), ("restore", backup)):
+        done = run(script, crash_stack, *args, environment=bare)
         assert done.returncode == 0, done.stderr
     assert_stored()
-
-
-def test_nightly_backups_remove_only_their_own(
-    crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
-) -> None:
-    """Nightly backups push out the oldest and only their own kind."""
-    folder = backup.parent / "nightly"
-    folder.mkdir()
-    former = [f"mlflow-2026010{day}T030000Z.dump" for day in range(1, 5)]
-    others = ["mlflow-before-upgrade.dump", "notes.txt"]
-    for name in (*former, *others):
-        (folder / name).write_text("")
-    # A night on which it fails costs nothing.
-    failing = docker_that('case "$*" in *pg_dump*) exit 1 ;; esac')
-    environment = {**os.environ, **crash_stack.settings, **failing}
-    assert run("backup", crash_stack, "--keep", "3", folder, environment=environment).returncode == 1
-    assert sorted(path.name for path in folder.iterdir()) == sorted((*former, *others))
-    done = run("backup", crash_stack, "--keep", "3", folder)
-    assert done.returncode == 0, done.stderr
-    (new,) = {path.name for path in folder.iterdir()} - {*former, *others}
-    assert sorted(path.name for path in folder.iterdir()) == sorted((*former[2:], new, *others))
-    assert run("restore", crash_stack, folder / new).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -114,9 +92,13 @@ def test_nightly_backups_remove_only_their_own(
     [
         (("--keep", "0", "."), "--keep takes how many"),
         (("--keep", "all", "."), "--keep takes how many"),
-        (("--keep", "3"), "it takes the file to write, or --keep COUNT FOLDER"),
+        (("--keep", "3"), "it takes a folder, or --keep COUNT FOLDER"),
         (("--keep", "3", "nowhere"), "there is no folder"),
-        (("one", "two"), "it takes the file to write"),
+        (("nowhere.dump",), "--database FILE"),
+        (("with:colon",), "there is no folder"),
+        (("one", "two"), "it takes a folder"),
+        (("--database", "one", "two"), "--database takes the file"),
+        (("--verify",), "--verify takes a folder of backups"),
     ],
 )
 def test_wrong_use_of_backup_is_one_line(stack: Stack, args: tuple[str, ...], message: str) -> None:
@@ -127,7 +109,7 @@ def test_wrong_use_of_backup_is_one_line(stack: Stack, args: tuple[str, ...], me
 
 def test_broken_backup_is_refused_and_changes_nothing(crash_stack: Stack, backup: Path) -> None:
     assert_stored = store_something(crash_stack, "kept")
-    assert run("backup", crash_stack, backup).returncode == 0
+    assert run("backup", crash_stack, "--database", backup).returncode == 0
     content = backup.read_bytes()
     for broken in (content[: len(content) * 2 // 3], b"no dump", b""):
         backup.write_bytes(broken)
@@ -158,7 +140,7 @@ def test_broken_restore_changes_nothing(
 ) -> None:
     """Restoration that breaks off changes nothing."""
     assert_stored = store_something(crash_stack, "kept while a restoration breaks off")
-    assert run("backup", crash_stack, backup).returncode == 0
+    assert run("backup", crash_stack, "--database", backup).returncode == 0
     # Whole when it is checked; then the file's disk, the connection or the client fails half-way.
     half = backup.stat().st_size // 2
     cut = docker_that(f'case $* in *"pg_restore --no-owner"*) head -c {half} | "$real" "$@"; exit;; esac')
@@ -178,7 +160,7 @@ def databases(stack: Stack) -> set[str]:
 def test_restore_that_cannot_back_up_changes_nothing(
     crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
 ) -> None:
-    assert run("backup", crash_stack, backup).returncode == 0
+    assert run("backup", crash_stack, "--database", backup).returncode == 0
     assert_stored = store_something(crash_stack, "kept while a backup fails")
     started = crash_stack.container("mlflow").attrs["State"]["StartedAt"]
     full = docker_that('case $* in *pg_dump*) echo "no space" >&2; exit 1;; esac')
@@ -195,7 +177,7 @@ def test_server_answers_during_a_restore(
     crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
 ) -> None:
     """Server answers while a backup is restored."""
-    assert run("backup", crash_stack, backup).returncode == 0
+    assert run("backup", crash_stack, "--database", backup).returncode == 0
     health = f"{crash_stack.url}/health"
     look = f'case $* in *"pg_restore --no-owner"*|*migrate*) curl -fsS --max-time 20 {health} >&2 || exit 1;; esac'
     seen = docker_that(look)
@@ -221,7 +203,7 @@ def test_killed_restore_leaves_the_server_up(
 ) -> None:
     """SIGKILL at any moment: the database is the old one or the new one, and the server answers without an `up`."""
     store_something(crash_stack, f"backed up: {moment}")
-    assert run("backup", crash_stack, backup).returncode == 0
+    assert run("backup", crash_stack, "--database", backup).returncode == 0
     store_something(crash_stack, f"later: {moment}")
     pattern, expected = MOMENTS[moment]
     script = backup.with_name("script")
@@ -266,7 +248,7 @@ def test_second_restore_at_once_is_refused(
     crash_stack: Stack, backup: Path, docker_that: Callable[[str], dict[str, str]]
 ) -> None:
     """Second restore at the same time is told so."""
-    assert run("backup", crash_stack, backup).returncode == 0
+    assert run("backup", crash_stack, "--database", backup).returncode == 0
     reached, go = backup.with_name("reached"), backup.with_name("go")
     lines = f'case $* in *"pg_restore --no-owner"*) touch {reached}; until [ -e {go} ]; do sleep 0.1; done;; esac'
     first = subprocess.Popen(
@@ -288,7 +270,8 @@ def test_second_restore_at_once_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("script", "args"), [("backup", ["--all"]), ("backup", ["a", "b"]), ("restore", []), ("restore", ["--all"])]
+    ("script", "args"),
+    [("backup", ["--all"]), ("backup", ["a", "b"]), ("restore", []), ("restore", ["--all"]), ("restore", ["a", "b"])],
 )
 def test_wrong_arguments_write_nothing(crash_stack: Stack, tmp_path: Path, script: str, args: list[str]) -> None:
     """Wrong arguments are one line and write nothing."""
@@ -302,7 +285,7 @@ def test_wrong_arguments_write_nothing(crash_stack: Stack, tmp_path: Path, scrip
 
 def test_backup_overwrites_nothing(crash_stack: Stack, backup: Path) -> None:
     backup.write_text("precious")
-    done = run("backup", crash_stack, backup)
+    done = run("backup", crash_stack, "--database", backup)
     assert done.returncode == 1
     assert re.fullmatch(r"backup: error: .* is there already: name another\n", done.stderr)
     assert backup.read_text() == "precious"

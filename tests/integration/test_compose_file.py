@@ -99,7 +99,7 @@ def test_files_for_unset_settings_exist(compose_config: dict[str, Any]) -> None:
     # Not /dev/null, which Windows has not.
     mounted = [volume for service in compose_config["services"].values() for volume in service.get("volumes", [])]
     files = [Path(volume["source"]) for volume in mounted if Path(volume["target"]).name in GIVEN]
-    assert files == [ROOT / "secrets" / ".none"] * 5
+    assert files == [ROOT / "secrets" / ".none"] * 6
     assert (ROOT / "secrets" / ".none").read_bytes() == b""
 
 
@@ -114,12 +114,12 @@ def test_missing_path_is_an_error_not_a_folder(compose_config: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("setting", "services"),
     [
-        ("GCS_KEY_FILE", ("preflight", "mlflow")),
+        ("GCS_KEY_FILE", ("preflight", "mlflow", "backup")),
         ("GC_KEY_FILE", ("gc",)),
         ("PROXY_CERTIFICATE_FILE", ("proxy",)),
         ("PROXY_KEY_FILE", ("proxy",)),
         ("CLIENT_KEY_FILE", ("bucket", "trainer")),
-        ("POSTGRES_CA_FILE", ("migrate", "mlflow", "gc")),
+        ("POSTGRES_CA_FILE", ("migrate", "mlflow", "gc", "backup")),
     ],
 )
 def test_another_file_is_noticed_by_the_next_up(tmp_path: Path, setting: str, services: tuple[str, ...]) -> None:

@@ -11,6 +11,8 @@ from mlflow import MlflowClient
 
 from .certificates import make_certificate
 from .stack import ROOT, Stack, StackError
+from .test_backup import run, run_names
+from .test_lifecycle import store_something
 
 HOST = "database.example"
 OVERRIDE = ROOT / "compose.external-postgres.yaml"
@@ -55,6 +57,22 @@ def test_external_database_is_used_over_tls(external: Stack, tmp_path: Path) -> 
     run_id = client.create_run("0").info.run_id
     client.log_text(run_id, "text", "note.txt")
     assert Path(client.download_artifacts(run_id, "note.txt", str(tmp_path))).read_text() == "text"
+
+
+def test_external_database_is_backed_up(external: Stack, tmp_path: Path) -> None:
+    """Backup and restoration reach a database that this stack does not run."""
+    external.up()
+    assert_stored = store_something(external, "backed up")
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    done = run("backup", external, folder)
+    assert done.returncode == 0, done.stderr
+    store_something(external, "later")
+    done = run("restore", external, folder)
+    assert done.returncode == 0, done.stderr
+    assert_stored()
+    assert run_names(external) == {"backed up"}
+    assert len(list(folder.glob("*.replaced-*"))) == 1
 
 
 def test_database_of_another_authority_is_refused(external: Stack, tmp_path: Path) -> None:

@@ -82,6 +82,6 @@ def test_nightly_backup_runs_with_the_units_rights(stack: Stack, tmp_path: Path)
     assert folder in unit["ExecStart"]
     # As root the machine's folder is systemd's to make; here another one takes its place.
     run(unit | {"ExecStart": unit["ExecStart"].replace(folder, str(tmp_path))}, "ExecStart", stack)
-    (file,) = tmp_path.glob("mlflow-*.dump")
-    assert file.stat().st_size > 0
-    assert file.stat().st_mode & 0o077 == 0
+    (snapshot,) = tmp_path.glob("mlflow-*Z")
+    assert (snapshot / "database.dump").stat().st_size > 0
+    assert snapshot.stat().st_mode & 0o077 == 0

@@ -114,8 +114,7 @@ class Proxy:
         wanted = operations.wanted(request.method, path, query)
         try:
             await hit(self._gateway, request, fault)
-            # A copy of an older version is none that the storage could make: it would copy the present one.
-            if wanted is None or "sourceGeneration" in query:
+            if wanted is None:
                 token = self._gateway.tokens.find(request.headers.get("Authorization", ""))
                 caller = token.account.email if token else None
                 self._gateway.audit.add("access", caller, allowed=False, method=request.method, path=path)
@@ -170,6 +169,14 @@ class Proxy:
                 return web.json_response(await self._versions.listing(query.get("prefix", "")))
             elif wanted.writes or wanted.permission == roles.DELETE:
                 await self._versions.keep(name)
+        if generation := query.get("sourceGeneration", ""):
+            # The storage knows present versions only: it copies the one that was kept.
+            if wanted.source_bucket != self._versions.bucket:
+                raise errors.no_such_object(wanted.source_bucket, f"{wanted.source_name}#{generation}")
+            place = await self._versions.place(wanted.source_name, generation)
+            verb = "copyTo" if "/copyTo/" in request.raw_path else "rewriteTo"
+            target = request.raw_path.partition("?")[0].partition(f"/{verb}/")[2]
+            url = URL(f"{self._gateway.settings.store}{place}/{verb}/{target}", encoded=True)
         data = None if request.method in ("GET", "HEAD") else _cut(_joined(head, _paced(body, fault)), fault)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_PASSED_ON}
         if upload_id and data is not None and request.method == "PUT":

@@ -24,6 +24,7 @@ from replica_server.artifacts import google_account, google_refusals, resumable,
 from replica_server.artifacts.removal import Removed
 from replica_server.artifacts.repository import StorageRepository
 from replica_server.artifacts.storage_errors import unavailable
+from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
 from replica_server.text import one_line
 
 
@@ -55,7 +56,7 @@ def account_needed() -> Iterator[None]:
         raise storage_errors.answer(int(error.code or 500), google_refusals.reason(error)) from error
 
 
-class GCSRepository(StorageRepository):
+class GCSRepository(StorageRepository, BackedUp):
     """The repository for gs:// addresses, which MLflow finds by the package's entry point.
 
     Args:
@@ -149,6 +150,47 @@ class GCSRepository(StorageRepository):
     def versions(self) -> Iterator[Any]:
         """Yields all versions of all objects below the repository's address."""
         yield from self.bucket().list_blobs(prefix=f"{self._place()[1].rstrip('/')}/", versions=True)
+
+    def objects(self) -> Iterator[Stored]:
+        """Yields all objects below the repository's address, as they are at present."""
+        folder = self._place()[1].rstrip("/")
+        prefix = f"{folder}/" if folder else ""
+        bucket = self.bucket()
+        with account_needed():
+            for blob in bucket.list_blobs(prefix=prefix, timeout=self._timeout):
+                yield Stored(blob.name.removeprefix(prefix), int(blob.size), str(blob.generation))
+
+    @account_needed()
+    def describe(self, path: str, tag: str = "") -> Stored | None:
+        """Returns an object as it is at present, or an older content of it by its generation; None without one."""
+        blob = self._blob(path)
+        found = blob.bucket.get_blob(blob.name, generation=int(tag) if tag else None, timeout=self._timeout)
+        return None if found is None else Stored(path, int(found.size), str(found.generation))
+
+    @account_needed()
+    def fetch_stored(self, stored: Stored, target: Any) -> None:
+        """Writes just this content of an object to `target`; raises ChangedError when it is gone."""
+        from google.api_core.exceptions import NotFound
+
+        blob = self._blob(stored.name)
+        try:
+            # As it is stored: unpacked, it would be another content.
+            blob.bucket.blob(blob.name, generation=int(stored.tag)).download_to_file(
+                target, timeout=self._timeout, raw_download=True
+            )
+        except NotFound as error:
+            raise ChangedError(stored.name) from error
+
+    @account_needed()
+    def bring_back(self, stored: Stored) -> None:
+        """Makes an older generation of an object the present one again."""
+        from google.api_core.exceptions import NotFound
+
+        blob = self._blob(stored.name)
+        try:
+            blob.bucket.copy_blob(blob, blob.bucket, source_generation=int(stored.tag), timeout=self._timeout)
+        except NotFound as error:
+            raise ChangedError(stored.name) from error
 
     @account_needed()
     def remove_versions(self) -> Removed:

@@ -20,6 +20,7 @@ from replica_server.artifacts import storage_errors
 from replica_server.artifacts.removal import RemovalError, Removed
 from replica_server.artifacts.repository import SMALL, StorageRepository
 from replica_server.artifacts.storage_errors import unavailable
+from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
 from replica_server.limits import BLOCK
 from replica_server.text import one_line
 
@@ -97,7 +98,7 @@ def only_new(client: Any) -> Iterator[None]:
         raise
 
 
-class S3Repository(StorageRepository):
+class S3Repository(StorageRepository, BackedUp):
     """The repository for s3:// addresses, which MLflow finds by the package's entry point.
 
     Args:
@@ -189,6 +190,54 @@ class S3Repository(StorageRepository):
         for page in pages:
             yield from page.get("Versions", [])
             yield from page.get("DeleteMarkers", [])
+
+    def objects(self) -> Iterator[Stored]:
+        """Yields all objects below the repository's address, as they are at present."""
+        bucket, folder = self._mlflow.parse_s3_compliant_uri(self.artifact_uri)  # type: ignore[no-untyped-call]
+        prefix = f"{folder.rstrip('/')}/" if folder else ""
+        with storage_needed():
+            pages = (
+                self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **self._owner)
+            )
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield Stored(entry["Key"].removeprefix(prefix), entry["Size"], entry["ETag"].strip('"'))
+
+    @storage_needed()
+    def describe(self, path: str, tag: str = "") -> Stored | None:
+        """Returns an object as it is at present; an older content, only if it is the present one."""
+        from botocore.exceptions import ClientError
+
+        client = self._client()
+        try:
+            found = client.head_object(**self._place(path), **self._owner)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return None
+            raise
+        stored = Stored(path, int(found["ContentLength"]), found["ETag"].strip('"'))
+        return stored if tag in ("", stored.tag) else None
+
+    @storage_needed()
+    def fetch_stored(self, stored: Stored, target: Any) -> None:
+        """Writes just this content of an object to `target`; raises ChangedError when it has another by now."""
+        from botocore.exceptions import ClientError, IncompleteReadError
+
+        client = self._client()
+        try:
+            answer = client.get_object(**self._place(stored.name), IfMatch=f'"{stored.tag}"', **self._owner)
+            for block in answer["Body"].iter_chunks(BLOCK):
+                target.write(block)
+        except IncompleteReadError as error:
+            raise unavailable(f"The artifacts' storage broke off: {one_line(str(error))}") from error
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "412", "PreconditionFailed"):
+                raise ChangedError(stored.name) from error
+            raise
+
+    def bring_back(self, stored: Stored) -> None:
+        """Refuses: the server's identity does not see older versions in S3."""
+        raise ChangedError(stored.name)
 
     def remove_versions(self) -> Removed:
         """Removes all versions of all objects below the repository's address."""

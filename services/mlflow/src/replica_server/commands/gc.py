@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from replica_server import database, settings
 from replica_server.artifacts.destination import read_destination
 from replica_server.artifacts.removal import RemovalError, Removed
+from replica_server.backups import turn
 from replica_server.text import one_line
 
 if TYPE_CHECKING:
@@ -226,7 +227,10 @@ def main() -> None:
     destination = read_destination()
     check_identity(destination)
     database.open_password_file(settings.current().password_file)
-    database.connect().close()
+    opened = database.connect()
+    opened.autocommit = True
+    if not options.dry_run and not turn.take(opened):
+        sys.exit(f"gc: error: {turn.OTHERS}; nothing was removed")
     collection = Collection(options.older_than, destination, options.dry_run)
     try:
         collection.collect_models()

@@ -1,0 +1,154 @@
+"""Takes snapshots of database and artifacts into the folder at /backup, and puts their artifacts back.
+
+`scripts/backup` and `scripts/restore` run it, as the user who starts them. The database goes back by `scripts/restore`
+itself, which exchanges it under the running server.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from replica_server import database, settings, stack_record
+from replica_server.artifacts.destination import read_destination
+from replica_server.artifacts.stored import BackedUp
+from replica_server.backups import manifest, turn
+from replica_server.backups.errors import BackupError
+from replica_server.backups.folder import BackupFolder
+from replica_server.backups.put_back import Restoration, check_database
+from replica_server.backups.take import take
+from replica_server.commands.migrate import current_revision
+from replica_server.text import one_line
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection, cursor
+
+FOLDER = Path("/backup")
+SETTING = "BACKUP_ARTIFACTS"
+
+
+def copies(destination: str) -> bool:
+    """Returns whether contents are copied: where nothing else is said, those of MinIO, and not those of a bucket."""
+    setting = os.environ.get(SETTING) or ("list" if destination.startswith("gs://") else "copy")
+    if setting not in ("copy", "list"):
+        raise BackupError(f"{SETTING} is {setting}: it can be copy or list")
+    return setting == "copy"
+
+
+def open_database() -> "connection":
+    """Returns a connection whose statements are each a transaction."""
+    database.open_password_file(settings.current().password_file)
+    opened = database.connect()
+    opened.autocommit = True
+    return opened
+
+
+def run_take(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:
+    """Takes a snapshot, and then removes the oldest."""
+    copying = copies(repository.artifact_uri)
+    opened = open_database()
+    if not turn.take(opened):
+        raise BackupError(turn.OTHERS)
+    with opened.cursor() as cursor:
+        record = stack_record.read(cursor)
+        schema = current_revision(cursor) or ""
+    print(take(folder, repository, record.id, "", schema, copying), flush=True)
+    if options.keep:
+        for name in folder.prune(options.keep):
+            print(f"{name}: removed")
+
+
+def is_used(cursor: "cursor") -> bool:
+    """Tells whether the database holds runs or models."""
+    if current_revision(cursor) is None:
+        return False
+    cursor.execute("SELECT EXISTS (SELECT FROM runs) OR EXISTS (SELECT FROM registered_models)")
+    return cursor.fetchone() == (True,)
+
+
+def check_stack(header: manifest.Header, other: bool) -> None:
+    """Raises BackupError when the snapshot is another stack's, and this one is in use."""
+    with open_database().cursor() as cursor:
+        if not other and is_used(cursor) and stack_record.read(cursor).id != header.stack:
+            raise BackupError(
+                "this is the backup of another stack, and this one holds runs or models: nothing was changed"
+                " (--other replaces them)"
+            )
+
+
+def run_restore(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:
+    """Checks a whole snapshot, and puts its artifacts back."""
+    snapshot = folder.root / options.snapshot
+    header = manifest.read_header(snapshot)
+    check_stack(header, options.other)
+    check_database(snapshot, header)
+    restoration = Restoration(folder, snapshot, repository)
+    missing = {artifact.name for artifact in restoration.missing()}
+    if missing and not options.incomplete:
+        raise BackupError(
+            f"{len(missing):,} artifacts are missing or damaged, {min(missing)} for one: nothing was changed"
+            " (--incomplete restores the others, and lists these)"
+        )
+    done = restoration.put_back(missing)
+    for name in sorted(missing):
+        print(f"missing: {name}")
+    for name in done.kept:
+        print(f"kept, because no name can be written again (ARTIFACT_OVERWRITE): {name}")
+    print(f"artifacts: {done.written:,} put back, {done.same:,} are there already", flush=True)
+
+
+def run_compare(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:
+    """Reads every artifact of a snapshot out of the storage, and compares it."""
+    snapshot = folder.root / options.snapshot
+    different = [artifact.name for artifact in Restoration(folder, snapshot, repository).differences()]
+    if different:
+        raise BackupError(
+            f"{len(different):,} artifacts of {snapshot.name} are not in the storage, {different[0]} for one"
+        )
+    count = sum(1 for _ in manifest.read_artifacts(snapshot))
+    print(f"{count:,} artifacts are in the storage as in {snapshot.name}")
+
+
+def run_kind(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:  # noqa: ARG001
+    """Says whether a snapshot holds the artifacts' contents."""
+    print("copied" if manifest.read_header(folder.root / options.snapshot).copied else "listed")
+
+
+def parse() -> argparse.Namespace:
+    """Returns the command and its options."""
+    parser = argparse.ArgumentParser(prog="backup", description="Backs up database and artifacts.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    taking = commands.add_parser("take", help="take a snapshot")
+    taking.add_argument("--keep", type=int, help="remove all but the newest of this number")
+    taking.set_defaults(run=run_take)
+    restoring = commands.add_parser("restore", help="put a snapshot's artifacts back")
+    restoring.add_argument("snapshot")
+    restoring.add_argument("--other", action="store_true", help="also another stack's, over this one's")
+    restoring.add_argument("--incomplete", action="store_true", help="without the artifacts that are missing")
+    restoring.set_defaults(run=run_restore)
+    kind = commands.add_parser("kind", help="say whether a snapshot's artifacts are copied or listed")
+    kind.add_argument("snapshot")
+    kind.set_defaults(run=run_kind)
+    comparing = commands.add_parser("compare", help="compare the storage with a snapshot")
+    comparing.add_argument("snapshot")
+    comparing.set_defaults(run=run_compare)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs the command; exits with status 1 and one line when it cannot be done."""
+    options = parse()
+    repository = cast("BackedUp", get_artifact_repository(read_destination()))
+    try:
+        options.run(BackupFolder(FOLDER), repository, options)
+    except (BackupError, MlflowException) as error:
+        sys.exit(f"backup: error: {one_line(str(error))}")
+    except OSError as error:
+        where = Path(error.filename).name if error.filename else "the folder"
+        sys.exit(f"backup: error: {where}: {error.strerror or type(error).__name__}")
+    except KeyboardInterrupt:
+        sys.exit("backup: error: interrupted; the next backup goes on from here")
