@@ -33,11 +33,15 @@ func init() {
 //   - Wrong logins are limited by address and by name. Right ones that were seen before are never refused and need no hash. One
 //     that was not, and comes from an address that guesses, on a connection without a wrong login, waits in line for its hash.
 //   - The file of users is read again when it changes.
+//   - With a proof, the server learns who the user is, and a token is passed on for the server to judge.
 type Login struct {
 	// Users is the file's path: a name and its bcrypt hash a line.
 	Users string `json:"users"`
+	// Proof is the path of a file with which the server knows that a name comes from here; empty: it asks for none (AUTH=off).
+	Proof string `json:"proof,omitempty"`
 
-	judge *judge
+	judge  *judge
+	people *people
 }
 
 // CaddyModule names the module.
@@ -45,18 +49,28 @@ func (Login) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.login", New: func() caddy.Module { return new(Login) }}
 }
 
-// UnmarshalCaddyfile reads `login FILE`.
+// UnmarshalCaddyfile reads `login FILE [PROOF]`.
 func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	if !d.AllArgs(&l.Users) {
-		return d.ArgErr()
+	switch arguments := d.RemainingArgs(); len(arguments) {
+	case 2:
+		l.Proof = arguments[1]
+		fallthrough
+	case 1:
+		l.Users = arguments[0]
+		return nil
 	}
-	return nil
+	return d.ArgErr()
 }
 
 // Provision prepares the judge of logins.
 func (l *Login) Provision(ctx caddy.Context) error {
 	var err error
+	if l.Proof != "" {
+		if l.people, err = newPeople(l.Proof); err != nil {
+			return err
+		}
+	}
 	l.judge, err = newJudge(l.Users, func(message string) { ctx.Logger().Warn(message) })
 	return err
 }
@@ -65,6 +79,10 @@ func (l *Login) Provision(ctx caddy.Context) error {
 func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	connection := connections.begin(r)
 	defer connection.end()
+	dropOwnHeaders(r.Header)
+	if token := l.people.token(r); token != "" {
+		return l.people.pass(w, r, next, token, connection)
+	}
 	name, password, given := r.BasicAuth()
 	verdict := refused
 	var wait time.Duration
@@ -76,6 +94,7 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	case admitted:
 		// For the access log.
 		r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.auth.user.id", name)
+		l.people.name(r, name)
 		return next.ServeHTTP(w, r)
 	case postponed:
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))

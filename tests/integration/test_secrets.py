@@ -22,12 +22,29 @@ pytestmark = pytest.mark.minio
 
 # Which service mounts which secret volume, and whether it may write.
 MOUNTED = {
-    "secrets": dict.fromkeys(("postgres-secret", "minio-secret", "bucket-secret", "gc-secret", "mlflow-secret"), True),
+    "secrets": dict.fromkeys(
+        (
+            "postgres-secret",
+            "minio-secret",
+            "bucket-secret",
+            "gc-secret",
+            "mlflow-secret",
+            "people-secret",
+            "serving-secret",
+        ),
+        True,
+    ),
     "postgres": {"postgres-secret": False},
     "migrate": {"postgres-secret": False},
     "minio": {"minio-secret": False},
     "bucket": {"minio-secret": False, "bucket-secret": False, "gc-secret": False},
-    "mlflow": {"postgres-secret": False, "bucket-secret": False, "mlflow-secret": False},
+    "mlflow": {
+        "postgres-secret": False,
+        "bucket-secret": False,
+        "mlflow-secret": False,
+        "people-secret": False,
+        "serving-secret": False,
+    },
 }
 FILES = {
     "postgres-secret": ("password",),
@@ -35,6 +52,8 @@ FILES = {
     "bucket-secret": ("credentials",),
     "gc-secret": ("credentials",),
     "mlflow-secret": ("webhook-key", "gateway-passphrase", "flask-key"),
+    "people-secret": ("proof", "console"),
+    "serving-secret": ("token",),
 }
 
 
@@ -42,7 +61,11 @@ FILES = {
 def passwords(stack: Stack) -> list[str]:
     """The values that open something."""
     keys = (stack.minio_root, stack.bucket_identity, stack.gc_identity)
-    mlflow = [stack.exec("mlflow", "cat", f"/run/secrets/mlflow/{name}").strip() for name in FILES["mlflow-secret"]]
+    mlflow = [
+        stack.exec("mlflow", "cat", f"/run/secrets/{volume}/{name}").strip()
+        for volume in ("mlflow", "people", "serving")
+        for name in FILES[f"{volume}-secret"]
+    ]
     return [stack.postgres_password, *(key.secret_key for key in keys), *mlflow]
 
 
@@ -80,8 +103,8 @@ def command_lines(stack: Stack) -> Iterator[tuple[str, str]]:
 def test_secrets_are_long_and_random(passwords: list[str]) -> None:
     assert len(set(passwords)) == len(passwords)
     for password in passwords:
-        # The webhooks' key has a form of its own.
-        assert re.fullmatch(r"[A-Za-z0-9]{38,}|[A-Za-z0-9_-]{43}=", password)
+        # The webhooks' key, and a token, have forms of their own.
+        assert re.fullmatch(r"[A-Za-z0-9]{38,}|[A-Za-z0-9_-]{43}=|mlr_[A-Za-z0-9_-]{43}", password)
         counts = Counter(password).values()
         bits = -sum(count * math.log2(count / len(password)) for count in counts) / len(password)
         assert bits > 4, "too regular"
@@ -200,6 +223,8 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "bucket-secret",
             "gc-secret",
             "mlflow-secret",
+            "people-secret",
+            "serving-secret",
             "mlflow-tmp",
             "trainer-studies",
         }

@@ -18,6 +18,7 @@ PLACES = (
     ROOT / "services/mlflow/src/replica_server",
     ROOT / "services/mlflow/src/replica_server/patches",
     ROOT / "tests/integration",
+    ROOT / "tests/unit/services/replica_server/people",
     ROOT / "tests/unit/services/replica_server",
     ROOT / "tests/unit/trainer",
 )

@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -23,12 +24,15 @@ FILES = (
     "mlflow/webhook-key",
     "mlflow/gateway-passphrase",
     "mlflow/flask-key",
+    "people/proof",
+    "people/console",
+    "serving/token",
 )
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    for volume in ("postgres", "minio", "bucket", "gc", "mlflow"):
+    for volume in ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving"):
         (tmp_path / "out" / volume).mkdir(parents=True)
     (tmp_path / "provided").mkdir()
     return tmp_path / "out"
@@ -59,8 +63,11 @@ def test_first_start_prints_no_secret(out: Path) -> None:
     keys = [(out / "mlflow" / name).read_text().strip() for name in ("webhook-key", "gateway-passphrase", "flask-key")]
     Fernet(keys[0])
     assert min(map(len, keys)) >= 32
-    values += keys
-    assert len(set(values)) == 6
+    people = [(out / name).read_text().strip() for name in ("people/proof", "people/console", "serving/token")]
+    assert min(map(len, people)) >= 38
+    assert re.fullmatch("mlr_[A-Za-z0-9_-]{43}", people[2])
+    values += keys + people
+    assert len(set(values)) == 9
     assert [value for value in values if value in done.stdout + done.stderr] == []
 
 
@@ -143,7 +150,8 @@ def test_unreadable_provided_folder_is_a_warning() -> None:
     # Root reads everything, so as another user then, in a folder that such a one can enter.
     folder = Path(tempfile.mkdtemp())
     try:
-        for name in ("out/postgres", "out/minio", "out/bucket", "out/gc", "out/mlflow", "provided"):
+        volumes = ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving")
+        for name in (*(f"out/{volume}" for volume in volumes), "provided"):
             (folder / name).mkdir(parents=True)
         (folder / "provided/postgres-password").write_text("mine")
         for path in [folder, *folder.rglob("*")]:

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-COMMANDS = ("serve", "preflight", "migrate", "gc", "backup", "healthcheck")
+COMMANDS = ("serve", "preflight", "migrate", "gc", "backup", "healthcheck", "audit")
 
 
 def main() -> None:

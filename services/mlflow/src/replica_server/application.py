@@ -36,6 +36,11 @@ from replica_server.patches import (
     ui_uploads,
     wsgi_bridge,
 )
+from replica_server.people.directory import Directory
+from replica_server.people.entrance import Entrance
+from replica_server.people.guards import Guards
+from replica_server.people.identity import Proofs
+from replica_server.people.record import Record
 from replica_server.requests.answers import Answers
 from replica_server.requests.bodies import Bodies
 from replica_server.requests.gate import Gate
@@ -68,9 +73,19 @@ def create(settings: Settings, destination: str) -> ASGIApp:
     middleware.apply(app)
     app.router.lifespan_context = with_threads(app.router.lifespan_context, settings.workers)
 
-    # From the outside in: the body first, then the log's line, then the address, then MLflow.
+    # From the outside in: who it is (AUTH=on), the body, then the log's line, then the address, then MLflow.
     app.user_middleware[:0] = [Middleware(Answers), Middleware(Gate, settings.extra_routes)]
-    return Bodies(app, settings.largest_body)
+    served = Bodies(app, settings.largest_body)
+    return with_people(served, settings) if settings.auth else served
+
+
+def with_people(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Returns an application that asks each request who sends it, and records changes (AUTH=on)."""
+    proofs, directory = Proofs.from_files(), Directory()
+    Guards(directory, settings.guarded_aliases).apply()
+    record = Record(directory, settings.record_days)
+    record.prune_daily()
+    return Entrance(app, proofs, directory, record)
 
 
 def check_repository(destination: str) -> None:

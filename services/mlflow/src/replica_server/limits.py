@@ -54,9 +54,14 @@ BACKGROUND = 2
 KEPT_CONNECTIONS = 16
 # One process: two would need twice the memory, and each has a pool of its own.
 SERVERS = 1
-# Health checks, a migration, a backup and a garbage collection; and what PostgreSQL keeps for its superuser.
-OTHER_CONNECTIONS = 8
+# Those by which people are looked up (AUTH=on), each with a thread of its own.
+PEOPLE_CONNECTIONS = 2
+# These, health checks, a migration, a backup and a garbage collection; and what PostgreSQL keeps for its superuser.
+OTHER_CONNECTIONS = PEOPLE_CONNECTIONS + 6
 SUPERUSER_CONNECTIONS = 3
+
+# -- The record of changes: days for which a row cannot be removed.
+LEAST_RECORD_DAYS = 30
 
 # -- Threads and processes, which `pids_limit` counts together. A thread of the S3 client submits an upload, another
 # sends it (of a large one: two); a download of the UI's has one more.
@@ -105,7 +110,7 @@ def transfer_threads() -> int:
 
 def processes(workers: int = WORKERS) -> int:
     """Returns how many threads and processes there are at most: the `pids_limit` that the container needs."""
-    own = framework_threads(workers) + transfer_threads() + ASYNCHRONOUS
+    own = framework_threads(workers) + transfer_threads() + ASYNCHRONOUS + PEOPLE_CONNECTIONS
     return own + S3_THREADS + MLFLOW_THREADS + OTHER_PROCESSES
 
 

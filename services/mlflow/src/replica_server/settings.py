@@ -25,7 +25,7 @@ ROUTE_GROUPS = ("gateway", "mcp", "scorers", "webhooks")
 #: accepted.
 NOT_CARRIED = {
     "MLFLOW_ENABLE_WORKSPACES": "this stack has no workspaces",
-    "MLFLOW_AUTH_CONFIG_PATH": "this server has no users of its own: the proxy asks for a login",
+    "MLFLOW_AUTH_CONFIG_PATH": "this server has people of its own (AUTH=on)",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "this server runs no jobs",
     "MLFLOW_ENABLE_REMOTE_ASSISTANT": "this server has no assistant",
     "_MLFLOW_SERVER_ARTIFACTS_ONLY": "this server tracks runs too",
@@ -34,6 +34,8 @@ NOT_CARRIED = {
     "prometheus_multiproc_dir": "this server exports no metrics for Prometheus",
 }
 OFF = ("", "false", "0")
+
+AUTH, GUARDED, RECORD_DAYS = "AUTH", "GUARDED_ALIASES", "RECORD_DAYS"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class Settings:
         workers: MLFLOW_WORKERS. How many requests MLflow works on at a time.
         largest_body: MLFLOW_MAX_BODY. The most bytes that a request may bring.
         extra_routes: MLFLOW_EXTRA_ROUTES. The groups of MLflow's routes that are on beside those that tracking needs.
+        auth: AUTH. Whether every request needs a person with a role (people/).
+        guarded_aliases: GUARDED_ALIASES. The aliases that only release and admin move.
+        record_days: RECORD_DAYS. How many days the record of changes is kept.
         password_file: POSTGRES_PASSWORD_FILE. The file with the database's password.
         google_key_file: GOOGLE_APPLICATION_CREDENTIALS. The key file of a service account; empty: the account attached
             to the machine.
@@ -70,6 +75,9 @@ class Settings:
     workers: int
     largest_body: int
     extra_routes: frozenset[str]
+    auth: bool
+    guarded_aliases: frozenset[str]
+    record_days: int
     password_file: Path
     google_key_file: str
     gcs_bucket: str
@@ -94,6 +102,9 @@ class Settings:
             workers=_number(environment, limits.WORKERS_SETTING, limits.WORKERS, 64),
             largest_body=_number(environment, limits.BODY_SETTING, limits.LARGEST_BODY, 2**28),
             extra_routes=_groups(environment),
+            auth=_choice(environment, AUTH, "off", "on"),
+            guarded_aliases=_aliases(environment),
+            record_days=_days(environment),
             password_file=Path(environment.get("POSTGRES_PASSWORD_FILE") or "/run/secrets/postgres/password"),
             google_key_file=environment.get(GOOGLE_KEY, ""),
             gcs_bucket=environment.get("GCS_BUCKET", ""),
@@ -163,6 +174,21 @@ def _groups(environment: Mapping[str, str]) -> frozenset[str]:
     if unknown := sorted(names - set(ROUTE_GROUPS)):
         _refuse(f"{EXTRA_ROUTES}: there is no group {unknown[0]}; there are {', '.join(ROUTE_GROUPS)}")
     return names
+
+
+def _aliases(environment: Mapping[str, str]) -> frozenset[str]:
+    names = frozenset(_names(environment, GUARDED)) if environment.get(GUARDED) else frozenset({"champion"})
+    for name in names:
+        if not re.fullmatch(r"[\w-]{1,255}", name):
+            _refuse(f'{GUARDED}: "{name}" is no alias (champion is one)')
+    return names
+
+
+def _days(environment: Mapping[str, str]) -> int:
+    days = _number(environment, RECORD_DAYS, 365, 36_500)
+    if days < limits.LEAST_RECORD_DAYS:
+        _refuse(f"{RECORD_DAYS} is {days}: the record is kept for {limits.LEAST_RECORD_DAYS} days at least")
+    return days
 
 
 def _check_tls(environment: Mapping[str, str]) -> None:

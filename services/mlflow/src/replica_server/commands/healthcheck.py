@@ -8,20 +8,26 @@ answer will do: that the storage is away is one. Only silence says that no reque
 import http.client
 import sys
 import time
+from pathlib import Path
 
 # Seconds for both requests together, less than Docker's limit (compose.yaml).
 TIMEOUT = 14.0
 RUNS = "/api/2.0/mlflow/experiments/search?max_results=1"
+# Who asks, where every request needs a login: elsewhere nothing looks at it.
+CONSOLE = Path("/run/secrets/people/console")
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/.health"
 
 
 def main() -> None:
     """Exits with 0 when the experiments can be listed and an artifact is answered, else with 1 and the reason."""
     deadline = time.monotonic() + TIMEOUT
+    headers = {"Host": "mlflow:5000"}
+    if CONSOLE.exists():
+        headers["X-Replica-Console"] = CONSOLE.read_text().rstrip("\n")
     for path in (RUNS, ARTIFACT):
         connection = http.client.HTTPConnection("127.0.0.1", 5000, timeout=max(deadline - time.monotonic(), 0.1))
         try:
-            connection.request("GET", path, headers={"Host": "mlflow:5000"})
+            connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             body = response.read(200).decode(errors="replace")
         except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replica_server import database, settings
+from replica_server.people import schema as people
 from replica_server.text import one_line
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def main() -> None:
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        if settings.current().auth:
+            people.create(cursor)
         found = current_revision(cursor)
         if found == wanted:
             print(f"migrate: the schema is at {wanted}: nothing to do")

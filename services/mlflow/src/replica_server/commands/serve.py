@@ -43,6 +43,9 @@ def main() -> None:
         f"a name that is written again {'is replaced' if settings.overwrite else 'is refused'}",
         flush=True,
     )
+    if settings.auth:
+        guarded = ", ".join(sorted(settings.guarded_aliases))
+        print(f"mlflow: every request needs a login; guarded aliases: {guarded}", flush=True)
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
     uvicorn.run(
         server,

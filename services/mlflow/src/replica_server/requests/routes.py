@@ -120,11 +120,19 @@ def refusal(name: str) -> str:
     return f"This server has no {name}: MLflow's routes for that are refused"
 
 
-def paths(fastapi_app: Any, flask_app: Any) -> Iterator[str]:
-    """Yields the paths of an application's routes, with their placeholders."""
-    yield from (rule.rule for rule in flask_app.url_map.iter_rules())
+def methods(fastapi_app: Any, flask_app: Any) -> Iterator[tuple[str, str]]:
+    """Yields each method and path of an application's routes, with placeholders; HEAD and OPTIONS are left out."""
+    found = [(rule.methods, rule.rule) for rule in flask_app.url_map.iter_rules()]
     for route in fastapi_app.routes:
         if included := getattr(route, "original_router", None):
-            yield from (route.include_context.prefix + inner.path for inner in included.routes)
+            prefix = route.include_context.prefix
+            found += [(getattr(inner, "methods", None) or {"GET"}, prefix + inner.path) for inner in included.routes]
         elif getattr(route, "path", ""):
-            yield route.path
+            found.append((getattr(route, "methods", None) or {"GET"}, route.path))
+    for names, path in found:
+        yield from ((name, path) for name in sorted(names - {"HEAD", "OPTIONS"}))
+
+
+def paths(fastapi_app: Any, flask_app: Any) -> Iterator[str]:
+    """Yields the paths of an application's routes, with their placeholders."""
+    yield from (path for _, path in methods(fastapi_app, flask_app))

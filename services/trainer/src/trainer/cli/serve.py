@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from trainer.cli import options
@@ -77,6 +79,13 @@ CHAMPION = f"models:/{MODEL}@champion"
     help="Processes that answer on the one port. Each follows the alias by itself, and holds the model.",
 )
 @options.tracking_uri_option
+@options.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    group="Tracking",
+    env="TRAINER_TOKEN_FILE",
+    help="A file with the token for the MLflow server, where MLFLOW_TRACKING_TOKEN is not set.",
+)
 @options.debug_option
 def serve_command(
     model: str,
@@ -88,6 +97,7 @@ def serve_command(
     concurrency: int,
     workers: int,
     tracking_uri: str | None,
+    token_file: Path | None,
     debug: bool,
 ) -> None:
     r"""Serve a model over HTTP, by MLflow's scoring protocol: POST /invocations, GET /ping.
@@ -99,11 +109,13 @@ def serve_command(
     from trainer.serving.application import Bounds, Serving
     from trainer.serving.champion import Champion
     from trainer.serving.workers import listen, serve, serve_in_workers
-    from trainer.tracking.settings import configure
+    from trainer.tracking.settings import configure, use_token
     from trainer.tracking.uris import EMBEDDED_URI, absolute
     from trainer.util.output import print_message
 
     configure(debug)
+    if token_file is not None:
+        use_token(token_file)
 
     def make() -> Serving:
         champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), print_message, formats=formats)

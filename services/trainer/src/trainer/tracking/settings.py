@@ -7,8 +7,10 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from trainer.util.environment import environment
+from trainer.util.errors import InputError
 
 #: MLflow's own settings, unless the user has set them: retries end after about half a minute, long enough for a server
 #: to restart and short enough to wait for; nothing is sent to anyone else; output is the trainer's own.
@@ -38,6 +40,26 @@ def configure(debug: bool = False) -> None:
         # What goes wrong is raised as well, and reported by the trainer.
         logging.disable(logging.ERROR)
         warnings.simplefilter("ignore")
+
+
+def use_token(file: Path) -> None:
+    """Have MLflow's client use the token in a file, unless the environment has one.
+
+    Args:
+        file: The file.
+
+    Raises:
+        InputError: The file cannot be read, or is empty.
+    """
+    if os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        return
+    try:
+        token = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the token cannot be read: {file}: {getattr(error, 'strerror', 'it is no text')}") from None
+    if not token:
+        raise InputError(f"the token file is empty: {file}")
+    os.environ["MLFLOW_TRACKING_TOKEN"] = token
 
 
 @contextmanager

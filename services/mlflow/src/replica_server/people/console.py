@@ -1,0 +1,140 @@
+"""The server's own routes for people: `user` in the proxy's container asks here, and administrators may.
+
+Paths and queries alone say what is wanted, and answers are lines of text: a shell script is the client.
+"""
+
+import re
+import secrets
+from http import HTTPStatus
+from urllib.parse import parse_qs
+
+import psycopg2
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from replica_server.people.directory import Directory, UnavailableError
+from replica_server.people.identity import hashed
+from replica_server.people.roles import ROLES, asking
+
+NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+# The server's own, and who asks by the console's proof.
+TAKEN = ("serving", "console")
+EXPIRES = re.compile(r"([1-9][0-9]{0,3})([dh])")
+USUAL_EXPIRY, MOST_DAYS = "90d", 3650
+
+USERS = "SELECT name, role FROM people.users ORDER BY name"
+ADD_USER = "INSERT INTO people.users (name, role) VALUES (%s, %s)"
+CHANGE_ROLE = f"{ADD_USER} ON CONFLICT (name) DO UPDATE SET role = excluded.role"
+REMOVE_USER = "DELETE FROM people.users WHERE name = %s RETURNING name"
+TOKENS = """
+SELECT owner, name, to_char(expires AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"'),
+    coalesce(to_char(used AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"'), 'never'), expires <= now()
+FROM people.tokens WHERE owner = %s OR %s = '' ORDER BY owner, name
+"""
+ADD_TOKEN = (
+    "INSERT INTO people.tokens (hash, owner, name, expires)"  # noqa: S105 - a statement
+    " VALUES (%s, %s, %s, now() + make_interval(hours => %s))"
+)
+REMOVE_TOKEN = "DELETE FROM people.tokens WHERE owner = %s AND name = %s RETURNING name"  # noqa: S105 - a statement
+
+
+class WrongError(Exception):
+    """A request that cannot be carried out; the message says why, in one line."""
+
+
+def _role(query: dict[str, str]) -> str:
+    role = query.get("role", "")
+    if role not in ROLES:
+        raise WrongError(f'"{role}" is no role: there are {", ".join(ROLES)}')
+    return role
+
+
+def _hours(text: str) -> int:
+    found = EXPIRES.fullmatch(text)
+    hours = int(found[1]) * (24 if found[2] == "d" else 1) if found else 0
+    if not 0 < hours <= MOST_DAYS * 24:
+        raise WrongError(f'"{text}" is no time for a token: 90d and 12h are, up to {MOST_DAYS}d')
+    return hours
+
+
+class Console:
+    """Answers at /people/…, as an ASGI application. Who may ask is decided before (access.py).
+
+    Args:
+        directory: The database.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        _, _, kind, *names = scope["path"].split("/")
+        query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+        method = scope["method"]
+        try:
+            for name in names:
+                if not NAME.fullmatch(name):
+                    raise WrongError("a name is made of letters, digits and . _ @ -, 64 at most")
+            if request := asking.get():
+                request.objects.append(" ".join([*names, *query.values()]))
+            text, status = await self._answer(method, kind, names, query), HTTPStatus.OK
+        except WrongError as error:
+            text, status = str(error), HTTPStatus.BAD_REQUEST
+        except UnavailableError as error:
+            text, status = error.message, HTTPStatus.SERVICE_UNAVAILABLE
+        await PlainTextResponse(f"{text}\n" if text else "", status)(scope, receive, send)
+
+    async def _answer(self, method: str, kind: str, names: list[str], query: dict[str, str]) -> str:
+        if kind == "me":
+            request = asking.get()
+            return f"{request.person.name} {request.person.role.word}" if request else ""
+        if kind == "users":
+            return await self._users(method, names, query)
+        return await self._tokens(method, names, query)
+
+    async def _users(self, method: str, names: list[str], query: dict[str, str]) -> str:
+        if names and names[0] in TAKEN:
+            raise WrongError(f"{names[0]} is a name of the stack's own")
+        if method == "POST":
+            await self._insert(ADD_USER, names[0], _role(query), there=f"{names[0]} is there already")
+        elif method == "PATCH":
+            await self.directory.find(CHANGE_ROLE, names[0], _role(query))
+        elif method == "DELETE":
+            if not await self.directory.find(REMOVE_USER, names[0]):
+                raise WrongError(f'there is no user "{names[0]}"')
+        else:
+            return "\n".join(f"{name} {role}" for name, role in await self.directory.find(USERS))
+        return ""
+
+    async def _tokens(self, method: str, names: list[str], query: dict[str, str]) -> str:
+        if method == "POST":
+            owner, name = names
+            hours = _hours(query.get("expires", USUAL_EXPIRY))
+            token = f"mlr_{secrets.token_urlsafe(32)}"
+            await self._insert(
+                ADD_TOKEN,
+                hashed(token),
+                owner,
+                name,
+                hours,
+                there=f"{owner} has a token {name} already: remove it first",
+            )
+            return token
+        if method == "DELETE":
+            if not await self.directory.find(REMOVE_TOKEN, *names):
+                raise WrongError(f"{names[0]} has no token {names[1]}")
+            return ""
+        rows = await self.directory.find(TOKENS, query.get("owner", ""), query.get("owner", ""))
+        return "\n".join(
+            f"{owner} {name} expires {expires} used {used}{' (expired)' if expired else ''}"
+            for owner, name, expires, used, expired in rows
+        )
+
+    async def _insert(self, statement: str, *values: object, there: str) -> None:
+        try:
+            await self.directory.find(statement, *values)
+        except psycopg2.errors.UniqueViolation:
+            raise WrongError(there) from None
+        except psycopg2.errors.ForeignKeyViolation:
+            raise WrongError(f'there is no user "{values[1]}" with a role') from None

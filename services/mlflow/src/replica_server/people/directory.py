@@ -1,0 +1,80 @@
+"""What the database knows of people, asked anew at each request, so that a change takes effect at once in every server.
+
+It has connections of its own, on threads of its own: a server whose other connections are all taken still knows who
+may do what. Each statement is a transaction.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
+from replica_server import database, limits
+from replica_server.text import one_line
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+Rows = list[tuple[Any, ...]]
+# Seconds for a connection; milliseconds for a statement, and for a database that has gone silent.
+CONNECT, STATEMENT, SILENCE = 5, 5000, 10_000
+
+
+class UnavailableError(MlflowException):
+    """The database cannot be asked, so the request is refused."""
+
+    def __init__(self, error: Exception) -> None:
+        said = one_line(database.reason(error))
+        super().__init__(
+            f"Nobody is let in while permissions cannot be looked up: {said}", error_code=TEMPORARILY_UNAVAILABLE
+        )
+
+
+class Directory:
+    """Asks the database about people."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(limits.PEOPLE_CONNECTIONS, "people")
+        self._of_thread = threading.local()
+
+    def ask(self, statement: str, *values: object) -> Rows:
+        """Returns a statement's rows; raises UnavailableError. For threads: it waits."""
+        return self._threads.submit(self._run, statement, values).result()
+
+    async def find(self, statement: str, *values: object) -> Rows:
+        """Returns a statement's rows; raises UnavailableError. For the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, statement, values)
+
+    def _run(self, statement: str, values: tuple[object, ...]) -> Rows:
+        kept: connection | None = getattr(self._of_thread, "connection", None)
+        try:
+            if kept is not None and not kept.closed:
+                try:
+                    return self._execute(kept, statement, values)
+                except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                    # PostgreSQL may have started anew since it was opened: once more, by another one.
+                    kept.close()
+            fresh = psycopg2.connect(
+                "",
+                connect_timeout=CONNECT,
+                tcp_user_timeout=SILENCE,
+                options=f"-c statement_timeout={STATEMENT}",
+                application_name="people",
+            )
+            fresh.autocommit = True
+            self._of_thread.connection = fresh
+            return self._execute(fresh, statement, values)
+        except psycopg2.Error as error:
+            if isinstance(error, psycopg2.IntegrityError | psycopg2.DataError):
+                raise
+            raise UnavailableError(error) from error
+
+    @staticmethod
+    def _execute(by: "connection", statement: str, values: tuple[object, ...]) -> Rows:
+        with by.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,103 @@
+"""The first thing that a request meets when AUTH is on: who sends it, and may they?
+
+It stands before everything else, so that nothing of this stack or MLflow reads what a stranger sends. A route that is
+in no row of the table is answered with 404, to everyone.
+"""
+
+import sys
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from replica_server.people import access, console, identity
+from replica_server.people.directory import Directory
+from replica_server.people.record import Record
+from replica_server.people.roles import Asking, Person, asking
+from replica_server.requests import answers
+
+UNAUTHORIZED, FAILED = 401, 400
+
+
+def address_of(scope: Scope, person: Person) -> str:
+    """Returns the client's address: the proxy's word where it has proven itself, else the connection's."""
+    if person.by == "password":
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-for":
+                return str(value.decode("latin-1").rpartition(",")[2].strip())
+    return scope["client"][0] if scope.get("client") else ""
+
+
+class Entrance:
+    """The middleware, as an ASGI application around another one.
+
+    Args:
+        app: The other one.
+        proofs: What names are known by.
+        directory: The database.
+        record: The record of changes.
+    """
+
+    def __init__(self, app: ASGIApp, proofs: identity.Proofs, directory: Directory, record: Record) -> None:
+        self.app = app
+        self.proofs = proofs
+        self.record = record
+        self.directory = directory
+        self.console = console.Console(directory)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or refuses it."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        method, path = scope["method"], scope["path"]
+        row = access.find(method, path)
+        if row is not None and row.role is None:
+            await self.app(scope, receive, send)
+            return
+        try:
+            person = await identity.identify(scope["headers"], self.proofs, self.directory)
+            if row is None:
+                raise MlflowException(f"There is no route {method} {path}", error_code=ENDPOINT_NOT_FOUND)
+        except MlflowException as error:
+            await self._refuse(error, scope, receive, send)
+            return
+        request = Asking(person)
+        token = asking.set(request)
+        try:
+            if row.change and method not in ("HEAD", "OPTIONS"):
+                send = self._recorded(request, row, scope, send)
+            if row.role is not None and person.role < row.role:
+                refusal = identity.forbidden(
+                    f"{person.name} has the role {person.role.word}, and this takes {row.role.word}"
+                )
+                await self._refuse(refusal, scope, receive, send)
+            elif path.startswith("/people/"):
+                await self.console(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+        finally:
+            asking.reset(token)
+
+    async def _refuse(self, error: MlflowException, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = answers.refusal(error)
+        if answer.status_code == UNAUTHORIZED:
+            # Not in the log: a browser's first request is one.
+            answer.headers["WWW-Authenticate"] = 'Basic realm="MLflow"'
+        elif said := answers.line(scope["method"], scope["path"], answer.status_code, bytes(answer.body)):
+            sys.stderr.write(f"{said}\n")
+        await answer(scope, receive, send)
+
+    def _recorded(self, request: Asking, row: access.Row, scope: Scope, send: Send) -> Send:
+        """Returns a `send` that records the change before the client is told how it went."""
+        address = address_of(scope, request.person)
+
+        async def recording(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self.record.write(request, address, row.change, scope["path"], message["status"])
+            await send(message)
+
+        return recording

@@ -1,0 +1,256 @@
+"""What a role alone cannot say: whose run, which alias, who the author is. Decided where MLflow's stores are asked.
+
+All of MLflow's routes come to these methods, whatever form a request has, so that no other spelling of one gets past.
+
+Replaces: methods of `SqlAlchemyStore` of tracking and of the registry, each by itself with a check before and a note
+    after. Only with AUTH=on.
+Gain: runs name their real author; members delete only what is their own; release and admin alone move guarded aliases.
+Upstream: mlflow#24742 (open): protect an alias.
+Test: test_guards.py; tests/integration/test_people.py.
+Goes when: MLflow's own permissions know owners of runs and single aliases, at a cost that a metric can bear.
+"""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from flask import has_request_context
+from mlflow.entities import RunTag
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+from mlflow.utils.mlflow_tags import MLFLOW_USER
+
+from replica_server.patches.replace import replace
+from replica_server.people.directory import Directory
+from replica_server.people.identity import forbidden
+from replica_server.people.roles import Asking, Role, asking
+
+#: Where a client's own claim of who it is goes.
+CLAIMED = "replica.claimed_user"
+Values = dict[str, Any]
+
+OWN = (
+    "INSERT INTO people.owners (kind, key, owner) VALUES (%s, %s, %s) ON CONFLICT (kind, key) DO UPDATE SET owner = %s"
+)
+OWNER = "SELECT owner FROM people.owners WHERE kind = %s AND key = %s"
+AUTHOR = "SELECT user_id FROM runs WHERE run_uuid = %s"
+OTHERS_RUN = "SELECT 1 FROM runs WHERE experiment_id = %s AND user_id IS DISTINCT FROM %s LIMIT 1"
+ALIASES = "SELECT alias FROM registered_model_aliases WHERE name = %s AND version = coalesce(%s, version)"
+# Of what had the new name once, nothing is left but its owners.
+FORGET = "DELETE FROM people.owners WHERE kind IN ('model', 'version') AND (key = %s OR starts_with(key, %s || '/'))"
+RENAME = """
+UPDATE people.owners SET key = %s || substr(key, %s)
+WHERE kind IN ('model', 'version') AND (key = %s OR starts_with(key, %s || '/'))
+"""
+
+
+class Guards:
+    """The checks and notes.
+
+    Args:
+        directory: The database.
+        aliases: The guarded aliases.
+    """
+
+    def __init__(self, directory: Directory, aliases: frozenset[str]) -> None:
+        self.directory = directory
+        self.aliases = aliases
+
+    def apply(self) -> None:
+        """Puts them around the methods of MLflow's stores."""
+        for store, name, before, after in (
+            (TrackingStore, "create_run", self.name_author, self.note_run),
+            (TrackingStore, "set_tag", self.keep_author, None),
+            (TrackingStore, "log_batch", self.keep_authors, None),
+            (TrackingStore, "delete_tag", self.keep_author_tag, None),
+            (TrackingStore, "delete_run", self.own_run, None),
+            (TrackingStore, "restore_run", self.own_run, None),
+            (TrackingStore, "create_experiment", self.name, self.own_new("experiment", str)),
+            (TrackingStore, "rename_experiment", self.own_experiment, None),
+            (TrackingStore, "delete_experiment", self.own_experiment_with_runs, None),
+            (TrackingStore, "restore_experiment", self.own_experiment_with_runs, None),
+            (TrackingStore, "create_logged_model", self.name, self.own_new("logged-model", lambda it: it.model_id)),
+            (TrackingStore, "delete_logged_model", self.own_logged_model, None),
+            (RegistryStore, "create_registered_model", self.name, self.own_new("model", lambda it: it.name)),
+            (RegistryStore, "rename_registered_model", self.own_model, self.own_renamed),
+            (RegistryStore, "delete_registered_model", self.own_model, None),
+            (RegistryStore, "create_model_version", self.name, self.own_new("version", self.key)),
+            (RegistryStore, "delete_model_version", self.own_version, None),
+            (RegistryStore, "transition_model_version_stage", self.name, None),
+            (RegistryStore, "set_registered_model_alias", self.free_alias, None),
+            (RegistryStore, "delete_registered_model_alias", self.free_alias, None),
+        ):
+            replace(store, name, functools.partial(around, before=before, after=after))
+
+    # Authors ----------------------------------------------------------------------------------------------------------
+
+    def name_author(self, request: Asking, values: Values) -> None:
+        """Makes the login the run's author, and keeps the client's claim in a tag."""
+        name, tags = request.person.name, list(values["tags"] or [])
+        claims = [tag.value for tag in tags if tag.key == MLFLOW_USER] or [values["user_id"]]
+        values["user_id"] = name
+        values["tags"] = [tag for tag in tags if tag.key not in (MLFLOW_USER, CLAIMED)] + [RunTag(MLFLOW_USER, name)]
+        if claims[-1] and claims[-1] != name:
+            values["tags"].append(RunTag(CLAIMED, claims[-1]))
+
+    def note_run(self, request: Asking, _values: Values, run: Any) -> None:
+        """Notes the new run for the record."""
+        request.objects.append(f"run {run.info.run_id}")
+
+    def keep_author(self, _request: Asking, values: Values) -> None:
+        """Turns a tag that names another author into a claim."""
+        if values["tag"].key == MLFLOW_USER:
+            values["tag"] = RunTag(CLAIMED, values["tag"].value)
+
+    def keep_authors(self, _request: Asking, values: Values) -> None:
+        """Does the same for the tags of a batch."""
+        values["tags"] = [RunTag(CLAIMED, tag.value) if tag.key == MLFLOW_USER else tag for tag in values["tags"] or []]
+
+    def keep_author_tag(self, _request: Asking, values: Values) -> None:
+        """Refuses to take a run's author away."""
+        if values["key"] == MLFLOW_USER:
+            raise forbidden(f"The tag {MLFLOW_USER} is the run's author, which stays")
+
+    # Owners -----------------------------------------------------------------------------------------------------------
+
+    def own_run(self, request: Asking, values: Values) -> None:
+        """Refuses what would delete or restore another's run."""
+        run = values["run_id"]
+        request.objects.append(f"run {run}")
+        if request.person.role < Role.ADMIN:
+            rows = self.directory.ask(AUTHOR, run)
+            if rows and rows[0][0] != request.person.name:
+                raise forbidden(f"Run {run} is {rows[0][0] or 'nobody'}'s: its author or an administrator may do that")
+
+    def own_experiment(self, request: Asking, values: Values) -> None:
+        """Refuses what would change another's experiment."""
+        self._own(request, "experiment", str(values["experiment_id"]), Role.ADMIN)
+
+    def own_experiment_with_runs(self, request: Asking, values: Values) -> None:
+        """Refuses it also where others' runs are in it."""
+        self.own_experiment(request, values)
+        name, experiment = request.person.name, str(values["experiment_id"])
+        # What is no number, MLflow refuses.
+        if request.person.role >= Role.ADMIN or not experiment.isdecimal():
+            return
+        if self.directory.ask(OTHERS_RUN, int(experiment), name):
+            raise forbidden(f"Experiment {experiment} holds runs of others: an administrator may do that")
+
+    def own_logged_model(self, request: Asking, values: Values) -> None:
+        """Refuses what would delete another's logged model."""
+        self._own(request, "logged-model", values["model_id"], Role.ADMIN)
+
+    def own_model(self, request: Asking, values: Values) -> None:
+        """Refuses what would rename or delete another's registered model, or one with a guarded alias."""
+        self._unguarded(request, values["name"], None)
+        self._own(request, "model", values["name"], Role.RELEASE)
+        if "new_name" in values:
+            request.objects.append(f"to {values['new_name']}")
+
+    def own_version(self, request: Asking, values: Values) -> None:
+        """Refuses what would delete another's version, or one with a guarded alias."""
+        try:
+            # As MLflow reads it: "01" is version 1.
+            version = int(values["version"])
+        except (TypeError, ValueError):
+            return  # MLflow refuses it.
+        self._unguarded(request, values["name"], version)
+        self._own(request, "version", f"{values['name']}/{version}", Role.RELEASE)
+
+    def name(self, request: Asking, values: Values) -> None:
+        """Notes what is created or moved, for the record."""
+        named = (str(values[key]) for key in ("name", "version", "stage") if values.get(key) is not None)
+        request.objects.append(" ".join(named))
+
+    def own_new(self, kind: str, key: Callable[[Any], str]) -> Callable[[Asking, Values, Any], None]:
+        """Returns what notes the owner of something new."""
+
+        def note(request: Asking, _values: Values, made: Any) -> None:
+            request.objects[:] = [f"{kind} {key(made)}", *request.objects]
+            self._note_owner(kind, key(made), request.person.name)
+
+        return note
+
+    def own_renamed(self, _request: Asking, values: Values, model: RegisteredModel) -> None:
+        """Keeps the owners of a model and its versions under the new name."""
+        before, now = values["name"], model.name
+        if before == now:
+            return
+        try:
+            self.directory.ask(FORGET, now, now)
+            self.directory.ask(RENAME, now, len(before) + 1, before, before)
+        except MlflowException as error:
+            print(
+                f"warning: {now} has no owner, so release and admin alone delete it: {error.message}", file=sys.stderr
+            )
+
+    @staticmethod
+    def key(version: Any) -> str:
+        """Returns a version's key among the owners."""
+        return f"{version.name}/{version.version}"
+
+    def _note_owner(self, kind: str, key: str, owner: str) -> None:
+        try:
+            self.directory.ask(OWN, kind, key, owner, owner)
+        except MlflowException as error:
+            # It is made already, and a client that is told of an error would make another.
+            print(
+                f"warning: {kind} {key} has no owner, so only an administrator deletes it: {error.message}",
+                file=sys.stderr,
+            )
+
+    def _own(self, request: Asking, kind: str, key: str, enough: Role) -> None:
+        request.objects.append(f"{kind} {key}")
+        if request.person.role < enough:
+            rows = self.directory.ask(OWNER, kind, key)
+            owner = rows[0][0] if rows else "nobody"
+            if owner != request.person.name:
+                raise forbidden(f"The {kind} {key} is {owner}'s: its owner or the role {enough.word} may do that")
+
+    # Aliases ----------------------------------------------------------------------------------------------------------
+
+    def free_alias(self, request: Asking, values: Values) -> None:
+        """Refuses to set, move or delete a guarded alias."""
+        where = f"{values['name']}@{values['alias']}"
+        request.objects.append(f"{where} -> {values['version']}" if "version" in values else where)
+        if values["alias"] in self.aliases and request.person.role < Role.RELEASE:
+            raise forbidden(f"The alias {where} is guarded: the roles release and admin may move it")
+
+    def _unguarded(self, request: Asking, model: str, version: int | None) -> None:
+        if request.person.role >= Role.RELEASE:
+            return
+        found = {alias for (alias,) in self.directory.ask(ALIASES, model, version)}
+        if guarded := sorted(found & self.aliases):
+            what = f"version {version} of {model}" if version else model
+            raise forbidden(f"{what} has the guarded alias {guarded[0]}: the roles release and admin may do that")
+
+
+def around(
+    theirs: Callable[..., Any],
+    before: Callable[[Asking, Values], None],
+    after: Callable[[Asking, Values, Any], None] | None,
+) -> Callable[..., Any]:
+    """Returns a method of a store with a check before it, which may change its arguments, and a note after it."""
+    signature = inspect.signature(theirs)
+
+    @functools.wraps(theirs)
+    def guarded(*arguments: Any, **options: Any) -> Any:
+        request = asking.get()
+        if request is None:
+            if has_request_context():
+                raise forbidden("Nobody is known to ask for this")
+            # The server itself, at its start.
+            return theirs(*arguments, **options)
+        bound = signature.bind(*arguments, **options)
+        bound.apply_defaults()
+        before(request, bound.arguments)
+        made = theirs(*bound.args, **bound.kwargs)
+        if after is not None:
+            after(request, bound.arguments, made)
+        return made
+
+    return guarded

@@ -1,0 +1,55 @@
+"""The roles, and the person whose request is being answered."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """What a person may do. Each role may do all that the ones before it may."""
+
+    VIEWER = 1
+    MEMBER = 2
+    RELEASE = 3
+    ADMIN = 4
+
+    @property
+    def word(self) -> str:
+        """The role's name, as people write it."""
+        return self.name.lower()
+
+
+#: The roles by their names.
+ROLES = {role.word: role for role in Role}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who sends a request.
+
+    Attributes:
+        name: The login's name.
+        role: What they may do.
+        by: How this is known: "password", "token NAME", "console" or "service".
+    """
+
+    name: str
+    role: Role
+    by: str
+
+
+@dataclass
+class Asking:
+    """A request that is being answered.
+
+    Attributes:
+        person: Who sends it.
+        objects: What it changes, as the guards have seen it: for the record.
+    """
+
+    person: Person
+    objects: list[str] = field(default_factory=list)
+
+
+#: The request that this thread, or task, is answering. None: the server works for itself.
+asking: ContextVar[Asking | None] = ContextVar("asking", default=None)

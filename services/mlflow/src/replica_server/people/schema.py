@@ -1,0 +1,63 @@
+"""The tables of people, in a schema of their own beside MLflow's, so that one backup holds both.
+
+Passwords are not here: the proxy has them, as bcrypt hashes. A token is here as its SHA-256, which is enough, because
+32 random bytes cannot be guessed.
+"""
+
+from typing import TYPE_CHECKING
+
+from replica_server import limits
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor
+
+STATEMENTS = f"""
+CREATE SCHEMA IF NOT EXISTS people;
+CREATE TABLE IF NOT EXISTS people.users (
+    name text PRIMARY KEY,
+    role text NOT NULL CHECK (role IN ('viewer', 'member', 'release', 'admin')),
+    created timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS people.tokens (
+    hash bytea PRIMARY KEY,
+    owner text NOT NULL REFERENCES people.users ON DELETE CASCADE,
+    name text NOT NULL,
+    created timestamptz NOT NULL DEFAULT now(),
+    expires timestamptz NOT NULL,
+    used timestamptz,
+    UNIQUE (owner, name)
+);
+CREATE TABLE IF NOT EXISTS people.owners (
+    kind text NOT NULL,
+    key text NOT NULL,
+    owner text NOT NULL,
+    PRIMARY KEY (kind, key)
+);
+CREATE TABLE IF NOT EXISTS people.record (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    time timestamptz NOT NULL DEFAULT now(),
+    person text NOT NULL,
+    by text NOT NULL,
+    address text NOT NULL,
+    action text NOT NULL,
+    object text NOT NULL,
+    status integer NOT NULL
+);
+CREATE INDEX IF NOT EXISTS record_time ON people.record (time);
+CREATE OR REPLACE FUNCTION people.only_append() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND OLD.time < now() - interval '{limits.LEAST_RECORD_DAYS} days' THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'the record of changes is only appended to';
+END $$;
+CREATE OR REPLACE TRIGGER only_append BEFORE UPDATE OR DELETE ON people.record
+    FOR EACH ROW EXECUTE FUNCTION people.only_append();
+CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON people.record
+    FOR EACH STATEMENT EXECUTE FUNCTION people.only_append();
+"""
+
+
+def create(cursor: "cursor") -> None:
+    """Creates what is missing of the tables; safe to run at any time."""
+    cursor.execute(STATEMENTS)

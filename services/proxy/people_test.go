@@ -1,0 +1,124 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+var aToken = "mlr_" + strings.Repeat("a", 43)
+
+func newTestPeople(t *testing.T) *people {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "proof")
+	if err := os.WriteFile(path, []byte("the proof\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made, err := newPeople(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func TestProofThatIsMissingOrEmptyEndsTheStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "proof")
+	if _, err := newPeople(path); err == nil {
+		t.Error("there is none")
+	}
+	if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newPeople(path); err == nil {
+		t.Error("it is empty")
+	}
+}
+
+func TestClientSaysNothingInTheProxysPlace(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	for _, name := range []string{"X-Replica-User", "x-replica-proof", "X-REPLICA-CONSOLE", "X-Replica-Other"} {
+		r.Header.Add(name, "mallory")
+		r.Header.Add(name, "mallory")
+	}
+	r.Header.Set("X-Other", "kept")
+	dropOwnHeaders(r.Header)
+	if len(r.Header) != 1 || r.Header.Get("X-Other") != "kept" {
+		t.Errorf("left: %v", r.Header)
+	}
+}
+
+func TestNameGoesOnWithItsProofAndNoPassword(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.SetBasicAuth("alice", "a password")
+	newTestPeople(t).name(r, "alice")
+	if r.Header.Get(userHeader) != "alice" || r.Header.Get(proofHeader) != "the proof" || r.Header.Get("Authorization") != "" {
+		t.Errorf("passed on: %v", r.Header)
+	}
+	// AUTH=off: neither a name nor a password goes on.
+	r = httptest.NewRequest(http.MethodGet, "/", nil)
+	r.SetBasicAuth("alice", "a password")
+	var none *people
+	none.name(r, "alice")
+	if len(r.Header) != 0 {
+		t.Errorf("passed on: %v", r.Header)
+	}
+}
+
+func TestTokenIsTheBearersOrAPassword(t *testing.T) {
+	p := newTestPeople(t)
+	for header, want := range map[string]string{
+		"Bearer " + aToken:        aToken,
+		"Bearer " + aToken + "b":  "",
+		"Bearer mlr_":             "",
+		"Bearer a password":       "",
+		"":                        "",
+		"Basic not in base64 at ": "",
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", header)
+		if got := p.token(r); got != want {
+			t.Errorf("%q: %q", header, got)
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.SetBasicAuth("alice", aToken)
+	if p.token(r) != aToken {
+		t.Error("a token as a password is not seen")
+	}
+	var none *people
+	if none.token(r) != "" {
+		t.Error("with AUTH=off a token would get past the login")
+	}
+}
+
+func TestTokensConnectionIsAUsersOnceItIsAccepted(t *testing.T) {
+	p, place := newTestPeople(t), &connection{registry: &registry{now: connections.now}}
+	answer := http.StatusUnauthorized
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(answer)
+		return nil
+	})
+	ask := func() bool {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		if err := p.pass(httptest.NewRecorder(), r, next, aToken, place); err != nil {
+			t.Fatal(err)
+		}
+		return place.user
+	}
+	if ask() || ask() {
+		t.Error("a token that is refused makes a user")
+	}
+	answer = http.StatusForbidden
+	if ask() || !ask() {
+		t.Error("a token that is accepted makes no user of the next request")
+	}
+	answer = http.StatusUnauthorized
+	if !ask() || ask() {
+		t.Error("a token that was withdrawn makes a user")
+	}
+}

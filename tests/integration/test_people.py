@@ -1,0 +1,383 @@
+"""A stack with AUTH=on: every request needs a person, names cannot be forged, roles hold, and changes are on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from replica_server.people import access
+from replica_server.people.roles import ROLES, Role
+
+from .conftest import NewStack
+from .routes import all_routes
+from .stack import STORAGE, Stack, StackError, wait_until
+
+# A person of each role, and the password of all.
+PEOPLE = {"vera": "viewer", "mia": "member", "ron": "release", "ada": "admin"}
+PASSWORD = "correct horse battery"
+# What may be sent and would only cost time: it makes a demonstration.
+SLOW = "demo/generate"
+
+
+def user(stack: Stack, *args: str, password: str = "") -> str:
+    """Runs `user` in the proxy's container and returns what it prints."""
+    return stack.exec("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args).strip()
+
+
+class Persons:
+    """The stack, and the tokens of its people."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.tokens = {name: user(stack, "token", "add", name, "--name", "test") for name in PEOPLE}
+
+    def ask(self, name: str, method: str, path: str, **options: Any) -> requests.Response:
+        """Sends a request as a person, or as nobody, where the stack is published inside."""
+        headers = {"Authorization": f"Bearer {self.tokens[name]}"} if name else {}
+        headers |= options.pop("headers", {})
+        return requests.request(method, self.stack.url + path, headers=headers, timeout=60, **options)
+
+    @contextmanager
+    def client(self, name: str) -> Iterator[MlflowClient]:
+        """MLflow's client with a person's token."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_TOKEN", self.tokens[name])
+            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            yield MlflowClient(self.stack.url)
+
+
+@pytest.fixture(scope="module")
+def guarded(new_stack: NewStack) -> Iterator[Stack]:
+    """A stack with a login everywhere."""
+    with new_stack(settings={"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}) as stack:
+        stack.up()
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def persons(guarded: Stack) -> Persons:
+    """One person of each role."""
+    for name, role in PEOPLE.items():
+        user(guarded, "add", name, "--role", role, password=PASSWORD)
+    return Persons(guarded)
+
+
+@pytest.fixture(scope="module")
+def proxy_url(guarded: Stack) -> str:
+    """The proxy's address."""
+    return f"https://localhost:{guarded.port('proxy', 443)}"
+
+
+@pytest.fixture(scope="module")
+def authority(guarded: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The certificate of the proxy's authority."""
+    file = tmp_path_factory.mktemp("authority") / "root.crt"
+    file.write_text(guarded.exec("proxy", "cat", "/data/caddy/pki/authorities/local/root.crt"))
+    return str(file)
+
+
+def refusal_of(what: Callable[[], object]) -> str:
+    """Returns the message with which MLflow's client is refused."""
+    with pytest.raises(MlflowException) as refused:
+        what()
+    message: str = refused.value.message
+    assert "\n" not in message
+    return message
+
+
+def version_of(client: MlflowClient, model: str) -> str:
+    """Returns the version of a new registered model."""
+    client.create_registered_model(model)
+    source = client.create_run("0").info
+    return str(client.create_model_version(model, f"{source.artifact_uri}/model", source.run_id).version)
+
+
+# Every route ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_route_as_each_role(persons: Persons) -> None:
+    """Each route of the running application, this stack's own too, is answered as the table says, for each role."""
+    routes = all_routes()
+    own = [(row.method, row.path.pattern.replace("[^/]+", "x")) for row in access.ROWS if "people" in row.path.pattern]
+    assert len(routes) > 400
+    assert len(own) == 8
+
+    def wrong(case: tuple[str, str, str]) -> str:
+        name, method, path = case
+        row = access.find(method, path)
+        assert row is not None
+        answer = persons.ask(name, method, path, json={})
+        refused = answer.status_code == 401 or "has the role" in answer.text
+        if row.role is None:
+            return f"{case}: not open" if answer.status_code != 200 else ""
+        if not name:
+            return "" if answer.status_code == 401 else f"{case}: {answer.status_code}"
+        may = ROLES[PEOPLE[name]] >= row.role
+        return "" if may != refused else f"{case}: {answer.status_code} {answer.text[:100]}"
+
+    cases = [
+        (name, *route)
+        for name in ("", *PEOPLE)
+        for route in (*routes, *own)
+        if not (name == "ada" and SLOW in route[1])
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        assert [said for said in pool.map(wrong, cases) if said] == []
+
+
+def test_route_that_is_not_there(persons: Persons) -> None:
+    assert persons.ask("", "GET", "/nothing").status_code == 401
+    assert persons.ask("ada", "GET", "/nothing").status_code == 404
+    assert persons.ask("ada", "PUT", "/api/2.0/mlflow/runs/create").status_code == 404
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+def test_name_cannot_be_forged(persons: Persons, proxy_url: str, authority: str) -> None:
+    forged: dict[str, str]
+    for forged in (
+        {"X-Replica-User": "ada"},
+        {"X-Replica-User": "ada", "X-Replica-Proof": "a guess"},
+        {"X-Replica-Proof": ""},
+        {"X-Replica-Console": "a guess"},
+    ):
+        # Inside, where nothing takes the headers out: also beside a token that is right.
+        for name in ("", "vera"):
+            assert persons.ask(name, "GET", "/people/me", headers=forged).status_code == 403
+        # At the proxy they are taken out, and the login counts.
+        for headers in (forged, {key.lower(): value for key, value in forged.items()}):
+            answer = requests.get(
+                f"{proxy_url}/people/me", auth=("vera", PASSWORD), headers=headers, verify=authority, timeout=30
+            )
+            assert (answer.status_code, answer.text) == (200, "vera viewer\n")
+
+
+def test_password_counts_at_the_proxy_only(persons: Persons, proxy_url: str, authority: str) -> None:
+    inside = requests.get(f"{persons.stack.url}/people/me", auth=("mia", PASSWORD), timeout=30)
+    assert inside.status_code == 401
+    assert "checked by the proxy only" in inside.json()["message"]
+    outside = requests.get(f"{proxy_url}/people/me", auth=("mia", PASSWORD), verify=authority, timeout=30)
+    assert outside.text == "mia member\n"
+
+
+def test_token_works_at_both_addresses(persons: Persons, proxy_url: str, authority: str) -> None:
+    token = persons.tokens["mia"]
+    for url in (persons.stack.url, proxy_url):
+        for options in ({"headers": {"Authorization": f"Bearer {token}"}}, {"auth": ("mia", token)}):
+            answer = requests.get(f"{url}/people/me", verify=authority, timeout=30, **options)
+            assert answer.text == "mia member\n"
+        assert requests.get(url, auth=("vera", token), verify=authority, timeout=30).status_code == 401
+
+
+def test_user_without_a_role_is_refused(persons: Persons, proxy_url: str, authority: str) -> None:
+    """As one who could log in before AUTH was turned on; a role lets them in."""
+    stack = persons.stack
+    stack.exec("proxy", "bash", "-c", 'AUTH=off user add olga <<<"$0"', PASSWORD)
+
+    def ask() -> requests.Response:
+        return requests.get(f"{proxy_url}/people/me", auth=("olga", PASSWORD), verify=authority, timeout=30)
+
+    wait_until(lambda: ask().status_code != 401, "the proxy has read its file")
+    assert ask().status_code == 403
+    assert "olga has no role here" in ask().text
+    assert "olga no-role" in user(stack, "list")
+    user(stack, "role", "olga", "viewer")
+    assert ask().text == "olga viewer\n"
+    user(stack, "remove", "olga")
+    assert ask().status_code in (401, 403)
+    assert "olga" not in user(stack, "list")
+
+
+def test_author_is_the_login(persons: Persons) -> None:
+    with persons.client("mia") as client:
+        run = client.create_run("0", tags={"mlflow.user": "somebody"}).info.run_id
+        client.set_tag(run, "mlflow.user", "another")
+        found = client.get_run(run)
+    assert (found.info.user_id, found.data.tags["mlflow.user"]) == ("mia", "mia")
+    assert found.data.tags["replica.claimed_user"] == "another"
+
+
+# Roles and tokens -----------------------------------------------------------------------------------------------------
+
+
+def test_roles_and_removals_hold_at_once(persons: Persons) -> None:
+    stack = persons.stack
+    user(stack, "add", "tom", "--role", "viewer", password=PASSWORD)
+    persons.tokens["tom"] = user(stack, "token", "add", "tom", "--name", "a", "--expires", "1h")
+    body = {"experiment_id": "0"}
+    statuses = []
+    for role in ("viewer", "member", "viewer"):
+        user(stack, "role", "tom", role)
+        statuses.append(persons.ask("tom", "POST", "/api/2.0/mlflow/runs/create", json=body).status_code)
+    assert statuses == [403, 200, 403]
+    assert "tom viewer" in user(stack, "list")
+    user(stack, "remove", "tom")
+    assert persons.ask("tom", "GET", "/people/me").status_code == 401
+    assert user(stack, "token", "list", "tom") == ""
+
+
+def test_token_is_withdrawn_and_expires(persons: Persons) -> None:
+    stack = persons.stack
+    for name in ("one", "two"):
+        persons.tokens[name] = user(stack, "token", "add", "vera", "--name", name, "--expires", "12h")
+        assert persons.ask(name, "GET", "/people/me").text == "vera viewer\n"
+    user(stack, "token", "remove", "vera", "--name", "one")
+    assert "withdrawn" in persons.ask("one", "GET", "/people/me").json()["message"]
+    stack.sql("UPDATE people.tokens SET expires = now() WHERE name = 'two'")
+    answer = persons.ask("two", "GET", "/people/me")
+    assert (answer.status_code, answer.json()["message"]) == (401, "The token two of vera has expired")
+    assert "two expires" in user(stack, "token", "list", "vera")
+    # Not the token itself, but what shows that somebody has it.
+    (kept,) = stack.sql("SELECT encode(hash, 'hex') FROM people.tokens WHERE name = 'two'")
+    assert len(kept[0]) == 64
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("add", "new", "--role", "wizard"), '"wizard" is no role'),
+        (("add", "new"), "say what new may do"),
+        (("add", "mia", "--role", "viewer"), "mia is there already"),
+        (("add", "serving", "--role", "admin"), "the stack's own"),
+        (("role", "nobody", "viewer"), 'there is no user "nobody"'),
+        (("role", "mia", "wizard"), '"wizard" is no role'),
+        (("remove", "nobody"), 'there is no user "nobody"'),
+        (("token", "add", "nobody", "--name", "ci"), 'there is no user "nobody"'),
+        (("token", "add", "mia", "--name", "test"), "mia has a token test already"),
+        (("token", "add", "mia", "--name", "new", "--expires", "soon"), '"soon" is no time'),
+        (("token", "add", "mia", "--name", "new", "--expires", "9999d"), "up to 3650d"),
+        (("token", "add", "mia"), "name the token"),
+        (("token", "remove", "mia", "--name", "none"), "mia has no token none"),
+        (("token", "add", "../mia", "--name", "x"), "is no name"),
+        (("role", "mia", "a?b"), "is no name"),
+    ],
+)
+def test_wrong_command_is_one_line(persons: Persons, args: tuple[str, ...], said: str) -> None:
+    with pytest.raises(StackError) as refused:
+        user(persons.stack, *args, password=PASSWORD)
+    (line,) = str(refused.value).splitlines()[1:]
+    assert line.startswith("user: error: ")
+    assert said in line
+
+
+# Owners and aliases ---------------------------------------------------------------------------------------------------
+
+
+def test_deletion_of_what_is_anothers(persons: Persons) -> None:
+    with persons.client("mia") as mia:
+        run = mia.create_run("0").info.run_id
+    with persons.client("ron") as ron:
+        own = ron.create_run("0").info.run_id
+        assert f"Run {run} is mia's" in refusal_of(lambda: ron.delete_run(run))
+        ron.delete_run(own)
+    with persons.client("vera") as vera:
+        assert "vera has the role viewer, and this takes member" in refusal_of(lambda: vera.delete_run(run))
+        assert vera.get_run(run).info.lifecycle_stage == "active"
+    with persons.client("mia") as mia:
+        mia.delete_run(run)
+    with persons.client("ada") as ada:
+        ada.restore_run(run)
+
+
+def test_champion_is_guarded(persons: Persons) -> None:
+    with persons.client("mia") as mia:
+        first = version_of(mia, "guarded")
+        mia.set_registered_model_alias("guarded", "candidate", first)
+        said = refusal_of(lambda: mia.set_registered_model_alias("guarded", "champion", first))
+        assert "The alias guarded@champion is guarded" in said
+    with persons.client("ron") as ron:
+        ron.set_registered_model_alias("guarded", "champion", first)
+    with persons.client("mia") as mia:
+        for what in (
+            lambda: mia.delete_registered_model_alias("guarded", "champion"),
+            lambda: mia.delete_model_version("guarded", first),
+            lambda: mia.delete_registered_model("guarded"),
+            lambda: mia.rename_registered_model("guarded", "free"),
+        ):
+            assert "guarded" in refusal_of(what)
+        assert mia.get_model_version_by_alias("guarded", "champion").version == first
+    # The UI's own address, and another spelling of the version.
+    for path in ("/ajax-api/2.0/mlflow/model-versions/delete", "/api/2.0/mlflow/model-versions/delete"):
+        assert persons.ask("mia", "DELETE", path, json={"name": "guarded", "version": "01"}).status_code == 403
+
+
+# The record -----------------------------------------------------------------------------------------------------------
+
+
+def audit(stack: Stack, *args: str) -> list[dict[str, Any]]:
+    """Returns the record as its command prints it."""
+    return [json.loads(line) for line in stack.exec("mlflow", "audit", "--json", *args).splitlines()]
+
+
+def test_changes_are_recorded(persons: Persons) -> None:
+    stack = persons.stack
+    with persons.client("ron") as ron:
+        version = version_of(ron, "recorded")
+        ron.set_registered_model_alias("recorded", "champion", version)
+        ron.search_registered_models()
+    with persons.client("vera") as vera:
+        refusal_of(lambda: vera.delete_registered_model("recorded"))
+    rows = audit(stack, "--since", "1h", "--who", "ron")
+    found = [(row["change"], row["object"], row["by"], row["status"]) for row in rows]
+    assert ("create-model", "model recorded; recorded", "token test", 200) in found
+    assert ("create-version", "version recorded/1; recorded", "token test", 200) in found
+    assert ("set-alias", "recorded@champion -> 1", "token test", 200) in found
+    assert {row["who"] for row in rows} == {"ron"}
+    assert not [row for row in rows if "search" in row["change"]]
+    refused = audit(stack, "--who", "vera", "--change", "delete-model")
+    assert [row["status"] for row in refused][-1] == 403
+    # Who was made, by the console; and no secret.
+    people = stack.exec("mlflow", "audit", "--who", "console")
+    assert "add-user mia member 200" in people
+    everything = stack.exec("mlflow", "audit", "--since", "1d")
+    assert not [name for name, token in persons.tokens.items() if token in everything or PASSWORD in everything]
+
+
+@pytest.mark.parametrize("statement", ["UPDATE people.record SET person = 'x'", "DELETE FROM people.record"])
+def test_record_is_only_appended_to(persons: Persons, statement: str) -> None:
+    with pytest.raises(StackError, match="only appended to"):
+        persons.stack.sql(statement)
+
+
+def test_wrong_time_is_one_line(persons: Persons) -> None:
+    with pytest.raises(StackError, match='"soon" is no time: 7d, 12h and 30m are'):
+        persons.stack.exec("mlflow", "audit", "--since", "soon")
+
+
+# Faults ---------------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_is_let_in_without_the_database(persons: Persons) -> None:
+    stack = persons.stack
+    stack.compose("stop", "postgres")
+    try:
+        answer = persons.ask("ada", "GET", "/")
+        assert answer.status_code == 503
+        assert answer.json()["message"].startswith("Nobody is let in while permissions cannot be looked up: ")
+        assert "\n" not in answer.json()["message"]
+        with pytest.raises(StackError, match="user: error: Nobody is let in"):
+            user(stack, "token", "list")
+        assert persons.ask("", "GET", "/health").status_code == 200
+    finally:
+        stack.compose("start", "postgres")
+    wait_until(lambda: persons.ask("ada", "GET", "/people/me").status_code == 200, "people are known again")
+
+
+def test_secrets_show_in_no_log(persons: Persons) -> None:
+    stack = persons.stack
+    secrets = [stack.exec("mlflow", "cat", f"/run/secrets/people/{name}").strip() for name in ("proof", "console")]
+    logs = stack.logs()
+    assert "has the role viewer" in logs
+    assert not [secret for secret in (*secrets, *persons.tokens.values()) if secret in logs]
+
+
+def test_each_role_may_more_than_the_one_before() -> None:
+    assert [role.word for role in Role] == list(PEOPLE.values())
