@@ -1,0 +1,124 @@
+"""Puts a snapshot's artifacts back into the storage, and tells what is missing: in the backup, or in the storage."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from replica_server.artifacts.repository import SMALL
+from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
+from replica_server.backups import manifest
+from replica_server.backups.errors import BackupError
+from replica_server.backups.folder import DUMP, BackupFolder, Digesting, sha256
+from replica_server.backups.manifest import Artifact, Header
+from replica_server.backups.take import THREADS, pages
+
+
+class Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, content: bytes) -> int:
+        """Takes the next bytes in."""
+        return len(content)
+
+
+@dataclass
+class Done:
+    """What became of the artifacts: their names, or how many.
+
+    Attributes:
+        same: Those that the storage has already.
+        written: Those that were put back.
+        kept: Those that have another content in the storage, where no name can be written again.
+    """
+
+    same: int = 0
+    written: int = 0
+    kept: list[str] = field(default_factory=list)
+
+
+def check_database(snapshot: Path, header: Header) -> None:
+    """Raises BackupError when a snapshot's dump is not what it was."""
+    try:
+        with (snapshot / DUMP).open("rb") as file:
+            intact = sha256(file) == header.database
+    except FileNotFoundError:
+        intact = False
+    if not intact:
+        raise BackupError(f"the database in {snapshot.name} is missing or damaged: nothing was changed")
+
+
+class Restoration:
+    """The artifacts of one snapshot, and the storage that they go to.
+
+    Args:
+        folder: The folder of backups.
+        snapshot: The snapshot.
+        repository: The storage.
+    """
+
+    def __init__(self, folder: BackupFolder, snapshot: Path, repository: BackedUp) -> None:
+        self.folder, self.snapshot, self.repository = folder, snapshot, repository
+        self.present = {stored.name: stored for stored in repository.objects()}
+
+    def is_same(self, artifact: Artifact) -> bool:
+        """Tells whether the storage has an artifact's content at present."""
+        found = self.present.get(artifact.name)
+        return found is not None and (found.tag, found.size) == (artifact.tag, artifact.size)
+
+    def _is_there(self, artifact: Artifact) -> bool:
+        if artifact.digest:
+            return self.folder.is_intact(artifact)
+        return self.is_same(artifact) or self.repository.describe(artifact.name, artifact.tag) is not None
+
+    def missing(self) -> Iterator[Artifact]:
+        """Yields the artifacts that cannot be put back: missing or damaged in the backup, or gone from the bucket."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            for page in pages(manifest.read_artifacts(self.snapshot)):
+                yield from (one for one, there in zip(page, pool.map(self._is_there, page), strict=True) if not there)
+
+    def _put(self, artifact: Artifact) -> str:
+        if self.is_same(artifact):
+            return "same"
+        try:
+            if artifact.digest:
+                with self.folder.path_of(artifact.digest).open("rb") as file:
+                    self.repository.write_object(file, artifact.size if artifact.size <= SMALL else None, artifact.name)
+            else:
+                self.repository.bring_back(Stored(artifact.name, artifact.size, artifact.tag))
+        except FileExistsError:
+            return "kept"
+        return "written"
+
+    def put_back(self, without: set[str]) -> Done:
+        """Puts back what the storage does not have, but the artifacts of these names."""
+        done = Done()
+        with ThreadPoolExecutor(THREADS) as pool:
+            for page in pages(one for one in manifest.read_artifacts(self.snapshot) if one.name not in without):
+                for artifact, what in zip(page, pool.map(self._put, page), strict=True):
+                    if what == "kept":
+                        done.kept.append(artifact.name)
+                    elif what == "same":
+                        done.same += 1
+                    else:
+                        done.written += 1
+        return done
+
+    def _matches(self, artifact: Artifact) -> bool:
+        found = self.present.get(artifact.name)
+        if found is None or found.size != artifact.size:
+            return False
+        if not artifact.digest:
+            return found.tag == artifact.tag
+        digesting = Digesting(Nowhere())
+        try:
+            self.repository.fetch_stored(found, digesting)
+        except ChangedError:
+            return False
+        return digesting.digest == artifact.digest
+
+    def differences(self) -> Iterator[Artifact]:
+        """Yields the artifacts whose content in the storage, which is read, is not that of the snapshot."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            for page in pages(manifest.read_artifacts(self.snapshot)):
+                yield from (one for one, same in zip(page, pool.map(self._matches, page), strict=True) if not same)

@@ -1,0 +1,17 @@
+"""Backups and garbage collection take turns: what a snapshot's rows name must not be removed before it is copied."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+# An arbitrary number that says what the lock is for.
+LOCK = 5_000_3_18
+OTHERS = "another backup, or garbage collection, is at work on this stack: try again when it has ended"
+
+
+def take(connection: "connection") -> bool:
+    """Takes the stack's turn until the connection ends; tells whether it was to be had."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
+        return cursor.fetchone() == (True,)
