@@ -44,6 +44,7 @@ class BegunFit:
         from trainer.runs.train import fit_planned
         from trainer.training import fit
 
-        background_import.load(*fit.NEEDS)
+        # The rest is imported while the fit goes on: this process loads no other's models.
+        background_import.load(*fit.NEEDS, "trainer.accelerators.known_estimators")
         fitting = beside(partial(fit_planned, self._variant, dataset, config))
         self.result = self._stack.enter_context(fitting).result

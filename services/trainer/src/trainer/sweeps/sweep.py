@@ -35,6 +35,7 @@ PRELOAD = (
     "trainer.accelerators.lazy_modules",
     "trainer.accelerators.garbage_collection",
     "scipy.special",
+    "trainer.accelerators.known_estimators",
     "trainer.runs.preload",
 )
 PRELOAD_EMBEDDED = ("trainer.runs.preload_database",)

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.accelerators.booster_state import ask_once
 from trainer.accelerators.requirements_check import skip_requirements_check
 from trainer.data.dataset import Dataset
 from trainer.training import trained_on
@@ -64,6 +65,7 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
     from mlflow.models import Model
 
     skip_requirements_check()
+    ask_once()
     mlflow.sklearn.save_model(
         model,
         str(folder),
