@@ -14,9 +14,9 @@ or MLflow load.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainer.api import Dataset, TrainerError, load_data, predict, register, search, sweep, train
+    from trainer.api import CsvForm, Dataset, TrainerError, load_data, predict, register, search, sweep, train
 
-__all__ = ["Dataset", "TrainerError", "load_data", "predict", "register", "search", "sweep", "train"]
+__all__ = ["CsvForm", "Dataset", "TrainerError", "load_data", "predict", "register", "search", "sweep", "train"]
 
 
 def __getattr__(name: str) -> Any:

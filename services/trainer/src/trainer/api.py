@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
 from trainer.config.parameters import Value, parse_param
@@ -37,7 +39,7 @@ from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util import provenance
 from trainer.util.errors import TrainerError
 
-__all__ = ["Dataset", "TrainerError", "load_data", "predict", "register", "search", "sweep", "train"]
+__all__ = ["CsvForm", "Dataset", "TrainerError", "load_data", "predict", "register", "search", "sweep", "train"]
 
 
 def train(
@@ -211,7 +213,13 @@ def search(
 
 
 def predict(
-    model: str, data: Path | str, out: Path | str, *, ids: Sequence[str] = (), tracking_uri: str | None = None
+    model: str,
+    data: Path | str,
+    out: Path | str,
+    *,
+    ids: Sequence[str] = (),
+    tracking_uri: str | None = None,
+    csv: CsvForm | None = None,
 ) -> PredictResult:
     """Score a file with a logged model, and write probability and class of each row.
 
@@ -221,6 +229,7 @@ def predict(
         out: The file to write, of one of these formats; written whole or not at all.
         ids: The columns to copy into the result.
         tracking_uri: The MLflow server that has the model.
+        csv: How the file is written, where not as those that the model was trained on; see ``CsvForm``.
 
     Raises:
         TrainerError: The model or a file cannot be used; nothing was written.
@@ -235,7 +244,10 @@ def predict(
         (('probability', 'class'), 120)
     """
     set_defaults()
-    return predict_file(PredictRequest(model, Path(data), Path(out), tuple(ids), tracking_uri=_uri(tracking_uri)))
+    form = {} if csv is None else {name: value for name, value in asdict(csv).items() if value != ()}
+    return predict_file(
+        PredictRequest(model, Path(data), Path(out), tuple(ids), tracking_uri=_uri(tracking_uri), csv=form)
+    )
 
 
 def register(

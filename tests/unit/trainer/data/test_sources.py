@@ -253,7 +253,8 @@ def test_word_that_is_taken_for_a_gap_is_noted(tmp_path: Path, suffix: str) -> N
     path = tmp_path / f"houses{suffix}"
     table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
     assert load_data(path, target="y").warnings == (
-        f"houses{suffix}: NA (20 times) in column alley is taken for a missing value, not for a category",
+        f"houses{suffix}: NA (20 times) in column alley is taken for a missing value, not for a category"
+        " (--not-missing NA makes it one)",
     )
 
 
@@ -523,8 +524,16 @@ def test_target_that_is_not_binary_is_refused(values: list[object], words: list[
         ("t.csv", b"a;y\n1;0\n", ["semicolons"]),
         ("t.csv", b"a\ty\n1\t0\n", ["tabs"]),
         ("t.csv", b"a|y\n1|0\n", ["vertical bars"]),
-        ("t.csv", b"Sales 2026\na,y\n1,0\n", ["its first line has 1 field, the next 2; remove it if it is a title"]),
-        ("t.csv", b"# Sales, 2026\na,b,y\n1,2,0\n", ["2 fields, the next 3; remove it if it is a comment"]),
+        (
+            "t.csv",
+            b"Sales 2026\na,y\n1,0\n",
+            ["its first line has 1 field, line 2 has 2", "a title, --skip-lines 1 leaves it out"],
+        ),
+        (
+            "t.csv",
+            b"# Sales, 2026\na,b,y\n1,2,0\n",
+            ["2 fields, line 2 has 3", "a comment, --skip-lines 1 leaves it out"],
+        ),
         ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe" * 50, ["not UTF-8"]),
         ("t.csv", b"a,y\n" + b"1,0\n" * 400_000 + b"1,\xff\xfe\n", ["not UTF-8 text (line 400,002); save it as UTF-8"]),
         ("t.csv.gz", gzip.compress(b"a,y\n1,\xff\xfe\n", mtime=0), ["not UTF-8 text (line 2)"]),

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from trainer.config.csv_form import CsvForm
 from trainer.data.sources import load_data
 from trainer.scoring.models import LoadedModel, load_model
 from trainer.scoring.predict import PredictRequest, predict_file, predict_with
@@ -71,7 +72,7 @@ def test_wide_table_is_read_in_chunks_of_many_rows(tmp_path: Path) -> None:
     wide.to_csv(tmp_path / "wide.csv", index=False)
     wide.to_parquet(tmp_path / "wide.parquet")
     for name in ("wide.csv", "wide.parquet"):
-        chunks = list(open_source(tmp_path / name).chunks((), [str(column) for column in wide]))
+        chunks = list(open_source(tmp_path / name, CsvForm()).chunks((), [str(column) for column in wide]))
         assert [chunk.num_rows for chunk in chunks] == [rows]
 
 

@@ -129,7 +129,7 @@ def test_data_without_the_column_is_refused(tmp_path: Path, table: pd.DataFrame)
     tagged(table).to_csv(tmp_path / "shop.csv", index=False)
     model = save(load_data(tmp_path / "shop.csv", target="purchase", weight="w"), tmp_path / "model")
     tagged(table).drop(columns="w").to_csv(tmp_path / "other.csv", index=False)
-    with pytest.raises(InputError, match=r"has no column 'w' \(--weight\)"):
+    with pytest.raises(InputError, match=r"has no column 'w' \(the model was trained with --weight w\)"):
         evaluated(model, tmp_path / "other.csv")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as parquet
 import pytest
 import yaml
+from trainer.config.csv_form import CsvForm
+from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.serving.body import Table
 from trainer.serving.champion import ModelError, load
 from trainer.serving.model_parts import NotOwnError, read_parts
 from trainer.serving.prepare import Preparer
 from trainer.serving.trees import TreeModel
+from trainer.training.fit import fit_variant
 from trainer.training.hard_rows import ROWS, hard_rows
+from trainer.training.model import save_model
 
 PARQUET, ARROW = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
 
@@ -266,3 +271,18 @@ def test_unloadable_model_is_told(saved: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.stdout.startswith(f"{folder} cannot be loaded: its files are no model"), (done.stdout, done.stderr)
+
+
+def test_word_for_a_missing_value_is_the_models(dataset: Dataset, tmp_path: Path) -> None:
+    """A word that was named in training (--missing) is a missing value in CSV requests; in JSON, null is one."""
+    named = replace(dataset, form=CsvForm(missing=("?",)))
+    fitted = fit_variant(make_variant({"n_estimators": 5}).params, named, seed=1, validation_size=0.2)
+    save_model(fitted.model, named, tmp_path / "m", run_id="0" * 32, model_id="m-" + "0" * 32, location="m")
+    trees = TreeModel.read(tmp_path / "m")
+    rows = dataset.test.features.head(3).astype(object)
+    rows[dataset.columns("number")[0]] = None
+    answers = [
+        trees.answer(rows.to_csv(index=False, na_rep=word).encode(), "text/csv", "uri") for word in ("", "?", "!")
+    ]
+    assert [answer.status for answer in answers] == [200, 200, 400]
+    assert answers[0] == answers[1]

@@ -17,7 +17,7 @@ NAN = float("nan")
 
 
 def counted(matrix: list[list[float]], columns: dict[str, Any], now: list[float]) -> UnseenTexts:
-    texts = UnseenTexts(("a", "x", "b"), {"a": {}, "b": {}}, lambda: now[0])
+    texts = UnseenTexts(("a", "x", "b"), {"a": {}, "b": {}}, frozenset({"", "NA"}), lambda: now[0])
     texts.count(np.array(matrix), columns)
     return texts
 

@@ -10,7 +10,7 @@ import click
 from trainer.cli import options
 
 if TYPE_CHECKING:
-    from trainer.cli.options import ServerOptions
+    from trainer.cli.options import CsvOptions, ServerOptions
 
 
 @click.command("evaluate", cls=options.GroupedCommand)
@@ -20,12 +20,30 @@ if TYPE_CHECKING:
     " folder.",
 )
 @options.scored_data_option("Evaluation", "Labelled data: the same kinds of folders and files as in training.")
-@options.option("--target", group="Evaluation", env=None, help="The target column of a single table.")
+@options.option(
+    "--target", group="Evaluation", env=None, help="The target column of a single table; by default the model's."
+)
+@options.option(
+    "--positive",
+    metavar="VALUE",
+    group="Evaluation",
+    env=None,
+    help="The positive class's value; by default the one of the training.",
+)
 @options.option(
     "--all", "all_rows", is_flag=True, group="Evaluation", env=None, help="Take rows too that it was trained on."
 )
+@options.csv_options
 @options.server_options
-def evaluate_command(model: str, data: Path, target: str | None, all_rows: bool, server: ServerOptions) -> None:
+def evaluate_command(
+    model: str,
+    data: Path,
+    target: str | None,
+    positive: str | None,
+    all_rows: bool,
+    form: CsvOptions,
+    server: ServerOptions,
+) -> None:
     r"""Compute a model's metrics on labelled data, at the model's own threshold.
 
     Rows that the model was trained on are left out. On the data of its training, these are the metrics of its run.
@@ -39,13 +57,15 @@ def evaluate_command(model: str, data: Path, target: str | None, all_rows: bool,
     configure(server.debug)
     from dataclasses import asdict
 
+    from trainer.cli.data_warnings import show_data_warnings
     from trainer.cli.results import HEADS
     from trainer.scoring.evaluate import EvaluateRequest, evaluate_model
     from trainer.util.output import print_json
 
-    done = evaluate_model(EvaluateRequest(model, data, target, all_rows, server.uri, server.wait))
+    done = evaluate_model(EvaluateRequest(model, data, target, positive, all_rows, server.uri, server.wait, form.csv))
+    show_data_warnings(done.warnings)
     if server.as_json:
-        print_json(asdict(done))
+        print_json({name: value for name, value in asdict(done).items() if name != "warnings"})
         return
     left_out = f" ({done.rows_left_out:,} that it was trained on are left out)" if done.rows_left_out else ""
     print(f"{done.data}: {done.rows:,} rows{left_out}, threshold {done.threshold:.4f}")

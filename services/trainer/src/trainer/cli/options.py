@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from trainer.config.csv_form import NAMED
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
 from trainer.config.parameters import PARAMETERS, Parameter, Value
@@ -369,8 +370,86 @@ def scored_data_option(group: str, help_: str) -> Callable[[Function], Function]
     return option("--data", required=True, type=click.Path(path_type=Path), group=group, env=None, help=help_)
 
 
+class Separator(click.ParamType[str]):
+    """A character, or its name."""
+
+    name = "char"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Return the character."""
+        return NAMED.get(str(value).lower(), str(value))
+
+
+CSV_OPTIONS = (
+    option(
+        "--separator",
+        type=Separator(),
+        metavar="CHAR",
+        group="CSV files",
+        env="TRAINER_SEPARATOR",
+        help="What separates the fields: a character such as ; or |, or tab. By default a comma; in .tsv files a tab.",
+    ),
+    option(
+        "--decimal",
+        metavar=".|,",
+        group="CSV files",
+        env="TRAINER_DECIMAL",
+        help="What stands before a number's decimals. By default a point.",
+    ),
+    option(
+        "--missing",
+        type=Names(),
+        metavar="WORD,…",
+        group="CSV files",
+        env="TRAINER_MISSING",
+        help="Words that stand for a missing value, beside the usual ones (nothing, NA, None and the like).",
+    ),
+    option(
+        "--not-missing",
+        type=Names(),
+        metavar="WORD,…",
+        group="CSV files",
+        env="TRAINER_NOT_MISSING",
+        help="Words such as NA that are categories in columns of texts, and no missing values there.",
+    ),
+    option(
+        "--header/--no-header",
+        default=None,
+        group="CSV files",
+        env="TRAINER_HEADER",
+        help="Whether a line names the columns; without one they are called column_1, column_2 and so on.",
+    ),
+    option(
+        "--skip-lines",
+        type=click.IntRange(0, 10_000),
+        metavar="N",
+        group="CSV files",
+        env="TRAINER_SKIP_LINES",
+        help="Lines above the header to leave out, such as a title or comments.",
+    ),
+)
+
+
 @dataclass(frozen=True)
-class SourceOptions:
+class CsvOptions:
+    """How CSV files are written; None where an option is not given."""
+
+    separator: str | None
+    decimal: str | None
+    missing: tuple[str, ...] | None
+    not_missing: tuple[str, ...] | None
+    header: bool | None
+    skip_lines: int | None
+
+    @property
+    def csv(self) -> dict[str, Any]:
+        """What was given, by the names of ``CsvForm``'s fields."""
+        names = (field.name for field in fields(CsvOptions))
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True)
+class SourceOptions(CsvOptions):
     """Where the data is, and how a single table is split into training and test rows."""
 
     data: Path | None
@@ -485,7 +564,9 @@ data_options = gathered(
     metric_option,
     seed_option,
     explain_option,
+    *CSV_OPTIONS,
 )
+csv_options = gathered("form", CsvOptions, *CSV_OPTIONS)
 server_options = gathered("server", ServerOptions, tracking_uri_option, wait_option, json_option, debug_option)
 tracking_options = gathered(
     "tracking",

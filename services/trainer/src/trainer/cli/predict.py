@@ -10,7 +10,7 @@ import click
 from trainer.cli import options
 
 if TYPE_CHECKING:
-    from trainer.cli.options import ServerOptions
+    from trainer.cli.options import CsvOptions, ServerOptions
 
 
 @click.command("predict", cls=options.GroupedCommand)
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a folder. Any model that"
     " MLflow can load here will do; load only models that you trust, as loading some kinds runs code.",
 )
-@options.scored_data_option("Scoring", "The table to score: .csv, .csv.gz or .parquet.")
+@options.scored_data_option("Scoring", "The table to score: .csv, .tsv, one of these as .gz, or .parquet.")
 @options.option(
     "--out",
     required=True,
@@ -45,9 +45,17 @@ if TYPE_CHECKING:
     env="TRAINER_JOBS",
     help="Threads; by default as many as there are processors. The result does not depend on it.",
 )
+@options.csv_options
 @options.server_options
 def predict_command(
-    model: str, data: Path, out: Path, ids: tuple[str, ...], keep: bool, jobs: int | None, server: ServerOptions
+    model: str,
+    data: Path,
+    out: Path,
+    ids: tuple[str, ...],
+    keep: bool,
+    jobs: int | None,
+    form: CsvOptions,
+    server: ServerOptions,
 ) -> None:
     r"""Score a file of any size with a logged model.
 
@@ -77,6 +85,7 @@ def predict_command(
         jobs or available_cpus(),
         server.uri,
         server.wait,
+        form.csv,
     )
     done = predict_file(request)
     if server.as_json:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.variant import param_warnings
 from trainer.util.errors import InputError, TrainerError
 
@@ -40,6 +41,7 @@ def prepare(
     Raises:
         TrainerError: Something that was given cannot be used, or the server cannot be reached.
     """
+    from trainer.cli.data_warnings import show_data_warnings
     from trainer.data.reading import Reading
     from trainer.data.sources import load_data
     from trainer.runs.plan import Plan
@@ -67,6 +69,7 @@ def prepare(
         group=source.group,
         test=source.test,
         monotone=source.monotone,
+        csv=CsvForm().with_given(source.csv),
     )
     folds = source.folds or 0
     check_splits(dataset, seed=source.seed, validation_size=source.validation_size, folds=folds)
@@ -74,8 +77,7 @@ def prepare(
         print_message("--validation-size has no effect beside --cv: each training row is held out in one of the folds")
     if source.test is not None and source.test_size != Reading.test_size:
         print_message("--test-size has no effect beside --test")
-    for warning in dataset.warnings:
-        print_message(warning)
+    show_data_warnings(dataset.warnings)
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
     features = "1 feature" if len(dataset.column_types) == 1 else f"{len(dataset.column_types)} features"
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target}")

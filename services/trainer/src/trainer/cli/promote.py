@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     options.positive_option,
     options.test_size_option,
     options.seed_option,
+    *options.CSV_OPTIONS,
 )
 @options.model_name_option
 @options.server_options
@@ -174,15 +176,14 @@ def _promote(
     server: ServerOptions,
 ) -> None:
     from trainer.cli.constraints import failed_constraint, show_constraints
+    from trainer.data.sources import check_exists
     from trainer.util.output import print_json, print_message
 
-    load = _loader(source) if source is not None and source.data is not None else None
-    if load is not None:
-        dataset = load(None)
-        # The table of constraints says that sessions were made up.
-        for warning in () if dataset.generated else dataset.warnings:
-            print_message(warning)
-
+    load = None
+    if source is not None and source.data is not None:
+        # How it is read, the version's own run says. Whether it is there can be said at once.
+        check_exists(source.data)
+        load = _loader(source)
     registry = _open(name, server)
     version = _choose(registry, model_uri, number)
     champion = registry.aliased()
@@ -225,31 +226,46 @@ def _promote(
 
 
 def _loader(source: SourceOptions) -> Load:
-    """Return what reads the data as a model was trained on it, or as the command says; each way once."""
+    """Return what reads the data as a model was trained on it, or as the command says; each way once.
+
+    What the command says of the target and of CSV files goes before what a model remembers. The first model, which is
+    the one to be promoted, says how the files are written; its words for missing values are each model's own.
+    """
+    from trainer.cli.data_warnings import show_data_warnings
+    from trainer.config.csv_form import CsvForm
     from trainer.data.sources import load_data
 
     read: dict[str, Dataset] = {}
+    of_file: list[CsvForm] = []
 
     def load(trained: TrainedOn | None) -> Dataset:
-        seed, test_size, types = source.seed, source.test_size, None
+        seed, test_size, types, form = source.seed, source.test_size, None, CsvForm()
+        target, positive = source.target, source.positive
         roles: Mapping[str, str] = {}
         if trained is not None:
-            types, roles = trained.column_types, trained.roles
+            types, roles, form = trained.column_types, trained.roles, trained.form
+            target, positive = target or trained.target, positive or trained.positive
             if trained.seed is not None and trained.test_size is not None:
                 seed, test_size = trained.seed, trained.test_size
-        key = repr((seed, test_size, types, roles))
+        of_file.append(form)
+        form = replace(of_file[0], missing=form.missing, not_missing=form.not_missing).with_given(source.csv)
+        key = repr((seed, test_size, types, roles, target, positive, form))
         if key not in read:
             read[key] = load_data(
                 source.data,
-                target=source.target,
+                target=target,
                 test_size=test_size,
                 seed=seed,
                 column_types=types,
-                positive=source.positive,
+                positive=positive,
                 weight=roles.get("weight"),
                 time=roles.get("time"),
                 group=roles.get("group"),
+                csv=form,
             )
+            # The table of constraints says that sessions were made up.
+            if not read[key].generated:
+                show_data_warnings(read[key].warnings)
         return read[key]
 
     return load

@@ -16,6 +16,7 @@ _PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _COMMA_NUMBER = (
     r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
 )
+_DECIMAL_COMMA = r"[-+]?\d+,\d+"
 #: A number as people write it: 12.5 %, $1,234.50, (3.20).
 _DRESSED_NUMBER = rf"\(?[-+]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
 #: What stands for a missing value in exports of databases and spreadsheets, and is none to pandas.
@@ -49,6 +50,10 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
     # Where all are plain, the file itself says that they are text.
     if not plain.all() and (_most(numbers) or (plain.any() and set(stripped[~plain]) <= _MISSING_WORDS)):
         example = one_line(repr(str(texts[~plain].iloc[0])), 40)
+        if _most(stripped.str.fullmatch(_DECIMAL_COMMA) | plain):
+            return (
+                f"is taken as text, each value a category, because of values such as {example} (--decimal , reads them)"
+            )
         return (
             f"is taken as text, each value a category, because of values such as {example};"
             f" {int(numbers.sum()):,} of its {len(texts):,} distinct values look like numbers"

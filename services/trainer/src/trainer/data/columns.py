@@ -8,12 +8,14 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.truth import BOOLEANS
-from trainer.config.values import MISSING_VALUES, ColumnType, category_text, parse_number
+from trainer.config.values import ColumnType, category_text
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
 _WORDS = {"number": "numbers", "boolean": "true or false"}
+_USUAL = CsvForm()
 
 
 def column_type(columns: Sequence[pd.Series], label: str) -> ColumnType:
@@ -30,7 +32,7 @@ def column_type(columns: Sequence[pd.Series], label: str) -> ColumnType:
     raise InputError(f"{label} mixes {' and '.join(sorted(column_types))} values; write it the same way in all rows")
 
 
-def read_as(column: pd.Series, kind: ColumnType, label: str, *, from_text: bool) -> pd.Series:
+def read_as(column: pd.Series, kind: ColumnType, label: str, *, from_text: bool, form: CsvForm = _USUAL) -> pd.Series:
     """Return a column in the type that a model was trained on; what it refuses is what scoring refuses.
 
     Args:
@@ -38,26 +40,28 @@ def read_as(column: pd.Series, kind: ColumnType, label: str, *, from_text: bool)
         kind: The type that the model takes.
         label: How messages name the column.
         from_text: The file is one of text (CSV), in which everything is written out.
+        form: How files of text are written.
 
     Raises:
         InputError: A value is of another type.
     """
     found = None if kind == "unknown" else type_in_table(column, label)
     if from_text and found == "text" and kind in ("number", "boolean"):
-        parse: Callable[[str], object] = parse_number if kind == "number" else _parse_boolean
+        parse: Callable[[str], object] = form.parse_number if kind == "number" else _parse_boolean
         values: dict[object, object] = {}
         for text in column.dropna().unique():
             word = str(text).strip()
             try:
-                values[text] = np.nan if word in MISSING_VALUES else parse(word)
+                values[text] = np.nan if word in form.gaps else parse(word)
             except (ValueError, KeyError):
                 raise InputError(
                     f"{label}: {one_line(repr(text), 60)} is not allowed; the model takes {_WORDS[kind]}"
+                    + (form.hint(word) if kind == "number" else "")
                 ) from None
         column = column.astype(object).map(values)
     elif found not in (None, kind) and kind != "text":
         raise InputError(f"{label} holds {found} values; the model takes {_WORDS[kind]}")
-    return convert_column(column, kind)
+    return convert_column(column, kind, form)
 
 
 def _parse_boolean(word: str) -> bool:
@@ -90,7 +94,7 @@ def type_in_table(column: pd.Series, label: str) -> ColumnType | None:
     raise InputError(f"{label} holds {what} values; turn them into numbers, booleans or text first")
 
 
-def convert_column(column: pd.Series, kind: ColumnType) -> pd.Series:
+def convert_column(column: pd.Series, kind: ColumnType, form: CsvForm = _USUAL) -> pd.Series:
     """Return a column in its type: float64, booleans, text with NaN for each missing value, or NaN alone."""
     column = column.reset_index(drop=True)
     if kind == "unknown":
@@ -103,7 +107,7 @@ def convert_column(column: pd.Series, kind: ColumnType) -> pd.Series:
             return values.where(values.notna(), np.nan)
         return values.astype(bool)
     values = column.astype(object)
-    missing = values.isna() | values.isin(MISSING_VALUES)
+    missing = values.isna() | values.isin(form.text_gaps)
     return pd.Series(
         [np.nan if gap else category_text(value) for value, gap in zip(values, missing, strict=True)],
         dtype="str",

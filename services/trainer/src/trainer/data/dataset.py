@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 
@@ -95,6 +96,8 @@ class Dataset:
     split: Mapping[str, Any] = field(default_factory=dict)
     #: Columns of numbers with which the score may only rise (1) or only fall (-1).
     monotone: Mapping[str, int] = field(default_factory=dict)
+    #: How its CSV files are written, and which words are missing values.
+    form: CsvForm = field(default_factory=CsvForm)
     #: Where the test rows came from, where they have a file of their own.
     test_source: str | None = None
     warnings: tuple[str, ...] = ()

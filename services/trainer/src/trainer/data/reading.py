@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data.roles import Roles
 from trainer.util.errors import InputError
@@ -25,6 +26,7 @@ class Reading:
     ``categorical`` those of which each value is a category, whole numbers too. ``positive`` is the positive
     class's value, where the target's two values do not say so themselves. ``roles`` are the columns of weights, times
     and groups, ``monotone`` columns of numbers with which the score may only rise (1) or only fall (-1).
+    ``form`` is how CSV files are written, and which words are missing values.
     """
 
     target: str | None = None
@@ -36,6 +38,7 @@ class Reading:
     positive: str | None = None
     roles: Roles = field(default_factory=Roles)
     monotone: Mapping[str, int] = field(default_factory=dict)
+    form: CsvForm = field(default_factory=CsvForm)
 
     @property
     def texts(self) -> list[str]:
@@ -56,7 +59,8 @@ class Reading:
                     raise InputError(f"{option}: {name!r} is the target")
                 if name not in table.columns:
                     hint = did_you_mean(name, map(str, table.columns), f"its columns are {listed(table.columns)}")
-                    raise InputError(f"{source}: has no column {name!r} ({option}); {hint}")
+                    why = option if self.column_types is None else f"the model was trained with {option} {name}"
+                    raise InputError(f"{source}: has no column {name!r} ({why}); {hint}")
                 if option != "--drop" and name in self.drop:
                     raise InputError(f"column {name!r} is named by both --drop and {option}")
                 if option not in ("--drop", "--categorical") and name in self.categorical:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data import demo
 from trainer.data.dataset import Dataset, stratified_split
@@ -55,6 +56,7 @@ def load_data(
     group: str | None = None,
     test: Path | str | None = None,
     monotone: Mapping[str, int] | None = None,
+    csv: CsvForm | None = None,
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -74,6 +76,7 @@ def load_data(
         group: The column whose rows of the same value stay on one side of each split; no feature.
         test: A table of its own for the test rows; then all rows of a single table are training rows.
         monotone: Columns of numbers with which the score may only rise (1) or only fall (-1).
+        csv: How CSV files are written, where not as usual; see ``CsvForm``.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -86,7 +89,16 @@ def load_data(
     """
     roles = Roles(weight, time, group)
     how = Reading(
-        target, test_size, seed, column_types, tuple(drop), tuple(categorical), positive, roles, monotone or {}
+        target,
+        test_size,
+        seed,
+        column_types,
+        tuple(drop),
+        tuple(categorical),
+        positive,
+        roles,
+        monotone or {},
+        csv or CsvForm(),
     )
     if test is not None:
         return with_test_file(path, Path(test), how)
@@ -99,9 +111,19 @@ def load_data(
             if not names:
                 return _generated(how, rows, f"{path} holds no data")
             return _from_folder(path, names, how)
+    check_exists(path)
+    return _from_table(path, how)
+
+
+def check_exists(path: Path) -> None:
+    """Check that there is a file or folder.
+
+    Raises:
+        InputError: There is none.
+    """
+    with readable(path):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder (--data)")
-    return _from_table(path, how)
 
 
 # The sources ----------------------------------------------------------------------------------------------------
@@ -146,10 +168,10 @@ def _from_folder(path: Path, names: Sequence[str], how: Reading) -> Dataset:
 def _from_four(path: Path, how: Reading) -> Dataset:
     warnings: list[str] = []
     files = [path / "X_train.csv", path / "X_test.csv"]
-    x_train, x_test = (read_table(file, warnings, how.texts) for file in files)
+    x_train, x_test = (read_table(file, warnings, how.texts, how.form) for file in files)
     if codes := text_columns(path, x_train, x_test):
-        x_train, x_test = (read_table(file, [], {*how.texts, *codes}) for file in files)
-    y_train, y_test = (read_column(path / f"{part}.csv", warnings) for part in ("y_train", "y_test"))
+        x_train, x_test = (read_table(file, [], {*how.texts, *codes}, how.form) for file in files)
+    y_train, y_test = (read_column(path / f"{part}.csv", warnings, how.form) for part in ("y_train", "y_test"))
     name = str(y_train.name)
     if y_test.name != y_train.name:
         raise InputError(f"{path}: y_train.csv holds {name!r} but y_test.csv holds {str(y_test.name)!r}")
@@ -182,8 +204,8 @@ def _from_four(path: Path, how: Reading) -> Dataset:
 
 def _from_table(path: Path, how: Reading) -> Dataset:
     warnings: list[str] = []
-    table = read_table(path, warnings, how.texts)
-    check_target(table, path, how.target)
+    table = read_table(path, warnings, how.texts, how.form)
+    check_target(table, path, how.target, how.form)
     table = how.without_dropped(table, str(path))
     return _split_table(table, how, name=path.name.split(".")[0], source=str(path.resolve()), warnings=warnings)
 
@@ -205,9 +227,9 @@ def _split_table(
     train, test = whole.take(stay), whole.take(out)
     # A model's own split was checked in training; other data is not scored by its split.
     if how.column_types is None or not (how.roles.time or how.roles.group):
-        part = f"{label}: the training part (--test-size {how.test_size:g})"
-        check_class_sizes(train.target, part, FEWEST_PER_CLASS - 1)
-        check_class_sizes(test.target, f"{label}: the test part (--test-size {how.test_size:g})", 1)
+        share = f" (--test-size {how.test_size:g})" if how.column_types is None else ""
+        check_class_sizes(train.target, f"{label}: the training part{share}", FEWEST_PER_CLASS - 1)
+        check_class_sizes(test.target, f"{label}: the test part{share}", 1)
     return unified(
         train,
         test,

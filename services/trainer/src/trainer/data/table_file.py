@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from trainer.config.csv_form import CsvForm
 from trainer.data.csv_file import read_csv
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.missing_words import missing_words_warning
@@ -16,32 +17,33 @@ from trainer.util.errors import InputError
 from trainer.util.text import listed
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
-TABLE_SUFFIXES = (".csv", ".csv.gz", *PARQUET_SUFFIXES)
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET_SUFFIXES)
+_USUAL = CsvForm()
 #: The index of rows that pandas writes without a name, and what it calls it when it reads a file; of two, 0.1 and 0.
 _INDEX = re.compile(r"(?:Unnamed: 0(?:\.\d+)?)?")
 
 
-def read_column(path: Path, warnings: list[str]) -> pd.Series:
+def read_column(path: Path, warnings: list[str], form: CsvForm = _USUAL) -> pd.Series:
     """Return the only column of a file."""
-    table = read_table(path, warnings)
+    table = read_table(path, warnings, form=form)
     if table.shape[1] != 1:
         raise InputError(f"{path}: must have one column, the target; it has {listed(table.columns)}")
     return table.iloc[:, 0]
 
 
-def read_table(path: Path, warnings: list[str], texts: Iterable[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, warnings: list[str], texts: Iterable[str] = (), form: CsvForm = _USUAL) -> pd.DataFrame:
     """Return a file's table, without the index that pandas may have written; columns in ``texts`` as they are."""
     name = path.name.lower()
     if not name.endswith(TABLE_SUFFIXES):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)}")
     with reading(path):
         is_csv = not name.endswith(PARQUET_SUFFIXES)
-        table = read_csv(path, texts) if is_csv else _read_parquet(path, warnings)
-        words = missing_words_warning(path, table, is_csv=is_csv)
+        table = read_csv(path, texts, form) if is_csv else _read_parquet(path, warnings)
+        words = missing_words_warning(path, table, form, is_csv=is_csv)
     if table.columns.empty:
         raise InputError(f"{path}: has no columns")
     if table.empty:
-        raise InputError(f"{path}: has a header but no rows")
+        raise InputError(f"{path}: has {'a header but ' if form.header else ''}no rows")
     kept = _without_unnamed(table, path, warnings)
     if words is not None:
         warnings.append(words)

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trainer.config.csv_form import CsvForm
 from trainer.data.columns import type_in_table
+from trainer.data.csv_file import header_hint
 from trainer.data.dataset import Dataset, Table
 from trainer.data.file_errors import current_user
 from trainer.data.reading import Reading
@@ -32,12 +34,12 @@ def with_test_file(data: Path | str | None, test: Path, how: Reading) -> Dataset
         with readable(file):
             if not file.is_file():
                 raise InputError(f"{file}: no such file ({option})")
-    raw = [read_table(file, warnings, how.texts) for file in files]
+    raw = [read_table(file, warnings, how.texts, how.form) for file in files]
     if codes := text_columns(test, *raw):
-        raw = [read_table(file, [], {*how.texts, *codes}) for file in files]
+        raw = [read_table(file, [], {*how.texts, *codes}, how.form) for file in files]
     tables = []
     for table, file in zip(raw, files, strict=True):
-        check_target(table, file, how.target)
+        check_target(table, file, how.target, how.form)
         target = binary_target(table[how.target], f"{file}: {how.target}", how.positive)
         features = how.without_dropped(table, str(file)).drop(columns=str(how.target))
         tables.append(how.roles.table(features, target, str(file)))
@@ -82,13 +84,13 @@ def text_columns(path: Path, train: pd.DataFrame, test: pd.DataFrame) -> list[st
     return [name for name, found in types.items() if "text" in found and len(found) > 1]
 
 
-def check_target(table: pd.DataFrame, path: Path, target: str | None) -> None:
+def check_target(table: pd.DataFrame, path: Path, target: str | None, form: CsvForm) -> None:
     """Check that a table has the target column, and that it was named."""
     if target is None:
         raise InputError(f"{path}: name its target column with --target; its columns are {listed(table.columns)}")
     if target not in table.columns:
         hint = did_you_mean(target, map(str, table.columns), f"its columns are {listed(table.columns)}")
-        raise InputError(f"{path}: has no target column {target!r}; {hint}")
+        raise InputError(f"{path}: has no target column {target!r}; {hint}{header_hint(map(str, table.columns), form)}")
 
 
 @contextmanager

@@ -7,22 +7,24 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 
-def uneven_rows(lines: Iterable[str], *, slack: bool = False) -> str | None:
+def uneven_rows(lines: Iterable[str], *, slack: bool = False, separator: str = ",", header: bool = True) -> str | None:
     """Return what is wrong with a CSV table of which a row has more or fewer fields than the header, or None.
 
     With ``slack``, commas at a row's end are left out, as pandas does.
     """
-    rows = (row for row in csv.reader(lines) if len(row) > 1 or (row and row[0].strip()))
+    rows = (row for row in csv.reader(lines, delimiter=separator) if len(row) > 1 or (row and row[0].strip()))
     # What the csv module refuses, such as a field of 200 kB, is for the table's own reader to judge.
     with suppress(csv.Error):
         width = len(next(rows, []))
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(rows, start=1 if header else 2):
             if len(row) < width or (len(row) > width and not (slack and not any(row[width:]))):
-                return uneven_row(number, len(row), width)
+                return uneven_row(number, len(row), width, separator=separator, header=header)
     return None
 
 
-def uneven_row(row: int, fields: int, width: int) -> str:
+def uneven_row(row: int, fields: int, width: int, *, separator: str = ",", header: bool = True) -> str:
     """Return what is wrong with a row that has another number of fields than the header."""
-    advice = "complete it, or remove it" if fields < width else "a field that holds a comma needs quotes"
-    return f"row {row:,} has {fields} field{'s' if fields != 1 else ''}, the header {width}; {advice}"
+    holds = "a comma" if separator == "," else repr(separator)
+    advice = "complete it, or remove it" if fields < width else f"a field that holds {holds} needs quotes"
+    first = "header" if header else "first row"
+    return f"row {row:,} has {fields} field{'s' if fields != 1 else ''}, the {first} {width}; {advice}"

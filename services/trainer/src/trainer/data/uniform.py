@@ -65,7 +65,7 @@ def unified(
         if name in how.monotone and kind != "number":
             raise InputError(f"{label} is {kind}; --monotone takes columns of numbers")
         for part, column in zip(converted, values, strict=True):
-            part[name] = read_as(column, kind, label, from_text=from_text) if known else convert_column(column, kind)
+            part[name] = _converted(column, kind, label, how, from_text=from_text)
         if not known:
             # Parts of one table are written alike.
             apart = "test_size" not in rest
@@ -93,6 +93,7 @@ def unified(
         target=str(how.target),
         positive=how.positive,
         monotone=dict(how.monotone),
+        form=how.form,
         roles={option.removeprefix("--"): name for option, name in how.roles.options},
         train=train,
         test=test,
@@ -101,6 +102,13 @@ def unified(
         warnings=tuple(warnings),
         **rest,
     )
+
+
+def _converted(column: pd.Series, kind: ColumnType, label: str, how: Reading, *, from_text: bool) -> pd.Series:
+    """Return a column in its type: that of a model, or the one that its own values have."""
+    if how.column_types is not None:
+        return read_as(column, kind, label, from_text=from_text, form=how.form)
+    return convert_column(column, kind, how.form)
 
 
 def _column_warnings(

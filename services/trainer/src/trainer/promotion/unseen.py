@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,8 @@ def choose_rows(load: Load, files: Path, champion_files: Path | None, *, compare
         if trained is not None and trained.roles:
             used = " and ".join(f"--{role} {name}" for role, name in trained.roles.items())
             raise InputError(f"'unseen: false' does not go with a version that was trained with {used}; leave it out")
-        dataset = load(None)
+        # In its columns and types, but split as the command says.
+        dataset = load(None if trained is None else replace(trained, seed=None, test_size=None))
         rows = UnseenRows(dataset.held_out, f"{dataset.test.rows:,} test rows")
         return TestRows(dataset.name, dataset.whole(), rows, rows if compare else None, dataset.whole())
     trained, champion_trained = _trained_on(files), _trained_on(champion_files)

@@ -52,6 +52,7 @@ def sweep_key(dataset: Dataset, config: TrainConfig) -> str:
         "monotone": dataset.monotone,
         "task": dataset.task,
         "classes": dataset.classes,
+        "csv": dataset.form.note(),
     }
     return _digest({"config": asdict(config), "data": data, "code": code_digest()})[:16]
 

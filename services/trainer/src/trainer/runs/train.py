@@ -161,6 +161,7 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         **_task_parameters(dataset),
         **({} if dataset.positive is None else {"positive": dataset.positive}),
         **{f"{role}_column": name for role, name in dataset.roles.items()},
+        **{f"csv_{name}": value for name, value in dataset.form.note().items()},
         **dataset.split,
         **(
             {"monotone": ", ".join(f"{name}={sign:+d}" for name, sign in dataset.monotone.items())}

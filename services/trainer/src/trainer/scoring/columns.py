@@ -6,7 +6,7 @@ of numbers only missing values, reads as every other. The rules are those of ``t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.truth import BOOLEANS
-from trainer.config.values import MISSING_VALUES, category_text
+from trainer.config.values import category_text
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
@@ -45,10 +46,11 @@ _WORDS = {
     "long": "whole numbers",
     "datetime": "dates",
 }
-_GAPS = pa.array(MISSING_VALUES)
+_USUAL = CsvForm()
 #: In any case, as pandas reads them.
 _TRUTH = pa.array(sorted(BOOLEANS))
 _WHOLE = ("integer", "long")
+_NUMBERS = ("number", "float", *_WHOLE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Feature:
     required: bool = True
 
 
-def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_text: bool) -> pa.Array:
+def convert(
+    column: pa.Array, feature: Feature, row: int, source: str, *, from_text: bool, form: CsvForm = _USUAL
+) -> pa.Array:
     """Return a chunk's column in the feature's type.
 
     Args:
@@ -70,6 +74,7 @@ def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_t
         source: The file, for messages.
         from_text: The file is one of text (CSV), in which a word can stand for a missing value, and everything is
             written out.
+        form: How a file of text is written, and which words are missing values.
 
     Raises:
         InputError: A value is of another type; the message names row and column.
@@ -81,9 +86,9 @@ def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_t
     elif column.type == ARROW[feature.type] and feature.type != "text":
         result = column
     elif from_text:
-        result = _parse(column, feature, row, source)
+        result = _parse(column, feature, row, source, form)
     else:
-        result = _cast(column, feature, row, source)
+        result = _cast(column, feature, row, source, form)
     if feature.type in _WHOLE and result.null_count:
         place = _place(source, row, pc.index(result.is_null(), True).as_py(), feature)
         raise InputError(
@@ -92,29 +97,40 @@ def convert(column: pa.Array, feature: Feature, row: int, source: str, *, from_t
     return result
 
 
-def _parse(column: pa.Array, feature: Feature, row: int, source: str) -> pa.Array:
+def _parse(column: pa.Array, feature: Feature, row: int, source: str, form: CsvForm) -> pa.Array:
     """Return a column of a text file in the feature's type."""
     if feature.type == "text":
-        return pc.if_else(pc.is_in(column, value_set=_GAPS), pa.scalar(None, pa.string()), column)
-    words = pc.utf8_trim_whitespace(column)
-    words = pc.if_else(pc.is_in(words, value_set=_GAPS), pa.scalar(None, pa.string()), words)
+        return _without(column, form.text_gaps)
+    words = _without(pc.utf8_trim_whitespace(column), form.gaps)
     if feature.type == "boolean":
         truth = pc.index_in(pc.ascii_lower(words), value_set=_TRUTH)
         wrong = pc.and_(words.is_valid(), truth.is_null())
         if pc.any(wrong).as_py():
-            raise _bad(column, pc.index(wrong, True).as_py(), feature, row, source)
+            raise _bad(column, pc.index(wrong, True).as_py(), feature, row, source, form)
         return truth.cast(pa.bool_())
-    return _checked(lambda part: part.cast(ARROW[feature.type]), words, feature, row, source)
+    return _checked(lambda part: _with_point(part, form).cast(ARROW[feature.type]), words, feature, row, source, form)
 
 
-def _cast(column: pa.Array, feature: Feature, row: int, source: str) -> pa.Array:
+def _without(words: pa.Array, gaps: Sequence[str]) -> pa.Array:
+    """Return texts with each that stands for a missing value as one."""
+    return pc.if_else(pc.is_in(words, value_set=pa.array(gaps)), pa.scalar(None, pa.string()), words)
+
+
+def _with_point(words: pa.Array, form: CsvForm) -> pa.Array:
+    """Return numbers in texts with a point before their decimals; one that has a point already is none."""
+    if form.decimal == ".":
+        return words
+    return pc.replace_substring(pc.replace_substring(words, ".", "?"), ",", ".")
+
+
+def _cast(column: pa.Array, feature: Feature, row: int, source: str, form: CsvForm) -> pa.Array:
     """Return a typed column in the feature's type, where the two are of one kind."""
     held, types = column.type, pa.types
     numeric = types.is_integer(held) or types.is_floating(held) or types.is_decimal(held)
     text = types.is_string(held) or types.is_large_string(held) or types.is_string_view(held)
     if feature.type == "text":
         if text:
-            return column.cast(pa.string())
+            return _without(column.cast(pa.string()), form.text_gaps)
         if numeric or types.is_boolean(held):
             # Each value once: Python writes it as it did when the model was trained.
             coded = pc.if_else(pc.is_nan(column), None, column) if types.is_floating(held) else column
@@ -127,14 +143,14 @@ def _cast(column: pa.Array, feature: Feature, row: int, source: str) -> pa.Array
         if types.is_floating(held):
             # A missing value in a column of decimals may be written either way.
             column = pc.if_else(pc.is_nan(column), None, column)
-        return _checked(lambda part: part.cast(ARROW[feature.type]), column, feature, row, source)
+        return _checked(lambda part: part.cast(ARROW[feature.type]), column, feature, row, source, form)
     elif feature.type == "datetime" and (types.is_timestamp(held) or types.is_date(held)):
         return column.cast(ARROW["datetime"], safe=False)
     raise InputError(f"{source}: column {feature.name!r} is of type {held}; the model takes {_WORDS[feature.type]}")
 
 
 def _checked(
-    cast: Callable[[pa.Array], pa.Array], column: pa.Array, feature: Feature, row: int, source: str
+    cast: Callable[[pa.Array], pa.Array], column: pa.Array, feature: Feature, row: int, source: str, form: CsvForm
 ) -> pa.Array:
     """Return ``cast(column)``, or say which value it fails at."""
     try:
@@ -149,16 +165,22 @@ def _checked(
                 good = middle
             except pa.ArrowInvalid:
                 bad = middle
-        raise _bad(column, good, feature, row, source) from None
+        raise _bad(column, good, feature, row, source, form) from None
 
 
-def _bad(column: pa.Array, index: int, feature: Feature, row: int, source: str) -> InputError:
-    return bad_value(_place(source, row, index, feature), str(column[index].as_py()), feature)
+def _bad(column: pa.Array, index: int, feature: Feature, row: int, source: str, form: CsvForm) -> InputError:
+    return bad_value(
+        _place(source, row, index, feature), str(column[index].as_py()), feature, form, first_row=row + index == 0
+    )
 
 
-def bad_value(place: str, value: str, feature: Feature) -> InputError:
-    """Return the error for a value of another type than the model takes."""
-    return InputError(f"{place}: {one_line(repr(value), 60)} is not allowed; the model takes {_WORDS[feature.type]}")
+def bad_value(
+    place: str, value: str, feature: Feature, form: CsvForm = _USUAL, *, first_row: bool = False
+) -> InputError:
+    """Return the error for a value of another type than the model takes; ``form`` is that of the file."""
+    hint = form.hint(value, first_row=first_row) if feature.type in _NUMBERS else ""
+    shown = one_line(repr(value), 60)
+    return InputError(f"{place}: {shown} is not allowed; the model takes {_WORDS[feature.type]}{hint}")
 
 
 def _place(source: str, row: int, index: int, feature: Feature) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,12 @@ class EvaluateRequest:
     model: str
     data: Path
     target: str | None = None
+    positive: str | None = None
     all_rows: bool = False
     tracking_uri: str | None = None
     wait: float = 30.0
+    #: The fields of ``CsvForm`` in which the data is unlike what the model was trained on.
+    csv: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Evaluation:
     rows_left_out: int
     threshold: float
     metrics: Mapping[str, float]
+    #: On how the data was read.
+    warnings: tuple[str, ...] = ()
 
 
 def evaluate_model(request: EvaluateRequest) -> Evaluation:
@@ -61,15 +66,16 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
     default = Reading()
     dataset = load_data(
         request.data,
-        target=request.target,
+        target=request.target or trained.target,
         # Not asked for where the data came in two parts.
         test_size=default.test_size if trained.test_size is None else trained.test_size,
         seed=default.seed if trained.seed is None else trained.seed,
         column_types=trained.column_types,
-        positive=trained.positive,
+        positive=request.positive or trained.positive,
         weight=trained.roles.get("weight"),
         time=trained.roles.get("time"),
         group=trained.roles.get("group"),
+        csv=trained.form.with_given(request.csv),
     )
     whole = dataset.whole()
     table, left_out = whole, 0
@@ -79,7 +85,8 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
             raise InputError(f"{request.data}: {unseen.problem}; --all takes all rows")
         table = whole.take(unseen.positions)
         left_out = whole.rows - table.rows
-    return Evaluation(dataset.name, table.rows, left_out, float(loaded.model.threshold), _metrics(loaded.model, table))
+    threshold, metrics = float(loaded.model.threshold), _metrics(loaded.model, table)
+    return Evaluation(dataset.name, table.rows, left_out, threshold, metrics, dataset.warnings)
 
 
 def _metadata(files: Path) -> Mapping[str, Any] | None:

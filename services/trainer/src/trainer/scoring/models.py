@@ -8,12 +8,14 @@ rows are scored both ways, and a model for which they differ in a single bit is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from trainer.config.csv_form import CsvForm
+from trainer.data.csv_file import header_hint
 from trainer.scoring.columns import Feature, Type
 from trainer.scoring.scorers import (
     CHECKED_ROWS,
@@ -25,7 +27,7 @@ from trainer.scoring.scorers import (
     Scorer,
     TreeScorer,
 )
-from trainer.training.model_metadata import own_column_types
+from trainer.training.model_metadata import noted_form, own_column_types
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.output import print_message
 from trainer.util.text import listed, nearest, one_line
@@ -54,6 +56,8 @@ class LoadedModel:
     features: tuple[Feature, ...] | None
     names: tuple[str, ...] | None
     own: bool
+    #: How the CSV files of its training were written.
+    form: CsvForm = field(default_factory=CsvForm)
 
     def scorer(self, features: Sequence[Feature], columns: Columns, rows: int, threads: int) -> Scorer:
         """Return the fastest scorer that gives the model's own metrics on the first rows of a chunk."""
@@ -100,7 +104,9 @@ def load_model(folder: Path, name: str) -> LoadedModel:
     except Exception as error:  # whatever a foreign model's own code raises
         raise TrainerError(f"{name}: cannot be loaded: {one_line(error, 300)}") from error
     names = tuple(feature.name for feature in features) if features is not None else _names(model)
-    return LoadedModel(model, flavor, features, names, own=own_column_types(described) is not None)
+    return LoadedModel(
+        model, flavor, features, names, own_column_types(described) is not None, noted_form(described.metadata)
+    )
 
 
 def _load(flavor: str, folder: Path) -> Any:
@@ -167,7 +173,7 @@ def _agree(one: Scorer, other: Scorer, columns: Columns, rows: int) -> bool:
         return False
 
 
-def missing_columns(features: Sequence[Feature], names: Sequence[str], source: str) -> None:
+def missing_columns(features: Sequence[Feature], names: Sequence[str], source: str, form: CsvForm) -> None:
     """Refuse a table that lacks columns which the model takes."""
     missing = [feature.name for feature in features if feature.required and feature.name not in names]
     if not missing:
@@ -181,4 +187,5 @@ def missing_columns(features: Sequence[Feature], names: Sequence[str], source: s
         hint = f"; is {missing[0]!r} the file's {close!r}?"
     else:
         hint = f"; the file's other columns are {listed(unused)}" if unused else ""
+    hint += header_hint(names, form)
     raise InputError(f"{source}: lacks {len(missing)} column{plural} that the model takes: {listed(missing)}{hint}")

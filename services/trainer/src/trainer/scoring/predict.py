@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +22,7 @@ from trainer.scoring.models import LoadedModel, load_model
 from trainer.scoring.progress import progress
 from trainer.scoring.scorers import Scorer, TreeScorer
 from trainer.scoring.sinks import Sink, check_name, open_sink
-from trainer.scoring.sources import TableSource, open_source
+from trainer.scoring.sources import TableSource, check_source, open_source
 from trainer.util.atomic import atomic_file
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.output import print_message
@@ -34,6 +34,7 @@ class PredictRequest:
     """What to score, with what, and what to write.
 
     ``ids`` are columns to copy into the result; ``keep`` copies all of them. ``jobs`` chunks are scored at a time.
+    ``csv`` are the fields of ``CsvForm`` in which the file is unlike those that the model was trained on.
     """
 
     model: str
@@ -44,6 +45,7 @@ class PredictRequest:
     jobs: int = 1
     tracking_uri: str | None = None
     wait: float = 30.0
+    csv: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ def predict_file(request: PredictRequest) -> PredictResult:
         TrainerError: The model or the disk fails. Either way no output is written, and an older one stays.
     """
     check_name(request.out)
-    source = open_source(request.data)
-    _check_copied(request, source)
+    check_source(request.data)
     # Before the model is loaded, which may take longer: a folder that is not there is better said at once.
     with atomic_file(request.out, "--out") as stream:
         if request.out.exists() and request.out.samefile(request.data):
@@ -78,17 +79,19 @@ def predict_file(request: PredictRequest) -> PredictResult:
         with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
             files = locate.local_files(request.model, Path(folder), uri=request.tracking_uri, wait=request.wait)
             loaded = load_model(files, request.model)
-        return _write(request, source, loaded, stream)
+        return _write(request, loaded, stream)
 
 
 def predict_with(request: PredictRequest, loaded: LoadedModel) -> PredictResult:
     """Score a file with a model that is loaded already; see ``run``."""
     with atomic_file(request.out, "--out") as stream:
-        return _write(request, open_source(request.data), loaded, stream)
+        return _write(request, loaded, stream)
 
 
-def _write(request: PredictRequest, source: TableSource, loaded: LoadedModel, stream: BinaryIO) -> PredictResult:
+def _write(request: PredictRequest, loaded: LoadedModel, stream: BinaryIO) -> PredictResult:
     start = time.perf_counter()
+    source = open_source(request.data, loaded.form.with_given(request.csv))
+    _check_copied(request, source)
     features = _features(loaded, source, request)
     copied = source.names if request.keep else list(request.ids)
     _note_unused(source, features, copied)
@@ -96,7 +99,7 @@ def _write(request: PredictRequest, source: TableSource, loaded: LoadedModel, st
     with progress(request.data.name) as show, closing(source.chunks(read, copied)) as chunks:
         first = next(chunks, None)
         if first is None:
-            raise InputError(f"{request.data}: has a header but no rows")
+            raise InputError(f"{request.data}: has {'a header but ' if source.form.header else ''}no rows")
         table = _Table(source, features, copied)
         columns = table.convert(first, 0)
         scorer = loaded.scorer(features, columns, first.num_rows, request.jobs)
@@ -142,12 +145,12 @@ def _check_copied(request: PredictRequest, source: TableSource) -> None:
 def _features(loaded: LoadedModel, source: TableSource, request: PredictRequest) -> tuple[Feature, ...]:
     """Return the columns to read for the model; where it does not know their types, the whole file decides."""
     if loaded.features is not None:
-        models.missing_columns(loaded.features, source.names, str(source.path))
+        models.missing_columns(loaded.features, source.names, str(source.path), source.form)
         return tuple(feature for feature in loaded.features if feature.name in source.names)
     names = loaded.names
     if names is None:
         names = tuple(name for name in source.names if name not in request.ids)
-    models.missing_columns([Feature(name, "number") for name in names], source.names, str(source.path))
+    models.missing_columns([Feature(name, "number") for name in names], source.names, str(source.path), source.form)
     print_message("the model does not say which types its columns have: they are judged by all rows of the file first")
     types = source.types(names)
     return tuple(Feature(name, types[name]) for name in names)
@@ -183,13 +186,13 @@ class _Table:
 
     def convert(self, chunk: pa.RecordBatch, row: int) -> dict[str, pa.Array]:
         """Return a chunk's features in their types; ``row`` rows come before it."""
-        path, from_text = str(self.source.path), self.source.from_text
+        path, from_text, form = str(self.source.path), self.source.from_text, self.source.form
         # Whatever an unknown column holds, it is not looked at.
         none = pa.nulls(chunk.num_rows, ARROW["unknown"])
         return {
             feature.name: none
             if feature.type == "unknown"
-            else convert(chunk.column(feature.name), feature, row, path, from_text=from_text)
+            else convert(chunk.column(feature.name), feature, row, path, from_text=from_text, form=form)
             for feature in self.features
         }
 

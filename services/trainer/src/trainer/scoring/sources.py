@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from trainer.config.values import MISSING_VALUES
+from trainer.config.csv_form import CsvForm
 from trainer.data.csv_file import csv_header
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES
@@ -32,6 +32,7 @@ class TableSource(ABC):
     """A table in a file. ``names`` are its columns, ``from_text`` says that it is a file of text."""
 
     from_text: bool
+    form: CsvForm = CsvForm()
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self.path = path
@@ -50,18 +51,32 @@ class TableSource(ABC):
         """Return types of columns that nothing is known of, decided by all rows."""
 
 
-def open_source(path: Path) -> TableSource:
+def check_source(path: Path) -> None:
+    """Check that a file is there, and by its name is one of a table.
+
+    Raises:
+        InputError: It is none.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; expected a file (--data)")
+    if not path.name.lower().endswith(TABLE_SUFFIXES):
+        raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)} (--data)")
+    with reading(path), path.open("rb"):
+        pass
+
+
+def open_source(path: Path, form: CsvForm) -> TableSource:
     """Return the table at ``path``.
+
+    Args:
+        path: The file.
+        form: How it is written, if it is one of text.
 
     Raises:
         InputError: The file is not there, or holds no table.
     """
-    name = path.name.lower()
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; expected a file (--data)")
-    if not name.endswith(TABLE_SUFFIXES):
-        raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)} (--data)")
-    return ParquetSource(path) if name.endswith(PARQUET_SUFFIXES) else CsvSource(path)
+    check_source(path)
+    return ParquetSource(path, form) if path.name.lower().endswith(PARQUET_SUFFIXES) else CsvSource(path, form)
 
 
 class CsvSource(TableSource):
@@ -69,8 +84,9 @@ class CsvSource(TableSource):
 
     from_text = True
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, csv_header(path))
+    def __init__(self, path: Path, form: CsvForm) -> None:
+        super().__init__(path, csv_header(path, form))
+        self.form = form
         self._size = max(path.stat().st_size, 1)
         self._read = 0.0
         self._block = BLOCK * min(max(len(self.names) // _COLUMNS, 1), _LARGEST)
@@ -88,12 +104,20 @@ class CsvSource(TableSource):
             try:
                 reader = csv.open_csv(
                     stream,
-                    read_options=csv.ReadOptions(block_size=self._block, use_threads=False),
-                    parse_options=csv.ParseOptions(newlines_in_values=True),
+                    read_options=csv.ReadOptions(
+                        block_size=self._block,
+                        use_threads=False,
+                        skip_rows=self.form.skip_lines,
+                        column_names=None if self.form.header else self.names,
+                    ),
+                    parse_options=csv.ParseOptions(
+                        delimiter=self.form.separator_of(self.path), newlines_in_values=True
+                    ),
                     convert_options=csv.ConvertOptions(
                         column_types=types,
                         include_columns=list(types),
-                        null_values=MISSING_VALUES,
+                        null_values=self.form.gaps,
+                        decimal_point=self.form.decimal,
                         strings_can_be_null=False,
                     ),
                 )
@@ -123,7 +147,7 @@ class CsvSource(TableSource):
                 column = chunk.column(name)
                 while True:
                     try:
-                        values = convert(column, Feature(name, possible[0]), 0, "", from_text=True)
+                        values = convert(column, Feature(name, possible[0]), 0, "", from_text=True, form=self.form)
                     except InputError:
                         possible.pop(0)
                     else:
@@ -137,17 +161,25 @@ class CsvSource(TableSource):
         if match := re.match(
             r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: invalid value '(.*)'", text
         ):
-            name = self.names[int(match[1])]
+            name, number = self.names[int(match[1])], self._row(match[2])
             if (feature := features.get(name)) is not None:
-                return bad_value(f"{self.path}: row {int(match[2]) - 1:,}, column {name!r}", match[3], feature)
+                place = f"{self.path}: row {number:,}, column {name!r}"
+                return bad_value(place, match[3], feature, self.form, first_row=number == 1)
         if match := re.match(r"In CSV column #(\d+): (?:Row #(\d+): )?.*invalid UTF8", text):
-            row = f"row {int(match[2]) - 1:,}, " if match[2] else ""
+            row = f"row {self._row(match[2]):,}, " if match[2] else ""
             return InputError(f"{self.path}: {row}column {self.names[int(match[1])]!r}: is not UTF-8 text")
         if match := re.match(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)", text):
-            return InputError(f"{self.path}: {uneven_row(int(match[1]) - 1, int(match[3]), int(match[2]))}")
+            separator = self.form.separator_of(self.path)
+            fields, width = int(match[3]), int(match[2])
+            wrong = uneven_row(self._row(match[1]), fields, width, separator=separator, header=self.form.header)
+            return InputError(f"{self.path}: {wrong}")
         if "straddling" in text:
             return InputError(f"{self.path}: a row is longer than {self._block >> 20} MiB; is a quote left open?")
         return InputError(f"{self.path}: cannot be read as comma-separated text: {one_line(text, 200)}")
+
+    def _row(self, counted: str) -> int:
+        """Return the number of a row, counted without what is above the first one."""
+        return int(counted) - self.form.skip_lines - self.form.header
 
 
 class ParquetSource(TableSource):
@@ -155,7 +187,7 @@ class ParquetSource(TableSource):
 
     from_text = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, form: CsvForm) -> None:
         with reading(path):
             if path.stat().st_size == 0:
                 raise InputError(f"{path}: is empty")
@@ -167,6 +199,8 @@ class ParquetSource(TableSource):
         if not names:
             raise InputError(f"{path}: has no columns")
         super().__init__(path, names)
+        # Of a typed file, what stands for a missing value in its texts.
+        self.form = form
 
     def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
         """Read the file page by page; a row group may be larger than the memory."""

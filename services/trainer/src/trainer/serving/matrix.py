@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.config.truth import BOOLEANS
-from trainer.config.values import MISSING_VALUES, ColumnType, category_text, parse_number
+from trainer.config.values import ColumnType, category_text, parse_number
 from trainer.serving.body import RequestError, Table
 from trainer.serving.model_parts import ModelParts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_GAPS = frozenset(MISSING_VALUES)
 _WORDS: Mapping[ColumnType, str] = {"number": "numbers", "boolean": "true or false", "text": "text"}
 _NONE = type(None)
 #: The types of values that need no look at each of them: NumPy itself makes NaN of None.
@@ -41,11 +40,13 @@ def build_matrix(parts: ModelParts, table: Table) -> NDArray[np.float64]:
     if not table.rows and given:
         raise RequestError("the request holds no rows", "INVALID_PARAMETER_VALUE")
     matrix = np.empty((table.rows, len(parts.order)))
+    # Only in text can a word stand for a missing value.
+    gaps = parts.gaps if table.from_text else None
     position = {name: index for index, name in enumerate(parts.order)}
     # In the request's order: of several wrong columns, its first is named.
     for name, values in given.items():
         if (index := position.get(name)) is not None:
-            matrix[:, index] = _numbers(name, values, parts.columns[name], parts.codes.get(name, {}), table.from_text)
+            matrix[:, index] = _numbers(name, values, parts.columns[name], parts.codes.get(name, {}), gaps)
     if len(given) < len(position) or any(name not in given for name in position):
         _refuse_missing(parts, given)
     return matrix
@@ -60,7 +61,7 @@ def _refuse_missing(parts: ModelParts, given: Mapping[Any, Any]) -> None:
 
 
 def _numbers(
-    name: str, values: Any, kind: ColumnType, codes: Mapping[str, float], from_text: bool
+    name: str, values: Any, kind: ColumnType, codes: Mapping[str, float], gaps: frozenset[str] | None
 ) -> NDArray[np.float64]:
     """Return a column as numbers, with NaN for missing ones."""
     if isinstance(values, np.ndarray):
@@ -69,20 +70,20 @@ def _numbers(
             return values
         values = values.tolist()
     found = set(map(type, values))
-    if found <= _PLAIN[kind] and not (from_text and kind != "text"):
+    if found <= _PLAIN[kind] and (gaps is None or kind == "text"):
         try:
             # A missing value in a text has no code either.
             return np.array(list(map(codes.get, values)) if kind == "text" else values, dtype=np.float64)
         except OverflowError:
             # An integer beyond all decimals: the look at each value names it.
             pass
-    if from_text and kind == "number" and (plain := _plain_numbers(values)) is not None:
+    if gaps is not None and kind == "number" and (plain := _plain_numbers(values)) is not None:
         return plain
     convert = {"number": _number, "boolean": _truth, "text": _text}[kind]
     numbers = []
     for value in values:
         try:
-            number = convert(value, codes, from_text)
+            number = convert(value, codes, gaps)
         except (ValueError, TypeError, KeyError, OverflowError):
             raise RequestError(
                 f"column {name!r} holds {_shown(value)}; the model takes {_WORDS[kind]}", "INVALID_PARAMETER_VALUE"
@@ -102,25 +103,25 @@ def _plain_numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
         return None
 
 
-def _number(value: Any, _codes: Mapping[str, float], from_text: bool) -> float:
+def _number(value: Any, _codes: Mapping[str, float], gaps: frozenset[str] | None) -> float:
     if value is None:
         return math.nan
     if isinstance(value, str):
-        return math.nan if from_text and value.strip() in _GAPS else parse_number(value)
+        return math.nan if gaps is not None and value.strip() in gaps else parse_number(value)
     # A boolean is no number, as in files.
     if isinstance(value, bool):
         raise TypeError
     return float(value)
 
 
-def _truth(value: Any, _codes: Mapping[str, float], from_text: bool) -> float:
+def _truth(value: Any, _codes: Mapping[str, float], gaps: frozenset[str] | None) -> float:
     if _missing(value):
         return math.nan
     word = str(value).strip()
-    return math.nan if from_text and word in _GAPS else float(BOOLEANS[word.lower()])
+    return math.nan if gaps is not None and word in gaps else float(BOOLEANS[word.lower()])
 
 
-def _text(value: Any, codes: Mapping[str, float], _from_text: bool) -> float:
+def _text(value: Any, codes: Mapping[str, float], _gaps: frozenset[str] | None) -> float:
     if _missing(value):
         return math.nan
     if isinstance(value, list | dict):

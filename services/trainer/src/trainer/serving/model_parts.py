@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.serving.skops_file import Node, SkopsFile
 from trainer.training.hard_rows import Ranges, feature_bounds
 from trainer.training.model_format import code_in_description
-from trainer.training.model_metadata import noted_column_types
+from trainer.training.model_metadata import noted_column_types, noted_form
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
@@ -67,6 +68,8 @@ class ModelParts:
     classes: tuple[int, int]
     example: bytes | None
     answers: str | None
+    #: The words for a missing value in a text.
+    gaps: frozenset[str]
 
     @property
     def ranges(self) -> Ranges:
@@ -108,10 +111,11 @@ def _parts(folder: Path, described: Mapping[str, Any]) -> ModelParts:
     _expect(all(column["required"] for column in signature), True, "signature")
     _expect(described["signature"].get("params"), None, "params")
     answers = described["metadata"].get("answers_digest")
+    form = noted_form(described["metadata"])
     file = SkopsFile(folder / general["model_path"])
     if (foreign := file.foreign_type(_TYPES)) is not None:
         raise NotOwnError(f"it holds objects of the type {foreign}")
-    return _model(file.root, columns, _example(folder, described), str(answers) if answers else None)
+    return _model(file.root, columns, _example(folder, described), str(answers) if answers else None, form)
 
 
 def _example(folder: Path, described: Mapping[str, Any]) -> bytes | None:
@@ -119,7 +123,9 @@ def _example(folder: Path, described: Mapping[str, Any]) -> bytes | None:
     return (folder / name).read_bytes() if name and Path(name).name == name and (folder / name).is_file() else None
 
 
-def _model(model: Node, columns: Mapping[str, ColumnType], example: bytes | None, answers: str | None) -> ModelParts:
+def _model(
+    model: Node, columns: Mapping[str, ColumnType], example: bytes | None, answers: str | None, form: CsvForm
+) -> ModelParts:
     _expect(model.type, _MODEL, "model")
     _expect(model["response_method"].value(), "predict_proba", "response method")
     frozen = model["estimator_"]
@@ -149,6 +155,7 @@ def _model(model: Node, columns: Mapping[str, ColumnType], example: bytes | None
         classes=(int(low), int(high)),
         example=example,
         answers=answers,
+        gaps=frozenset(form.gaps),
     )
 
 

@@ -48,7 +48,7 @@ class TreeModel:
         self.parts = replace(parts, trees="")
         self._labels = np.array(parts.classes)
         #: The texts of the requests that the model does not know.
-        self.unseen = UnseenTexts(parts.order, parts.codes)
+        self.unseen = UnseenTexts(parts.order, parts.codes, parts.gaps)
         # How the classes are written, by whether the threshold is reached.
         self._words = np.array([str(label) for label in parts.classes])
 
@@ -85,7 +85,7 @@ class TreeModel:
             reply = self.answer(example, _JSON, "")
             if reply.status != 200:
                 raise TrainerError(f"it does not predict its own example: {reply.body.decode()}")
-            self.unseen = UnseenTexts(self.parts.order, self.parts.codes)
+            self.unseen = UnseenTexts(self.parts.order, self.parts.codes, self.parts.gaps)
         probability = self._booster.prove_blocks(build_matrix(self.parts, Table(hard_rows(self.parts.ranges), ROWS)))
         return answers_digest(probability, self.classes(probability >= self.parts.threshold))
 

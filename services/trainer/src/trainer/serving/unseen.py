@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.config.values import MISSING_VALUES, category_text
+from trainer.config.values import category_text
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines.
 PAUSE = 600.0
-_GAPS = frozenset(MISSING_VALUES)
 _SHOWN = 5
 
 
@@ -26,17 +25,22 @@ class UnseenTexts:
     """The unknown texts of one model's requests since they were last told of. Any thread may use it."""
 
     def __init__(
-        self, order: Sequence[str], texts: Mapping[str, object], clock: Callable[[], float] = time.monotonic
+        self,
+        order: Sequence[str],
+        texts: Mapping[str, object],
+        gaps: frozenset[str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin to count.
 
         Args:
             order: The columns in the order in which the trees take them.
             texts: The names of the columns of texts.
+            gaps: The words for a missing value.
             clock: Tells the time, in seconds.
         """
         self._places = {name: place for place, name in enumerate(order) if name in texts}
-        self._clock, self._lock = clock, Lock()
+        self._gaps, self._clock, self._lock = gaps, clock, Lock()
         self._next, self._rows = clock(), 0
         self._found: dict[str, tuple[int, str]] = {}
 
@@ -54,7 +58,7 @@ class UnseenTexts:
                 continue
             values = given[name]
             gaps = np.flatnonzero(np.isnan(matrix[:, place])).tolist()
-            texts = [category_text(values[row]) for row in gaps if not _missing(values[row])]
+            texts = [category_text(values[row]) for row in gaps if not self._missing(values[row])]
             if texts:
                 new[name] = texts
         with self._lock:
@@ -78,6 +82,5 @@ class UnseenTexts:
         rest = f"; and {len(most) - _SHOWN} more columns" if len(most) > _SHOWN else ""
         return f"of {rows:,} rows, texts that the model does not know count as missing: {'; '.join(words)}{rest}"
 
-
-def _missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or str(value).strip() in _GAPS
+    def _missing(self, value: object) -> bool:
+        return value is None or (isinstance(value, float) and math.isnan(value)) or str(value).strip() in self._gaps

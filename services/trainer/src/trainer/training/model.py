@@ -12,7 +12,7 @@ from trainer.accelerators.requirements_check import skip_requirements_check
 from trainer.data.dataset import Dataset
 from trainer.training import trained_on
 from trainer.training.hard_rows import Ranges, ask_model, feature_bounds
-from trainer.training.model_metadata import TRUSTED_TYPES
+from trainer.training.model_metadata import CSV, TRUSTED_TYPES
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -80,6 +80,7 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
             "columns": dict(dataset.column_types),
             # By which a server that takes the model apart knows that it did so rightly.
             "answers_digest": ask_model(model, _ranges(model, dataset)),
+            **({CSV: noted} if (noted := dataset.form.note()) else {}),
             **trained_on.metadata_of(dataset),
         },
     )

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.values import COLUMN_TYPES, ColumnType
+from trainer.util.errors import InputError
 
 #: The types in a model that skops does not know; it restores nothing but these and scikit-learn's own.
 TRUSTED_TYPES = ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
+
+
+#: The key in a model's metadata that says how the CSV files of its training were written.
+CSV = "csv"
+
+
+def noted_form(metadata: Any) -> CsvForm:
+    """Return how the CSV files of a model's training were written, as its metadata says; the usual form for others."""
+    try:
+        return CsvForm.noted(metadata.get(CSV) if isinstance(metadata, dict) else None)
+    except (TypeError, InputError):
+        return CsvForm()
 
 
 def own_column_types(described: Any) -> Mapping[str, ColumnType] | None:

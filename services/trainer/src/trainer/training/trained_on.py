@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset
 from trainer.data.row_hashes import RowHashes
-from trainer.training.model_metadata import noted_column_types
+from trainer.training.model_metadata import noted_column_types, noted_form
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,10 @@ class TrainedOn:
     roles: Mapping[str, str] = field(default_factory=dict)
     #: The hashes of the training rows' groups, ascending, where they were in groups.
     groups: NDArray[np.int64] | None = None
+    #: The target's name.
+    target: str | None = None
+    #: How its CSV files were written.
+    form: CsvForm = field(default_factory=CsvForm)
 
     @classmethod
     def read(cls, folder: Path, metadata: Mapping[str, Any] | None) -> TrainedOn | None:
@@ -62,6 +67,8 @@ class TrainedOn:
                 content.get("positive"),
                 {role: str(content["roles"][role]) for role in ROLES if role in content.get("roles", {})},
                 np.load(folder / GROUPS, allow_pickle=False) if (folder / GROUPS).is_file() else None,
+                None if metadata is None else metadata.get("target"),
+                noted_form(metadata),
             )
         except (TypeError, KeyError, ValueError, OSError):
             return None
