@@ -141,7 +141,7 @@ def test_printed_link_leads_to_the_run(client: MlflowClient, baseline: dict[str,
 def test_objects_are_under_the_runs_path(stack: Stack, client: MlflowClient, baseline: dict[str, Any]) -> None:
     """Objects are in the bucket under the runs path."""
     run = client.get_run(baseline["run_id"])
-    assert keys_under(stack, run.info.artifact_uri) == {*PICTURES, "lightgbm_parameters.json"}
+    assert keys_under(stack, run.info.artifact_uri) == {*PICTURES, "config.yaml", "lightgbm_parameters.json"}
     location = model_location(client, baseline["run_id"])
     assert f"/{run.info.experiment_id}/models/" in location
     expected = {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json", "training_rows.npz"}
@@ -262,7 +262,7 @@ def test_sweep_is_a_parent_with_nested_runs(stack: Stack, client: MlflowClient, 
     assert pairs == {(200, 0.05), (500, 0.025), (1000, 0.01)}
     assert {(one["num_leaves"], one["max_depth"], one["min_child_samples"]) for one in params} == {("60", "12", "10")}
     assert sweep["best_run_id"] in children
-    files = {"variants.csv", "plots/pr_curves.png", "plots/parameters.png"}
+    files = {"config.yaml", "variants.csv", "plots/pr_curves.png", "plots/parameters.png"}
     assert keys_under(stack, client.get_run(sweep["run_id"]).info.artifact_uri) == files
 
 

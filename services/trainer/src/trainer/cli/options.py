@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from trainer.cli.config_file import read_config, value_in_config
 from trainer.config.csv_form import NAMED
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
@@ -33,6 +35,11 @@ class GroupedOption(click.Option):
     def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        """Return the option's value and where it comes from; see ``--config``."""
+        value, source = super().consume_value(ctx, opts)
+        return value_in_config(self, ctx, value, source)
 
 
 def paragraphs(help_: str | None) -> str | None:
@@ -80,11 +87,13 @@ class Names(click.ParamType[tuple[str, ...]]):
     """Names of columns, separated by commas; a name that holds one stands in quotes."""
 
     name = "column,…"
+    #: What a configuration file may hold beside text.
+    structure = list
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002
         """Return the names."""
-        if isinstance(value, tuple):
-            return value
+        if isinstance(value, list | tuple):
+            return tuple(str(name) for name in value)
         import csv
 
         names = next(csv.reader([str(value)], skipinitialspace=True), [])
@@ -95,11 +104,14 @@ class Monotone(click.ParamType[dict[str, int]]):
     """Columns with a sign each, separated by commas: age=+1,price=-1."""
 
     name = "column=±1,…"
+    structure = dict
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
         """Return the signs by the columns' names."""
         if isinstance(value, dict):
-            return value
+            if wrong := [name for name, sign in value.items() if isinstance(sign, bool) or sign not in (1, -1)]:
+                raise InputError(f"--monotone: {wrong[0]} is {value[wrong[0]]!r}; write 1 or -1")
+            return {str(name): int(sign) for name, sign in value.items()}
         signs: dict[str, int] = {}
         for pair in Names().convert(value, param, ctx):
             name, _, sign = pair.rpartition("=")
@@ -107,6 +119,19 @@ class Monotone(click.ParamType[dict[str, int]]):
                 raise InputError(f"--monotone: {pair!r} is not allowed; write COLUMN=+1 or COLUMN=-1, each column once")
             signs[name.strip()] = int(sign)
         return signs
+
+
+class Inline(click.ParamType[Any]):
+    """A file, or in a configuration file also what the file would hold."""
+
+    name = "file"
+
+    def __init__(self, structure: type) -> None:
+        self.structure = structure
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """Return the file's path, or its content."""
+        return value if isinstance(value, self.structure) else Path(str(value))
 
 
 class Share(click.ParamType[float]):
@@ -148,6 +173,18 @@ def option(*names: str, group: str, env: str | None, **kwargs: Any) -> Callable[
     return click.option(*names, cls=GroupedOption, group=group, envvar=env, show_envvar=env is not None, **kwargs)
 
 
+config_option = option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    group="Configuration",
+    env="TRAINER_CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="A YAML file with options of this command, such as num_leaves: 31; those given here go before it. Each run"
+    " has such a file, config.yaml, which repeats it.",
+)
 tracking_uri_option = option(
     "--tracking-uri",
     group="Tracking",
@@ -370,7 +407,7 @@ def scored_data_option(group: str, help_: str) -> Callable[[Function], Function]
     return option("--data", required=True, type=click.Path(path_type=Path), group=group, env=None, help=help_)
 
 
-class Separator(click.ParamType[str]):
+class Character(click.ParamType[str]):
     """A character, or its name."""
 
     name = "char"
@@ -383,7 +420,7 @@ class Separator(click.ParamType[str]):
 CSV_OPTIONS = (
     option(
         "--separator",
-        type=Separator(),
+        type=Character(),
         metavar="CHAR",
         group="CSV files",
         env="TRAINER_SEPARATOR",
@@ -391,7 +428,8 @@ CSV_OPTIONS = (
     ),
     option(
         "--decimal",
-        metavar=".|,",
+        type=Character(),
+        metavar="point|comma",
         group="CSV files",
         env="TRAINER_DECIMAL",
         help="What stands before a number's decimals. By default a point.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,9 +22,11 @@ STORAGE = "optuna.journal"
 
 
 @click.command("search", cls=options.GroupedCommand)
+@options.config_option
 @options.option(
     "--space",
-    type=click.Path(path_type=Path),
+    type=options.Inline(dict),
+    metavar="FILE",
     group="Search",
     env="TRAINER_SPACE",
     help="A YAML mapping from parameter to a range {low, high, step, log}, a list of values, or one value. Without it,"
@@ -83,7 +85,7 @@ STORAGE = "optuna.journal"
 @options.tracking_options
 @options.lightgbm_options
 def search_command(
-    space: Path | None,
+    space: Path | dict[str, Any] | None,
     trials: int,
     sampler: str,
     pruner: str,
@@ -102,12 +104,12 @@ def search_command(
     """
     from trainer.parallel.pool import ProcessPool, available_cpus
     from trainer.registry.model_name import check_name
-    from trainer.searches.space import load_space
+    from trainer.searches.space import load_space, make_space
     from trainer.tracking.settings import configure
     from trainer.util.output import print_json, print_message, print_start
 
     model_name = check_name(registry.model_name)
-    wanted = load_space(space, overrides)
+    wanted = make_space(space, overrides) if isinstance(space, dict) else load_space(space, overrides)
     print_start(f"a search of {trials} trials")
     configure(tracking.debug)
 

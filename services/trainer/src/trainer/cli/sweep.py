@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command("sweep", cls=options.GroupedCommand)
+@options.config_option
 @options.option(
     "--variants",
-    type=click.Path(path_type=Path),
+    type=options.Inline(list),
+    metavar="FILE",
     group="Sweep",
     env="TRAINER_VARIANTS",
     help="A YAML list of mappings from LightGBM parameter to value. Without it, the standard variants:"
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
 @options.tracking_options
 @options.lightgbm_options
 def sweep_command(
-    variants: Path | None,
+    variants: Path | list[Any] | None,
     grid: tuple[str, ...],
     paired: tuple[str, ...],
     jobs: int | None,

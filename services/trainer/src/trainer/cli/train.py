@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train", cls=options.GroupedCommand)
+@options.config_option
 @options.data_options
 @options.registry_options(register=False)
 @options.tracking_options

@@ -15,8 +15,8 @@ from trainer.config.values import MISSING_VALUES, parse_number
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
-#: Separators that have a name on the command line.
-NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
+#: Characters that have a name on the command line.
+NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "point": ".", "space": " ", "pipe": "|"}
 _WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
 TAB_SUFFIXES = (".tsv", ".tsv.gz")
 

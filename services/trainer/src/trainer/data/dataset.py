@@ -98,6 +98,9 @@ class Dataset:
     monotone: Mapping[str, int] = field(default_factory=dict)
     #: How its CSV files are written, and which words are missing values.
     form: CsvForm = field(default_factory=CsvForm)
+    #: The columns that were left out, and those of which each value was to be a category.
+    dropped: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
     #: Where the test rows came from, where they have a file of their own.
     test_source: str | None = None
     warnings: tuple[str, ...] = ()

@@ -94,6 +94,8 @@ def unified(
         positive=how.positive,
         monotone=dict(how.monotone),
         form=how.form,
+        dropped=how.drop,
+        categorical=how.categorical,
         roles={option.removeprefix("--"): name for option, name in how.roles.options},
         train=train,
         test=test,

@@ -21,6 +21,7 @@ from trainer.data.split import split_rows
 from trainer.runs import cache_key
 from trainer.runs.cache_key import run_key
 from trainer.runs.plan import Plan, TrainResult
+from trainer.runs.run_config import run_config, write_config
 from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.inputs import dataset_inputs
@@ -212,6 +213,7 @@ def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: FitRe
         plots.write_contributions(folder, variant.name, dataset, fitted, plan.explain)
     effective = json.dumps(fitted.effective, indent=2) + "\n"
     (folder / "lightgbm_parameters.json").write_text(effective, encoding="utf-8")
+    write_config(folder, "train", run_config(variant.params, dataset, plan))
 
 
 def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: FitResult, clock: Clock) -> dict[str, float]:

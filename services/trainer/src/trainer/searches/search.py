@@ -19,6 +19,7 @@ from trainer.config.parameters import Value, parse_param
 from trainer.config.variant import describe_params, make_variant
 from trainer.runs.cache_key import sweep_key
 from trainer.runs.plan import TrainResult
+from trainer.runs.run_config import run_config, write_config
 from trainer.searches import study
 from trainer.searches.heartbeat import OWNER, WorkerHeartbeat
 from trainer.searches.sampler import SeededSampler
@@ -156,7 +157,8 @@ def run_search(
                 raise
             results = tuple(results_of(opened.study, space, plan))
             done = SearchResult(parent.run_id, plan.target.run_url(parent.run_id), results, name)
-            _log_comparison(parent, done, f"{dataset.name}, {plan.config.compared_on}")
+            config = search_config(space, base, dataset, plan, settings)
+            _log_comparison(parent, done, f"{dataset.name}, {plan.config.compared_on}", config)
         # Asked after this process has signed off: of processes that end together, at least one is the last.
         done = replace(done, shared=member.others())
     except MlflowException as error:
@@ -306,7 +308,20 @@ def comparison_folder(done: SearchResult) -> str:
     return f"after_{len(done.results)}_trials"
 
 
-def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str) -> None:
+def search_config(
+    space: Space, base: Mapping[str, Value], dataset: Dataset, plan: Plan, settings: Settings
+) -> dict[str, Any]:
+    """Return the options that repeat a search. Where its trials are kept is not among them."""
+    return {
+        **run_config(base, dataset, plan),
+        "trials": settings.trials,
+        "sampler": settings.sampler,
+        "pruner": settings.pruner,
+        "space": space.described(),
+    }
+
+
+def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str, config: Mapping[str, Any]) -> None:
     tags = {"trainer.trials": str(len(done.results)), "trainer.trials_pruned": str(len(done.pruned))}
     best = done.best
     if best is not None:
@@ -320,6 +335,7 @@ def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str) -> Non
         files = Path(folder) / comparison_folder(done)
         files.mkdir()
         write_table(files / TABLE, done.results)
+        write_config(files, "search", config)
         pairs = [(result.overrides, result) for result in done.results]
         write_plots(files / "plots", pairs, subtitle, "trials")
         parent.log_files(Path(folder))

@@ -53,6 +53,14 @@ class Dimension:
             return distributions.IntDistribution(int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return distributions.FloatDistribution(self.low, self.high, step=self.step, log=self.log)
 
+    def described(self) -> list[Value] | dict[str, Any]:
+        """Return the values as a file describes them."""
+        if self.choices:
+            return ["none" if value is None else value for value in self.choices]
+        whole = BY_NAME[self.name].kind is int
+        ends = {name: int(end) if whole else end for name, end in (("low", self.low), ("high", self.high))}
+        return {**ends, **({"step": self.step} if self.step is not None else {}), **({"log": True} if self.log else {})}
+
     @property
     def extremes(self) -> tuple[Value, ...]:
         """All choices, or both ends."""
@@ -74,6 +82,10 @@ class Space:
 
     dimensions: tuple[Dimension, ...]
     fixed: Mapping[str, Value] = field(default_factory=dict)
+
+    def described(self) -> dict[str, Any]:
+        """Return the space as the mapping that describes it; see ``make_space``."""
+        return {**{dimension.name: dimension.described() for dimension in self.dimensions}, **self.fixed}
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return the dimensions as Optuna takes them."""

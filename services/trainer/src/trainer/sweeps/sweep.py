@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.variant import Variant
 from trainer.runs.plan import TrainResult
+from trainer.runs.run_config import run_config, write_config
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.logged_metrics import metric_values
 from trainer.util.errors import SweepError
@@ -20,6 +21,7 @@ from trainer.util.signals import ignore_signals
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
+    from trainer.config.parameters import Value
     from trainer.data.dataset import Dataset
     from trainer.parallel.engine import Engine
     from trainer.parallel.pool import TaskResult
@@ -139,10 +141,11 @@ def run_sweep(
                         if view is not None:
                             view.end(outcome.item.index)
                         on_result(result, len(results))
+                config = sweep_config(variants, dataset, plan)
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
                 )
-                _log_comparison(parent, done, variants, f"{dataset.name}, {plan.config.compared_on}")
+                _log_comparison(parent, done, variants, f"{dataset.name}, {plan.config.compared_on}", config)
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 with ignore_signals():
@@ -179,8 +182,7 @@ class SweepFailedError(SweepError):
 
 def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[str, Any]:
     """Return what all variants share, as the parent's parameters."""
-    first = variants[0].params
-    common = {name: value for name, value in first.items() if all(other.params[name] == value for other in variants)}
+    common = _common_params(variants)
     if "random_state" in common and common["random_state"] is None:
         common["random_state"] = plan.config.seed
     return {
@@ -193,13 +195,31 @@ def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) ->
     }
 
 
-def _log_comparison(parent: ActiveRun, done: SweepResult, variants: Sequence[Variant], subtitle: str) -> None:
+def sweep_config(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    """Return the options that repeat a sweep: what the variants share, and in what each differs."""
+    common = _common_params(variants)
+    own: list[dict[str, Any]] = []
+    for variant in variants:
+        others = {name: value for name, value in variant.params.items() if name not in common and value is not None}
+        own.append({"name": variant.name, **others})
+    return {**run_config(common, dataset, plan), "variants": own}
+
+
+def _common_params(variants: Sequence[Variant]) -> dict[str, Value]:
+    first = variants[0].params
+    return {name: value for name, value in first.items() if all(other.params[name] == value for other in variants)}
+
+
+def _log_comparison(
+    parent: ActiveRun, done: SweepResult, variants: Sequence[Variant], subtitle: str, config: Mapping[str, Any]
+) -> None:
     best = done.best
     if best is not None:
         tags = {"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name}
         parent.log(metric_values(best.metrics), tags=tags)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         write_table(Path(folder) / TABLE, done.results)
+        write_config(Path(folder), "sweep", config)
         write_plots(
             Path(folder) / "plots",
             [(variant.params, result) for variant, result in zip(variants, done.results, strict=True)],

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainer.config.parameters import Value, parse_param
 from trainer.config.variant import STANDARD_VARIANTS, Variant, describe_params, make_variant
@@ -29,12 +30,12 @@ class VariantSet:
 
 
 def select_variants(
-    path: Path | None, grid: Sequence[str], paired: Sequence[str], base: Mapping[str, Value]
+    path: Path | list[Any] | None, grid: Sequence[str], paired: Sequence[str], base: Mapping[str, Value]
 ) -> VariantSet:
     """Return the variants that the command line asks for; the standard ones where it asks for none.
 
     Args:
-        path: A YAML file (see ``load``).
+        path: A YAML file (see ``load_variants``), or what one would hold.
         grid: ``name=value,value,…``: every value with every value of the others.
         paired: ``name=value,value,…``: the first values together, the second values together, and so on.
         base: What the variants have in common.
@@ -46,43 +47,48 @@ def select_variants(
         if grid or paired:
             raise InputError("--variants and --grid or --paired both list variants; give either the file or the lists")
         loaded = load_variants(path, base)
-        return VariantSet(tuple(loaded), f"{_count(len(loaded), 'variant')} of {path}")
+        source = "the configuration" if isinstance(path, list) else path
+        return VariantSet(tuple(loaded), f"{_count(len(loaded), 'variant')} of {source}")
     if grid or paired:
         return combine_lists(grid, paired, base)
     standard = [make_variant(overrides, base) for overrides in STANDARD_VARIANTS]
     return VariantSet(tuple(standard), f"the {len(standard)} standard variants")
 
 
-def load_variants(path: Path, base: Mapping[str, Value]) -> list[Variant]:
+def load_variants(path: Path | list[Any], base: Mapping[str, Value]) -> list[Variant]:
     """Return the variants that a YAML file lists.
 
     Args:
-        path: A file with a list of mappings from parameter to value; ``name`` names the variant.
+        path: A file with a list, or the list itself, of mappings from parameter to value; ``name`` names the variant.
         base: What the variants have in common.
 
     Raises:
         InputError: The file cannot be read or holds something else; the message names file, item and remedy.
     """
-    content = yaml_file.read(path, "--variants", "a YAML list of variants")
+    content: Any = path
+    if not isinstance(path, list):
+        content = yaml_file.read(path, "--variants", "a YAML list of variants")
+    source = "variants" if isinstance(path, list) else path
     if not isinstance(content, list):
-        raise InputError(f"{path}: holds {yaml_file.what(content)}; write a list of variants, each starting with '- '")
+        found = yaml_file.what(content)
+        raise InputError(f"{source}: holds {found}; write a list of variants, each starting with '- '")
     if not content:
-        raise InputError(f"{path}: lists no variants; add one such as '- n_estimators: 500'")
+        raise InputError(f"{source}: lists no variants; add one such as '- n_estimators: 500'")
     variants: list[Variant] = []
     seen: dict[tuple[tuple[str, Value], ...], int] = {}
     named: dict[str, int] = {}
     for number, item in enumerate(content, start=1):
-        where = f"{yaml_file.place(path, item)}: item {number}"
+        where = f"{yaml_file.place(source, item)}: item {number}"
         if not isinstance(item, dict):
             raise InputError(
                 f"{where} is {yaml_file.what(item)};"
                 " write a mapping such as {n_estimators: 500, learning_rate: 0.025}"
             )
-        name = item.pop("name", None)
+        name = item.get("name")
         if name is not None and (not isinstance(name, (str, int, float)) or not str(name).strip()):
             raise InputError(f"{where}: name must be text, not {yaml_file.what(name)}")
         try:
-            overrides = dict(parse_param(key, value) for key, value in item.items())
+            overrides = dict(parse_param(key, value) for key, value in item.items() if key != "name")
             variant = make_variant(overrides, base, str(name) if name is not None else None)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None

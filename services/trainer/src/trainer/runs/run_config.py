@@ -1,0 +1,68 @@
+"""The options that repeat a run, a sweep or a search: ``config.yaml`` among the artifacts, for ``trainer --config``.
+
+Where runs are tracked is no part of it, and neither is how many of them are trained at a time: no result depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.config.explain import ALL
+from trainer.config.parameters import Value
+
+if TYPE_CHECKING:
+    from trainer.data.dataset import Dataset
+    from trainer.runs.plan import Plan
+
+FILE = "config.yaml"
+
+
+def run_config(params: Mapping[str, Value], dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    """Return the options that repeat a run.
+
+    Args:
+        params: LightGBM's parameters.
+        dataset: What it was trained on.
+        plan: How it was trained.
+    """
+    config, data = plan.config, dataset
+    whole_table = data.test_size is not None
+    content = {
+        "data": None if data.generated else data.source,
+        "test": data.test_source,
+        "target": None if data.generated else data.target,
+        "positive": data.positive,
+        "drop": list(data.dropped),
+        "categorical": list(data.categorical),
+        **data.roles,
+        "monotone": dict(data.monotone),
+        **data.form.note(),
+        **({"test_size": data.test_size} if whole_table else {}),
+        **({"cv": config.folds} if config.folds else {"validation_size": config.validation_size}),
+        "threshold": str(config.threshold_rule),
+        "metric": config.metric,
+        "seed": config.seed,
+        "explain": ("all" if plan.explain == ALL else plan.explain) or None,
+    }
+    # What is left out may be set by a variable; nothing, once it is written, is nothing.
+    kept = {name: value for name, value in content.items() if value not in ([], {}) and (value is not None)}
+    if data.generated:
+        kept = {"data": None, **kept}
+    return {**kept, **{name: value for name, value in params.items() if value is not None}}
+
+
+def write_config(folder: Path, command: str, content: Mapping[str, Any]) -> None:
+    """Write options as a file for ``--config``.
+
+    Args:
+        folder: Where it goes.
+        command: The command that takes them, such as ``sweep``.
+        content: The options.
+    """
+    import yaml
+
+    head = f"# Repeats this run: trainer {command} --config {FILE}\n"
+    text = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=10_000)
+    (folder / FILE).write_text(head + text, encoding="utf-8")
