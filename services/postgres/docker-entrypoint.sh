@@ -7,6 +7,14 @@ database=${POSTGRES_DB:-$user}
 : "${POSTGRES_PASSWORD_FILE:?set it to the path of a file that holds the password}"
 [ -s "$POSTGRES_PASSWORD_FILE" ] || { echo "postgres: error: $POSTGRES_PASSWORD_FILE is missing or empty" >&2; exit 1; }
 
+# A major version cannot read another's files: said here in one line, before anything touches them.
+own=$(postgres --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+if [ -s "$PGDATA/PG_VERSION" ] && [ "$(<"$PGDATA/PG_VERSION")" != "$own" ]; then
+    echo "postgres: error: the files in the volume postgres-data are PostgreSQL $(<"$PGDATA/PG_VERSION")'s, and this is PostgreSQL $own:" \
+        "use an image of that version, or see docs/operators/upgrades.md" >&2
+    exit 1
+fi
+
 # Runs SQL without a server, hence without a password. A quote in a value is doubled, as SQL wants it.
 # (By a here-string and a file, without a subshell: after a crash the lock file names this shell's process, and only its own child
 # sees that it is stale.)

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-COMMANDS = ("serve", "preflight", "migrate", "gc", "backup", "healthcheck", "audit")
+COMMANDS = ("serve", "preflight", "migrate", "gc", "backup", "healthcheck", "audit", "version")
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from replica_server.backups.put_back import Restoration, check_database
 from replica_server.backups.take import take
 from replica_server.commands.migrate import current_revision
 from replica_server.text import one_line
+from replica_server.version import VERSION, is_newer
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
@@ -56,7 +57,7 @@ def run_take(folder: BackupFolder, repository: BackedUp, options: argparse.Names
     with opened.cursor() as cursor:
         record = stack_record.read(cursor)
         schema = current_revision(cursor) or ""
-    print(take(folder, repository, record.id, "", schema, copying), flush=True)
+    print(take(folder, repository, record.id, VERSION, schema, copying), flush=True)
     if options.keep:
         for name in folder.prune(options.keep):
             print(f"{name}: removed")
@@ -84,6 +85,11 @@ def run_restore(folder: BackupFolder, repository: BackedUp, options: argparse.Na
     """Checks a whole snapshot, and puts its artifacts back."""
     snapshot = folder.root / options.snapshot
     header = manifest.read_header(snapshot)
+    if is_newer(header.version):
+        raise BackupError(
+            f"{snapshot.name} was written by version {header.version} of this stack, and these files are {VERSION}:"
+            " nothing was changed"
+        )
     check_stack(header, options.other)
     check_database(snapshot, header)
     restoration = Restoration(folder, snapshot, repository)

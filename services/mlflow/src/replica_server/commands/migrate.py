@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from replica_server import database, settings
+from replica_server import database, settings, stack_record
 from replica_server.people import schema as people
 from replica_server.text import one_line
+from replica_server.version import VERSION, is_newer
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
@@ -52,6 +53,15 @@ def upgrade() -> None:
         sys.exit(f"migrate: error: the upgrade failed: {one_line(str(error))}")
 
 
+def check_version(recorded: str) -> None:
+    """Exits with status 1 and one line when the data were written by a later version of this stack."""
+    if is_newer(recorded):
+        sys.exit(
+            f"migrate: error: the data belong to version {recorded} of this stack, and these files are {VERSION}: "
+            "use that version, or restore a backup from before it (scripts/restore)"
+        )
+
+
 def main() -> None:
     """Migrates when needed; says what it found and did."""
     wanted = REVISION_FILE.read_text().strip()
@@ -60,10 +70,12 @@ def main() -> None:
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        check_version(stack_record.read(cursor).version)
         if settings.current().auth:
             people.create(cursor)
         found = current_revision(cursor)
         if found == wanted:
+            stack_record.write_version(cursor, VERSION)
             print(f"migrate: the schema is at {wanted}: nothing to do")
             return
         print(f"migrate: the schema is at {found or 'nothing (an empty database)'}; upgrading to {wanted}")
@@ -71,4 +83,5 @@ def main() -> None:
         found = current_revision(cursor)
         if found != wanted:
             sys.exit(f"migrate: error: the schema is at {found} after the upgrade, not at {wanted}")
+        stack_record.write_version(cursor, VERSION)
         print(f"migrate: the schema is at {wanted}")

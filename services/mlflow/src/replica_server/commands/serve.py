@@ -8,6 +8,7 @@ workers.
 import os
 import warnings
 from contextlib import closing
+from importlib.metadata import version
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
@@ -16,6 +17,7 @@ from replica_server import database, keys, limits, logs, mlflow_environment
 from replica_server.artifacts import destination as address_file
 from replica_server.artifacts import temporary
 from replica_server.settings import current
+from replica_server.version import VERSION
 
 
 def main() -> None:
@@ -38,6 +40,7 @@ def main() -> None:
     server = application.create(settings, destination)
     address_file.end_when_changed(destination)
     root = mlflow_environment.artifact_root(settings, destination)
+    print(f"mlflow: version {VERSION} of this stack, MLflow {version('mlflow')}", flush=True)
     print(
         f"mlflow: artifacts are in {destination}; new experiments keep them in {root}; "
         f"a name that is written again {'is replaced' if settings.overwrite else 'is refused'}",
