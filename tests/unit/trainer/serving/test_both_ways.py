@@ -225,7 +225,7 @@ def test_short_and_repeated_are_refused(ways: Ways, dataset: Dataset) -> None:
     row = rows_of(dataset, 1)[0]
     names, values = list(row), list(row.values())
     short = {"columns": names, "data": [values, values[:2]]}
-    status, content = ways[0](json.dumps({"dataframe_split": short}).encode(), "application/json")
+    status, content = same(ways, json.dumps({"dataframe_split": short}).encode(), "application/json")
     width = len(names)
     assert (status, content["message"]) == (400, f"row 2 has 2 fields, the header {width}; complete it, or remove it")
     repeated, further = [*names, "month"], [*values, "Nov"]

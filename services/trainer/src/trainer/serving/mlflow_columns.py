@@ -10,6 +10,7 @@ training), or missing; anything else is refused, and its column named.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from mlflow.types.schema import AnyType
 
 from trainer.config.truth import BOOLEANS
 from trainer.config.values import category_text, parse_number
-from trainer.data.uneven import uneven_rows
+from trainer.data.uneven import uneven_row, uneven_rows
 from trainer.training.model_metadata import own_column_types
 
 if TYPE_CHECKING:
@@ -33,13 +34,26 @@ def wrong(body: bytes, *, is_csv: bool) -> str | None:
     """Return what is wrong with a request's text, or None.
 
     Of a CSV row with more fields than the header, pandas would take what is too much for an index, and read each value
-    into the next column; of one with fewer it would make missing values of the rest.
+    into the next column; of one with fewer it would make missing values of the rest, in JSON too.
     """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return f"the request is not UTF-8 text (byte {error.start:,})"
-    return uneven_rows(io.StringIO(text, newline="")) if is_csv else None
+    return uneven_rows(io.StringIO(text, newline="")) if is_csv else _uneven_lists(text)
+
+
+def _uneven_lists(text: str) -> str | None:
+    """Return which row of a request in JSON has another number of values than there are columns, or None."""
+    try:
+        split = json.loads(text)["dataframe_split"]
+        width, rows = len(split["columns"]), split["data"]
+        lengths = [len(row) if isinstance(row, list) else width for row in rows]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        # What is no such table, MLflow's server says.
+        return None
+    number = next((number for number, length in enumerate(lengths, start=1) if length != width), None)
+    return None if number is None else uneven_row(number, lengths[number - 1], width)
 
 
 def typed(model: PyFuncModel) -> Any:
