@@ -232,7 +232,9 @@ class Stack:
                 container.remove(force=True, v=True)
             except (NotFound, APIError):
                 continue
-        done = self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", check=False)
+        # Nothing of it is kept, so nothing is waited for.
+        down = ("down", "--volumes", "--remove-orphans", "--timeout", "0")
+        done = self.compose("--profile", "*", *down, check=False)
         left = self.leftovers()
         assert not left, f"left of {self.project} after its removal: {left}\n{done.stdout}{done.stderr}"
 

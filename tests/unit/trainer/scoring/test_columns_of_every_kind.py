@@ -79,6 +79,12 @@ def test_wide_table_is_read_in_chunks_of_many_rows(tmp_path: Path) -> None:
 # A column without a value in training ---------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def promo_model(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """Return a model of a number and a column that was empty in training."""
+    return model_of(tmp_path_factory.mktemp("promo"), TABLE[["number", "promo", "y"]])
+
+
 @pytest.mark.parametrize(
     "later",
     [
@@ -91,9 +97,11 @@ def test_wide_table_is_read_in_chunks_of_many_rows(tmp_path: Path) -> None:
     ],
     ids=["nothing", "texts", "numbers", "booleans", "dates", "lists"],
 )
-def test_empty_column_may_be_filled_later(tmp_path: Path, later: pa.Array, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_column_may_be_filled_later(
+    promo_model: Saved, tmp_path: Path, later: pa.Array, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Whatever it holds then, the model makes no use of it, as a file, as CSV, and as a table in Python."""
-    saved = model_of(tmp_path, TABLE[["number", "promo", "y"]])
+    saved = promo_model
     assert saved.column_types == {"number": "number", "promo": "unknown"}
     table = pa.table({"promo": later, "number": TABLE["number"].to_numpy()})
     parquet.write_table(table, tmp_path / "new.parquet")

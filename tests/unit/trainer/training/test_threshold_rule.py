@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from sklearn.metrics import balanced_accuracy_score, fbeta_score, precision_score, recall_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    fbeta_score,
+    precision_recall_fscore_support,
+    precision_score,
+    recall_score,
+)
 from trainer.config.variant import complete_params
 from trainer.data.dataset import Dataset
 from trainer.training.fit import fit_variant
@@ -28,7 +34,7 @@ def test_rule_finds_what_brute_force_finds(text: str, seed: int) -> None:
     probability: Any = np.round(np.clip(target * 0.4 + rng.random(150) * 0.6, 0, 1), 2)
     policy = parse_threshold_rule(text)
     table = [
-        (precision_score(target, probability >= t), recall_score(target, probability >= t), t)
+        (*precision_recall_fscore_support(target, probability >= t, average="binary")[:2], t)
         for t in np.unique(probability)
     ]
     kept, other = (0, 1) if policy.kind == "precision" else (1, 0)
@@ -61,9 +67,10 @@ def test_best_by_merit_is_brute_forces(text: str, merit: Callable[..., float], s
     chosen = parse_threshold_rule(text).choose(target, probability)
     # Above the highest score, no row is called positive.
     candidates = [*np.unique(probability), np.nextafter(probability.max(), 1)]
-    best = max(merit(target, probability >= t) for t in candidates)
+    merits = {t: merit(target, probability >= t) for t in candidates}
+    best = max(merits.values())
     assert merit(target, probability >= chosen) == pytest.approx(best)
-    assert not any(merit(target, probability >= t) > best - 1e-12 for t in candidates if t > chosen)
+    assert not any(value > best - 1e-12 for t, value in merits.items() if t > chosen)
 
 
 def test_dear_false_positives_call_nobody() -> None:
