@@ -5,7 +5,6 @@ the other. So an artifact of any size passes through a server of little memory, 
 """
 
 import asyncio
-import io
 import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable
@@ -28,6 +27,8 @@ SMALL_UPLOADS = Turns(limits.SMALL_UPLOADS)
 LARGE_UPLOADS = Turns(limits.LARGE_UPLOADS)
 # How many bytes a request has said that it brings.
 announced: ContextVar[int] = ContextVar("announced", default=0)
+# Bytes; smaller pieces are put together as they come.
+SMALL_PIECE = 2**12
 # Seconds without a block after which the client is taken to be gone.
 PATIENCE = limits.PATIENCE
 
@@ -93,17 +94,20 @@ class Incoming:
     def read(self, size: int = -1) -> bytes:
         """Returns the next bytes, fewer only at the end of the body; raises MlflowException when it breaks off."""
         self._last = b""
-        content = io.BytesIO()
-        while size < 0 or content.tell() < size:
+        pieces: list[memoryview] = []
+        length = 0
+        while size < 0 or length < size:
             block = self._blocks.popleft() if self._blocks else self._next()
             if not block:
                 break
-            taken = len(block) if size < 0 else min(len(block), size - content.tell())
-            content.write(block[:taken])
+            taken = len(block) if size < 0 else min(len(block), size - length)
+            pieces.append(block[:taken])
+            length += taken
             if taken < len(block):
                 self._blocks.appendleft(block[taken:])
-        self._position += content.tell()
-        self._last = content.getvalue()
+        self._position += length
+        # One copy: an upload's processor time goes into copies.
+        self._last = b"".join(pieces)
         return self._last
 
     def seekable(self) -> bool:
@@ -149,13 +153,25 @@ class Body:
 
     def __init__(self, chunks: AsyncIterable[bytes]) -> None:
         self._chunks = aiter(chunks)
-        self._block = bytearray()
+        # What has come of the next block, and how many bytes that is.
+        self._pieces: list[bytes | bytearray] = []
+        self._length = 0
         # When the last bytes came. One that fell silent before it got its place loses it at once.
         self._last = time.monotonic()
         #: The place that a block holds while it is in memory and nobody works on it; closed, it is given back.
         self.place = AsyncExitStack()
         #: Whether everything has come.
         self.over = False
+
+    def _add(self, piece: bytes) -> None:
+        """Keeps what has come. An object for each of many small pieces would take more memory than their content."""
+        self._length += len(piece)
+        if len(piece) >= SMALL_PIECE:
+            self._pieces.append(piece)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += piece
+        else:
+            self._pieces.append(bytearray(piece))
 
     async def block(self, turn: Turn | None = None, size: int = BLOCK) -> bytes:
         """Returns the next block, which is smaller than `size` only at the body's end, and empty after it.
@@ -167,20 +183,20 @@ class Body:
         Raises:
             MlflowException: The client has gone, or has been silent for too long.
         """
-        while len(self._block) < size and not self.over:
-            if turn is None and len(self._block) >= limits.SMALL_BODY:
+        while self._length < size and not self.over:
+            if turn is None and self._length >= limits.SMALL_BODY:
                 turn = await self.place.enter_async_context(ARRIVING.turn())
             with turn.of_the_client(self._last) if turn else nullcontext():
                 try:
                     async with asyncio.timeout(PATIENCE):
-                        self._block += await anext(self._chunks)
+                        self._add(await anext(self._chunks))
                     self._last = time.monotonic()
                 except StopAsyncIteration:
                     self.over = True
                 except (ClientDisconnect, OSError) as error:
                     raise MlflowException("The upload broke off", error_code=BAD_REQUEST) from error
-        block = bytes(self._block)
-        self._block.clear()
+        block = b"".join(self._pieces)
+        self._pieces, self._length = [], 0
         return block
 
 

@@ -73,6 +73,15 @@ class Checksum:
         return bytes(self._checksum.digest())  # type: ignore[no-untyped-call]
 
 
+def sign_without_content(client: Any) -> None:
+    """Makes the client leave the content out of a request's signature, as it does over HTTPS by itself.
+
+    The signature covers the content's checksum, by which the storage notices what was changed on the way by accident.
+    Over plain HTTP the client would compute a SHA-256 as well, and the storage again.
+    """
+    client.meta.config.s3 = {**(client.meta.config.s3 or {}), "payload_signing_enabled": False}
+
+
 def if_none_match(params: dict[str, Any], **_: Any) -> None:
     """Makes a request to write an object one that only creates it."""
     params.setdefault("IfNoneMatch", "*")
@@ -134,6 +143,7 @@ class S3Repository(StorageRepository, BackedUp):
         extra = {name: value for name, value in details.items() if value} | self._owner
         extra |= self._mlflow.get_s3_file_upload_extra_args() or {}  # type: ignore[no-untyped-call]
         client = self._client()
+        sign_without_content(client)
         with only_new(client):
             client.upload_fileobj(source, **self._place(path), ExtraArgs=extra, Config=upload_settings())
 
