@@ -73,6 +73,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
     stack = Stack(tmp_path_factory.mktemp("images"))
     # MinIO's in any case: a stack that is in the emulated Cloud Storage can be changed to it.
     profiles = ("--profile", STORAGE, "--profile", "minio", "--profile", "trainer", "--profile", "https")
+    profiles += ("--profile", "monitoring")
     try:
         for name in stack.compose(*profiles, "config", "--images").stdout.split():
             client.images.get(name)

@@ -152,6 +152,7 @@ class Stack:
             "SERVING_PORT": "0",
             "PROXY_HTTP_PORT": "0",
             "PROXY_HTTPS_PORT": "0",
+            "PROMETHEUS_PORT": "0",
             "DATA_DIR": str(self.data),
             "SECRETS_DIR": str(self.secrets),
             **(settings or {}),
@@ -163,6 +164,7 @@ class Stack:
             "database",
             "inside",
             "outside",
+            "monitoring",
             "storage",
             *(["minio-ports"] if STORAGE == "minio" else ["gcs-store"]),
         ]

@@ -88,10 +88,10 @@ def test_containers_ignore_the_shells_address(plain_stack: Stack) -> None:
     addresses = {
         name: values["MLFLOW_TRACKING_URI"] for name, values in environments.items() if "MLFLOW_TRACKING_URI" in values
     }
-    assert addresses == dict.fromkeys(("trainer", "serving"), "http://mlflow:5000")
+    assert addresses == dict.fromkeys(("trainer", "housekeeping", "serving"), "http://mlflow:5000")
 
 
-GIVEN = ("gcs-key", "gc-key", "certificate", "key")
+GIVEN = ("gcs-key", "gc-key", "certificate", "key", "alert-webhook", "alert-mail-password")
 
 
 def test_files_for_unset_settings_exist(compose_config: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def test_files_for_unset_settings_exist(compose_config: dict[str, Any]) -> None:
     # Not /dev/null, which Windows has not.
     mounted = [volume for service in compose_config["services"].values() for volume in service.get("volumes", [])]
     files = [Path(volume["source"]) for volume in mounted if Path(volume["target"]).name in GIVEN]
-    assert files == [ROOT / "secrets" / ".none"] * 6
+    assert files == [ROOT / "secrets" / ".none"] * 8
     assert (ROOT / "secrets" / ".none").read_bytes() == b""
 
 
@@ -118,6 +118,8 @@ def test_missing_path_is_an_error_not_a_folder(compose_config: dict[str, Any]) -
         ("GC_KEY_FILE", ("gc",)),
         ("PROXY_CERTIFICATE_FILE", ("proxy",)),
         ("PROXY_KEY_FILE", ("proxy",)),
+        ("ALERT_WEBHOOK_FILE", ("alertmanager",)),
+        ("ALERT_MAIL_PASSWORD_FILE", ("alertmanager",)),
         ("CLIENT_KEY_FILE", ("bucket", "trainer")),
         ("POSTGRES_CA_FILE", ("migrate", "mlflow", "gc", "backup")),
     ],
@@ -145,5 +147,5 @@ def test_names_carry_the_project(compose_config: dict[str, Any]) -> None:
 def test_each_published_port_can_be_moved(plain_stack: Stack, compose_config: dict[str, Any]) -> None:
     ports = [port["published"] for service in compose_config["services"].values() for port in service.get("ports", [])]
     # The test's settings move them all to 0; one that stays where it was is fixed.
-    assert ports == ["0"] * 6
+    assert ports == ["0"] * 7
     assert "network_mode: host" not in COMPOSE_FILE.read_text()

@@ -31,6 +31,7 @@ MOUNTED = {
             "mlflow-secret",
             "people-secret",
             "serving-secret",
+            "monitor-secret",
         ),
         True,
     ),
@@ -54,6 +55,7 @@ FILES = {
     "mlflow-secret": ("webhook-key", "gateway-passphrase", "flask-key"),
     "people-secret": ("proof", "console"),
     "serving-secret": ("token",),
+    "monitor-secret": ("password",),
 }
 
 
@@ -66,7 +68,8 @@ def passwords(stack: Stack) -> list[str]:
         for volume in ("mlflow", "people", "serving")
         for name in FILES[f"{volume}-secret"]
     ]
-    return [stack.postgres_password, *(key.secret_key for key in keys), *mlflow]
+    monitor = stack.read_volume("monitor-secret", "password").strip()
+    return [stack.postgres_password, monitor, *(key.secret_key for key in keys), *mlflow]
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +229,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "people-secret",
             "serving-secret",
             "mlflow-tmp",
+            "monitor-secret",
             "trainer-studies",
         }
         created.compose("down", "--volumes")

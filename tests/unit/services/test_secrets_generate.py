@@ -21,6 +21,7 @@ FILES = (
     "minio/root-password",
     "bucket/credentials",
     "gc/credentials",
+    "monitor/password",
     "mlflow/webhook-key",
     "mlflow/gateway-passphrase",
     "mlflow/flask-key",
@@ -32,7 +33,7 @@ FILES = (
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    for volume in ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving"):
+    for volume in ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving", "monitor"):
         (tmp_path / "out" / volume).mkdir(parents=True)
     (tmp_path / "provided").mkdir()
     return tmp_path / "out"
@@ -150,7 +151,7 @@ def test_unreadable_provided_folder_is_a_warning() -> None:
     # Root reads everything, so as another user then, in a folder that such a one can enter.
     folder = Path(tempfile.mkdtemp())
     try:
-        volumes = ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving")
+        volumes = ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving", "monitor")
         for name in (*(f"out/{volume}" for volume in volumes), "provided"):
             (folder / name).mkdir(parents=True)
         (folder / "provided/postgres-password").write_text("mine")

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-COMMANDS = ("serve", "preflight", "migrate", "gc", "backup", "healthcheck", "audit", "version")
+COMMANDS = ("serve", "preflight", "migrate", "gc", "backup", "monitor-role", "healthcheck", "audit", "version")
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
         sys.exit(f"error: there is no command {name!r}; there are {', '.join(COMMANDS)}")
     sys.argv = [name, *sys.argv[2:]]
     # Only the module of the command: a health check that imported MLflow would take seconds.
-    import_module(f"replica_server.commands.{name}").main()
+    import_module(f"replica_server.commands.{name.replace('-', '_')}").main()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from mlflow.server import app as flask_app
 from mlflow.server import handlers
 from mlflow.server.fastapi_app import app
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
@@ -25,6 +26,10 @@ from replica_server import database, limits
 from replica_server.artifacts.addresses import Storage
 from replica_server.artifacts.repository import StorageRepository
 from replica_server.mlflow_environment import artifact_root
+from replica_server.monitoring.counted import Counted
+from replica_server.monitoring.database_figures import Stored
+from replica_server.monitoring.moment import Moment
+from replica_server.monitoring.templates import Templates
 from replica_server.patches import (
     downloads,
     error_answers,
@@ -41,18 +46,20 @@ from replica_server.people.entrance import Entrance
 from replica_server.people.guards import Guards
 from replica_server.people.identity import Proofs
 from replica_server.people.record import Record
+from replica_server.requests import routes
 from replica_server.requests.answers import Answers
 from replica_server.requests.bodies import Bodies
 from replica_server.requests.gate import Gate
 from replica_server.settings import Settings
 
 
-def create(settings: Settings, destination: str) -> ASGIApp:
+def create(settings: Settings, destination: str, registry: CollectorRegistry | None = None) -> ASGIApp:
     """Returns the application; exits with status 1 and one line when MLflow is not what this server expects.
 
     Args:
         settings: The server's.
         destination: The storage's address.
+        registry: Where the metrics go; None: nothing is counted.
     """
     # Before the stores open their pools.
     shared_pool.apply()
@@ -73,10 +80,16 @@ def create(settings: Settings, destination: str) -> ASGIApp:
     middleware.apply(app)
     app.router.lifespan_context = with_threads(app.router.lifespan_context, settings.workers)
 
-    # From the outside in: who it is (AUTH=on), the body, then the log's line, then the address, then MLflow.
+    # From the outside in: the count, who it is (AUTH=on), the body, then the log's line, then the address, then MLflow.
     app.user_middleware[:0] = [Middleware(Answers), Middleware(Gate, settings.extra_routes)]
-    served = Bodies(app, settings.largest_body)
-    return with_people(served, settings) if settings.auth else served
+    served: ASGIApp = Bodies(app, settings.largest_body)
+    if settings.auth:
+        served = with_people(served, settings)
+    if registry is None:
+        return served
+    registry.register(Moment(settings.workers))
+    registry.register(Stored())
+    return Counted(served, Templates(routes.paths(app, flask_app)), registry)
 
 
 def with_people(app: ASGIApp, settings: Settings) -> ASGIApp:

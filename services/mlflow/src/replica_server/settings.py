@@ -31,7 +31,7 @@ NOT_CARRIED = {
     "_MLFLOW_SERVER_ARTIFACTS_ONLY": "this server tracks runs too",
     "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE": "this server has one database",
     "_MLFLOW_STATIC_PREFIX": "this server answers at the root of its address",
-    "prometheus_multiproc_dir": "this server exports no metrics for Prometheus",
+    "prometheus_multiproc_dir": "this server has metrics of its own (docs/operators/monitoring.md)",
 }
 OFF = ("", "false", "0")
 
@@ -51,6 +51,7 @@ class Settings:
         storage_timeout: MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT. The seconds that a request to Cloud Storage may take.
         public_hosts: MLFLOW_PUBLIC_HOSTS. The names, or patterns, under which the server is called from elsewhere.
         access_log: MLFLOW_ACCESS_LOG. Whether each request is logged.
+        metrics: MLFLOW_METRICS. Whether requests are counted, and metrics can be read.
         workers: MLFLOW_WORKERS. How many requests MLflow works on at a time.
         largest_body: MLFLOW_MAX_BODY. The most bytes that a request may bring.
         extra_routes: MLFLOW_EXTRA_ROUTES. The groups of MLflow's routes that are on beside those that tracking needs.
@@ -72,6 +73,7 @@ class Settings:
     storage_timeout: int
     public_hosts: tuple[str, ...]
     access_log: bool
+    metrics: bool
     workers: int
     largest_body: int
     extra_routes: frozenset[str]
@@ -98,7 +100,8 @@ class Settings:
             gcs_chunk_size=_multiple(environment, "MLFLOW_GCS_UPLOAD_CHUNK_SIZE", 2**24, 2**18),
             storage_timeout=_multiple(environment, "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", 300, 1),
             public_hosts=_hosts(environment, "MLFLOW_PUBLIC_HOSTS"),
-            access_log=_switch(environment, "MLFLOW_ACCESS_LOG"),
+            access_log=_switch(environment, "MLFLOW_ACCESS_LOG", "false"),
+            metrics=_switch(environment, "MLFLOW_METRICS", "true"),
             workers=_number(environment, limits.WORKERS_SETTING, limits.WORKERS, 64),
             largest_body=_number(environment, limits.BODY_SETTING, limits.LARGEST_BODY, 2**28),
             extra_routes=_groups(environment),
@@ -131,8 +134,8 @@ def _choice(environment: Mapping[str, str], name: str, usual: str, other: str) -
     return value == other
 
 
-def _switch(environment: Mapping[str, str], name: str) -> bool:
-    value = environment.get(name) or "false"
+def _switch(environment: Mapping[str, str], name: str, default: str) -> bool:
+    value = environment.get(name) or default
     if value not in ("true", "false"):
         _refuse(f"{name} is {value}: it can be true or false")
     return value == "true"

@@ -59,6 +59,16 @@ class Turns:
         self._held: set[Turn] = set()
         self._watching: asyncio.Task[None] | None = None
 
+    @property
+    def held(self) -> int:
+        """How many places are taken."""
+        return len(self._held)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a place."""
+        return len(self._waiting)
+
     @asynccontextmanager
     async def turn(self, first: bool = False) -> AsyncIterator[Turn]:
         """Waits for a place and holds it.

@@ -22,6 +22,7 @@ from trainer.runs.train import train_run
 from trainer.tracking.connection import connect
 from trainer.training.config import TrainConfig
 from trainer.transfer import push
+from trainer.transfer.marks import replace_ids
 from trainer.transfer.source import RUN_TAG, SOURCE_TAG
 
 from ..conftest import Answer, Proxy, free_port
@@ -429,6 +430,6 @@ def test_ids_are_replaced_in_a_copied_file(tmp_path: Path) -> None:
         "utc_time_created": "2026-11-24 11:00:00.123456",
     }
     file.write_text(yaml.safe_dump(before, allow_unicode=True))
-    push._replace_ids(file, {"run_id": "new", "model_id": "m-2", "artifact_path": "elsewhere"})
+    replace_ids(file, {"run_id": "new", "model_id": "m-2", "artifact_path": "elsewhere"})
     changed = {"artifact_path": "elsewhere", "model_id": "m-2", "model_uuid": "m-2", "run_id": "new"}
     assert yaml.safe_load(file.read_text()) == {**before, **changed}

@@ -36,8 +36,12 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")
 
     from replica_server import application
+    from replica_server.monitoring import port
 
-    server = application.create(settings, destination)
+    registry = port.new_registry() if settings.metrics else None
+    server = application.create(settings, destination, registry)
+    if registry is not None:
+        port.open_port(registry)
     address_file.end_when_changed(destination)
     root = mlflow_environment.artifact_root(settings, destination)
     print(f"mlflow: version {VERSION} of this stack, MLflow {version('mlflow')}", flush=True)

@@ -24,8 +24,8 @@ class DefaultGroup(click.Group):
     default = "train"
     #: Each in a module of its own, which is imported when it is needed.
     names: tuple[str, ...] = (
-        *("train", "sweep", "search", "promote", "predict", "evaluate", "compare", "push", "verify", "serve"),
-        *("scheduler", "worker"),
+        *("train", "sweep", "search", "promote", "predict", "evaluate", "compare", "push", "import", "stale"),
+        *("verify", "serve", "scheduler", "worker"),
     )
     own = frozenset({"-h", "--help", "--version"})
 
@@ -48,7 +48,8 @@ class DefaultGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, whose module is imported first."""
         if cmd_name in self.names and cmd_name not in self.commands:
-            module = importlib.import_module(f"trainer.cli.{cmd_name}")
+            # "import" can be no module's name.
+            module = importlib.import_module(f"trainer.cli.{'import_store' if cmd_name == 'import' else cmd_name}")
             self.add_command(getattr(module, f"{cmd_name}_command"))
         return super().get_command(ctx, cmd_name)
 
@@ -77,6 +78,8 @@ def command() -> None:
     trainer evaluate [OPTIONS]  computes a model's metrics on labelled data
     trainer compare RUN...      shows runs side by side, and writes a report
     trainer push MODEL --to …   copies a model version with its run to another MLflow server
+    trainer import STORE        brings another store (mlruns, a SQLite file, a server) into a server
+    trainer stale [OPTIONS]     marks runs FAILED whose process died with its machine
     trainer verify [OPTIONS]    checks that a running MLflow stack does what the replica does
     trainer serve [OPTIONS]     serves a model over HTTP
     trainer scheduler           runs the scheduler of a cluster, on which sweeps run by --cluster

@@ -78,6 +78,13 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_WORKERS",
     help="Processes that answer on the one port. Each follows the alias by itself, and holds the model.",
 )
+@options.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    group="Server",
+    env="TRAINER_METRICS_PORT",
+    help="Count what is served, and tell it at this port in Prometheus's format (default: count nothing).",
+)
 @options.tracking_uri_option
 @options.option(
     "--token-file",
@@ -96,6 +103,7 @@ def serve_command(
     max_body: int,
     concurrency: int,
     workers: int,
+    metrics_port: int | None,
     tracking_uri: str | None,
     token_file: Path | None,
     debug: bool,
@@ -106,8 +114,11 @@ def serve_command(
     For example:
     curl localhost:5001/invocations --json '{"dataframe_records": [{...}]}'
     """
+    from contextlib import ExitStack
+
     from trainer.serving.application import Bounds, Serving
     from trainer.serving.champion import Champion
+    from trainer.serving.exposition import Exposition
     from trainer.serving.workers import listen, serve, serve_in_workers
     from trainer.tracking.settings import configure, use_token
     from trainer.tracking.uris import EMBEDDED_URI, absolute
@@ -117,17 +128,22 @@ def serve_command(
     if token_file is not None:
         use_token(token_file)
 
-    def make() -> Serving:
+    def make(number: int = 0) -> Serving:
         champion = Champion(model, absolute(tracking_uri or EMBEDDED_URI), print_message, formats=formats)
         if not champion.followed:
             champion.require()
-        return Serving(champion, interval, Bounds(max_body, concurrency), looks_first=workers > 1)
+        counts = None if exposition is None else exposition.counts(number)
+        return Serving(champion, interval, Bounds(max_body, concurrency), looks_first=workers > 1, counts=counts)
 
-    # With several processes, each loads the model by itself: after a fork, LightGBM's threads are not to be had.
-    application = make() if workers == 1 else None
-    listener = listen(host, port)
-    print_message(f"listening on http://{host}:{listener.getsockname()[1]}")
-    if application is not None:
-        serve(application, listener)
-    else:
-        serve_in_workers(workers, make, listener)
+    with ExitStack() as stack:
+        exposition = None if metrics_port is None else stack.enter_context(Exposition(listen(host, metrics_port)))
+        # With several processes, each loads the model by itself: after a fork, LightGBM's threads are not to be had.
+        application = make() if workers == 1 else None
+        listener = listen(host, port)
+        print_message(f"listening on http://{host}:{listener.getsockname()[1]}")
+        if exposition is not None:
+            print_message(f"metrics are at http://{host}:{exposition.port}/metrics")
+        if application is not None:
+            serve(application, listener, exposition)
+        else:
+            serve_in_workers(workers, make, listener, exposition)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
+
+from trainer.util.heartbeat import Heartbeat
 
 #: The worker that draws a trial.
 OWNER = "trainer.owner"
@@ -24,17 +24,15 @@ class WorkerHeartbeat:
     def __init__(self, study: optuna.Study) -> None:
         self.token = uuid.uuid4().hex
         self._study = study
-        self._gone = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="trainer-search", daemon=True)
+        self._heartbeat = Heartbeat(self._beat, _BEAT, "trainer-search", patience=5)
 
     def __enter__(self) -> WorkerHeartbeat:
-        self._study.set_user_attr(_ALIVE + self.token, time.time())
-        self._thread.start()
+        self._beat()
+        self._heartbeat.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._gone.set()
-        self._thread.join(5)
+        self._heartbeat.__exit__(*error)
         self._study.set_user_attr(_ALIVE + self.token, 0.0)
 
     def others(self) -> bool:
@@ -56,7 +54,4 @@ class WorkerHeartbeat:
         return {name for name, at in attributes.items() if name.startswith(_ALIVE) and now - at < _SILENCE}
 
     def _beat(self) -> None:
-        while not self._gone.wait(_BEAT):
-            # A storage that is busy gets the next one: only a silence of several beats means anything.
-            with suppress(Exception):
-                self._study.set_user_attr(_ALIVE + self.token, time.time())
+        self._study.set_user_attr(_ALIVE + self.token, time.time())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,11 +19,14 @@ from functools import cache
 
 from trainer.serving.asgi import Application, Receive, Scope, Send, send_reply
 from trainer.serving.champion import Champion, ServedModel
+from trainer.serving.counts import Counts
 from trainer.serving.trees import Reply, refusal
 
 #: Bytes. A request up to here is answered at once, in a millisecond; a larger one in a thread, so that others need not
 #: wait for it.
 _SMALL = 4_096
+#: Seconds between two writings of what was counted.
+_WRITTEN_EACH = 5.0
 _LOOKS = ("/ping", "/health", "/version")
 
 
@@ -44,43 +48,55 @@ class Serving:
         bounds: What a request may be.
         looks_first: Whether its first look comes before its first request. That is for one of several processes on a
             port: without a model yet, it would refuse what another one can answer.
+        counts: Counts what is served; None where nobody asks for metrics.
     """
 
-    def __init__(self, champion: Champion, interval: float, bounds: Bounds, *, looks_first: bool = False) -> None:
+    def __init__(
+        self,
+        champion: Champion,
+        interval: float,
+        bounds: Bounds,
+        *,
+        looks_first: bool = False,
+        counts: Counts | None = None,
+    ) -> None:
         self._champion, self._interval, self._bounds, self._looks_first = champion, interval, bounds, looks_first
+        self._counts = counts
         self._current: tuple[ServedModel, Application | None] | None = None
         self._slots = asyncio.Semaphore(bounds.concurrency)
-        self._follower: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or the server's start and end."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            if self._counts is None:
+                await self._answer(scope, receive, send)
+            else:
+                begin = time.perf_counter()
+                status = await self._answer(scope, receive, send)
+                self._counts.request(scope["path"], status, time.perf_counter() - begin)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer a request; return the status."""
         current = self._current
         if current is None:
             why = self._champion.said
             message = f"there is no model to serve yet: {self._champion.uri}" + (f": {why}" if why else "")
-            await send_reply(send, refusal(503, "TEMPORARILY_UNAVAILABLE", message))
-            return
+            return await send_reply(send, refusal(503, "TEMPORARILY_UNAVAILABLE", message))
         loaded, application = current
         if scope["path"] != "/invocations" or scope["method"] != "POST":
             if application is not None:
-                from trainer.serving.general import shaped
+                from trainer.serving.general import passed_on, shaped
 
-                await application(scope, receive, shaped(send, loaded.uri))
-            else:
-                await send_reply(send, _other(scope["method"], scope["path"]), loaded.uri)
-            return
+                return await passed_on(application, scope, receive, shaped(send, loaded.uri))
+            return await send_reply(send, _other(scope["method"], scope["path"]), loaded.uri)
         headers = dict(scope["headers"])
         kind = headers.get(b"content-type", b"").strip().lower()
         if not kind:
             message = "the request has no Content-Type: application/json or text/csv"
-            await send_reply(send, refusal(415, "BAD_REQUEST", message))
-            return
+            return await send_reply(send, refusal(415, "BAD_REQUEST", message))
         async with self._slots:
             try:
                 async with asyncio.timeout(self._bounds.seconds) as limit:
@@ -88,48 +104,57 @@ class Serving:
                     if body is None:
                         most = f"{self._bounds.body:,} bytes"
                         message = f"the request is larger than {most}; send the rows in several requests"
-                        await send_reply(send, refusal(413, "BAD_REQUEST", message))
-                        return
+                        return await send_reply(send, refusal(413, "BAD_REQUEST", message))
                     if application is not None:
-                        await self.answer_by_mlflow(application, loaded.uri, scope, body, receive, send)
-                        return
+                        return await self.answer_by_mlflow(application, loaded.uri, scope, body, receive, send)
                     reply = await _predict(loaded, body, kind.decode("latin-1"))
                     if asyncio.get_running_loop().time() > (limit.when() or 0):
                         # Nothing was awaited: the clock has to be asked.
                         raise TimeoutError
+                    if self._counts is not None:
+                        self._counts.reply(loaded.uri, reply)
                     await send_reply(send, reply, loaded.uri)
                     if loaded.trees is not None and (line := loaded.trees.unseen.due()) is not None:
                         self._champion.tell(f"{loaded.uri}: {line}")
+                    return reply.status
             except TimeoutError:
                 message = f"no answer within {self._bounds.seconds:g} s; send the rows in several requests"
-                await send_reply(send, refusal(504, "DEADLINE_EXCEEDED", message), loaded.uri)
+                return await send_reply(send, refusal(504, "DEADLINE_EXCEEDED", message), loaded.uri)
 
     @staticmethod
     async def answer_by_mlflow(
         application: Application, uri: str, scope: Scope, body: bytes, receive: Receive, send: Send
-    ) -> None:
-        """Pass a request whose body was read on to MLflow's scoring server."""
-        from trainer.serving.general import replayed, shaped
+    ) -> int:
+        """Pass a request whose body was read on to MLflow's scoring server; return the answer's status."""
+        from trainer.serving.general import passed_on, replayed, shaped
         from trainer.serving.mlflow_columns import wrong
 
         is_csv = dict(scope["headers"])[b"content-type"].strip().lower().startswith(b"text/csv")
         if (what := wrong(body, is_csv=is_csv)) is not None:
-            await send_reply(send, refusal(400, "BAD_REQUEST", what), uri)
-            return
-        await application(scope, replayed(body, receive), shaped(send, uri))
+            return await send_reply(send, refusal(400, "BAD_REQUEST", what), uri)
+        return await passed_on(application, scope, replayed(body, receive), shaped(send, uri))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         if self._looks_first:
             await asyncio.to_thread(self._look)
-        self._follower = asyncio.create_task(self._follow())
+        self._tasks.append(asyncio.create_task(self._follow()))
+        if self._counts is not None:
+            self._tasks.append(asyncio.create_task(self._write(self._counts)))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._champion.end()
-        self._follower.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._follower
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _write(self, counts: Counts) -> None:
+        while True:
+            counts.look(self._champion)
+            counts.write()
+            await asyncio.sleep(_WRITTEN_EACH)
 
     async def _follow(self) -> None:
         # In a thread: requests are answered while a model is loaded.

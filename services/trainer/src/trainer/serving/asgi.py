@@ -17,10 +17,11 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 HEADER = b"x-model-uri"
 
 
-async def send_reply(send: Send, reply: Reply, uri: str = "") -> None:
-    """Send an answer, and which model it is from."""
+async def send_reply(send: Send, reply: Reply, uri: str = "") -> int:
+    """Send an answer, and which model it is from; return its status."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(reply.body))]
     if uri:
         headers.append((HEADER, uri.encode("latin-1", "replace")))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+    return reply.status

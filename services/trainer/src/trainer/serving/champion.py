@@ -115,6 +115,8 @@ class Champion:
         #: What was said last: while no model is loaded, why.
         self.said: str | None = None
         self.loaded: ServedModel | None = None
+        #: Whether the last look at the alias failed: there is no answer, no such model, or it cannot be loaded.
+        self.failing = False
         self._preparer = Preparer()
 
     @property
@@ -136,16 +138,18 @@ class Champion:
         try:
             uri = self._resolve()
             if self.loaded is not None and self.loaded.uri == uri:
-                self._refused = None
+                self._refused, self.failing = None, False
                 return
             if self._refused is not None and self._refused[0] == uri and self._clock() < self._refused[1]:
                 return
             self._refused = (uri, self._clock() + RETRY)
             self.loaded = load(uri, self._tracking_uri, self._formats, self._preparer)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is a next look
+            self.failing = True
             what = one_line(error)
             self._say(f"{what}; {self.loaded.uri} stays" if self.loaded is not None else what)
             return
+        self.failing = False
         self._say(f"serving {uri}{self.loaded.note}")
 
     def end(self) -> None:

@@ -7,7 +7,7 @@ import weakref
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from trainer.serving.asgi import HEADER, Application, Message, Receive, Send, send_reply
+from trainer.serving.asgi import HEADER, Application, Message, Receive, Scope, Send, send_reply
 from trainer.serving.trees import refusal
 
 if TYPE_CHECKING:
@@ -29,6 +29,20 @@ def mlflow_application(model: PyFuncModel) -> Application:
     application.user_middleware.clear()
     made: Application = application
     return made
+
+
+async def passed_on(application: Application, scope: Scope, receive: Receive, send: Send) -> int:
+    """Let an application answer; return the status."""
+    status = 0
+
+    async def note(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        await send(message)
+
+    await application(scope, receive, note)
+    return status
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:

@@ -31,10 +31,12 @@ _TYPES = (_JSON, _CSV, _PARQUET, _ARROW)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its status and its JSON."""
+    """An answer: its status and its JSON; and of rows that were scored, the probabilities and the unknown texts."""
 
     status: int
     body: bytes
+    scores: NDArray[np.float64] | None = None
+    unseen: Mapping[str, int] | None = None
 
 
 class TreeModel:
@@ -68,12 +70,16 @@ class TreeModel:
         Raises:
             RequestError: The table is none that the model takes.
         """
+        return self._predict(table)[:2]
+
+    def _predict(self, table: Table) -> tuple[NDArray[np.float64], NDArray[np.bool_], Mapping[str, int]]:
+        """Return the same, and how many texts of each column the model does not know."""
         matrix = build_matrix(self.parts, table)
         if not len(matrix):
             raise RequestError("the request holds no rows", "INVALID_PARAMETER_VALUE")
-        self.unseen.count(matrix, table.columns)
+        unseen = self.unseen.count(matrix, table.columns)
         probability = self._booster.predict(matrix)
-        return probability, probability >= self.parts.threshold
+        return probability, probability >= self.parts.threshold, unseen
 
     def answers_digest(self) -> str:
         """Return the digest of what the trees say to the hard rows, after they have answered their own example.
@@ -98,14 +104,15 @@ class TreeModel:
         try:
             table = _read(body, content_type)
             extra = _requested(table.params)
-            probability, reached = self.predict(table)
+            probability, reached, unseen = self._predict(table)
         except RequestError as error:
             return refusal(error.status, error.code, error.message)
         predictions = ", ".join(self._words[reached.astype(np.intp)].tolist())
         if not extra:
-            return Reply(200, b'{"predictions": [%b]}' % predictions.encode())
+            return Reply(200, b'{"predictions": [%b]}' % predictions.encode(), probability, unseen)
         more = {"probabilities": probability.tolist(), "threshold": self.parts.threshold, "model_uri": uri}
-        return Reply(200, b'{"predictions": [%b], %b' % (predictions.encode(), json.dumps(more)[1:].encode()))
+        body = b'{"predictions": [%b], %b' % (predictions.encode(), json.dumps(more)[1:].encode())
+        return Reply(200, body, probability, unseen)
 
 
 def refusal(status: int, code: str, message: str) -> Reply:

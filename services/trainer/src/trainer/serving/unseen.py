@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: Seconds between two lines.
 PAUSE = 600.0
 _SHOWN = 5
+_NONE: Mapping[str, int] = {}
 
 
 class UnseenTexts:
@@ -44,8 +45,8 @@ class UnseenTexts:
         self._next, self._rows = clock(), 0
         self._found: dict[str, tuple[int, str]] = {}
 
-    def count(self, matrix: NDArray[np.float64], given: Mapping[Any, Any]) -> None:
-        """Count the unknown texts of a request: what has no code, and is no missing value.
+    def count(self, matrix: NDArray[np.float64], given: Mapping[Any, Any]) -> Mapping[str, int]:
+        """Count the unknown texts of a request: what has no code, and is no missing value; return how many by column.
 
         Args:
             matrix: (rows, columns) what the trees take.
@@ -66,6 +67,7 @@ class UnseenTexts:
             for name, texts in new.items():
                 before, example = self._found.get(name, (0, texts[0]))
                 self._found[name] = (before + len(texts), example)
+        return {name: len(texts) for name, texts in new.items()} if new else _NONE
 
     def due(self) -> str | None:
         """Return what is to be told now, if anything, and begin anew."""

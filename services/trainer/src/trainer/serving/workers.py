@@ -19,6 +19,7 @@ from trainer.util.errors import InputError, TrainerError
 
 if TYPE_CHECKING:
     from trainer.serving.application import Serving
+    from trainer.serving.exposition import Exposition
 
 #: Seconds before a process that crashed is started anew.
 _PAUSE = 1.0
@@ -41,32 +42,43 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(application: Serving, listener: socket.socket) -> None:
+def serve(application: Serving, listener: socket.socket, exposition: Exposition | None = None) -> None:
     """Serve in this process until a signal ends it; what has been asked by then is answered."""
     import uvicorn
 
+    if exposition is not None:
+        exposition.start()
     config = uvicorn.Config(application, log_level="error", access_log=False, timeout_graceful_shutdown=20)
     # uvicorn raises the signal again when it has ended: what a server is told to do is no error of its own.
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.socket) -> None:
+def serve_in_workers(
+    count: int, make: Callable[[int], Serving], listener: socket.socket, exposition: Exposition | None = None
+) -> None:
     """Serve in several processes until a signal ends this one.
+
+    Args:
+        count: How many.
+        make: Makes what serves in a process, whose number is below ``count``; one that takes a dead one's place has
+            its number.
+        listener: The port.
+        exposition: The metrics' port, at which any of the processes answers.
 
     Raises:
         TrainerError: A process ended by itself, or processes cannot be forked here.
     """
     if not hasattr(os, "fork"):
         raise InputError("--workers: this system cannot fork processes; use 1")
-    started: set[int] = set()
+    started: dict[int, int] = {}
     ending = Event()
     # Nothing is written to it. Its writing end is this process's alone, and closes when this process ends or is killed.
     lifeline = os.pipe()
 
     def end(*_signal: Any) -> None:
         ending.set()
-        for pid in started:
+        for pid in list(started):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
@@ -75,14 +87,16 @@ def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.s
     try:
         while True:
             while len(started) < count and not ending.is_set():
-                started.add(_start(make, listener, lifeline))
+                number = min(set(range(count)) - set(started.values()))
+                pid = _start(lambda number=number: make(number), listener, lifeline, exposition)  # type: ignore[misc]
+                started[pid] = number
             if ending.is_set():
                 # One may have been started while the signal came.
                 end()
             if not started:
                 break
             pid, status = os.wait()
-            started.discard(pid)
+            started.pop(pid, None)
             if ending.is_set():
                 continue
             code = os.waitstatus_to_exitcode(status)
@@ -102,7 +116,9 @@ def serve_in_workers(count: int, make: Callable[[], Serving], listener: socket.s
         raise TrainerError("a process that serves has ended, and so have the others")
 
 
-def _start(make: Callable[[], Serving], listener: socket.socket, lifeline: tuple[int, int]) -> int:
+def _start(
+    make: Callable[[], Serving], listener: socket.socket, lifeline: tuple[int, int], exposition: Exposition | None
+) -> int:
     """Fork a process that serves, until ``lifeline`` is closed at its other end; return its id."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     pid = os.fork()
@@ -117,7 +133,7 @@ def _start(make: Callable[[], Serving], listener: socket.socket, lifeline: tuple
         reading, writing = lifeline
         os.close(writing)
         Thread(target=_end_with_parent, args=(reading,), daemon=True).start()
-        serve(make(), listener)
+        serve(make(), listener, exposition)
         code = 0
     except TrainerError as error:
         print(f"trainer: error: {error}", file=sys.stderr, flush=True)

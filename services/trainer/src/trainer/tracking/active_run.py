@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.tracking.errors import is_transient
 from trainer.tracking.settings import limits
-from trainer.tracking.tags import FAILURE_TAG, KEY_TAG
+from trainer.tracking.tags import FAILURE_TAG, HEARTBEAT_TAG, KEY_TAG
 from trainer.util.errors import TrackingError
 from trainer.util.signals import defer_signals, ignore_signals
 from trainer.util.text import one_line
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 
     from trainer.tracking.client import Tracking
 
+#: Seconds between two signs of life.
+BEAT = 60.0
 #: Files that are uploaded side by side.
 _UPLOADS = 4
+
+
+def sign_of_life() -> str:
+    """Return the heartbeat's tag of this moment."""
+    return str(int(time.time()))
 
 
 @dataclass
@@ -66,6 +74,10 @@ class ActiveRun:
             # Whatever MLFLOW_ENABLE_ASYNC_LOGGING says: a failure must show here.
             synchronous=True,
         )
+
+    def beat(self) -> None:
+        """Say that this process lives, as a tag: a run that is not ended by its process is told by its silence."""
+        self.client.set_tag(self.run_id, HEARTBEAT_TAG, sign_of_life(), synchronous=True)
 
     def log_inputs(self, datasets: list[DatasetInput]) -> None:
         """Log the data sets that went in."""

@@ -15,12 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trainer.tracking.active_run import ActiveRun, end_undisturbed
+from trainer.tracking.active_run import BEAT, ActiveRun, end_undisturbed, sign_of_life
 from trainer.tracking.errors import is_transient
 from trainer.tracking.settings import limits
-from trainer.tracking.tags import KEY_TAG, PARENT_TAG
+from trainer.tracking.tags import HEARTBEAT_TAG, KEY_TAG, PARENT_TAG
 from trainer.tracking.uris import without_credentials
 from trainer.util.errors import PrunedError, TrackingError
+from trainer.util.heartbeat import Heartbeat
 from trainer.util.signals import defer_signals
 from trainer.util.text import one_line
 from trainer.util.user import user_name
@@ -94,6 +95,7 @@ class Tracking:
         key = key or uuid.uuid4().hex
         all_tags = {**tags, KEY_TAG: key, "mlflow.user": user_name(), "mlflow.source.name": "trainer"}
         all_tags["mlflow.source.type"] = "LOCAL"
+        all_tags[HEARTBEAT_TAG] = sign_of_life()
         if parent is not None:
             all_tags[PARENT_TAG] = parent
         try:
@@ -112,6 +114,7 @@ class Tracking:
         with self._ending(ActiveRun(self, run_id, run.data.tags.get(KEY_TAG, ""))) as active:
             # Inside: a signal may come between the server's act and its reply.
             self.call(self.client.update_run, run_id, status="RUNNING")
+            active.beat()
             yield active
 
     def reopen(self, run_id: str) -> None:
@@ -124,7 +127,8 @@ class Tracking:
     @contextmanager
     def _ending(self, active: ActiveRun) -> Iterator[ActiveRun]:
         try:
-            yield active
+            with Heartbeat(active.beat, BEAT, "trainer-run"):
+                yield active
         except KeyboardInterrupt as interrupt:
             if not active.end("KILLED"):
                 raise TrackingError(self._gone(active.run_id)) from interrupt

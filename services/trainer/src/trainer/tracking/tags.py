@@ -6,3 +6,5 @@ from __future__ import annotations
 KEY_TAG = "trainer.key"
 FAILURE_TAG = "failure_reason"
 PARENT_TAG = "mlflow.parentRunId"
+#: When the process of a run was last known to live, in seconds since 1970; written once a minute while it is under way.
+HEARTBEAT_TAG = "trainer.heartbeat"

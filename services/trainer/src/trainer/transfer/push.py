@@ -8,9 +8,7 @@ it, and finishes it or leaves it alone.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,29 +16,30 @@ from typing import TYPE_CHECKING
 from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.client import Target, Tracking
 from trainer.tracking.errors import already_exists, is_missing, tracking_error
-from trainer.tracking.settings import as_default, limits
-from trainer.tracking.tags import KEY_TAG, PARENT_TAG
+from trainer.tracking.settings import as_default
+from trainer.tracking.tags import PARENT_TAG
 from trainer.tracking.uris import without_credentials
 from trainer.transfer.files import copy_files, open_repository
+from trainer.transfer.marks import (
+    COMPLETE,
+    COPYING,
+    MODEL_TAG,
+    PARENT_RUN_TAG,
+    STATE_TAG,
+    VERSION_TAG,
+    being_copied,
+    copied_tags,
+    replace_ids,
+)
 from trainer.transfer.run_data import copy_run_data
 from trainer.transfer.source import RUN_TAG, SOURCE_TAG, PushSource, model_id_of
 from trainer.util.errors import InputError, TrackingError
-from trainer.util.signals import ignore_signals
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
-
-PARENT_RUN_TAG = "trainer.push.parent_run_id"
-MODEL_TAG = "trainer.push.model_id"
-VERSION_TAG = "trainer.push.version"
-STATE_TAG = "trainer.push.state"
-COPYING, COMPLETE = "copying", "complete"
-
-#: Tags that would lie on another server: MLflow's own lists of versions and models, and ids that mean nothing there.
-_NOT_COPIED = ("mlflow.modelVersions", "mlflow.log-model.history", KEY_TAG, PARENT_TAG, "mlflow.runName")
 
 
 @dataclass
@@ -148,11 +147,12 @@ class _Push:
         model = self._find_model()
         if complete and model is not None and model.status == "READY":
             return run_id, model.model_id
-        with self._open(run_id):
+        with being_copied(self.client, run_id, self.source.run.info):
             if model is None:
                 model = self.target.create_once(lambda: self._create_model(run_id), self._find_model)
             if not complete:
-                copy_run_data(self.source, self.target, run_id, model.model_id)
+                models = {model.model_id: self.source.model} if self.source.model is not None else {}
+                copy_run_data(self.source.client, self.source.run, models, self.target, run_id)
                 self.say("copying the run's artifacts")
                 self._copy_files(self.source.run.info.artifact_uri, run.info.artifact_uri)
             if model.status != "READY":
@@ -160,27 +160,9 @@ class _Push:
                 self._copy_model(run_id, model)
         return run_id, model.model_id
 
-    @contextmanager
-    def _open(self, run_id: str) -> Iterator[None]:
-        """Mark the run as running, and at the end as the source's; as KILLED or FAILED where there is no end."""
-        from mlflow.exceptions import MlflowException
-
-        self.client.update_run(run_id, status="RUNNING")
-        try:
-            yield
-            info = self.source.run.info
-            self.client.set_terminated(run_id, info.status, end_time=info.end_time)
-            # Last: one without it is gone through again.
-            self.client.set_tag(run_id, STATE_TAG, COMPLETE)
-        except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            with ignore_signals(), limits(retries=1, timeout=5), contextlib.suppress(MlflowException):
-                self.client.set_terminated(run_id, status)
-            raise
-
     def _create_run(self) -> Run:
         info, tags = self.source.run.info, self.source.run.data.tags
-        copied = {**_copied(tags), **self.source.tags, STATE_TAG: COPYING}
+        copied = {**copied_tags(tags), **self.source.tags, STATE_TAG: COPYING}
         if PARENT_TAG in tags:
             # The parent stays behind: as a parent it would lead nowhere.
             copied[PARENT_RUN_TAG] = tags[PARENT_TAG]
@@ -202,7 +184,7 @@ class _Push:
             name=model.name if model is not None else "model",
             source_run_id=run_id,
             tags={
-                **_copied(model.tags if model is not None else {}),
+                **copied_tags(model.tags if model is not None else {}),
                 **self.source.tags,
                 MODEL_TAG: self.source.model_id,
             },
@@ -219,7 +201,7 @@ class _Push:
         from mlflow.entities import LoggedModelOutput
 
         ids = {"run_id": run_id, "model_id": model.model_id, "artifact_path": model.artifact_location}
-        self._copy_files(self.source.files, model.artifact_location, {"MLmodel": lambda file: _replace_ids(file, ids)})
+        self._copy_files(self.source.files, model.artifact_location, {"MLmodel": lambda file: replace_ids(file, ids)})
         outputs = self.source.run.outputs.model_outputs if self.source.run.outputs is not None else []
         step = next((output.step for output in outputs if output.model_id == self.source.model_id), 0)
         active = ActiveRun(self.target, run_id, "")
@@ -261,7 +243,7 @@ class _Push:
                     f"models:/{model_id}",
                     run_id=run_id,
                     model_id=model_id,
-                    tags={**_copied(version.tags), **self._ids()},
+                    tags={**copied_tags(version.tags), **self._ids()},
                     description=version.description,
                 ),
                 self._find_version,
@@ -280,18 +262,3 @@ class _Push:
         for size in copy_files(source, target, changed or {}):
             self.files += 1
             self.bytes += size
-
-
-def _copied(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in tags.items() if name not in _NOT_COPIED}
-
-
-def _replace_ids(file: Path, ids: Mapping[str, str]) -> None:
-    """Put the copy's ids in the place of the source's in an MLmodel file, so that a loaded model names its own."""
-    import yaml
-
-    content = yaml.safe_load(file.read_text())
-    if content.get("model_uuid") and content.get("model_uuid") == content.get("model_id"):
-        content["model_uuid"] = ids["model_id"]
-    content.update(ids)
-    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.client import Tracking
-from trainer.transfer.source import PushSource
 from trainer.util.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import LoggedModel, Metric, Run
 
 
-def copy_run_data(source: PushSource, target: Tracking, run_id: str, model_id: str) -> None:
+def copy_run_data(
+    client: MlflowClient, run: Run, models: Mapping[str, LoggedModel], target: Tracking, run_id: str
+) -> None:
     """Log parameters, metrics and data sets of a run with another server, and read them back.
 
     Args:
-        source: The run, and its model.
+        client: The source's.
+        run: The run.
+        models: Its logged models, by the ids of their copies.
         target: The other server.
         run_id: The copy of the run there.
-        model_id: The copy of the model there.
 
     Raises:
         TrackingError: What is read back is not what the source has.
     """
     from mlflow.entities import Metric
 
-    run, active = source.run, ActiveRun(target, run_id, "")
-    histories = _histories(source.client, run)
+    active = ActiveRun(target, run_id, "")
+    histories = _histories(client, run)
     active.log([point for points in histories.values() for point in points], run.data.params)
     if run.inputs is not None and run.inputs.dataset_inputs:
         active.log_inputs(list(run.inputs.dataset_inputs))
-    if source.model is not None:
+    # A model's copy of a metric that is no number says 0: the run's history knows better.
+    known = {(point.key, point.step, point.timestamp): point.value for line in histories.values() for point in line}
+    for model_id, model in models.items():
         # The metrics that the run itself gave its model: these show on the model's page too.
-        own = [point for point in source.model.metrics or () if point.run_id == run.info.run_id]
+        own = [point for point in model.metrics or () if point.run_id == run.info.run_id]
         active.log(
             [
                 Metric(
                     point.key,
-                    point.value,
+                    known.get((point.key, point.step, point.timestamp), point.value),
                     point.timestamp,
                     point.step,
                     model_id=model_id,
