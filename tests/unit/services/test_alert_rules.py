@@ -120,7 +120,7 @@ def test_no_receiver_is_a_warning(tmp_path: Path) -> None:
         (
             {"ALERT_MAIL_TO": "a@b", "ALERT_MAIL_SERVER": "s:25", "ALERT_MAIL_FROM": "c@d", "ALERT_MAIL_USER": "u"},
             "",
-            "ALERT_MAIL_PASSWORD_FILE names no file",
+            "ALERT_MAIL_USER is set, and ALERT_MAIL_PASSWORD_FILE names no file",
         ),
     ],
 )
