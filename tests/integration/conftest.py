@@ -72,8 +72,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.fail(f"no Docker engine answers (scripts/ensure-engine; without one: pytest tests/unit): {error}")
     stack = Stack(tmp_path_factory.mktemp("images"))
     # MinIO's in any case: a stack that is in the emulated Cloud Storage can be changed to it.
-    profiles = ("--profile", STORAGE, "--profile", "minio", "--profile", "trainer", "--profile", "https")
-    profiles += ("--profile", "monitoring")
+    names = (STORAGE, "minio", "trainer", "https", "monitoring")
+    profiles = [part for name in names for part in ("--profile", name)]
     try:
         for name in stack.compose(*profiles, "config", "--images").stdout.split():
             client.images.get(name)

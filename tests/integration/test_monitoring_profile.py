@@ -65,7 +65,7 @@ def watched(new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def address(stack: Stack) -> str:
-    ports = stack.container("prometheus-edge").ports["5000/tcp"]
+    ports = stack.container("prometheus-edge").ports["5000/tcp"] or []
     assert {port["HostIp"] for port in ports} == {"127.0.0.1"}
     return f"http://127.0.0.1:{ports[0]['HostPort']}"
 

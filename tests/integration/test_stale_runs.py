@@ -10,13 +10,14 @@ from .stack import Stack, wait_until
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 TAG = "trainer.heartbeat"
 
 
 def test_killed_trainers_run_is_marked(stack: Stack, client: MlflowClient) -> None:
     trainer = stack.start_trainer("--experiment", "killed", "--n-estimators", "20000", "--learning-rate", "0.001")
-    found = []
+    found: list[Run] = []
 
     def begun() -> bool:
         experiment = client.get_experiment_by_name("killed")

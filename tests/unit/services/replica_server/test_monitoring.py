@@ -168,17 +168,17 @@ def test_metrics_are_not_among_mlflows_routes() -> None:
 
 
 @pytest.fixture
-def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqlAlchemyStore:
+def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A store of MLflow's on a database in a file."""
     monkeypatch.setattr(SqlAlchemyStore, "_engine_map", {})
     return SqlAlchemyStore(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path))  # type: ignore[no-untyped-call]
 
 
-def test_runs_and_champions_are_seen(stores: SqlAlchemyStore, tmp_path: Path) -> None:
+def test_runs_and_champions_are_seen(stores: Any, tmp_path: Path) -> None:
     now = 1_800_000_000
 
     def begin(heartbeat: int | None, status: str = "RUNNING") -> None:
-        tags = [] if heartbeat is None else [RunTag(database_figures.HEARTBEAT, str(heartbeat))]  # type: ignore[no-untyped-call]
+        tags = [] if heartbeat is None else [RunTag(database_figures.HEARTBEAT, str(heartbeat))]
         run = stores.create_run("0", "u", 0, tags, "r")
         if status != "RUNNING":
             stores.update_run_info(run.info.run_id, RunStatus.from_string(status), 1, "r")
@@ -190,7 +190,7 @@ def test_runs_and_champions_are_seen(stores: SqlAlchemyStore, tmp_path: Path) ->
         (now - 900, "FINISHED"),
     ):
         begin(heartbeat, status)
-    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db")  # type: ignore[no-untyped-call]
+    registry: Any = Registry(f"sqlite:///{tmp_path}/mlflow.db")  # type: ignore[no-untyped-call]
     registry.create_registered_model("m")
     for _ in range(2):
         registry.create_model_version("m", "file:///nowhere")
@@ -207,7 +207,7 @@ def test_runs_and_champions_are_seen(stores: SqlAlchemyStore, tmp_path: Path) ->
     assert value(metrics, "mlflow_last_backup_timestamp_seconds") is None
 
 
-def test_database_that_fails_is_seen_as_such(stores: SqlAlchemyStore, tmp_path: Path) -> None:
+def test_database_that_fails_is_seen_as_such(stores: Any, tmp_path: Path) -> None:
     """The other metrics stay; the database is asked again once the figures are old."""
     now = [100.0]
     metrics = CollectorRegistry()

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def moved(written: tuple[str, Path], tmp_path: Path) -> tuple[str, str, Path]:
+def moved(written: tuple[str, Path], tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
     """The store on another machine: its kind, what to import, and the folder that it was in before."""
     kind, before = written
     folder = Path(shutil.copytree(before, tmp_path / "elsewhere"))
@@ -78,7 +78,7 @@ def moved(written: tuple[str, Path], tmp_path: Path) -> tuple[str, str, Path]:
     hidden = before.with_name(f"{before.name}.away")
     before.rename(hidden)
     try:
-        yield kind, str(folder / ("mlruns" if kind == "mlruns" else "mlflow.db")), folder  # type: ignore[misc]
+        yield kind, str(folder / ("mlruns" if kind == "mlruns" else "mlflow.db")), folder
     finally:
         hidden.rename(before)
 
@@ -89,7 +89,7 @@ def everything(client: MlflowClient, kind: str) -> dict[str, Any]:
     assert experiment is not None
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     child = runs["child"]
-    versions = {one.version: one for one in client.search_model_versions(f"name = 'moved_{kind}'")}
+    versions = {str(one.version): one for one in client.search_model_versions(f"name = 'moved_{kind}'")}
     model = client.get_registered_model(f"moved_{kind}")
     return {
         "tags": {name: value for name, value in experiment.tags.items() if not name.startswith("mlflow.")},
@@ -100,7 +100,7 @@ def everything(client: MlflowClient, kind: str) -> dict[str, Any]:
         "odd": str(child.data.metrics["odd"]),
         "mine": child.data.tags["mine"],
         "versions": {number: one.run_id == child.info.run_id for number, one in versions.items()},
-        "checked": versions[2].tags.get("checked") if 2 in versions else versions["2"].tags.get("checked"),
+        "checked": versions["2"].tags.get("checked"),
         "aliases": {name: str(version) for name, version in model.aliases.items()},
         "description": model.description,
     }

@@ -122,8 +122,7 @@ class RunCopy:
                 )[1],
                 lambda: active.has_output(copy.model_id) or None,
             )
-        status = "READY" if str(model.status) == "READY" else "FAILED"
-        self.target.client.finalize_logged_model(copy.model_id, status)
+        self.target.client.finalize_logged_model(copy.model_id, "READY" if str(model.status) == "READY" else "FAILED")
 
     def _copy_files(self, what: str, own: str, there: str, ids: Mapping[str, str] | None = None) -> None:
         location = self.source.located(own)
