@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -350,6 +351,92 @@ def test_record_is_only_appended_to(persons: Persons, statement: str) -> None:
 def test_wrong_time_is_one_line(persons: Persons) -> None:
     with pytest.raises(StackError, match='"soon" is no time: 7d, 12h and 30m are'):
         persons.stack.exec("mlflow", "audit", "--since", "soon")
+
+
+# Programs -------------------------------------------------------------------------------------------------------------
+
+
+def run_trainer(persons: Persons, name: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Runs the trainer's container with a person's token, as a shell with MLFLOW_TRACKING_TOKEN passes it on."""
+    environment = {"MLFLOW_TRACKING_TOKEN": persons.tokens[name]} if name else {}
+    return persons.stack.run_trainer(*args, env=environment)
+
+
+@pytest.fixture(scope="module")
+def registered(persons: Persons) -> str:
+    """A run of mia's, whose model is registered."""
+    done = run_trainer(persons, "mia", "--n-estimators", "20", "--register", "--json")
+    assert done.returncode == 0, done.stderr
+    run: str = json.loads(done.stdout)["run_id"]
+    return run
+
+
+@pytest.fixture(scope="module")
+def champion(persons: Persons, registered: str) -> str:
+    """The version that ron has made champion."""
+    with persons.client("ron") as client:
+        (version,) = client.search_model_versions(f"run_id = '{registered}'")
+        client.set_registered_model_alias("purchase_predict", "champion", version.version)
+    return str(version.version)
+
+
+def test_trainer_works_by_its_users_role(persons: Persons, registered: str) -> None:
+    done = run_trainer(persons, "", "--n-estimators", "20", "--wait", "1")
+    assert done.returncode == 1
+    assert "refuses: 401, it asks for a login" in done.stderr.splitlines()[-1]
+    with persons.client("vera") as client:
+        assert client.get_run(registered).info.user_id == "mia"
+
+
+def test_serving_reads_with_its_own_token(persons: Persons, champion: str, proxy_url: str, authority: str) -> None:
+    """The champion is served without a token of anyone's, and at the proxy to people only."""
+    stack = persons.stack
+    stack.up("serving")
+    mia, ping = persons.tokens["mia"], f"{proxy_url}/ping"
+    for options, status in (
+        ({"auth": ("vera", PASSWORD)}, 200),
+        ({"headers": {"Authorization": f"Bearer {mia}"}}, 200),
+        ({"headers": {"Authorization": f"Bearer {mia[:-1]}."}}, 401),
+        ({"headers": {"Authorization": f"Bearer mlr_{'x' * 43}"}}, 401),
+        ({}, 401),
+    ):
+        assert requests.get(ping, verify=authority, timeout=30, **options).status_code == status
+    token = stack.exec("serving", "cat", "/run/secrets/serving/token").strip()
+    persons.tokens["serving"] = token
+    assert persons.ask("serving", "GET", "/people/me").text == "serving viewer\n"
+    body = {"experiment_id": "0"}
+    assert persons.ask("serving", "POST", "/api/2.0/mlflow/runs/create", json=body).status_code == 403
+
+
+def test_fifty_logins_at_once(persons: Persons) -> None:
+    """Fifty people log metrics at once: no request fails, and each run is its owner's."""
+    stack = persons.stack
+    stack.sql("INSERT INTO people.users (name, role) SELECT 'p' || n, 'member' FROM generate_series(1, 50) n")
+    names = [f"p{number}" for number in range(1, 51)]
+    for name in names:
+        token = f"mlr_{name:_<43}"
+        persons.tokens[name] = token
+        stack.sql(
+            "INSERT INTO people.tokens (hash, owner, name, expires)"
+            " SELECT sha256(%s::bytea), %s, 'load', now() + interval '1 hour'",
+            token,
+            name,
+        )
+
+    def work(name: str) -> list[int]:
+        made = persons.ask(name, "POST", "/api/2.0/mlflow/runs/create", json={"experiment_id": "0"})
+        run = made.json()["run"]["info"]
+        assert run["user_id"] == name
+        body = {"run_id": run["run_id"], "key": "loss", "timestamp": 1}
+        metrics = [
+            persons.ask(name, "POST", "/api/2.0/mlflow/runs/log-metric", json={**body, "value": step, "step": step})
+            for step in range(20)
+        ]
+        return [answer.status_code for answer in metrics]
+
+    with ThreadPoolExecutor(50) as pool:
+        statuses = [status for found in pool.map(work, names) for status in found]
+    assert statuses == [200] * 1000
 
 
 # Faults ---------------------------------------------------------------------------------------------------------------
