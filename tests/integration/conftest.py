@@ -177,6 +177,25 @@ def proxy(stack: Stack) -> Container:
 
 
 @pytest.fixture(scope="session")
+def cluster(stack: Stack) -> dict[str, Container]:
+    """The containers of a cluster of two workers: `scheduler`, `worker` (one of them), and `scheduler-edge`."""
+    stack.up("--scale", "worker=2", "worker", "scheduler-edge")
+    return {service: stack.container(service) for service in ("scheduler", "worker", "scheduler-edge")}
+
+
+@pytest.fixture(scope="session")
+def scheduler(cluster: dict[str, Container]) -> Container:
+    """The cluster's scheduler."""
+    return cluster["scheduler"]
+
+
+@pytest.fixture(scope="session")
+def worker(cluster: dict[str, Container]) -> Container:
+    """A worker of the cluster."""
+    return cluster["worker"]
+
+
+@pytest.fixture(scope="session")
 def compose_config(images: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The compose file with all profiles, as Compose understands it."""
     stack = Stack(tmp_path_factory.mktemp("config"))

@@ -153,6 +153,7 @@ class Stack:
             "PROXY_HTTP_PORT": "0",
             "PROXY_HTTPS_PORT": "0",
             "PROMETHEUS_PORT": "0",
+            "CLUSTER_PORT": "0",
             "DATA_DIR": str(self.data),
             "SECRETS_DIR": str(self.secrets),
             **(settings or {}),

@@ -88,7 +88,7 @@ def test_containers_ignore_the_shells_address(plain_stack: Stack) -> None:
     addresses = {
         name: values["MLFLOW_TRACKING_URI"] for name, values in environments.items() if "MLFLOW_TRACKING_URI" in values
     }
-    assert addresses == dict.fromkeys(("trainer", "housekeeping", "serving"), "http://mlflow:5000")
+    assert addresses == dict.fromkeys(("trainer", "housekeeping", "serving", "worker"), "http://mlflow:5000")
 
 
 GIVEN = ("gcs-key", "gc-key", "certificate", "key", "alert-webhook", "alert-mail-password")

@@ -11,11 +11,17 @@ from .stack import ONE_SHOTS, SERVERS, Stack
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-EVERYONE = (*SERVERS, *ONE_SHOTS, "trainer", "serving", "proxy")
+EVERYONE = (*SERVERS, *ONE_SHOTS, "trainer", "serving", "proxy", "scheduler", "worker")
 
 
 # These are started when a test asks for them.
-STARTED = {"trainer": "idle_trainer", "serving": "serving", "proxy": "proxy"}
+STARTED = {
+    "trainer": "idle_trainer",
+    "serving": "serving",
+    "proxy": "proxy",
+    "scheduler": "scheduler",
+    "worker": "worker",
+}
 
 
 @pytest.fixture(params=EVERYONE)
@@ -79,9 +85,9 @@ def test_logs_rotate(container: Container) -> None:
     assert int(logging["Config"]["max-file"]) > 1
 
 
-@pytest.mark.parametrize("service", [*SERVERS, "serving", "proxy"])
+@pytest.mark.parametrize("service", [*SERVERS, "serving", "proxy", "scheduler", "worker"])
 def test_server_restarts_until_someone_stops_it(
-    stack: Stack, serving: Container, proxy: Container, service: str
+    stack: Stack, serving: Container, proxy: Container, cluster: dict[str, Container], service: str
 ) -> None:
     assert stack.container(service).attrs["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
 

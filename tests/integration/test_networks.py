@@ -23,6 +23,9 @@ PUBLISHED = {
     "edge": {"5000/tcp"},
     "serving": set(),
     "serving-edge": {"5000/tcp"},
+    "scheduler": set(),
+    "worker": set(),
+    "scheduler-edge": {"5000/tcp"},
 }
 # The storage that the server talks to.
 STORAGE_ADDRESS = {"minio": ("minio", 9000), "gcs": ("gcs", 4443)}[STORAGE]
@@ -59,8 +62,8 @@ def attempt(stack: Stack, container: Container, host: str, port: int) -> str:
     return str(json.loads(stack.exec(container, "python3", "-c", CONNECT, host, str(port))))
 
 
-def test_ports_are_published_on_loopback_only(stack: Stack, serving: Container) -> None:
-    for service in (*SERVERS, "serving", "serving-edge"):
+def test_ports_are_published_on_loopback_only(stack: Stack, serving: Container, cluster: dict[str, Container]) -> None:
+    for service in (*SERVERS, "serving", "serving-edge", *cluster):
         ports = stack.container(service).attrs["NetworkSettings"]["Ports"]
         published = {port: bindings for port, bindings in ports.items() if bindings}
         assert set(published) == PUBLISHED[service], service
@@ -74,14 +77,15 @@ def test_only_the_proxy_is_reached_from_elsewhere(stack: Stack, proxy: Container
 
 
 def test_services_join_only_needed_networks(
-    stack: Stack, idle_trainer: Container, serving: Container, proxy: Container
+    stack: Stack, idle_trainer: Container, serving: Container, proxy: Container, cluster: dict[str, Container]
 ) -> None:
     """Services join the networks they need and no other."""
     joined = {service: networks_of(stack, stack.container(service)) for service in (*SERVERS, *ONE_SHOTS)}
     assert joined == {service: JOINED[service] for service in joined}
     assert networks_of(stack, serving) == {"inside"}
-    others = (idle_trainer, proxy, stack.container("serving-edge"))
-    assert [networks_of(stack, one) for one in others] == [{"inside", "outside"}] * 3
+    assert [networks_of(stack, cluster[one]) for one in ("scheduler", "worker")] == [{"inside"}] * 2
+    others = (idle_trainer, proxy, stack.container("serving-edge"), cluster["scheduler-edge"])
+    assert [networks_of(stack, one) for one in others] == [{"inside", "outside"}] * 4
 
 
 def test_closed_networks_are_internal(stack: Stack) -> None:
@@ -90,11 +94,11 @@ def test_closed_networks_are_internal(stack: Stack) -> None:
         assert network.attrs["Internal"] is True, name
 
 
-CLOSED = ["postgres", "serving", pytest.param("mlflow", marks=pytest.mark.minio)]
+CLOSED = ["postgres", "serving", "scheduler", "worker", pytest.param("mlflow", marks=pytest.mark.minio)]
 
 
 @pytest.mark.parametrize("service", CLOSED)
-def test_no_default_route(stack: Stack, serving: Container, service: str) -> None:
+def test_no_default_route(stack: Stack, serving: Container, cluster: dict[str, Container], service: str) -> None:
     # Without a default route (destination 0) no packet leaves the network.
     routes = stack.exec(service, "cat", "/proc/net/route").splitlines()[1:]
     assert routes
@@ -144,6 +148,16 @@ def test_server_reaches_cloud_storage_by_a_way_out(stack: Stack, elsewhere: tupl
 
 def test_trainer_reaches_the_server_by_its_name(stack: Stack, idle_trainer: Container) -> None:
     assert attempt(stack, idle_trainer, "mlflow", 5000) == "connected"
+
+
+def test_worker_reaches_server_and_scheduler_only(stack: Stack, worker: Container) -> None:
+    """Neither the database nor the storage: by their names, and by their addresses."""
+    assert attempt(stack, worker, "mlflow", 5000) == "connected"
+    assert attempt(stack, worker, "scheduler", 8786) == "connected"
+    for name, port in (("postgres", 5432), STORAGE_ADDRESS):
+        assert attempt(stack, worker, name, port) == "gaierror", name
+        for network in stack.container(name).attrs["NetworkSettings"]["Networks"].values():
+            assert attempt(stack, worker, network["IPAddress"], port) in ("OSError", "TimeoutError"), name
 
 
 def test_trainer_cannot_resolve_database_or_storage(stack: Stack, idle_trainer: Container) -> None:

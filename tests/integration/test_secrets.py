@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .stack import SERVERS, Stack, StackError, parse_credentials
+from .stack import SERVERS, Stack, parse_credentials
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -32,6 +32,7 @@ MOUNTED = {
             "people-secret",
             "serving-secret",
             "monitor-secret",
+            *("cluster-authority-secret", "cluster-scheduler-secret", "cluster-worker-secret", "cluster-client-secret"),
         ),
         True,
     ),
@@ -177,9 +178,14 @@ def test_secret_volumes_are_mounted_where_needed(stack: Stack) -> None:
 
 
 def test_trainer_mounts_only_its_own_folders(idle_trainer: Container) -> None:
-    """Trainer mounts nothing but its data its results and its searches."""
+    """Trainer mounts nothing but its data its results its searches and its certificate for a cluster."""
     mounts = [(mount["Type"], mount["Destination"], mount["RW"]) for mount in idle_trainer.attrs["Mounts"]]
-    assert sorted(mounts) == [("bind", "/data", False), ("bind", "/out", True), ("volume", "/studies", True)]
+    assert sorted(mounts) == [
+        ("bind", "/data", False),
+        ("bind", "/out", True),
+        ("volume", "/run/secrets/cluster", False),
+        ("volume", "/studies", True),
+    ]
 
 
 def test_trainer_holds_no_secret(stack: Stack, values: list[str], idle_trainer: Container) -> None:
@@ -187,8 +193,23 @@ def test_trainer_holds_no_secret(stack: Stack, values: list[str], idle_trainer: 
     names = [entry.partition("=")[0] for entry in environment.split("\0")]
     assert [name for name in names if re.match(r"AWS|PG|POSTGRES|MINIO|.*(PASSWORD|SECRET|TOKEN|KEY)", name)] == []
     assert leaks(values, [("environment", environment)]) == []
-    with pytest.raises(StackError, match="No such file"):
-        stack.exec(idle_trainer, "ls", "/run/secrets")
+    # Its certificate opens a cluster, which has no more rights than the trainer itself.
+    assert stack.exec(idle_trainer, "ls", "/run/secrets").split() == ["cluster"]
+
+
+def test_certificates_are_mounted_where_needed(stack: Stack, cluster: dict[str, Container]) -> None:
+    """Each part of a cluster has its own, and the authority's key is mounted nowhere but in the service that signs."""
+    for part in ("scheduler", "worker"):
+        mounts = [mount for mount in cluster[part].attrs["Mounts"] if mount["Type"] == "volume"]
+        assert [(mount["Name"], mount["Destination"], mount["RW"]) for mount in mounts] == [
+            (f"{stack.project}_cluster-{part}-secret", "/run/secrets/cluster", False)
+        ]
+        assert sorted(stack.exec(cluster[part], "ls", "/run/secrets/cluster").split()) == [
+            *("ca.pem", "certificate.pem", "key.pem")
+        ]
+    keys = [stack.read_volume(f"cluster-{part}-secret", "key.pem") for part in ("scheduler", "worker", "client")]
+    assert len(set(keys)) == 3
+    assert leaks([line for key in keys for line in key.splitlines()[1:-1]], inspections(stack)) == []
 
 
 @pytest.mark.parametrize(
@@ -228,6 +249,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "mlflow-secret",
             "people-secret",
             "serving-secret",
+            *(f"cluster-{part}-secret" for part in ("authority", "scheduler", "worker", "client")),
             "mlflow-tmp",
             "monitor-secret",
             "trainer-studies",

@@ -121,7 +121,7 @@ def options_of(subcommand: str) -> dict[str, bool]:
         pytest.skip("no docker compose here")
     found: dict[str, bool] = {}
     for short, long, value in re.findall(
-        r"^ +(?:(-\w), )?(--[\w-]+)(?: (string\w*|int|list)\b)?", done.stdout, re.MULTILINE
+        r"^ +(?:(-\w), )?(--[\w-]+)(?: (string\w*|int|list|scale)\b)?", done.stdout, re.MULTILINE
     ):
         found |= {long: bool(value)} | ({short: bool(value)} if short else {})
     return found
@@ -143,6 +143,8 @@ def test_compose_command_names_what_there_is(one: Command) -> None:
         words = words[2:] if options[words[0]] else words[1:]
     # What follows the service is another program's, where one is run.
     names = words[:1] if subcommand in ("run", "exec") else words
+    if subcommand == "cp":
+        names = [place for place, path, _ in (word.partition(":") for word in words) if path]
     assert set(names) - set(services) == set()
     assert names or subcommand not in ("run", "exec")
 
@@ -155,6 +157,11 @@ def test_compose_files_of_examples_are_valid() -> None:
         for given, _, _ in map(divided, (one.values[0] for one in named("docker", "compose")))
     }
     given = {"CLIENT_KEY_FILE": "/dev/null", "POSTGRES_HOST": "database.example", "POSTGRES_CA_FILE": "/dev/null"}
+    given |= {
+        "CLUSTER_SCHEDULER": "tls://host:8786",
+        "CLUSTER_CERTIFICATES": ".",
+        "WORKER_TRACKING_URI": "https://host",
+    }
     for files, profiles in sorted(seen):
         command = [
             "docker",

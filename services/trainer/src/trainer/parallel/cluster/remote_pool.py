@@ -208,7 +208,7 @@ class ClusterPool:
         if (largest := max(map(len, parcels.values()))) > reply["room"]:
             raise ClusterError(
                 f"{self.address}: a table of {largest >> 20:,} MiB is larger than what the scheduler keeps,"
-                f" {reply['room'] >> 20:,} MiB (CLUSTER_TABLES of the scheduler, in bytes)"
+                f" {reply['room'] >> 20:,} MiB (SCHEDULER_TABLES, in bytes)"
             )
         for missing in reply["missing"]:
             content = parcels[missing]

@@ -1,0 +1,163 @@
+"""A cluster of two workers: the same results as on one machine, and nothing left behind by kills."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mlflow import MlflowClient
+
+from .conftest import NewStack
+from .stack import Stack, wait_until
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+    from mlflow.entities import Run
+
+SMALL = ("sweep", "--grid", "n_estimators=20,30,40", "--no-register")
+LONG = ("sweep", "--grid", "n_estimators=3000,3001,3002", "--no-register", "--json")
+
+
+@pytest.fixture(scope="module")
+def clustered(new_stack: NewStack) -> Iterator[Stack]:
+    """A stack with a cluster of two workers, for tests that kill parts of it and leave it healthy again."""
+    health = {"healthcheck": {"interval": "1s"}}
+    with new_stack(override={"services": {"scheduler": health, "worker": health}}) as stack:
+        stack.up()
+        stack.up("--scale", "worker=2", "worker")
+        yield stack
+
+
+def workers(stack: Stack) -> list[Container]:
+    """Returns the workers' containers."""
+    return stack.containers("com.docker.compose.service=worker", "com.docker.compose.oneoff=False")
+
+
+def children(stack: Stack, experiment: str) -> list[Run]:
+    """Returns the runs of an experiment's variants."""
+    client = MlflowClient(stack.url)
+    found = client.get_experiment_by_name(experiment)
+    runs = list(client.search_runs([found.experiment_id])) if found is not None else []
+    return [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+
+
+def start_sweep(stack: Stack, experiment: str, running: int) -> Container:
+    """Starts a sweep on the cluster, and waits until so many of its variants run."""
+    container = stack.start_trainer(*LONG, "--cluster", "--experiment", experiment)
+    wait_until(lambda: len(children(stack, experiment)) >= running, "the variants run", 90)
+    return container
+
+
+def end_of(container: Container) -> tuple[int, str, str]:
+    """Waits for a container's end; returns its exit code and what it printed."""
+    code = int(container.wait(timeout=150)["StatusCode"])
+    out, err = container.logs(stderr=False).decode(), container.logs(stdout=False).decode()
+    return code, out, err
+
+
+def statuses(stack: Stack, experiment: str) -> list[str]:
+    """Returns the statuses of all runs of an experiment, sorted."""
+    client = MlflowClient(stack.url)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    return sorted(run.info.status for run in client.search_runs([found.experiment_id]))
+
+
+def test_sweep_has_the_same_metrics_to_the_bit(clustered: Stack) -> None:
+    there = clustered.train(*SMALL, "--cluster", "--experiment", "there")
+    here = clustered.train(*SMALL, "--experiment", "here")
+    assert [one["metrics"] for one in there["variants"]] == [one["metrics"] for one in here["variants"]]
+    assert statuses(clustered, "there") == ["FINISHED"] * 4
+
+
+def test_setting_sends_sweeps_to_the_cluster(clustered: Stack) -> None:
+    done = clustered.run_trainer(*SMALL, "--again", env={"TRAINER_CLUSTER": "tls://scheduler:8786"})
+    assert done.returncode == 0, done.stderr
+    assert "2 at a time on the cluster tls://scheduler:8786" in done.stderr
+
+
+def test_killed_worker_loses_nothing(clustered: Stack) -> None:
+    """Its variant is trained by another one; its half-made run says why it failed; no variant is finished twice."""
+    sweep = start_sweep(clustered, "killed", 2)
+    victim = workers(clustered)[0]
+    clustered.signal_processes("KILL", victim.attrs["State"]["Pid"])
+    code, out, err = end_of(sweep)
+    assert code == 0, err
+    runs = children(clustered, "killed")
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
+    (failed,) = [run for run in runs if run.info.status == "FAILED"]
+    assert failed.data.tags["failure_reason"].startswith("worker ")
+    assert failed.data.tags["failure_reason"].endswith(" died")
+    finished = {run.info.run_id for run in runs if run.info.status == "FINISHED"}
+    assert {one["run_id"] for one in json.loads(out)["variants"]} == finished
+    # It comes back by itself.
+    wait_until(
+        lambda: {clustered_health(one) for one in workers(clustered)} == {"healthy"}, "both workers are back", 120
+    )
+
+
+def clustered_health(container: Container) -> str:
+    """Returns a container's health."""
+    container.reload()
+    return str(container.attrs["State"]["Health"]["Status"])
+
+
+def test_killed_scheduler_ends_the_sweep_in_one_line(clustered: Stack) -> None:
+    """Nothing shows as running, and the same command goes on when the scheduler is back, which takes no one's hand."""
+    sweep = start_sweep(clustered, "headless", 3)
+    clustered.kill("scheduler")
+    code, _, err = end_of(sweep)
+    assert code == 1
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert line == (
+        "trainer: error: tls://scheduler:8786: the scheduler is gone; the same command goes on where this one was"
+    )
+    assert set(statuses(clustered, "headless")) <= {"FAILED", "KILLED", "FINISHED"}
+    finished = sum(run.info.status == "FINISHED" for run in children(clustered, "headless"))
+    assert 1 <= finished < 3
+    clustered.wait_healthy("scheduler")
+    again = clustered.run_trainer(*LONG, "--cluster", "--experiment", "headless")
+    assert again.returncode == 0, again.stderr
+    assert f"{finished} of 3 variants finished before" in again.stderr
+
+
+def test_interrupt_ends_the_variants(clustered: Stack) -> None:
+    sweep = start_sweep(clustered, "interrupted", 2)
+    sweep.kill("SIGINT")
+    code, _, err = end_of(sweep)
+    assert (code, err.splitlines()[-1]) == (130, "trainer: error: interrupted")
+    assert set(statuses(clustered, "interrupted")) == {"KILLED"}
+    # The workers are free for the next sweep.
+    assert clustered.train(*SMALL, "--cluster", "--again")["variants"]
+
+
+def test_missing_cluster_is_one_line(stack: Stack) -> None:
+    done = stack.run_trainer(*SMALL, "--cluster", "tls://nowhere:8786", "--wait", "1")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert line.startswith("trainer: error: tls://nowhere:8786: no scheduler answers: ")
+
+
+HANDSHAKE = """
+import socket, ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+if {own}:
+    context.load_cert_chain("/run/secrets/cluster/certificate.pem", "/run/secrets/cluster/key.pem")
+try:
+    with socket.create_connection(("scheduler", 8786), 10) as plain, context.wrap_socket(plain) as secure:
+        print(len(secure.recv(1)))
+except ssl.SSLError as error:
+    print(error.reason)
+"""
+
+
+def test_no_connection_without_certificate(clustered: Stack) -> None:
+    container = clustered.start_trainer("infinity", entrypoint="sleep")
+    said: dict[bool, Any] = {
+        own: clustered.exec(container, "python3", "-c", HANDSHAKE.format(own=own)).strip() for own in (True, False)
+    }
+    assert said[True] == "1"
+    assert "CERTIFICATE_REQUIRED" in said[False]
