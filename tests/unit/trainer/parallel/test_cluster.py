@@ -167,10 +167,7 @@ list(pool.map(engine_tasks.wait_and_tidy_up, [1], Path.cwd()))
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)}, timeout=60,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "tidied-1").exists():
-        assert time.monotonic() < deadline, "the task goes on"
-        time.sleep(0.05)
+    _wait_for(tmp_path / "tidied-1")
 
 
 def test_task_of_a_dead_worker_starts_elsewhere(tmp_path: Path, tasks: Any) -> None:
@@ -238,6 +235,28 @@ def test_dead_scheduler_is_one_line(tmp_path: Path, tasks: Any) -> None:
         assert [process.wait(30) for process in cluster.processes[1:]] == [1, 1]
         assert sorted(path.name for path in tmp_path.glob("tidied-*")) == ["tidied-1", "tidied-2"]
         pool.close()
+
+
+def test_broken_connection_is_one_line(cluster: LocalCluster, tmp_path: Path, tasks: Any) -> None:
+    """Also where the client has another connection at once: its tasks are lost to it, and end."""
+    with closing(cluster.pool()) as pool:
+
+        def cut() -> None:
+            while not (tmp_path / "started-1").exists():
+                time.sleep(0.01)
+            pool._client.loop.add_callback(pool._client.scheduler_comm.comm.abort)
+
+        threading.Thread(target=cut).start()
+        with pytest.raises(ClusterError, match="the scheduler is gone; the same command goes on"):
+            list(pool.map(tasks.wait_and_tidy_up, [1], tmp_path))
+        _wait_for(tmp_path / "tidied-1")
+
+
+def _wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not file.exists():
+        assert time.monotonic() < deadline, f"no {file.name}"
+        time.sleep(0.05)
 
 
 def test_worker_of_another_code_gets_no_task(tmp_path: Path, tasks: Any) -> None:

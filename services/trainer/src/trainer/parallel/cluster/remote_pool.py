@@ -180,8 +180,8 @@ class ClusterPool:
             error = future.exception()
             worker = getattr(getattr(error, "last_worker", None), "name", None)
             return f"worker {worker} died" if worker else one_line(error)
-        # Cancelled, which happens when the connection to the scheduler is lost.
-        return None
+        # Cancelled, as all are when the connection breaks; the client may have another one by now.
+        raise ClusterError(f"{self.address}: the scheduler is gone; the same command goes on where this one was")
 
     def _answer(self, number: str, question: Any, answer: Callable[[Any], Any] | None) -> None:
         content = pickle.dumps(answer(question) if answer is not None else None)
