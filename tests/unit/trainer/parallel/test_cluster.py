@@ -244,7 +244,8 @@ def test_broken_connection_is_one_line(cluster: LocalCluster, tmp_path: Path, ta
         def cut() -> None:
             while not (tmp_path / "started-1").exists():
                 time.sleep(0.01)
-            pool._client.loop.add_callback(pool._client.scheduler_comm.comm.abort)
+            client: Any = pool._client
+            client.loop.add_callback(client.scheduler_comm.comm.abort)
 
         threading.Thread(target=cut).start()
         with pytest.raises(ClusterError, match="the scheduler is gone; the same command goes on"):
