@@ -72,6 +72,44 @@ def dataset() -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def make_table(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Dataset]:
+    """Return a function that reads a table, whose target is y, as the trainer does."""
+
+    def make(table: pd.DataFrame, **how: Any) -> Dataset:
+        path = tmp_path_factory.mktemp("table") / "table.csv"
+        table.to_csv(path, index=False)
+        return load_data(path, target="y", **how)
+
+    return make
+
+
+def _mixed_features(rows: int) -> tuple[pd.DataFrame, Any]:
+    """Return features of every type with gaps, and a number that follows from them with some noise."""
+    rng = np.random.default_rng(11)
+    table = pd.DataFrame(rng.normal(size=(rows, 3)), columns=["a", "b", "c"])
+    table["month"] = rng.choice(["Jan", "Feb", "März"], rows)
+    table["weekend"] = rng.random(rows) < 0.3
+    score = table["a"] + 0.5 * table["b"] + (table["month"] == "Feb") + rng.normal(size=rows) * 0.5
+    table.loc[rng.random(rows) < 0.05, "a"] = np.nan
+    return table, score.to_numpy()
+
+
+@pytest.fixture(scope="session")
+def classes(make_table: Callable[..., Dataset]) -> Dataset:
+    """Return a small data set with four classes."""
+    table, score = _mixed_features(800)
+    names = np.array(["low", "mid", "high, really", "très"])
+    return make_table(table.assign(y=names[np.digitize(score, [-1, 0.5, 1.5])]))
+
+
+@pytest.fixture(scope="session")
+def numbers(make_table: Callable[..., Dataset]) -> Dataset:
+    """Return a small data set whose target is a number."""
+    table, score = _mixed_features(800)
+    return make_table(table.assign(y=np.round(1000 * np.exp(score / 3), 2)))
+
+
+@pytest.fixture(scope="session")
 def table() -> pd.DataFrame:
     """Return generated sessions as a raw table; tests copy it before they change it."""
     return generate_sessions(600, seed=3)

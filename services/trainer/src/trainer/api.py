@@ -18,7 +18,8 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
 from trainer.config.parameters import Value, parse_param
-from trainer.config.selection_metric import DEFAULT_METRIC, Metric
+from trainer.config.selection_metric import Metric
+from trainer.config.task import TASKS
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
@@ -53,7 +54,7 @@ def train(
     validation_size: float = 0.2,
     threshold: str = "max-f1",
     folds: int = 0,
-    metric: Metric = DEFAULT_METRIC,
+    metric: Metric | None = None,
     explain: int | Literal["all"] = 0,
 ) -> TrainResult:
     """Train one variant, and track it as a run with its metrics, plots and model.
@@ -105,7 +106,7 @@ def sweep(
     validation_size: float = 0.2,
     threshold: str = "max-f1",
     folds: int = 0,
-    metric: Metric = DEFAULT_METRIC,
+    metric: Metric | None = None,
     explain: int | Literal["all"] = 0,
 ) -> SweepResult:
     """Train several variants side by side, as nested runs of one parent run.
@@ -166,7 +167,7 @@ def search(
     validation_size: float = 0.2,
     threshold: str = "max-f1",
     folds: int = 0,
-    metric: Metric = DEFAULT_METRIC,
+    metric: Metric | None = None,
     explain: int | Literal["all"] = 0,
 ) -> SweepResult:
     """Search for good parameters with Optuna, each trial as a nested run of one parent run.
@@ -285,10 +286,12 @@ def _plan(
     validation_size: float,
     threshold: str,
     folds: int,
-    metric: Metric,
+    metric: Metric | None,
     explain: int | str,
 ) -> Plan:
-    config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds, metric)
+    task = TASKS[dataset.task]
+    config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds, task.metric(metric))
+    config.check(task)
     check_splits(dataset, seed=seed, validation_size=validation_size, folds=folds)
     set_defaults()
     return Plan(connect(_uri(tracking_uri), experiment), config, provenance.tags(), explain=parse_explain(explain))

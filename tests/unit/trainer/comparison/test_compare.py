@@ -157,6 +157,10 @@ def test_a_report_holds_any_text_as_text(name: str, value: str, metric: float, p
         ("threshold", None),
         ("validation_f1_std", None),
         ("fold_f1", None),
+        ("recall/loss", 1),
+        ("validation_f1_macro", 1),
+        ("absolute_error_p90", -1),
+        ("error_p50", None),
     ],
 )
 def test_direction_of_metrics(metric: str, sign: int | None) -> None:

@@ -52,6 +52,34 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
     assert (own.champion, own.seconds, own.signature) == (default.champion, default.seconds, default.signature)
 
 
+def test_other_tasks_have_other_defaults(tmp_path: Path) -> None:
+    """What a file gives holds for each task; what it leaves out is the task's own default."""
+    default = load_policy()
+    assert default.for_task("binary") == default
+    assert default.for_task("multiclass").minimum == {"roc_auc_macro": 0.7}
+    assert default.for_task("regression").champion == {"r2": 0.01}
+    own = load_policy(write(tmp_path, "{minimum: {f1/setosa: 0.7, r2: 0.5}, maximum: {rmse: 1200, log_loss: 0.4}}"))
+    assert own.for_task("regression").minimum == {"f1/setosa": 0.7, "r2": 0.5}
+    assert own.for_task("regression").maximum == {"rmse": 1200, "log_loss": 0.4}
+    assert own.for_task("multiclass").champion == {"f1_macro": 0.02, "log_loss": 0.02}
+    assert own.for_task("multiclass").seconds == own.seconds
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("minimum: {rmse: 3}", "rmse is better when it is low"),
+        ("maximum: {r2: 0.3}", "r2 is better when it is high"),
+        ("minimum: {error_p50: 0}", "there is no metric 'error_p50'"),
+        ("minimum: {roc_auc/setosa: 0.5}", "there is no metric 'roc_auc/setosa'"),
+        ("champion: {recall/setosa: 2}", "must be a number from 0 to 1"),
+    ],
+)
+def test_bounds_of_other_tasks_are_checked(tmp_path: Path, content: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_policy(write(tmp_path, content))
+
+
 def test_false_leaves_a_constraint_out(tmp_path: Path) -> None:
     own = load_policy(write(tmp_path, "{minimum: false, maximum: false, champion: false, signature: false}"))
     assert (own.minimum, own.maximum, own.champion, own.signature) == ({}, {}, {}, False)

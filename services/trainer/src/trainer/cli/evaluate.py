@@ -58,7 +58,8 @@ def evaluate_command(
     from dataclasses import asdict
 
     from trainer.cli.data_warnings import show_data_warnings
-    from trainer.cli.results import HEADS
+    from trainer.cli.results import figure
+    from trainer.config.task import TASKS
     from trainer.scoring.evaluate import EvaluateRequest, evaluate_model
     from trainer.util.output import print_json
 
@@ -68,6 +69,10 @@ def evaluate_command(
         print_json({name: value for name, value in asdict(done).items() if name != "warnings"})
         return
     left_out = f" ({done.rows_left_out:,} that it was trained on are left out)" if done.rows_left_out else ""
-    print(f"{done.data}: {done.rows:,} rows{left_out}, threshold {done.threshold:.4f}")
-    for name, head in HEADS.items():
-        print(f"  {head:<10} {done.metrics[name]:.4f}")
+    at = "" if done.threshold is None else f", threshold {done.threshold:.4f}"
+    print(f"{done.data}: {done.rows:,} rows{left_out}{at}")
+    heads = TASKS[done.task].heads
+    wide = max(10, *map(len, heads.values()))
+    for name, head in heads.items():
+        if name in done.metrics:
+            print(f"  {head:<{wide}} {figure(done.metrics[name])}")

@@ -16,7 +16,8 @@ from trainer.config.csv_form import NAMED
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
 from trainer.config.parameters import PARAMETERS, Parameter, Value
-from trainer.config.selection_metric import DEFAULT_METRIC, METRICS, Metric
+from trainer.config.selection_metric import Metric
+from trainer.config.task import CHOICES, TASK_NAMES, TASKS, TaskName
 from trainer.config.variant import describe_params
 from trainer.util.errors import InputError
 
@@ -252,6 +253,13 @@ positive_option = option(
     env="TRAINER_POSITIVE",
     help="The positive class's value, where the target has two values such as 1 and 2, or good and bad.",
 )
+task_option = option(
+    "--task",
+    type=click.Choice(TASK_NAMES),
+    group="Data",
+    env="TRAINER_TASK",
+    help="What is predicted: one of two classes, one of several, or a number. By default the target's values tell.",
+)
 drop_option = option(
     "--drop",
     type=Names(),
@@ -347,12 +355,11 @@ cv_option = option(
 )
 metric_option = option(
     "--metric",
-    type=click.Choice(METRICS),
-    default=DEFAULT_METRIC,
-    show_default=True,
+    type=click.Choice(CHOICES),
     group="Data",
     env="TRAINER_METRIC",
-    help="What variants and trials are chosen by, on the validation rows; the same prunes trials and stops early.",
+    help="What variants and trials are chosen by, on the validation rows; the same prunes trials and stops early."
+    " By default " + ", ".join(f"{task.choices[0]} ({task.name})" for task in TASKS.values()) + ".",
 )
 explain_option = option(
     "--explain",
@@ -512,7 +519,8 @@ class DataOptions(SourceOptions):
     validation_size: float
     threshold: str
     folds: int | None
-    metric: Metric
+    metric: Metric | None
+    task: TaskName | None
     #: On how many test rows contributions are computed.
     explain: int
 
@@ -587,6 +595,7 @@ data_options = gathered(
         " Without data the trainer makes up web-shop sessions."
     ),
     target_option,
+    task_option,
     positive_option,
     drop_option,
     categorical_option,

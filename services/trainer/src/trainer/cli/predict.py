@@ -46,6 +46,13 @@ if TYPE_CHECKING:
     help="Threads; by default as many as there are processors. The result does not depend on it.",
 )
 @options.csv_options
+@options.option(
+    "--original-labels",
+    is_flag=True,
+    group="Scoring",
+    env=None,
+    help="Call two classes as the target column had them, such as good and bad, and not 0 and 1.",
+)
 @options.server_options
 def predict_command(
     model: str,
@@ -55,12 +62,14 @@ def predict_command(
     keep: bool,
     jobs: int | None,
     form: CsvOptions,
+    original_labels: bool,
     server: ServerOptions,
 ) -> None:
     r"""Score a file of any size with a logged model.
 
     The result has a row for each row of the file, in the same order: its probability, and its class at the model's own
-    threshold. Columns may come in any order; they are read as the kinds that the model was trained on.
+    threshold; the probability of each of several classes, and the class; or the number that is predicted. Columns may
+    come in any order; they are read as the kinds that the model was trained on.
 
     \b
     For example:
@@ -86,6 +95,7 @@ def predict_command(
         server.uri,
         server.wait,
         form.csv,
+        original_labels,
     )
     done = predict_file(request)
     if server.as_json:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.config.csv_form import CsvForm
-from trainer.config.variant import param_warnings
+from trainer.config.task import TASKS
+from trainer.config.variant import check_params, param_warnings
 from trainer.util.errors import InputError, TrainerError
 
 if TYPE_CHECKING:
@@ -70,7 +71,13 @@ def prepare(
         test=source.test,
         monotone=source.monotone,
         csv=CsvForm().with_given(source.csv),
+        task=source.task,
     )
+    task = TASKS[dataset.task]
+    config = TrainConfig(source.seed, source.validation_size, rule, source.folds or 0, task.metric(source.metric))
+    config.check(task)
+    for some in all_params:
+        check_params(some, dataset.task)
     folds = source.folds or 0
     check_splits(dataset, seed=source.seed, validation_size=source.validation_size, folds=folds)
     if folds and source.validation_size != TrainConfig.validation_size:
@@ -80,8 +87,7 @@ def prepare(
     show_data_warnings(dataset.warnings)
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
     features = "1 feature" if len(dataset.column_types) == 1 else f"{len(dataset.column_types)} features"
-    print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target}")
-    config = TrainConfig(source.seed, source.validation_size, rule, folds, source.metric)
+    print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target} ({dataset.task})")
     on_data(dataset, config)
 
     from trainer.tracking.connection import connect

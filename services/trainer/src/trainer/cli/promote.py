@@ -242,14 +242,16 @@ def _loader(source: SourceOptions) -> Load:
         seed, test_size, types, form = source.seed, source.test_size, None, CsvForm()
         target, positive = source.target, source.positive
         roles: Mapping[str, str] = {}
+        task, classes = None, None
         if trained is not None:
             types, roles, form = trained.column_types, trained.roles, trained.form
+            task, classes = trained.task, trained.classes
             target, positive = target or trained.target, positive or trained.positive
             if trained.seed is not None and trained.test_size is not None:
                 seed, test_size = trained.seed, trained.test_size
         of_file.append(form)
         form = replace(of_file[0], missing=form.missing, not_missing=form.not_missing).with_given(source.csv)
-        key = repr((seed, test_size, types, roles, target, positive, form))
+        key = repr((seed, test_size, types, roles, target, positive, form, task, classes))
         if key not in read:
             read[key] = load_data(
                 source.data,
@@ -262,6 +264,8 @@ def _loader(source: SourceOptions) -> Load:
                 time=roles.get("time"),
                 group=roles.get("group"),
                 csv=form,
+                task=task,
+                classes=classes,
             )
             # The table of constraints says that sessions were made up.
             if not read[key].generated:
@@ -306,7 +310,8 @@ def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
     """Return the metrics compared, as a tag of the version."""
 
     def shown(metrics: VersionMetrics) -> str:
-        values = ", ".join(f"{name} {value:.6f}" for name, value in metrics.values.items())
+        # Of many classes each, they would be too many for a tag.
+        values = ", ".join(f"{name} {value:.6f}" for name, value in metrics.values.items() if "/" not in name)
         return f"{values or 'not known'} (rows {metrics.digest or 'not known'})"
 
     words = f"{verdict.source}: {shown(verdict.metrics)}"

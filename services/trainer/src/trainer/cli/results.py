@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.selection_metric import DEFAULT_METRIC, SHORT, merit
+from trainer.config.selection_metric import SHORT, merit
+from trainer.config.task import TASKS
 from trainer.config.variant import describe_params
 from trainer.util.output import print_message, print_table
 
@@ -15,19 +16,21 @@ if TYPE_CHECKING:
     from trainer.searches.search import SearchResult
     from trainer.sweeps.sweep import SweepResult
 
-HEADS = {
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "average_precision": "AP",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-}
-
 
 def score(result: TrainResult) -> str:
     """Return the metric that a variant is compared by, with its value on the validation rows."""
-    return f"{SHORT[result.metric]} {merit(result.metric, result.score):.4f}"
+    return f"{SHORT[result.metric]} {figure(merit(result.metric, result.score))}"
+
+
+def tested(result: TrainResult, wanted: str) -> str:
+    """Return a metric of the test rows with its value: the wanted one, or else the first of the variant's task."""
+    name = wanted if wanted in result.metrics else TASKS[result.task].metrics[0]
+    return f"{SHORT[name]} {figure(result.metrics[name])}"
+
+
+def figure(value: float) -> str:
+    """Return a metric as people read it: shares to four digits, errors in the size that they have."""
+    return f"{value:.4f}" if abs(value) < 1_000 else f"{value:,.1f}"
 
 
 def run_content(result: TrainResult) -> dict[str, Any]:
@@ -77,9 +80,12 @@ def show_run(result: TrainResult, ui_command: str | None) -> None:
     """Print a variant's metrics, its run, and where to look at it."""
     metrics = result.metrics
     print(f"{result.name}")
-    for name in HEADS:
-        print(f"  {HEADS[name]:<10} {metrics[name]:.4f}")
-    print(f"  {'threshold':<10} {metrics['threshold']:.4f}")
+    heads = TASKS[result.task].heads
+    wide = max(10, *map(len, heads.values()))
+    for name, head in heads.items():
+        print(f"  {head:<{wide}} {figure(metrics[name])}")
+    if "threshold" in metrics:
+        print(f"  {'threshold':<{wide}} {metrics['threshold']:.4f}")
     print(f"run    {result.run_id}")
     print(f"model  {result.model_uri}")
     _show_where(result.url, ui_command)
@@ -93,11 +99,12 @@ def show_warnings(result: TrainResult | None, who: str = "") -> None:
 
 def show_sweep(sweep: SweepResult, ui_command: str | None) -> None:
     """Print the variants as a table, the best one first in mind, and where to look at them."""
-    rows = [_row(result, result is sweep.best) for result in sweep.results]
-    metric = next((result.metric for result in sweep.results if result.status == "FINISHED"), DEFAULT_METRIC)
+    first = next((result for result in sweep.results if result.status == "FINISHED"), sweep.results[0])
+    metric, shown = first.metric, TASKS[first.task].shown
+    rows = [_row(result, result is sweep.best, tuple(shown)) for result in sweep.results]
     choice = f"val. {SHORT[metric]}"
-    heads = ("", "variant", choice, *(HEADS[name] for name in HEADS), "run")
-    print_table(heads, rows, right=(choice, *HEADS.values()))
+    heads = ("", "variant", choice, *shown.values(), "run")
+    print_table(heads, rows, right=(choice, *shown.values()))
     if sweep.best is not None:
         chosen = f"{sweep.best.name} (run {sweep.best.run_id})"
         print(f"best   {chosen}, by {choice}: {metric.replace('_', ' ')} on the validation rows")
@@ -111,7 +118,7 @@ def show_search(search: SearchResult, ui_command: str | None) -> None:
     finished = [result for result in search.results if result.status == "FINISHED"]
     best = sorted(finished, key=lambda result: -result.score)[:10]
     for result in best:
-        print(f"{result.name:<10} validation {score(result)}  F1 {result.metrics['f1']:.4f}  run {result.run_id}")
+        print(f"{result.name:<10} validation {score(result)}  {tested(result, 'f1')}  run {result.run_id}")
     counts = f"{len(finished)} finished, {len(search.pruned)} pruned, {len(search.failed)} failed"
     print(f"trials {counts}")
     if best:
@@ -127,11 +134,12 @@ def brief(overrides: Mapping[str, Any]) -> str:
     )
 
 
-def _row(result: TrainResult, best: bool) -> tuple[str, ...]:
+def _row(result: TrainResult, best: bool, shown: Sequence[str]) -> tuple[str, ...]:
     if result.error is not None:
-        return ("!", result.name, "-", *("-" for _ in HEADS), "failed")
-    metrics = (f"{result.metrics[name]:.4f}" for name in HEADS)
-    return ("*" if best else "", result.name, f"{merit(result.metric, result.score):.4f}", *metrics, str(result.run_id))
+        return ("!", result.name, "-", *("-" for _ in shown), "failed")
+    metrics = (figure(result.metrics[name]) for name in shown)
+    chosen = figure(merit(result.metric, result.score))
+    return ("*" if best else "", result.name, chosen, *metrics, str(result.run_id))
 
 
 def _show_where(url: str | None, ui_command: str | None) -> None:

@@ -126,7 +126,7 @@ def sweep_command(
 
     def on_result(result: TrainResult, done: int) -> None:
         if result.error is None:
-            outcome = f"validation {results.score(result)}, test AP {result.metrics['average_precision']:.4f}"
+            outcome = f"validation {results.score(result)}, test {results.tested(result, 'average_precision')}"
         else:
             outcome = f"failed: {result.error}"
         print_message(f"[{done}/{len(chosen)}] {result.name}: {outcome}")

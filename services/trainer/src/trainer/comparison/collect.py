@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from trainer.config.selection_metric import LOWER, NEUTRAL, OF_A_CLASS, SHORT
 from trainer.tracking.client import Target
 from trainer.tracking.connection import query
 from trainer.tracking.errors import is_missing
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SWEEP_TAG = "trainer.sweep"
 #: What runs are ordered by where the user names none of them: what they were all chosen by, or else the first of these
 #: that any has; those without are last.
-ORDER = ("validation_average_precision", "average_precision", "f1")
+ORDER = ("validation_average_precision", "average_precision", "f1", "validation_log_loss", "validation_rmse")
 _PAGE = 1_000
 #: The parameters that say which rows a run's validation metrics are of.
 _VALIDATION = ("data_digest", "seed", "validation_size", "cv_folds")
@@ -115,6 +116,13 @@ class Comparison:
 
 def direction(metric: str) -> int | None:
     """Return 1 where a higher value of a metric is better, -1 where a lower one is, None where that is not known."""
+    # A class may be called anything: of f1/loss, only the first part says what it is.
+    metric, _, of_a_class = metric.partition("/")
+    known = metric.removeprefix("validation_")
+    if known in NEUTRAL:
+        return None
+    if known in SHORT or known in LOWER or (of_a_class and known in OF_A_CLASS):
+        return -1 if known in LOWER else 1
     words = set(re.split(r"[^a-z0-9]+", metric.lower()))
     if words & _NO_MERIT:
         return None

@@ -9,11 +9,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.comparison.collect import Comparison, number
+from trainer.config.selection_metric import OF_A_CLASS
+from trainer.config.task import TASKS
 from trainer.util.output import print_message, print_plain_table
 from trainer.util.text import one_line
 
 #: Where runs stand one below the other, there is room for these only; all are in the JSON and in the report.
-_NARROW = ("validation_average_precision", "f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
+_NARROW = frozenset(
+    {
+        *("validation_average_precision", "validation_log_loss", "validation_rmse"),
+        *(name for task in TASKS.values() for name in task.metrics),
+    }
+)
 _PLAIN_WIDTH = 160
 _NAME = 28
 
@@ -47,9 +54,11 @@ def show(comparison: Comparison) -> None:
     """Print the parameters that differ, and the metrics with the best marked."""
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else _PLAIN_WIDTH
-    rows = _rows(comparison, comparison.metrics)
+    # There may be hundreds of classes: what each has by itself is in the JSON and in the report.
+    metrics = [name for name in comparison.metrics if not name.startswith(tuple(f"{of}/" for of in OF_A_CLASS))]
+    rows = _rows(comparison, metrics)
     if _wide(rows) > width:
-        wanted = [name for name in comparison.metrics if name in _NARROW] or comparison.metrics[:6]
+        wanted = [name for name in metrics if name in _NARROW] or metrics[:6]
         below = [list(column) for column in zip(*_rows(comparison, wanted), strict=True)]
         rows = min(below, rows, key=_wide) if terminal else below
     # What fits neither way is better broken by the terminal than squeezed into columns of a letter.

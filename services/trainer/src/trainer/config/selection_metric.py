@@ -36,6 +36,11 @@ NEUTRAL = frozenset({"error_p05", "error_p50", "error_p95"})
 OF_A_CLASS = ("precision", "recall", "f1")
 
 
+def metric_name(metric: str) -> str:
+    """Return a metric as it is called in a sentence."""
+    return SHORT[metric] if metric in ("rmse", "mae", "r2") else metric.replace("_", " ")
+
+
 def merit(metric: str, value: float) -> float:
     """Return a metric's value so that more is better."""
     return -value if metric in LOWER else value

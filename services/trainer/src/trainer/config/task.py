@@ -23,14 +23,16 @@ Label = int | str
 class Task:
     """One task. ``metrics`` are computed on the test rows, in the order in which they are shown.
 
-    ``choices`` are what variants can be chosen by, the default first. ``loss`` is the metric whose history a run has.
-    ``has_classes`` says that each row is of a class, ``has_threshold`` that one decides between two.
+    ``choices`` are what variants can be chosen by, the default first. ``loss`` is the metric whose history a run has,
+    ``drawn`` the one in a sweep's plots. ``has_classes`` says that each row is of a class, ``has_threshold`` that one
+    decides between two.
     """
 
     name: TaskName
     metrics: tuple[str, ...]
     choices: tuple[Metric, ...]
     loss: str
+    drawn: Metric
     has_classes: bool = True
     has_threshold: bool = False
 
@@ -38,6 +40,11 @@ class Task:
     def heads(self) -> dict[str, str]:
         """The metrics, and how a table heads them."""
         return {name: HEADS.get(name, SHORT.get(name, name.replace("_", " "))) for name in self.metrics}
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The metrics that a table of variants has room for."""
+        return dict(list(self.heads.items())[:6])
 
     def metric(self, wanted: str | None) -> Metric:
         """Return what variants are chosen by: the metric that is wanted, or the task's own.
@@ -63,6 +70,7 @@ BINARY = Task(
     ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss"),
     METRICS,
     "log_loss",
+    "average_precision",
     has_threshold=True,
 )
 MULTICLASS = Task(
@@ -70,11 +78,13 @@ MULTICLASS = Task(
     ("f1_macro", "precision_macro", "recall_macro", "accuracy", "average_precision_macro", "roc_auc_macro", "log_loss"),
     ("log_loss", "f1_macro", "accuracy", "average_precision_macro", "roc_auc_macro"),
     "log_loss",
+    "average_precision_macro",
 )
 REGRESSION = Task(
     "regression",
     ("rmse", "mae", "r2", "absolute_error_p50", "absolute_error_p90", "error_p05", "error_p50", "error_p95"),
     ("rmse", "mae", "r2"),
+    "rmse",
     "rmse",
     has_classes=False,
 )

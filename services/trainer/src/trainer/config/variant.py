@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trainer.config.parameters import BY_NAME, PARAMETERS, Value, shown_value
+from trainer.config.task import TaskName
 from trainer.util.errors import InputError
 
 #: The sweep without a variants file: slower learning with more trees, over the baseline.
@@ -79,6 +80,20 @@ def param_warnings(params: Mapping[str, Value]) -> list[str]:
     if params["boosting_type"] == "dart" and params["early_stopping_round"]:
         warnings.append("early_stopping_round has no effect with boosting_type=dart")
     return warnings
+
+
+def check_params(params: Mapping[str, Value], task: TaskName) -> None:
+    """Refuse parameters that mean nothing for a task.
+
+    Raises:
+        InputError: A weight of classes is given, and there are no two classes.
+    """
+    for name in () if task == "binary" else ("scale_pos_weight", "is_unbalance"):
+        if params[name] != BY_NAME[name].default:
+            other = "; class_weight=balanced weights several classes" if task == "multiclass" else ""
+            raise InputError(f"{name} weights two classes, and the target is {task}{other}")
+    if task == "regression" and params["class_weight"]:
+        raise InputError("class_weight weights classes, and the target is a number; rows have a weight by --weight")
 
 
 def _check_together(params: Mapping[str, Value]) -> None:

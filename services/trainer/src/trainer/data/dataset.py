@@ -39,6 +39,11 @@ class Table:
         """How many rows the table has."""
         return len(self.target)
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether the target is one of classes."""
+        return bool(self.target.dtype.kind != "f")
+
     def take(self, index: NDArray[np.int64]) -> Table:
         """Return the rows at the positions ``index``."""
         return Table(

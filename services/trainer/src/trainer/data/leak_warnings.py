@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from trainer.config.task import TaskName
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Of more rows than this a sample is looked at.
 _SAMPLE = 100_000
-#: From this ROC AUC on (1 is perfect), a feature nearly decides the target by itself.
+#: From this ROC AUC, or accuracy, on (1 is perfect), a feature nearly decides the target by itself.
 _DECIDES = 0.99
+#: From this rank correlation on, one nearly is the number that is predicted.
+_AGREES = 0.999
+_COPY = "a copy"
 #: Fewer rows than this prove nothing.
 _FEWEST = 50
 
 
-def leak_warning(name: str, column: pd.Series, target: NDArray[np.int64]) -> str | None:
+def leak_warning(name: str, column: pd.Series, target: NDArray[Any], task: TaskName = "binary") -> str | None:
     """Return a warning on a training column that may give the target away, or None.
 
     Args:
         name: The column's name.
         column: Its values in their type.
-        target: (rows,) classes, 0 and 1.
+        target: (rows,) codes of classes, or numbers.
+        task: What is predicted.
     """
     remedy = f"leave it out (--drop {name}), unless it is known when a prediction is made"
     if (what := _names_rows(column)) is not None:
@@ -32,18 +39,58 @@ def leak_warning(name: str, column: pd.Series, target: NDArray[np.int64]) -> str
     if len(target) > _SAMPLE:
         chosen = np.random.default_rng(0).choice(len(target), _SAMPLE, replace=False)
         column, target = column.iloc[chosen], target[chosen]
+    if len(target) < _FEWEST or len(np.unique(target)) < 2 or (told := _TELLS[task](column, target)) is None:
+        return None
+    if told == _COPY:
+        return f"column {name!r} is a copy of the target: {remedy}"
+    return f"column {name!r} nearly decides the target by itself ({told}): {remedy}"
+
+
+def _tells_two(column: pd.Series, target: NDArray[Any]) -> str | None:
+    """Return how far a column by itself tells two classes apart, in words, if that is too far."""
     scores = _scores(column, target)
-    if scores is None or len(target) < _FEWEST or len(np.unique(target)) < 2:
+    if scores is None:
         return None
     positives = int(target.sum())
     ranks = pd.Series(scores).rank().to_numpy()
     auc = (ranks[target == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(target) - positives))
     decides = max(auc, 1 - auc)
     if decides == 1.0 and len(np.unique(scores)) == 2:
-        return f"column {name!r} is a copy of the target: {remedy}"
-    if decides >= _DECIDES:
-        return f"column {name!r} nearly decides the target by itself (ROC AUC {decides:.3f}): {remedy}"
-    return None
+        return _COPY
+    return f"ROC AUC {decides:.3f}" if decides >= _DECIDES else None
+
+
+def _tells_several(column: pd.Series, target: NDArray[Any]) -> str | None:
+    """The same for several classes: how many rows are of the class that most rows of their value are of."""
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    if len(values) > len(column) / 20 or np.bincount(target).max() >= _DECIDES * len(target):
+        return None
+    right = int(pd.crosstab(codes, target).to_numpy().max(axis=1).sum())
+    if right == len(target) and len(values) == len(np.unique(target)):
+        return _COPY
+    share = right / len(target)
+    return f"accuracy {share:.3f}" if share >= _DECIDES else None
+
+
+def _tells_a_number(column: pd.Series, target: NDArray[Any]) -> str | None:
+    """The same for a number: how the order of the rows by the column agrees with that by the target."""
+    if column.dtype != np.float64 or column.isna().all() or column.nunique() < 3:
+        return None
+    values = column.to_numpy()
+    if np.array_equal(values, target):
+        return _COPY
+    there = ~np.isnan(values)
+    if there.sum() < _FEWEST or np.ptp(target[there]) == 0:
+        return None
+    agrees = abs(float(np.corrcoef(pd.Series(values[there]).rank(), pd.Series(target[there]).rank())[0, 1]))
+    return f"rank correlation {agrees:.4f}" if agrees >= _AGREES else None
+
+
+_TELLS: Mapping[TaskName, Callable[[pd.Series, NDArray[Any]], str | None]] = {
+    "binary": _tells_two,
+    "multiclass": _tells_several,
+    "regression": _tells_a_number,
+}
 
 
 def _names_rows(column: pd.Series) -> str | None:

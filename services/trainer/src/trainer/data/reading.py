@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 from trainer.data.roles import Roles
 from trainer.util.errors import InputError
@@ -25,8 +26,9 @@ class Reading:
     read, and as it was trained on them; None to tell the types by the values. ``drop`` are columns to leave out,
     ``categorical`` those of which each value is a category, whole numbers too. ``positive`` is the positive
     class's value, where the target's two values do not say so themselves. ``roles`` are the columns of weights, times
-    and groups, ``monotone`` columns of numbers with which the score may only rise (1) or only fall (-1).
-    ``form`` is how CSV files are written, and which words are missing values.
+    and groups. ``task`` is what is predicted, or None where the target tells; ``classes`` are those of a model.
+    ``monotone`` names columns of numbers with which the score may only rise (1) or only fall (-1). ``form`` is how CSV
+    files are written, and which words are missing values.
     """
 
     target: str | None = None
@@ -37,6 +39,8 @@ class Reading:
     categorical: tuple[str, ...] = ()
     positive: str | None = None
     roles: Roles = field(default_factory=Roles)
+    task: TaskName | None = None
+    classes: tuple[Label, ...] | None = None
     monotone: Mapping[str, int] = field(default_factory=dict)
     form: CsvForm = field(default_factory=CsvForm)
 

@@ -2,7 +2,8 @@
 
 The sources: a folder with ``X_train.csv``, ``X_test.csv``, ``y_train.csv`` and ``y_test.csv``; one CSV or Parquet table
 with a target column, which is split here, or has a second one for testing beside it; and, without any data, generated
-sessions. Whatever the source, features end up as numbers (float64), booleans, or text, and the target as 0 and 1.
+sessions. Whatever the source, features end up as numbers (float64), booleans, or text, and the target as
+codes of classes or as numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 from trainer.data import demo
 from trainer.data.dataset import Dataset, stratified_split
@@ -23,7 +25,8 @@ from trainer.data.reading import Reading
 from trainer.data.roles import Roles
 from trainer.data.split import split_parameters, split_rows
 from trainer.data.table_file import TABLE_SUFFIXES, read_column, read_table
-from trainer.data.target import FEWEST_PER_CLASS, binary_target, check_class_sizes
+from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
+from trainer.data.targets import Column, GuessedTaskError, read_targets
 from trainer.data.two_tables import apart_warnings, check_target, readable, text_columns, with_test_file
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
@@ -57,6 +60,8 @@ def load_data(
     test: Path | str | None = None,
     monotone: Mapping[str, int] | None = None,
     csv: CsvForm | None = None,
+    task: TaskName | None = None,
+    classes: Sequence[Label] | None = None,
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -77,6 +82,8 @@ def load_data(
         test: A table of its own for the test rows; then all rows of a single table are training rows.
         monotone: Columns of numbers with which the score may only rise (1) or only fall (-1).
         csv: How CSV files are written, where not as usual; see ``CsvForm``.
+        task: ``binary``, ``multiclass`` or ``regression``; by default the target's values tell.
+        classes: A model's classes, in the order of their codes; by default those of the target.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -97,8 +104,11 @@ def load_data(
         tuple(categorical),
         positive,
         roles,
-        monotone or {},
-        csv or CsvForm(),
+        task=task,
+        # Two classes are read by what they say.
+        classes=tuple(classes) if classes and task == "multiclass" else None,
+        monotone=monotone or {},
+        form=csv or CsvForm(),
     )
     if test is not None:
         return with_test_file(path, Path(test), how)
@@ -131,6 +141,8 @@ def check_exists(path: Path) -> None:
 
 def _generated(how: Reading, rows: int | None, why: str) -> Dataset:
     table = generate_sessions(rows or demo.ROWS, how.seed)
+    if how.task not in (None, "binary"):
+        raise InputError(f"{why}: the generated sessions have a binary target, and --task asks for {how.task}")
     how = replace(how, target=demo.TARGET, positive=None)
     return _split_table(
         how.without_dropped(table, "the generated sessions"),
@@ -188,12 +200,12 @@ def _from_four(path: Path, how: Reading) -> Dataset:
             )
         if name in x.columns:
             raise InputError(f"{path / f'X_{part}.csv'}: holds the target {name!r} as a feature; remove it")
-    targets = [
-        binary_target(y, f"{path / f'y_{part}.csv'}: {name}", how.positive)
-        for part, y in (("train", y_train), ("test", y_test))
-    ]
-    check_class_sizes(targets[0], f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1)
-    how = replace(how, target=name)
+    columns = [Column(y, f"{path / f'y_{part}.csv'}: {name}") for part, y in (("train", y_train), ("test", y_test))]
+    read = read_targets(columns, how)
+    targets = read.values
+    warnings += read.warnings
+    check_class_sizes(targets[0], f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1, read.classes)
+    how = replace(read.known_to(how), target=name)
     train, test = (
         how.roles.table(how.without_dropped(x, file), target, file)
         for x, target, file in zip((x_train, x_test), targets, map(str, files), strict=True)
@@ -214,8 +226,17 @@ def _split_table(
     table: pd.DataFrame, how: Reading, *, name: str, source: str, warnings: list[str], generated: bool = False
 ) -> Dataset:
     label = f"{source}: {how.target}"
-    labels = binary_target(table[how.target], label, how.positive)
-    check_class_sizes(labels, label, FEWEST_PER_CLASS)
+    read = read_targets([Column(table[how.target], label)], how)
+    (labels,) = read.values
+    warnings = [*warnings, *read.warnings]
+    # A model's classes need not all be in the rows that it scores.
+    scored = how.column_types is not None and read.task == "multiclass"
+    if not scored:
+        try:
+            check_class_sizes(labels, label, FEWEST_PER_CLASS, read.classes)
+        except InputError as error:
+            raise (GuessedTaskError(str(error)) if how.task is None and read.task != "binary" else error) from None
+    how = read.known_to(how)
     whole = how.roles.table(table.drop(columns=str(how.target)), labels, source)
     try:
         stay, out = split_rows(whole, how.test_size, how.seed)
@@ -226,10 +247,10 @@ def _split_table(
         stay, out = stratified_split(whole.target, how.test_size, how.seed)
     train, test = whole.take(stay), whole.take(out)
     # A model's own split was checked in training; other data is not scored by its split.
-    if how.column_types is None or not (how.roles.time or how.roles.group):
+    if not scored and (how.column_types is None or not (how.roles.time or how.roles.group)):
         share = f" (--test-size {how.test_size:g})" if how.column_types is None else ""
-        check_class_sizes(train.target, f"{label}: the training part{share}", FEWEST_PER_CLASS - 1)
-        check_class_sizes(test.target, f"{label}: the test part{share}", 1)
+        check_class_sizes(train.target, f"{label}: the training part{share}", FEWEST_PER_CLASS - 1, read.classes)
+        check_class_sizes(test.target, f"{label}: the test part{share}", 1, read.classes)
     return unified(
         train,
         test,

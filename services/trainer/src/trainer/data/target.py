@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from trainer.config.task import Label
 from trainer.config.truth import CLASSES
 from trainer.util.errors import InputError
 
@@ -29,14 +31,8 @@ def binary_target(values: pd.Series, label: str, positive: str | None = None) ->
     Raises:
         InputError: Values are missing, are of other than two classes, or are all of one class.
     """
-    missing = values.isna().to_numpy()
-    if missing.any():
-        first = int(np.flatnonzero(missing)[0]) + 1
-        raise InputError(
-            f"{label}: {int(missing.sum())} of {len(values)} values are missing (the first in row {first});"
-            " remove those rows or fill them in"
-        )
-    texts = values.map(_plain).astype("str").str.strip().str.lower()
+    refuse_missing(values, label)
+    texts = values.map(plain_value).astype("str").str.strip().str.lower()
     found = {str(text): CLASSES.get(str(text)) for text in texts.unique()}
     if positive is not None:
         found = _named(list(found), positive, label)
@@ -54,6 +50,17 @@ def binary_target(values: pd.Series, label: str, positive: str | None = None) ->
             f"{label}: all {len(values)} rows are of one class ({values.iloc[0]}); both classes are needed"
         )
     return result
+
+
+def refuse_missing(values: pd.Series, label: str) -> None:
+    """Refuse a target column with missing values."""
+    missing = values.isna().to_numpy()
+    if missing.any():
+        first = int(np.flatnonzero(missing)[0]) + 1
+        raise InputError(
+            f"{label}: {int(missing.sum())} of {len(values)} values are missing (the first in row {first});"
+            " remove those rows or fill them in"
+        )
 
 
 def _named(found: list[str], positive: str, label: str) -> dict[str, bool | None]:
@@ -74,17 +81,23 @@ def _plain_text(text: str) -> str:
     return plain[:-2] if plain.endswith(".0") and plain[:-2].lstrip("+-").isdecimal() else plain
 
 
-def _plain(value: object) -> object:
+def plain_value(value: object) -> object:
     """Return a whole number as an int, however many zeros a decimal type writes behind its point."""
     return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else value
 
 
-def check_class_sizes(labels: NDArray[np.int64], label: str, fewest: int) -> None:
-    """Refuse a target of which a class has fewer rows than ``fewest``."""
-    counts = np.bincount(labels, minlength=2)
+def check_class_sizes(target: NDArray[Any], label: str, fewest: int, classes: Sequence[Label]) -> None:
+    """Refuse a target of which a class has fewer rows than ``fewest``; of numbers, one with fewer rows."""
+    if target.dtype.kind == "f":
+        if len(target) < fewest:
+            raise InputError(f"{label}: too few rows to split: {len(target)} rows; at least {fewest} are needed")
+        return
+    counts = np.bincount(target, minlength=len(classes))
     rarer = int(np.argmin(counts))
     if counts[rarer] < fewest:
+        # Two classes are called as everywhere: 0 and 1.
+        name = repr(classes[rarer]) if len(classes) > 2 else rarer
         raise InputError(
-            f"{label}: too few rows to split: {len(labels)} rows, of class {rarer} only {counts[rarer]};"
+            f"{label}: too few rows to split: {len(target)} rows, of class {name} only {counts[rarer]};"
             f" each class needs at least {fewest}"
         )

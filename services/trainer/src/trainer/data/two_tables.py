@@ -18,7 +18,8 @@ from trainer.data.reading import Reading
 from trainer.data.roles import Roles, shown_time
 from trainer.data.split import split_parameters
 from trainer.data.table_file import read_table
-from trainer.data.target import FEWEST_PER_CLASS, binary_target, check_class_sizes
+from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
+from trainer.data.targets import Column, read_targets
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean, listed, one_line
@@ -37,14 +38,18 @@ def with_test_file(data: Path | str | None, test: Path, how: Reading) -> Dataset
     raw = [read_table(file, warnings, how.texts, how.form) for file in files]
     if codes := text_columns(test, *raw):
         raw = [read_table(file, [], {*how.texts, *codes}, how.form) for file in files]
-    tables = []
     for table, file in zip(raw, files, strict=True):
         check_target(table, file, how.target, how.form)
-        target = binary_target(table[how.target], f"{file}: {how.target}", how.positive)
+    columns = [Column(table[how.target], f"{file}: {how.target}") for table, file in zip(raw, files, strict=True)]
+    read = read_targets(columns, how)
+    warnings += read.warnings
+    tables = []
+    for table, target, file in zip(raw, read.values, files, strict=True):
         features = how.without_dropped(table, str(file)).drop(columns=str(how.target))
         tables.append(how.roles.table(features, target, str(file)))
     train, tested = tables
-    check_class_sizes(train.target, f"{files[0]}: {how.target}", FEWEST_PER_CLASS - 1)
+    check_class_sizes(train.target, f"{files[0]}: {how.target}", FEWEST_PER_CLASS - 1, read.classes)
+    how = read.known_to(how)
     warnings += apart_warnings(train, tested, how.roles)
     return unified(
         train,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from trainer.config.task import TaskName
 from trainer.config.values import ColumnType
 from trainer.data.column_warnings import DATES, text_warning
 from trainer.data.columns import column_type, convert_column, read_as
@@ -21,7 +22,6 @@ from trainer.util.errors import InputError
 from trainer.util.text import listed
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from trainer.data.dataset import Table
@@ -70,7 +70,7 @@ def unified(
             # Parts of one table are written alike.
             apart = "test_size" not in rest
             of_both = [part[name] for part in converted]
-            found = _column_warnings(name, kind, of_both, train.target, apart=apart)
+            found = _column_warnings(name, kind, of_both, train.target, apart=apart, task=how.task or "binary")
             # Split at random, rows of a later time or of the same visitor are in all parts.
             if how.roles.time is None and how.roles.group is None:
                 if found and found[0].endswith(DATES):
@@ -92,6 +92,8 @@ def unified(
         column_types=column_types,
         target=str(how.target),
         positive=how.positive,
+        task=how.task or "binary",
+        classes=how.classes or (),
         monotone=dict(how.monotone),
         form=how.form,
         dropped=how.drop,
@@ -114,13 +116,13 @@ def _converted(column: pd.Series, kind: ColumnType, label: str, how: Reading, *,
 
 
 def _column_warnings(
-    name: str, kind: ColumnType, columns: Sequence[pd.Series], target: NDArray[np.int64], *, apart: bool
+    name: str, kind: ColumnType, columns: Sequence[pd.Series], target: NDArray[Any], *, apart: bool, task: TaskName
 ) -> list[str]:
-    """Return the warnings on a feature: ``columns`` are its training and its test values, ``target`` the classes."""
+    """Return the warnings on a feature: ``columns`` are its training and its test values, ``target`` the first's."""
     found = None
     if kind == "text":
         found = text_warning(columns) or (unseen_warning(*columns) if apart else None)
     if found is not None:
         return [f"column {name!r} {found}"]
-    leak = leak_warning(name, columns[0], target)
+    leak = leak_warning(name, columns[0], target, task)
     return [leak] if leak is not None else []

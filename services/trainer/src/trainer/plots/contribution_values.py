@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contributions:
-    """The SHAP values (log-odds) of some rows of a table.
+    """The SHAP values of some rows of a table: log-odds of two classes, scores of the called one of several, numbers.
 
     ``rows`` is (rows,), their places in the table, which has ``total`` rows; ``values`` and ``encoded`` are
-    (rows, features), the contributions and what the trees saw; ``base`` is the mean score, the same for all rows.
+    (rows, features), the contributions and what the trees saw; ``base`` is the mean score, which differs between
+    several classes.
     """
 
     names: list[str]
@@ -27,7 +28,7 @@ class Contributions:
     total: int
     values: NDArray[np.float64]
     encoded: NDArray[np.float64]
-    base: float
+    base: float | NDArray[np.float64]
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -53,21 +54,26 @@ def spread_rows(probability: NDArray[np.float64], wanted: int) -> NDArray[np.int
 
 
 def measure_contributions(
-    pipeline: Any, features: pd.DataFrame, probability: NDArray[np.float64], wanted: int
+    pipeline: Any, features: pd.DataFrame, scores: NDArray[np.float64], wanted: int
 ) -> Contributions:
     """Return the contributions to a fitted pipeline's scores, as LightGBM computes them.
 
     Args:
         pipeline: The encoder and the classifier, as ``fit`` returns them inside the model.
         features: The raw feature table.
-        probability: (rows,) the pipeline's scores of these features.
+        scores: (rows,) or (rows, classes) the pipeline's scores of these features.
         wanted: For how many rows; all where the table has fewer.
     """
     encode, classify = pipeline[0], pipeline[-1]
-    rows, trees = spread_rows(probability, wanted), rounds_used(classify)
+    rows = spread_rows(scores if scores.ndim == 1 else scores.max(axis=1), wanted)
+    trees = rounds_used(classify)
     encoded = encode.transform(features.iloc[rows])
     found = classify.booster_.predict(encoded, pred_contrib=True, num_threads=1, num_iteration=trees)
     values = np.asarray(found, dtype=np.float64)
+    if scores.ndim > 1:
+        # Of several classes, what speaks for the one that the row is called.
+        of_classes = values.reshape(len(rows), scores.shape[1], -1)
+        values = of_classes[np.arange(len(rows)), scores[rows].argmax(axis=1)]
     if classify.get_params()["boosting_type"] == "rf":
         # A forest's score is the mean of its trees; LightGBM adds their contributions up.
         values = values / trees
@@ -77,5 +83,5 @@ def measure_contributions(
         total=len(features),
         values=values[:, :-1],
         encoded=encoded.to_numpy(dtype=np.float64),
-        base=float(values[0, -1]),
+        base=values[:, -1],
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.task import TaskName
 from trainer.plots import style
 from trainer.plots.contribution_values import Contributions, measure_contributions
 
@@ -43,9 +44,9 @@ def write_contributions(folder: Path, name: str, dataset: Dataset, fitted: FitRe
     found = measure_contributions(fitted.pipeline, features, fitted.scores, rows)
     table = {
         "row": found.rows,
-        "target": dataset.test.target[found.rows],
-        "probability": fitted.scores[found.rows],
-        "base": np.full(len(found.rows), found.base),
+        "target": _named(dataset, dataset.test.target[found.rows]),
+        **_SAID[dataset.task](dataset, fitted.scores[found.rows]),
+        "base": np.broadcast_to(found.base, len(found.rows)),
     }
     for column, values in zip(found.names, found.values.T, strict=True):
         table[f"value_{column}"] = features[column].to_numpy()[found.rows]
@@ -53,16 +54,42 @@ def write_contributions(folder: Path, name: str, dataset: Dataset, fitted: FitRe
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(table).to_csv(folder / "contributions.csv", index=False)
     heading = style.Heading(name, f"{dataset.name}, {dataset.test.rows:,} test rows")
-    style.save(contributions(found, heading, dataset.columns("text")), folder / "plots" / "contributions.png")
+    figure = contributions(found, heading, dataset.columns("text"), _UNITS[dataset.task])
+    style.save(figure, folder / "plots" / "contributions.png")
 
 
-def contributions(found: Contributions, heading: style.Heading, unordered: Collection[str] = ()) -> Figure:
+def _named(dataset: Dataset, target: NDArray[Any]) -> NDArray[Any]:
+    """Return targets as the model answers: several classes by their names."""
+    return np.array(dataset.classes)[target] if dataset.task == "multiclass" else target
+
+
+def _called(dataset: Dataset, scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    return {"class": _named(dataset, scores.argmax(axis=1)), "probability": scores.max(axis=1)}
+
+
+#: What the table has of the model's scores, and what contributions are in.
+_SAID: Mapping[TaskName, Callable[[Dataset, NDArray[Any]], dict[str, NDArray[Any]]]] = {
+    "binary": lambda _dataset, scores: {"probability": scores},
+    "multiclass": _called,
+    "regression": lambda _dataset, scores: {"prediction": scores},
+}
+_UNITS: Mapping[TaskName, str] = {
+    "binary": "log-odds",
+    "multiclass": "score of the called class,",
+    "regression": "in the target's unit,",
+}
+
+
+def contributions(
+    found: Contributions, heading: style.Heading, unordered: Collection[str] = (), unit: str = "log-odds"
+) -> Figure:
     """Return a beeswarm of the features with the largest mean contribution, beside these means.
 
     Args:
         found: The contributions of all features.
         heading: The plot's heading.
         unordered: Features whose values have no order, which a colour could show.
+        unit: What the contributions are in.
     """
     mean, margin = found.mean, found.margin
     order = np.argsort(-mean, kind="stable")[:SHOWN]
@@ -97,7 +124,7 @@ def contributions(found: Contributions, heading: style.Heading, unordered: Colle
     which = f"exact for all {total:,} test rows" if count == total else f"{count:,} of {total:,} test rows, ± 95%"
     dots = "a dot a row" if len(drawn) == count else f"{len(drawn):,} rows drawn"
     for axes, room, lines in (
-        (swarm, middle - left, (f"SHAP values, log-odds from {low:.2g} to {high:.2g}; {dots}",
+        (swarm, middle - left, (f"SHAP values, {unit} from {low:.2g} to {high:.2g}; {dots}",
                                 "blue: low value, orange: high, grey: text, missing")),
         (bars, style.RIGHT - middle, ("Mean |SHAP|, share of all", which)),
     ):  # fmt: skip

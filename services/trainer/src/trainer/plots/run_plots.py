@@ -1,17 +1,125 @@
-"""All plots of one run, as files."""
+"""All plots of one run, as files: a list for each task, and those that every run has."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.plots import calibration, confusion, importance, learning, precision_recall, roc, style
+from trainer.config.selection_metric import SHORT
+from trainer.config.task import TaskName
+from trainer.plots import (
+    calibration,
+    class_confusion,
+    class_curves,
+    confusion,
+    importance,
+    learning,
+    precision_recall,
+    residuals,
+    roc,
+    style,
+)
 from trainer.plots.importance_values import measure_importance
-from trainer.training.metrics import metrics_at
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from trainer.data.dataset import Dataset
     from trainer.training.fit import FitResult
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is drawn: a fitted variant and its test rows."""
+
+    name: str
+    dataset: Dataset
+    fitted: FitResult
+
+    @property
+    def heading(self) -> style.Heading:
+        return style.Heading(self.name, f"{self.dataset.name}, {self.dataset.test.rows:,} test rows")
+
+    @property
+    def counted_once(self) -> style.Heading:
+        """The heading of plots that count rows, whatever their weights."""
+        unweighted = "" if self.dataset.test.weight is None else ", each counted once"
+        return style.Heading(self.heading.title, self.heading.subtitle + unweighted)
+
+    @property
+    def metrics_once(self) -> Mapping[str, float]:
+        """The metrics of rows that count once each."""
+        test, fitted = self.dataset.test, self.fitted
+        if test.weight is None:
+            return fitted.test
+        return fitted.task.evaluate(replace(test, weight=None), fitted.scores, fitted.threshold)
+
+
+def _pr_curve(run: _Run) -> Figure:
+    test, fitted = run.dataset.test, run.fitted
+    point = (test.target, fitted.scores, fitted.threshold, fitted.test)
+    return precision_recall.pr_curve(*point, run.heading, test.weight)
+
+
+def _roc_curve(run: _Run) -> Figure:
+    test, fitted = run.dataset.test, run.fitted
+    point = (test.target, fitted.scores, fitted.threshold, fitted.test)
+    return roc.roc_curve(*point, run.heading, test.weight)
+
+
+def _confusion_matrix(run: _Run) -> Figure:
+    fitted = run.fitted
+    point = (run.dataset.test.target, fitted.scores, fitted.threshold, run.metrics_once)
+    return confusion.confusion_matrix(*point, run.counted_once)
+
+
+def _calibration(run: _Run) -> Figure:
+    return calibration.calibration_curve(run.dataset.test.target, run.fitted.scores, run.counted_once)
+
+
+def _class_pr_curves(run: _Run) -> Figure:
+    test, fitted = run.dataset.test, run.fitted
+    of = (test.target, fitted.scores, run.dataset.classes, fitted.test)
+    return class_curves.class_pr_curves(*of, run.heading, test.weight)
+
+
+def _class_roc_curves(run: _Run) -> Figure:
+    test, fitted = run.dataset.test, run.fitted
+    of = (test.target, fitted.scores, run.dataset.classes, fitted.test)
+    return class_curves.class_roc_curves(*of, run.heading, test.weight)
+
+
+def _class_confusion(run: _Run) -> Figure:
+    of = (run.dataset.test.target, run.fitted.scores, run.dataset.classes, run.metrics_once)
+    return class_confusion.class_confusion(*of, run.counted_once)
+
+
+def _predicted_actual(run: _Run) -> Figure:
+    return residuals.predicted_actual(run.dataset.test.target, run.fitted.scores, run.metrics_once, run.counted_once)
+
+
+def _residuals(run: _Run) -> Figure:
+    return residuals.residuals(run.dataset.test.target, run.fitted.scores, run.metrics_once, run.counted_once)
+
+
+_Draw = Callable[[_Run], "Figure"]
+#: The plots of each task, by the files' names.
+PLOTS: Mapping[TaskName, Mapping[str, _Draw]] = {
+    "binary": {
+        "pr_curve": _pr_curve,
+        "roc_curve": _roc_curve,
+        "confusion_matrix": _confusion_matrix,
+        "calibration": _calibration,
+    },
+    "multiclass": {
+        "pr_curve": _class_pr_curves,
+        "roc_curve": _class_roc_curves,
+        "confusion_matrix": _class_confusion,
+    },
+    "regression": {"predicted_actual": _predicted_actual, "residuals": _residuals},
+}
 
 
 def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult) -> None:
@@ -23,23 +131,13 @@ def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult
         dataset: What it was trained on.
         fitted: The fitted variant.
     """
-    target, scores, weight = dataset.test.target, fitted.scores, dataset.test.weight
-    # Two plots count rows, and have the metrics of rows that count once each.
-    once = fitted.test if weight is None else metrics_at(target, scores, fitted.threshold)
-    each = style.Heading(
-        name, f"{dataset.name}, {dataset.test.rows:,} test rows" + ("" if weight is None else ", each counted once")
-    )
-    tested = style.Heading(name, f"{dataset.name}, {dataset.test.rows:,} test rows")
+    run = _Run(name, dataset, fitted)
+    # Each figure is gone before the next is drawn.
+    for file, draw in PLOTS[dataset.task].items():
+        style.save(draw(run), folder / f"{file}.png")
     trained = style.Heading(name, f"{dataset.name}, {dataset.train.rows:,} training rows")
     measured = measure_importance(fitted.pipeline)
-    point = (target, scores, fitted.threshold, fitted.test)
-    # Each figure is gone before the next is drawn.
-    style.save(precision_recall.pr_curve(*point, tested, weight), folder / "pr_curve.png")
-    style.save(roc.roc_curve(*point, tested, weight), folder / "roc_curve.png")
-    style.save(
-        confusion.confusion_matrix(target, scores, fitted.threshold, once, each), folder / "confusion_matrix.png"
-    )
-    style.save(calibration.calibration_curve(target, scores, each), folder / "calibration.png")
     style.save(importance.feature_importance(measured, trained), folder / "feature_importance.png")
-    curve = learning.learning_curve(fitted.loss, fitted.iterations, trained, fitted.fold_losses)
+    loss = SHORT[fitted.task.task.loss]
+    curve = learning.learning_curve(fitted.loss, fitted.iterations, trained, fitted.fold_losses, loss)
     style.save(curve, folder / "learning_curve.png")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.config.selection_metric import metric_name
 from trainer.plots import style
 from trainer.training.metrics import LEVELS
 
@@ -30,15 +31,16 @@ class Curve:
     precision: Sequence[float]
 
 
-def sweep_curves(curves: Sequence[Curve], heading: style.Heading) -> Figure:
+def sweep_curves(curves: Sequence[Curve], heading: style.Heading, metric: str = "average_precision") -> Figure:
     """Return the curves of all variants, the best in colour and named in the order of their scores.
 
     Args:
         curves: At least one variant.
         heading: The plot's heading.
+        metric: What the scores are of.
     """
     ranked = sorted(curves, key=lambda curve: -curve.score)
-    figure = style.canvas(heading, f"{ranked[0].score:.1%}", "best average precision")
+    figure = style.canvas(heading, f"{ranked[0].score:.1%}", f"best {metric_name(metric)}")
     axes = style.axes_in(figure, right=0.68)
     levels = np.linspace(0, 1, LEVELS)
     # The best last, so that it lies on top.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.selection_metric import LOWER, merit, metric_name
 from trainer.plots import style
 
 if TYPE_CHECKING:
@@ -29,32 +31,53 @@ def varying(params: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def sweep_parameters(
-    params: Sequence[Mapping[str, Any]], scores: Sequence[float], heading: style.Heading
+    params: Sequence[Mapping[str, Any]],
+    scores: Sequence[float],
+    heading: style.Heading,
+    metric: str = "average_precision",
 ) -> Figure | None:
     """Return a plot of the parameters that vary against the score; None where none does.
 
     Args:
         params: Each variant's complete parameters.
-        scores: Each variant's score, higher is better.
+        scores: Each variant's score: its value of the metric.
         heading: The plot's heading.
+        metric: What the scores are of.
     """
     values = varying(params)
     if not values:
         return None
-    figure = style.canvas(heading, f"{max(scores):.1%}", "best average precision")
+    shown = _Shown(metric)
+    scores = [merit(metric, score) for score in scores]
+    figure = style.canvas(heading, shown(max(scores), 1), f"best {metric_name(metric)}")
     if len(values) == 2:
         cells = {tuple(some.get(name) for name in values) for some in params}
         sizes = [len(levels) for levels in values.values()]
         # A few variants on a diagonal make no map.
         if len(cells) == len(params) and max(sizes) <= MOST_CELLS and len(cells) > 0.6 * sizes[0] * sizes[1]:
-            _heat_map(figure, params, scores, values)
+            _heat_map(figure, params, scores, values, shown)
             return figure
-    _parallel(figure, params, scores, values)
+    _parallel(figure, params, scores, values, shown)
     return figure
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """How scores of a metric are written, which were turned so that more is better: as shares, or in their own size."""
+
+    metric: str
+
+    def __call__(self, score: float, digits: int = 2) -> str:
+        value = merit(self.metric, score)
+        return f"{value:.{digits}%}" if self.metric not in LOWER else f"{value:,.4g}"
+
+
 def _heat_map(
-    figure: Figure, params: Sequence[Mapping[str, Any]], scores: Sequence[float], values: Mapping[str, list[Any]]
+    figure: Figure,
+    params: Sequence[Mapping[str, Any]],
+    scores: Sequence[float],
+    values: Mapping[str, list[Any]],
+    shown: _Shown,
 ) -> None:
     (across, columns), (down, rows) = values.items()
     table = np.full((len(rows), len(columns)), np.nan)
@@ -68,14 +91,18 @@ def _heat_map(
             # White on the dark half of the colours, ink on the light one.
             light = high > low and score > (low + high) / 2
             weight = "bold" if score == high else "normal"
-            axes.text(x, y, f"{score:.2%}", ha="center", va="center", fontsize=12 if len(columns) <= 8 else 9,
+            axes.text(x, y, shown(float(score)), ha="center", va="center", fontsize=12 if len(columns) <= 8 else 9,
                       fontweight=weight, color=style.INK if light else "white")  # fmt: skip
     style.scale(axes, "bottom", range(len(columns)), [_shown(value) for value in columns], across)
     style.scale(axes, "left", range(len(rows)), [_shown(value) for value in rows], down)
 
 
 def _parallel(
-    figure: Figure, params: Sequence[Mapping[str, Any]], scores: Sequence[float], values: Mapping[str, list[Any]]
+    figure: Figure,
+    params: Sequence[Mapping[str, Any]],
+    scores: Sequence[float],
+    values: Mapping[str, list[Any]],
+    shown: _Shown,
 ) -> None:
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
@@ -105,14 +132,16 @@ def _parallel(
     axes.axvline(len(names), color=style.GREY, linewidth=1.2, zorder=1)
     for height in (0.0, 0.5, 1.0) if high > low else (0.5,):
         score = low + height * (high - low) if high > low else low
-        axes.text(len(names) + 0.03, height, f"{score:.2%}", fontsize=10.5, color=style.INK, va="center", zorder=5)
+        axes.text(len(names) + 0.03, height, shown(score), fontsize=10.5, color=style.INK, va="center", zorder=5)
     omitted = len(values) - len(names)
     labels = [style.shortened(name, 18) for name in names]
     size = 12 if len(names) <= 4 else 10
     # Neighbours stand at different heights where they would touch.
     labels = [("\n" if len(names) > 4 and x % 2 else "") + label for x, label in enumerate(labels)]
     title = f"{omitted} more parameter{'s vary' if omitted > 1 else ' varies'}" if omitted else ""
-    style.scale(axes, "bottom", range(len(names) + 1), [*labels, "average\nprecision"], title, size=size)
+    style.scale(
+        axes, "bottom", range(len(names) + 1), [*labels, metric_name(shown.metric).replace(" ", "\n")], title, size=size
+    )
     axes.set_xlim(-0.1, len(names) + 0.1)
     axes.set_ylim(-0.05, 1.05)
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.config.task import TASKS, TaskName
 from trainer.promotion.interface import Interface
-from trainer.promotion.policy import METRICS, PromotionPolicy
+from trainer.promotion.policy import PromotionPolicy, has_metric, more_is_better
 from trainer.promotion.sandbox import SandboxResult
 from trainer.promotion.trial import Trial, VersionMetrics, scored
 from trainer.promotion.unseen import Load, TestRows, choose_rows
 from trainer.training.model_format import code_in
+from trainer.training.model_metadata import noted_task
 from trainer.util.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -90,6 +92,8 @@ def check_version(
         test = None
         if load is not None:
             test = choose_rows(load, files, champion_files, compare=compare, unseen=policy.unseen)
+        task = _task_of(files)
+        policy = policy.for_task(task)
         trial = Trial(folder, policy, test)
         try:
             trial.start(files, champion_files if compare else None)
@@ -113,8 +117,8 @@ def check_version(
         constraints = [
             *_in_a_clean_process(outcome, policy),
             *_on_unseen_rows(test, number, policy),
-            *_on_their_own(metrics, policy),
-            *_beside_the_champion(compared, number, champion_metrics, policy),
+            *_on_their_own(metrics, policy, task),
+            *_beside_the_champion(compared, number, champion_metrics, policy, task),
         ]
         if policy.signature:
             constraints.append(_signature(files, number, champion_files, champion_problem))
@@ -135,7 +139,17 @@ def _logged(registry: Registry, version: ModelVersion) -> VersionMetrics:
     values, digest = registry.logged(version)
     if not values:
         return VersionMetrics(problem="its run holds no metrics; give test data with --data")
-    return VersionMetrics({name: values[name] for name in METRICS if name in values}, digest)
+    known = {name: value for name, value in values.items() if any(has_metric(task, name) for task in TASKS)}
+    return VersionMetrics(known, digest)
+
+
+def _task_of(files: Path) -> TaskName:
+    from mlflow.models import Model
+
+    try:
+        return noted_task(Model.load(str(files)).metadata)[0]
+    except Exception:  # noqa: BLE001 - whatever reading a folder raises that holds no model; the sandbox says so
+        return "binary"
 
 
 # Constraints ----------------------------------------------------------------------------------------------------------
@@ -191,32 +205,36 @@ def _on_unseen_rows(test: TestRows | None, champion: str | None, policy: Promoti
         yield Constraint(name, True, detail=test.version.detail + both)
 
 
-def _on_their_own(metrics: VersionMetrics, policy: PromotionPolicy) -> Iterator[Constraint]:
+def _on_their_own(metrics: VersionMetrics, policy: PromotionPolicy, task: TaskName = "binary") -> Iterator[Constraint]:
     for name, bound in policy.minimum.items():
         value = metrics.values.get(name)
-        yield Constraint(name, value is not None and value >= bound, value, bound, detail=_missing(metrics, name))
+        yield Constraint(name, value is not None and value >= bound, value, bound, detail=_missing(metrics, name, task))
     for name, bound in policy.maximum.items():
         value = metrics.values.get(name)
         passed = value is not None and value <= bound
-        yield Constraint(name, passed, value, bound, at_most=True, detail=_missing(metrics, name))
+        yield Constraint(name, passed, value, bound, at_most=True, detail=_missing(metrics, name, task))
 
 
 def _beside_the_champion(
-    metrics: VersionMetrics, champion: str | None, its: VersionMetrics | None, policy: PromotionPolicy
+    metrics: VersionMetrics,
+    champion: str | None,
+    its: VersionMetrics | None,
+    policy: PromotionPolicy,
+    task: TaskName = "binary",
 ) -> Iterator[Constraint]:
     for name, tolerance in policy.champion.items():
         label = f"{name} vs champion"
         value = metrics.values.get(name)
-        at_most = not METRICS[name]
+        at_most = not more_is_better(name)
         if champion is None or its is None:
             yield Constraint(label, True, value, at_most=at_most, detail="there is no champion yet")
             continue
         who = f"version {champion}"
         other = its.values.get(name)
         if value is None:
-            yield Constraint(label, False, at_most=at_most, detail=_missing(metrics, name))
+            yield Constraint(label, False, at_most=at_most, detail=_missing(metrics, name, task))
         elif other is None:
-            missing = f"{who}: {_missing(its, name)}; {_SWITCH_OFF.format('champion')}"
+            missing = f"{who}: {_missing(its, name, task)}; {_SWITCH_OFF.format('champion')}"
             yield Constraint(label, False, value, at_most=at_most, detail=missing)
         elif metrics.digest is None or metrics.digest != its.digest:
             tested = f"{metrics.digest or 'unknown'} and {its.digest or 'unknown'}"
@@ -230,9 +248,13 @@ def _beside_the_champion(
             yield Constraint(label, passed, value, bound, at_most=at_most, detail=detail)
 
 
-def _missing(metrics: VersionMetrics, name: str) -> str:
+def _missing(metrics: VersionMetrics, name: str, task: TaskName) -> str:
     if name in metrics.values:
         return ""
+    if not has_metric(task, name):
+        return f"a {task} model has no such metric"
+    if "/" in name and metrics.values:
+        return "none of the rows are of this class, or there is none of this name"
     if metrics.problem is not None:
         return _because(metrics.problem)
     return "it has no probabilities to compute it from" if metrics.values else f"{name} is not known"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.training.model_metadata import own_column_types
+from trainer.config.task import Label
+from trainer.training.model_metadata import noted_task, own_column_types
 from trainer.util.errors import TrainerError
 from trainer.util.text import listed
 
@@ -29,6 +30,8 @@ class Interface:
 
     inputs: Mapping[str, tuple[str, bool]]
     outputs: Mapping[str, tuple[str, bool]]
+    #: The several classes that it answers with, where the trainer made it.
+    classes: tuple[Label, ...] = ()
 
     @classmethod
     def of(cls, folder: Path) -> Interface:
@@ -46,7 +49,12 @@ class Interface:
             raise TrainerError(f"its files hold no model: {error}") from error
         if described.signature is None or described.signature.inputs is None:
             raise TrainerError("it has no signature")
-        return cls(_columns(described.signature.inputs, described), _columns(described.signature.outputs, None))
+        task, classes = noted_task(described.metadata)
+        inputs, outputs = (
+            _columns(described.signature.inputs, described),
+            _columns(described.signature.outputs, None),
+        )
+        return cls(inputs, outputs, classes if task == "multiclass" else ())
 
     def differences(self, old: Interface) -> list[str]:
         """Return what the callers of another model would run into; empty where there is nothing."""
@@ -72,6 +80,8 @@ class Interface:
                 for name, (type_, _) in self.outputs.items()
                 if not _takes(old.outputs[name][0], type_)
             ]
+        if old.classes and (new := [str(name) for name in self.classes if name not in old.classes]):
+            found.append(f"it also answers with the class{'es' if len(new) > 1 else ''} {listed(new)}")
         return found
 
 

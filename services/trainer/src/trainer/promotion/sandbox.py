@@ -37,15 +37,22 @@ class SandboxResult:
 
     ``seconds`` is the time from the process's start until its input example was predicted, None where that failed;
     ``peak_mib`` the memory it held at most; ``latency_ms`` the median of predictions for one row. ``classes`` and
-    ``probability`` are the (rows,) predictions for the table; the latter None where the model has no probabilities.
+    ``probability`` are the (rows,) predictions for the table; the latter None where the model has no probabilities of
+    two classes. ``probabilities`` are those of each class, (rows, classes).
     """
 
     error: str | None = None
     seconds: float | None = None
     peak_mib: float | None = None
     latency_ms: float | None = None
-    classes: NDArray[np.int64] | None = None
-    probability: NDArray[np.float64] | None = None
+    classes: NDArray[Any] | None = None
+    probabilities: NDArray[np.float64] | None = None
+
+    @property
+    def probability(self) -> NDArray[np.float64] | None:
+        """The probability of the second of two classes."""
+        found = self.probabilities
+        return None if found is None or found.ndim != 2 or found.shape[1] != 2 else found[:, 1]
 
 
 class Sandbox:
@@ -94,16 +101,13 @@ class Sandbox:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             return SandboxResult(error=f"its process ended with {how}{self._last_words()}", peak_mib=self._peak)
         error = one_line(f"cannot {found['stage']}: {found['error']}", 400) if "error" in found else None
-        classes, probability = self._array("classes"), self._array("probability")
-        if probability is not None and (probability.ndim != 2 or probability.shape[1] != 2):
-            probability = None
         return SandboxResult(
             error=error,
             seconds=found.get("seconds"),
             peak_mib=self._peak,
             latency_ms=found.get("latency_ms"),
-            classes=classes,
-            probability=None if probability is None else probability[:, 1],
+            classes=self._array("classes"),
+            probabilities=self._array("probability"),
         )
 
     def end(self) -> None:

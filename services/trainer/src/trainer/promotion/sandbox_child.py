@@ -73,6 +73,9 @@ def _score(model: Any, table: str, folder: Path) -> None:
 
     features = pd.read_parquet(table)
     classes = np.asarray(model.predict(features))
+    if classes.dtype == object:
+        # Texts, which a file without pickled objects holds in an array of their own type.
+        classes = classes.astype(str)
     _check(classes, len(features))
     np.save(folder / "classes.npy", classes, allow_pickle=False)
     raw = model.get_raw_model()

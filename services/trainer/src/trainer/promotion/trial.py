@@ -11,7 +11,8 @@ import numpy as np
 
 from trainer.data.dataset import Table
 from trainer.promotion.sandbox import Sandbox, SandboxResult
-from trainer.training.metrics import compute_metrics
+from trainer.training.tasks import training_task
+from trainer.util.text import listed
 
 if TYPE_CHECKING:
     from trainer.promotion.policy import PromotionPolicy
@@ -78,9 +79,9 @@ def scored(outcome: SandboxResult | None, test: TestRows, rows: UnseenRows) -> V
         # The version scored all of its rows; of these, the champion has not seen some.
         chosen = np.isin(test.version.positions, rows.positions, assume_unique=True)
     try:
-        called = outcome.classes[chosen].astype(np.int64) == 1
-        probability = None if outcome.probability is None else outcome.probability[chosen]
-        values = compute_metrics(table.target, called, probability, table.weight)
+        scores = None if outcome.probabilities is None else outcome.probabilities[chosen]
+        values = training_task(test.task, test.classes).judge(table, outcome.classes[chosen], scores)
     except (ValueError, TypeError):
-        return VersionMetrics(problem="it does not predict the classes 0 and 1")
+        what = "numbers" if not test.classes else f"the classes {listed(map(str, test.classes))}"
+        return VersionMetrics(problem=f"it does not predict {'the classes 0 and 1' if test.task == 'binary' else what}")
     return VersionMetrics(values, table.digest)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.config.task import Label, TaskName
 from trainer.data.dataset import Dataset, Table
 from trainer.training.trained_on import TrainedOn
 from trainer.training.unseen_rows import UnseenRows, enough, unseen_rows
@@ -27,6 +28,13 @@ class TestRows:
     common: UnseenRows | None = None
     #: The same rows in the champion's columns and types.
     champion_table: Table | None = None
+    #: What is predicted, and its classes in the order of the table's codes.
+    task: TaskName = "binary"
+    classes: tuple[Label, ...] = ()
+
+    def of(self, dataset: Dataset) -> TestRows:
+        """Return the rows, with what a data set says of their target."""
+        return replace(self, task=dataset.task, classes=dataset.classes)
 
 
 def choose_rows(load: Load, files: Path, champion_files: Path | None, *, compare: bool, unseen: bool) -> TestRows:
@@ -50,7 +58,7 @@ def choose_rows(load: Load, files: Path, champion_files: Path | None, *, compare
         # In its columns and types, but split as the command says.
         dataset = load(None if trained is None else replace(trained, seed=None, test_size=None))
         rows = UnseenRows(dataset.held_out, f"{dataset.test.rows:,} test rows")
-        return TestRows(dataset.name, dataset.whole(), rows, rows if compare else None, dataset.whole())
+        return TestRows(dataset.name, dataset.whole(), rows, rows if compare else None, dataset.whole()).of(dataset)
     trained, champion_trained = _trained_on(files), _trained_on(champion_files)
     return find_test_rows(load, trained, champion_trained, compare=compare)
 
@@ -83,18 +91,18 @@ def find_test_rows(load: Load, version: TrainedOn | None, champion: TrainedOn | 
     table = dataset.whole()
     own = unseen_rows(dataset, version, table)
     if not compare or own.problem is not None:
-        return TestRows(dataset.name, table, own, own if compare else None)
+        return TestRows(dataset.name, table, own, own if compare else None).of(dataset)
     try:
         other_dataset = load(champion)
     except InputError as error:
         nothing = np.empty(0, dtype=np.int64)
-        return TestRows(dataset.name, table, own, UnseenRows(nothing, "", problem=str(error)))
+        return TestRows(dataset.name, table, own, UnseenRows(nothing, "", problem=str(error))).of(dataset)
     other_table = other_dataset.whole()
     other = unseen_rows(other_dataset, champion, other_table)
     if other.problem is not None:
-        return TestRows(dataset.name, table, own, other)
+        return TestRows(dataset.name, table, own, other).of(dataset)
     both = np.intersect1d(own.positions, other.positions, assume_unique=True)
     common = UnseenRows(both, own.detail, own.tested)
     if len(both) < len(own.positions):
-        common = enough(UnseenRows(both, f"on {len(both):,} rows that neither was trained on"), table)
-    return TestRows(dataset.name, table, own, common, other_table)
+        common = enough(UnseenRows(both, f"on {len(both):,} rows that neither was trained on"), table, dataset.classes)
+    return TestRows(dataset.name, table, own, common, other_table).of(dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer.config.task import TASKS
 from trainer.registry.registry import Registration, Registry
 from trainer.tracking.client import Target
 from trainer.tracking.errors import tracking_error
@@ -45,9 +46,7 @@ def register_best(
 
 def _about(best: TrainResult, dataset: Dataset, chosen_by: str, parent: str | None) -> tuple[dict[str, str], str]:
     """Return a version's tags and description."""
-    from trainer.training.metrics import METRIC_NAMES
-
-    metrics = {name: best.metrics[name] for name in METRIC_NAMES if name in best.metrics}
+    metrics = {name: best.metrics[name] for name in TASKS[dataset.task].metrics if name in best.metrics}
     score = best.metrics.get(chosen_by)
     tags = {
         "trainer.run_id": str(best.run_id),

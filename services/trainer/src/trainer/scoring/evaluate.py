@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.task import TaskName
 from trainer.data.dataset import Table
 from trainer.data.reading import Reading
 from trainer.data.sources import load_data
 from trainer.scoring import locate
 from trainer.scoring.models import load_model
-from trainer.training.metrics import compute_metrics
+from trainer.training.tasks import TrainingTask, training_task
 from trainer.training.trained_on import TrainedOn
 from trainer.training.unseen_rows import unseen_rows
 from trainer.util.errors import InputError, TrainerError
@@ -44,10 +45,11 @@ class Evaluation:
     data: str
     rows: int
     rows_left_out: int
-    threshold: float
+    threshold: float | None
     metrics: Mapping[str, float]
     #: On how the data was read.
     warnings: tuple[str, ...] = ()
+    task: TaskName = "binary"
 
 
 def evaluate_model(request: EvaluateRequest) -> Evaluation:
@@ -76,6 +78,8 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
         time=trained.roles.get("time"),
         group=trained.roles.get("group"),
         csv=trained.form.with_given(request.csv),
+        task=trained.task,
+        classes=trained.classes,
     )
     whole = dataset.whole()
     table, left_out = whole, 0
@@ -85,8 +89,10 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
             raise InputError(f"{request.data}: {unseen.problem}; --all takes all rows")
         table = whole.take(unseen.positions)
         left_out = whole.rows - table.rows
-    threshold, metrics = float(loaded.model.threshold), _metrics(loaded.model, table)
-    return Evaluation(dataset.name, table.rows, left_out, threshold, metrics, dataset.warnings)
+    task = training_task(dataset.task, dataset.classes)
+    threshold = float(loaded.model.threshold) if task.task.has_threshold else None
+    metrics = _metrics(task, loaded.model, table)
+    return Evaluation(dataset.name, table.rows, left_out, threshold, metrics, dataset.warnings, dataset.task)
 
 
 def _metadata(files: Path) -> Mapping[str, Any] | None:
@@ -96,10 +102,12 @@ def _metadata(files: Path) -> Mapping[str, Any] | None:
     return metadata
 
 
-def _metrics(model: Any, table: Table) -> dict[str, float]:
+def _metrics(task: TrainingTask, model: Any, table: Table) -> dict[str, float]:
     try:
-        probability = np.asarray(model.predict_proba(table.features), dtype=np.float64)[:, 1]
-        called = np.asarray(model.predict(table.features)) == 1
+        scores = None
+        if hasattr(model, "predict_proba"):
+            scores = np.asarray(model.predict_proba(table.features), dtype=np.float64)
+        answers = np.asarray(model.predict(table.features))
     except Exception as error:
         raise TrainerError(f"the model fails: {type(error).__name__}: {one_line(error, 300)}") from error
-    return compute_metrics(table.target, called, probability, table.weight)
+    return task.judge(table, answers, scores)

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.task import Label
 from trainer.data.csv_file import header_hint
 from trainer.scoring.columns import Feature, Type
 from trainer.scoring.scorers import (
@@ -27,7 +28,7 @@ from trainer.scoring.scorers import (
     Scorer,
     TreeScorer,
 )
-from trainer.training.model_metadata import noted_form, own_column_types
+from trainer.training.model_metadata import noted_form, noted_task, own_column_types
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.output import print_message
 from trainer.util.text import listed, nearest, one_line
@@ -48,7 +49,8 @@ class LoadedModel:
     """A loaded model.
 
     ``features`` are the columns that it takes; None where the model does not know their types, and ``names`` None where
-    it does not know their names either. ``own`` says that the trainer made it.
+    it does not know their names either. ``own`` says that the trainer made it; ``labels`` are then the two values that
+    its target column had for 0 and 1, or none.
     """
 
     model: Any
@@ -58,11 +60,12 @@ class LoadedModel:
     own: bool
     #: How the CSV files of its training were written.
     form: CsvForm = field(default_factory=CsvForm)
+    labels: tuple[Label, ...] = ()
 
     def scorer(self, features: Sequence[Feature], columns: Columns, rows: int, threads: int) -> Scorer:
         """Return the fastest scorer that gives the model's own metrics on the first rows of a chunk."""
         general = _general(self, features, threads)
-        if self.own and isinstance(general, ClassifierScorer):
+        if self.own and isinstance(general, ClassifierScorer | PredictionScorer):
             head = {name: column.slice(0, CHECKED_ROWS) for name, column in columns.items()}
             try:
                 trees = TreeScorer.of(self.model, features)
@@ -104,9 +107,10 @@ def load_model(folder: Path, name: str) -> LoadedModel:
     except Exception as error:  # whatever a foreign model's own code raises
         raise TrainerError(f"{name}: cannot be loaded: {one_line(error, 300)}") from error
     names = tuple(feature.name for feature in features) if features is not None else _names(model)
-    return LoadedModel(
-        model, flavor, features, names, own_column_types(described) is not None, noted_form(described.metadata)
-    )
+    task, classes = noted_task(described.metadata)
+    labels = classes if task == "binary" else ()
+    own, form = own_column_types(described) is not None, noted_form(described.metadata)
+    return LoadedModel(model, flavor, features, names, own, form, labels)
 
 
 def _load(flavor: str, folder: Path) -> Any:

@@ -20,7 +20,7 @@ from trainer.scoring import locate, models
 from trainer.scoring.columns import ARROW, Feature, convert
 from trainer.scoring.models import LoadedModel, load_model
 from trainer.scoring.progress import progress
-from trainer.scoring.scorers import Scorer, TreeScorer
+from trainer.scoring.scorers import OriginalLabels, Scorer
 from trainer.scoring.sinks import Sink, check_name, open_sink
 from trainer.scoring.sources import TableSource, check_source, open_source
 from trainer.util.atomic import atomic_file
@@ -46,6 +46,8 @@ class PredictRequest:
     tracking_uri: str | None = None
     wait: float = 30.0
     csv: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether two classes are called as the target column had them, and not 0 and 1.
+    original_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def _write(request: PredictRequest, loaded: LoadedModel, stream: BinaryIO) -> Pr
         table = _Table(source, features, copied)
         columns = table.convert(first, 0)
         scorer = loaded.scorer(features, columns, first.num_rows, request.jobs)
+        if request.original_labels:
+            scorer = _with_labels(scorer, loaded, request)
         scored = table.score(scorer, columns, first)
         try:
             sink = open_sink(request.out, stream, scored.schema)
@@ -129,6 +133,15 @@ def _write(request: PredictRequest, loaded: LoadedModel, stream: BinaryIO) -> Pr
         time.perf_counter() - start,
         scorer.way,
     )
+
+
+def _with_labels(scorer: Scorer, loaded: LoadedModel, request: PredictRequest) -> Scorer:
+    """Return a scorer whose classes are called as the target column had them; those of several classes are."""
+    if loaded.labels:
+        return OriginalLabels(scorer, loaded.labels)
+    if not loaded.own or scorer.positive is not None:
+        raise InputError(f"{request.model}: does not note what its target column had (--original-labels)")
+    return scorer
 
 
 def _check_copied(request: PredictRequest, source: TableSource) -> None:
@@ -228,7 +241,7 @@ class _Worker:
         yield self._prepare(first)
         row = first.num_rows
         # Only our own scorer is known to be safe in several threads; a model's own code need not be.
-        if jobs == 1 or not isinstance(self.scorer, TreeScorer):
+        if jobs == 1 or not self.scorer.parallel:
             for chunk in chunks:
                 yield self._work(chunk, row)
                 row += chunk.num_rows

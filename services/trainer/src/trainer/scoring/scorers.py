@@ -15,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.config.task import Label
 from trainer.data.unseen_categories import MOST_LOOKED_AT, unseen_categories_warning
+from trainer.scoring.answers import Answers, answers_of, class_outputs
 from trainer.scoring.columns import Feature, to_pandas
+from trainer.training.model import parts_of
 from trainer.util.errors import TrainerError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
 #: How many of the first rows are scored both ways.
 CHECKED_ROWS = 256
@@ -40,6 +42,8 @@ class Scorer(ABC):
     threshold: float | None = None
     #: The class that the probability is of, the second of two; None where there are no two classes.
     positive: Any = None
+    #: Whether several threads may score at once: another's code need not be safe.
+    parallel: bool = False
 
     @abstractmethod
     def score(self, columns: Columns, rows: int) -> list[pa.Array]:
@@ -67,8 +71,7 @@ class ClassifierScorer(Scorer):
         self._model, self._features = model, features
         classes = list(model.classes_)
         self._binary = len(classes) == 2
-        several = tuple(f"probability_{label}" for label in classes)
-        self.outputs = (*(("probability",) if self._binary else several), "class")
+        self.outputs = ("probability", "class") if self._binary else class_outputs(classes)
         self.positive = _labels(classes)[1].as_py() if self._binary else None
         threshold = getattr(model, "threshold", None)
         self.threshold = float(threshold) if isinstance(threshold, float) else None
@@ -127,26 +130,44 @@ class PredictionScorer(Scorer):
         return [_labels(values[:, index]) for index in range(width)]
 
 
+class OriginalLabels(Scorer):
+    """Another scorer of two classes, whose answers are what the target column had instead of 0 and 1."""
+
+    def __init__(self, scorer: Scorer, labels: Sequence[Label]) -> None:
+        self._scorer, self._original = scorer, np.array(labels)
+        self.outputs, self.way, self.threshold, self.parallel = (
+            scorer.outputs,
+            scorer.way,
+            scorer.threshold,
+            scorer.parallel,
+        )
+        self.positive = self._original[1].item()
+
+    def score(self, columns: Columns, rows: int) -> list[pa.Array]:
+        """Return the scorer's columns, the last of which is the class."""
+        *others, called = self._scorer.score(columns, rows)
+        return [*others, _labels(self._original[called.to_numpy()])]
+
+    def warnings(self) -> list[str]:
+        """Return the scorer's warnings."""
+        return self._scorer.warnings()
+
+
 class NotTakenApartError(TrainerError):
     """A model is not built as the trainer builds them; the message says where."""
 
 
 class TreeScorer(Scorer):
-    """The trainer's own model, taken apart: the encoder's category codes, the booster, and the threshold."""
+    """The trainer's own model, taken apart: the encoder's category codes, the booster, and what they answer."""
 
-    outputs = ("probability", "class")
     way = "trees"
+    parallel = True
 
     def __init__(
-        self,
-        booster: Any,
-        positions: Mapping[str, int],
-        categories: Mapping[str, pa.Array],
-        threshold: float,
-        labels: NDArray[np.int64],
+        self, booster: Any, positions: Mapping[str, int], categories: Mapping[str, pa.Array], answers: Answers
     ) -> None:
-        self._booster, self._positions, self._categories = booster, positions, categories
-        self.threshold, self._labels, self.positive = threshold, labels, int(labels[1])
+        self._booster, self._positions, self._categories, self._answers = booster, positions, categories, answers
+        self.outputs, self.threshold, self.positive = answers.outputs, answers.threshold, answers.positive
         #: Of each column of texts how many there were, how many of them unknown, and different ones of those.
         self.texts: dict[str, tuple[int, int, dict[str, None]]] = {}
         self._counting = Lock()
@@ -159,10 +180,7 @@ class TreeScorer(Scorer):
             NotTakenApartError: The model is built in another way.
         """
         try:
-            pipeline = model.estimator_
-            # A frozen estimator passes everything on to the one inside.
-            pipeline = getattr(pipeline, "estimator", pipeline)
-            encode, classify = pipeline.named_steps["encode"], pipeline.named_steps["classify"]
+            encode, estimate = parts_of(model)
             categories: dict[str, pa.Array] = {}
             for name, transformer, columns in encode.transformers_:
                 # Without such a column its transformer is not fitted.
@@ -174,13 +192,12 @@ class TreeScorer(Scorer):
             positions = {str(name): index for index, name in enumerate(encode.get_feature_names_out())}
             if set(positions) != {feature.name for feature in features if feature.type != "unknown"}:
                 raise NotTakenApartError("its columns are not those that it names")
-            labels = np.asarray(model.classes_, dtype=np.int64)
-            return cls(classify.booster_, positions, categories, float(model.threshold), labels)
+            return cls(estimate.booster_, positions, categories, answers_of(model))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise NotTakenApartError(f"it is built in another way ({type(error).__name__}: {error})") from error
 
     def score(self, columns: Columns, rows: int) -> list[pa.Array]:
-        """Return the probability, and the class at the model's threshold."""
+        """Return the answers."""
         # Row by row in memory, as LightGBM walks it.
         matrix = np.empty((rows, len(self._positions)))
         for name, position in self._positions.items():
@@ -194,8 +211,8 @@ class TreeScorer(Scorer):
             # A missing value becomes NaN here.
             matrix[:, position] = column.to_numpy(zero_copy_only=False)
         # One thread a call: chunks are scored side by side instead, which does not suffer on busy cores.
-        probability = self._booster.predict(matrix, num_threads=1)
-        return [pa.array(probability), pa.array(self._labels[(probability >= self.threshold).astype(np.intp)])]
+        scores = self._booster.predict(matrix, num_threads=1)
+        return [_labels(values) for values in self._answers.columns(scores)]
 
     def warnings(self) -> list[str]:
         """Return a warning for each column of texts many of which the model does not know."""

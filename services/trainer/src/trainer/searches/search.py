@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from trainer import plots
 from trainer.config.parameters import Value, parse_param
+from trainer.config.task import TaskName
 from trainer.config.variant import describe_params, make_variant
 from trainer.runs.cache_key import sweep_key
 from trainer.runs.plan import TrainResult
@@ -155,7 +156,7 @@ def run_search(
                 with ignore_signals():
                     all(parent.tracking.end_by_key(key, status) for key in search.abandon())
                 raise
-            results = tuple(results_of(opened.study, space, plan))
+            results = tuple(results_of(opened.study, space, plan, dataset.task))
             done = SearchResult(parent.run_id, plan.target.run_url(parent.run_id), results, name)
             config = search_config(space, base, dataset, plan, settings)
             _log_comparison(parent, done, f"{dataset.name}, {plan.config.compared_on}", config)
@@ -226,7 +227,7 @@ class _Search:
         return [key for _, key in self._running.values()]
 
 
-def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[TrainResult]:
+def results_of(of: optuna.Study, space: Space, plan: Plan, task: TaskName = "binary") -> Iterator[TrainResult]:
     """Yield the study's ended trials as results, in their order; those that never got a run are left out."""
     for trial in of.get_trials(deepcopy=False):
         attributes = trial.user_attrs
@@ -247,6 +248,7 @@ def results_of(of: optuna.Study, space: Space, plan: Plan) -> Iterator[TrainResu
             curve=tuple(attributes.get("curve", ())),
             metric=plan.config.metric,
             warnings=tuple(attributes.get("warnings", ())),
+            task=task,
         )
 
 

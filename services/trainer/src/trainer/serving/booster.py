@@ -29,7 +29,7 @@ _PARAMETERS = b"num_threads=1 verbosity=-1"
 
 
 class Booster:
-    """A LightGBM model with one output a row. Any thread may use it."""
+    """A LightGBM model. Any thread may use it."""
 
     def __init__(self, text: str, iterations: int) -> None:
         """Load a model's text.
@@ -39,7 +39,7 @@ class Booster:
             iterations: How many of its iterations predict; all for 0 or less.
 
         Raises:
-            TrainerError: LightGBM cannot read the text, or the model has several outputs.
+            TrainerError: LightGBM cannot read the text.
         """
         library = _library()
         self._iterations, count, classes, width = iterations, ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
@@ -48,15 +48,15 @@ class Booster:
         weakref.finalize(self, library.LGBM_BoosterFree, self._handle)
         _check(library.LGBM_BoosterGetNumClasses(self._handle, ctypes.byref(classes)))
         _check(library.LGBM_BoosterGetNumFeature(self._handle, ctypes.byref(width)))
-        if classes.value != 1:
-            raise TrainerError(f"the model has {classes.value} outputs a row; expected one")
         #: How many columns a row has.
         self.width = width.value
+        #: How many outputs a row has: one for each of several classes.
+        self.outputs = classes.value
         self._sums = LeafSums.read(text, iterations)
-        self._row = _Row(self._handle, self.width, iterations)
+        self._row = _Row(self._handle, self.width, self.outputs, iterations)
 
     def predict(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the (rows,) predictions for a (rows, width) matrix, whose rows lie one after the other."""
+        """Return the (rows,) or (rows, outputs) predictions for a (rows, width) matrix in the order of rows."""
         rows = len(matrix)
         if rows == 1:
             return self._row.predict(matrix)
@@ -75,7 +75,8 @@ class Booster:
         return found
 
     def _whole(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self._ask(matrix, _NORMAL, 0, self._iterations, np.empty(len(matrix)))
+        shape = len(matrix) if self.outputs == 1 else (len(matrix), self.outputs)
+        return self._ask(matrix, _NORMAL, 0, self._iterations, np.empty(shape))
 
     def _leaves(self, matrix: NDArray[np.float64], first: int, end: int) -> NDArray[np.float64]:
         return self._ask(matrix, _LEAVES, first, end - first, np.empty((len(matrix), end - first)))
@@ -108,9 +109,10 @@ class Booster:
 class _Row:
     """Predicts single rows with what LightGBM prepares once: a fifth of the time of a call for a matrix."""
 
-    def __init__(self, handle: ctypes.c_void_p, width: int, iterations: int) -> None:
+    def __init__(self, handle: ctypes.c_void_p, width: int, outputs: int, iterations: int) -> None:
         library = _library()
-        self._matrix, self._result, self._length = np.empty((1, width)), np.empty(1), ctypes.c_int64()
+        self._matrix, self._length = np.empty((1, width)), ctypes.c_int64()
+        self._result = np.empty(1 if outputs == 1 else (1, outputs))
         self._lock, self._prepared = Lock(), ctypes.c_void_p()
         _check(
             library.LGBM_BoosterPredictForMatSingleRowFastInit(

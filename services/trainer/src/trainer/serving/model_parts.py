@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 from trainer.serving.skops_file import Node, SkopsFile
 from trainer.training.hard_rows import Ranges, feature_bounds
 from trainer.training.model_format import code_in_description
-from trainer.training.model_metadata import noted_column_types, noted_form
+from trainer.training.model_metadata import noted_column_types, noted_form, noted_task
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
@@ -25,11 +26,12 @@ _MODEL = "sklearn.model_selection._classification_threshold.FixedThresholdClassi
 _FROZEN, _PIPELINE = "sklearn.frozen._frozen.FrozenEstimator", "sklearn.pipeline.Pipeline"
 _ENCODE = "sklearn.compose._column_transformer.ColumnTransformer"
 _CODES = "sklearn.preprocessing._encoders.OrdinalEncoder"
-_CLASSIFY, _BOOSTER = "lightgbm.sklearn.LGBMClassifier", "lightgbm.basic.Booster"
+_CLASSIFY, _REGRESS = "lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"
+_BOOSTER = "lightgbm.basic.Booster"
 #: All that one of the trainer's models holds; a file that holds more is not believed.
 _TYPES = frozenset(
     {
-        *(_MODEL, _FROZEN, _PIPELINE, _ENCODE, _CODES, _CLASSIFY, _BOOSTER),
+        *(_MODEL, _FROZEN, _PIPELINE, _ENCODE, _CODES, _CLASSIFY, _REGRESS, _BOOSTER),
         *(
             "sklearn.preprocessing._function_transformer.FunctionTransformer",
             "sklearn.preprocessing._label.LabelEncoder",
@@ -37,6 +39,7 @@ _TYPES = frozenset(
         *("builtins.dict", "builtins.list", "builtins.tuple", "builtins.slice", "builtins.str", "builtins.int"),
         *("builtins.float", "builtins.bool", "collections.OrderedDict", "collections.defaultdict", "numpy.ndarray"),
         *("numpy.float64", "numpy.int64", "numpy.float32", "numpy.int32", "numpy.bool", "numpy.bool_"),
+        "numpy.str_",
     }
 )
 #: How the trainer's encoders are set: a category that is missing or unseen has no code.
@@ -53,9 +56,10 @@ class ModelParts:
 
     ``columns`` are the signature's names and their types, in its order; ``order`` are the names in the order in which
     the trees take them; ``codes`` has the code of each category of a column of texts, ``bounds``
-    the smallest and the largest value of numbers in training. A row is of the second of
-    ``classes`` at a probability of ``threshold`` or above. ``example`` is a request that the model comes with, and
-    ``answers`` the digest of what it said to the hard rows when it was saved.
+    the smallest and the largest value of numbers in training. ``task`` is what is predicted, and ``classes`` are those
+    of the target column, in the order of their codes. Of two classes, a row is of the second at a probability of
+    ``threshold`` or above. ``example`` is a request that the model comes with, and ``answers`` the digest of what it
+    said to the hard rows when it was saved.
     """
 
     columns: Mapping[str, ColumnType]
@@ -64,8 +68,9 @@ class ModelParts:
     bounds: Mapping[str, tuple[float, float]]
     trees: str
     iterations: int
-    threshold: float
-    classes: tuple[int, int]
+    threshold: float | None
+    task: TaskName
+    classes: tuple[Label, ...]
     example: bytes | None
     answers: str | None
     #: The words for a missing value in a text.
@@ -115,7 +120,8 @@ def _parts(folder: Path, described: Mapping[str, Any]) -> ModelParts:
     file = SkopsFile(folder / general["model_path"])
     if (foreign := file.foreign_type(_TYPES)) is not None:
         raise NotOwnError(f"it holds objects of the type {foreign}")
-    return _model(file.root, columns, _example(folder, described), str(answers) if answers else None, form)
+    told = str(answers) if answers else None
+    return _model(file.root, columns, noted_task(described["metadata"]), _example(folder, described), told, form)
 
 
 def _example(folder: Path, described: Mapping[str, Any]) -> bytes | None:
@@ -123,26 +129,55 @@ def _example(folder: Path, described: Mapping[str, Any]) -> bytes | None:
     return (folder / name).read_bytes() if name and Path(name).name == name and (folder / name).is_file() else None
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """How the trainer builds the models of a task: what is outermost, and LightGBM's estimator."""
+
+    model: str
+    estimator: str
+
+
+_KINDS: Mapping[TaskName, _Kind] = {
+    "binary": _Kind(_MODEL, _CLASSIFY),
+    "multiclass": _Kind(_PIPELINE, _CLASSIFY),
+    "regression": _Kind(_PIPELINE, _REGRESS),
+}
+
+
 def _model(
-    model: Node, columns: Mapping[str, ColumnType], example: bytes | None, answers: str | None, form: CsvForm
+    model: Node,
+    columns: Mapping[str, ColumnType],
+    target: tuple[TaskName, tuple[Label, ...]],
+    example: bytes | None,
+    answers: str | None,
+    form: CsvForm,
 ) -> ModelParts:
-    _expect(model.type, _MODEL, "model")
-    _expect(model["response_method"].value(), "predict_proba", "response method")
-    frozen = model["estimator_"]
-    _expect(frozen.type, _FROZEN, "estimator")
-    pipeline = frozen["estimator"]
-    _expect(pipeline.type, _PIPELINE, "pipeline")
-    (_, encode), (_, classify) = (tuple(step) for step in pipeline["steps"])
+    task, classes = target
+    kind = _KINDS[task]
+    _expect(model.type, kind.model, "model")
+    pipeline, threshold = model, None
+    if kind.model == _MODEL:
+        _expect(model["response_method"].value(), "predict_proba", "response method")
+        frozen = model["estimator_"]
+        _expect(frozen.type, _FROZEN, "estimator")
+        pipeline, threshold = frozen["estimator"], float(model["threshold"].value())
+        _expect(pipeline.type, _PIPELINE, "pipeline")
+    (_, encode), (_, estimate) = (tuple(step) for step in pipeline["steps"])
     _expect(encode.type, _ENCODE, "encoder")
-    _expect(classify.type, _CLASSIFY, "classifier")
+    _expect(estimate.type, kind.estimator, "estimator")
     order, codes = _encoder(encode, columns)
-    booster = classify["_Booster"]
+    booster = estimate["_Booster"]
     _expect(booster.type, _BOOSTER, "booster")
     _expect(booster["pandas_categorical"].value(), [], "pandas_categorical")
     # It would end a row's prediction early.
-    _expect("pred_early_stop" in classify["_other_params"].value(), False, "pred_early_stop")
-    low, high = classify["_classes"].value()
-    _expect((low, high, model["pos_label"].value()), (0, 1, 1), "classes")
+    _expect("pred_early_stop" in estimate["_other_params"].value(), False, "pred_early_stop")
+    if threshold is not None:
+        low, high = estimate["_classes"].value()
+        _expect((low, high, model["pos_label"].value()), (0, 1, 1), "classes")
+        # An older model does not note what the target column had.
+        classes = classes if len(classes) == 2 else (0, 1)
+    elif classes:
+        _expect(estimate["_classes"].value(), list(classes), "classes")
     trees = booster["_handle"].value()
     return ModelParts(
         columns=columns,
@@ -151,8 +186,9 @@ def _model(
         bounds=feature_bounds(trees, order),
         trees=trees,
         iterations=int(booster["best_iteration"].value() or 0),
-        threshold=float(model["threshold"].value()),
-        classes=(int(low), int(high)),
+        threshold=threshold,
+        task=task,
+        classes=classes,
         example=example,
         answers=answers,
         gaps=frozenset(form.gaps),

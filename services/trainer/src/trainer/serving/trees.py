@@ -17,6 +17,7 @@ from trainer.serving.body import RequestError, Table, decoded, read_csv, read_js
 from trainer.serving.booster import Booster
 from trainer.serving.matrix import build_matrix
 from trainer.serving.model_parts import ModelParts, read_parts
+from trainer.serving.served_answers import served_answers
 from trainer.serving.unseen import UnseenTexts
 from trainer.training.hard_rows import ROWS, answers_digest, hard_rows
 from trainer.util.errors import TrainerError
@@ -48,11 +49,9 @@ class TreeModel:
             raise ValueError("the trees take another number of columns")
         # Without the text, which LightGBM has read.
         self.parts = replace(parts, trees="")
-        self._labels = np.array(parts.classes)
+        self._answers = served_answers(parts)
         #: The texts of the requests that the model does not know.
         self.unseen = UnseenTexts(parts.order, parts.codes, parts.gaps)
-        # How the classes are written, by whether the threshold is reached.
-        self._words = np.array([str(label) for label in parts.classes])
 
     @classmethod
     def read(cls, folder: Path) -> TreeModel:
@@ -64,22 +63,22 @@ class TreeModel:
         """
         return cls(read_parts(folder))
 
-    def predict(self, table: Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return each row's probability, and whether it reaches the threshold.
+    def predict(self, table: Table) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return what the trees say of each row, and the codes of the classes; none where a number is predicted.
 
         Raises:
             RequestError: The table is none that the model takes.
         """
-        return self._predict(table)[:2]
+        scores, _ = self._scores(table)
+        return scores, self._answers.codes(scores)
 
-    def _predict(self, table: Table) -> tuple[NDArray[np.float64], NDArray[np.bool_], Mapping[str, int]]:
-        """Return the same, and how many texts of each column the model does not know."""
+    def _scores(self, table: Table) -> tuple[NDArray[np.float64], Mapping[str, int]]:
+        """Return what the trees say, and how many texts of each column the model does not know."""
         matrix = build_matrix(self.parts, table)
         if not len(matrix):
             raise RequestError("the request holds no rows", "INVALID_PARAMETER_VALUE")
         unseen = self.unseen.count(matrix, table.columns)
-        probability = self._booster.predict(matrix)
-        return probability, probability >= self.parts.threshold, unseen
+        return self._booster.predict(matrix), unseen
 
     def answers_digest(self) -> str:
         """Return the digest of what the trees say to the hard rows, after they have answered their own example.
@@ -92,42 +91,34 @@ class TreeModel:
             if reply.status != 200:
                 raise TrainerError(f"it does not predict its own example: {reply.body.decode()}")
             self.unseen = UnseenTexts(self.parts.order, self.parts.codes, self.parts.gaps)
-        probability = self._booster.prove_blocks(build_matrix(self.parts, Table(hard_rows(self.parts.ranges), ROWS)))
-        return answers_digest(probability, self.classes(probability >= self.parts.threshold))
+        scores = self._booster.prove_blocks(build_matrix(self.parts, Table(hard_rows(self.parts.ranges), ROWS)))
+        return answers_digest(scores, self._answers.codes(scores))
 
-    def classes(self, reached: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the classes of rows."""
-        return self._labels[reached.astype(np.intp)]
+    def classes(self, codes: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the classes that codes stand for, as the model itself answers."""
+        labels = (0, 1) if self.parts.task == "binary" else self.parts.classes
+        classes: NDArray[Any] = np.array(labels)[codes]
+        return classes
 
     def answer(self, body: bytes, content_type: str, uri: str) -> Reply:
         """Return the answer to a request for predictions, whatever is in it."""
         try:
             table = _read(body, content_type)
-            extra = _requested(table.params)
-            probability, reached, unseen = self._predict(table)
+            extra = self._answers.check(table.params)
+            scores, unseen = self._scores(table)
         except RequestError as error:
             return refusal(error.status, error.code, error.message)
-        predictions = ", ".join(self._words[reached.astype(np.intp)].tolist())
+        predictions = self._answers.predictions(scores, table.params)
         if not extra:
-            return Reply(200, b'{"predictions": [%b]}' % predictions.encode(), probability, unseen)
-        more = {"probabilities": probability.tolist(), "threshold": self.parts.threshold, "model_uri": uri}
+            return Reply(200, b'{"predictions": [%b]}' % predictions.encode(), self._answers.counted(scores), unseen)
+        more = {**self._answers.details(scores), "model_uri": uri}
         body = b'{"predictions": [%b], %b' % (predictions.encode(), json.dumps(more)[1:].encode())
-        return Reply(200, body, probability, unseen)
+        return Reply(200, body, self._answers.counted(scores), unseen)
 
 
 def refusal(status: int, code: str, message: str) -> Reply:
     """Return the answer to a request that cannot be answered."""
     return Reply(status, json.dumps({"error_code": code, "message": message}).encode())
-
-
-def _requested(params: Mapping[str, Any]) -> bool:
-    """Tell whether the probabilities are asked for; other parameters are ignored, as MLflow ignores them."""
-    output = params.get("output", "class")
-    if output not in ("class", "probability"):
-        raise RequestError(
-            f'params.output is {str(output)[:100]!r}; it must be "class" or "probability"', "INVALID_PARAMETER_VALUE"
-        )
-    return bool(output == "probability")
 
 
 def _read(body: bytes, content_type: str) -> Table:

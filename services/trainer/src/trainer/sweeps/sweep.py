@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.config.task import TASKS
 from trainer.config.variant import Variant
 from trainer.runs.plan import TrainResult
 from trainer.runs.run_config import run_config, write_config
@@ -231,7 +232,7 @@ def _log_comparison(
 def write_plots(
     folder: Path, variants: Sequence[tuple[Mapping[str, Any], TrainResult]], subtitle: str, noun: str = "variants"
 ) -> None:
-    """Write the PR curves of the finished variants on one sheet, and their parameters against their average precision.
+    """Write the PR curves of the finished variants on one sheet, where they have some, and parameters against a metric.
 
     Args:
         folder: Where the files go; created where it does not exist.
@@ -241,16 +242,20 @@ def write_plots(
     """
     from trainer import plots
 
-    finished = [(params, result) for params, result in variants if result.curve]
+    metric = TASKS[next((result.task for _, result in variants if result.metrics), "binary")].drawn
+    finished = [(params, result) for params, result in variants if f"validation_{metric}" in result.metrics]
     if not finished:
         return
     heading = plots.Heading(f"{len(finished)} {noun}", subtitle)
-    # The area under the curves, whatever the variants are chosen by.
-    scores = [result.metrics["validation_average_precision"] for _, result in finished]
-    pairs = zip(finished, scores, strict=True)
-    curves = [plots.Curve(result.name, score, result.curve) for (_, result), score in pairs]
-    plots.save(plots.sweep_curves(curves, heading), folder / "pr_curves.png")
-    figure = plots.sweep_parameters([params for params, _ in finished], scores, heading)
+    scores = [result.metrics[f"validation_{metric}"] for _, result in finished]
+    curves = [
+        plots.Curve(result.name, score, result.curve)
+        for (_, result), score in zip(finished, scores, strict=True)
+        if result.curve
+    ]
+    if curves:
+        plots.save(plots.sweep_curves(curves, heading, metric), folder / "pr_curves.png")
+    figure = plots.sweep_parameters([params for params, _ in finished], scores, heading, metric)
     if figure is not None:
         plots.save(figure, folder / "parameters.png")
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from trainer.data.dataset import Dataset, Table
+from trainer.training.tasks import training_task
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
@@ -39,7 +40,8 @@ def _input(dataset: Dataset, table: Table, digest: str, context: str, path: str)
     # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
     types = {"number": "double", "boolean": "boolean", "text": "string", "unknown": "string"}
     columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.column_types.items()]
-    columns.append({"name": dataset.target, "type": "long", "required": True})
+    answer_type = training_task(dataset.task, dataset.classes).answer_type
+    columns.append({"name": dataset.target, "type": answer_type, "required": True})
     source = {"tags": {"generator": path}} if dataset.generated else {"uri": path}
     schema = json.dumps({"mlflow_colspec": columns})
     entity = Entity(

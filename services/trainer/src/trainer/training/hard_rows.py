@@ -46,19 +46,26 @@ def hard_rows(ranges: Ranges) -> dict[str, list[Any]]:
     return {name: _column(name, kind, ranges, chance) for name, kind in ranges.columns.items()}
 
 
-def answers_digest(probability: NDArray[np.float64], classes: NDArray[np.int64]) -> str:
-    """Return a SHA-256 digest of answers, which differs for any other bit."""
-    state = hashlib.sha256(probability.astype("<f8").tobytes())
+def answers_digest(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> str:
+    """Return a SHA-256 digest of probabilities or numbers, and codes of classes, which differs for any other bit."""
+    state = hashlib.sha256(scores.astype("<f8").tobytes())
     state.update(classes.astype("<i8").tobytes())
     return state.hexdigest()
 
 
 def ask_model(model: Any, ranges: Ranges) -> str:
     """Return the digest of what a fitted model says to the hard rows."""
+    import numpy as np
     import pandas as pd
 
     rows = pd.DataFrame({name: _series(values, ranges.columns[name]) for name, values in hard_rows(ranges).items()})
-    return answers_digest(model.predict_proba(rows)[:, 1], model.predict(rows))
+    answers = model.predict(rows)
+    if not hasattr(model, "predict_proba"):
+        return answers_digest(answers, np.empty(0, dtype=np.int64))
+    codes = {label: code for code, label in enumerate(model.classes_.tolist())}
+    probability = model.predict_proba(rows)
+    called = np.array([codes[answer] for answer in answers.tolist()], dtype=np.int64)
+    return answers_digest(probability[:, 1] if len(codes) == 2 else probability, called)
 
 
 def feature_bounds(trees: str, order: Sequence[str]) -> dict[str, tuple[float, float]]:

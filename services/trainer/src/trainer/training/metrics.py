@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.task import BINARY
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: How many levels of recall a sampled curve has.
 LEVELS = 101
-#: What ``evaluate`` returns, in the order in which it is shown.
-METRIC_NAMES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
+#: What ``metrics_at`` returns, in the order in which it is shown.
+METRIC_NAMES = BINARY.metrics
 
 
 def best_f1_threshold(

@@ -13,6 +13,7 @@ from trainer.data.dataset import Dataset
 from trainer.training import trained_on
 from trainer.training.hard_rows import Ranges, ask_model, feature_bounds
 from trainer.training.model_metadata import CSV, TRUSTED_TYPES
+from trainer.training.tasks import training_task
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -30,7 +31,7 @@ def model_requirements() -> tuple[str, ...]:
 
 
 def model_signature(dataset: Dataset) -> ModelSignature:
-    """Return the model's signature: its raw feature columns, and the class it predicts.
+    """Return the model's signature: its raw feature columns, and the class or the number that it predicts.
 
     Numbers are of type "any": a CSV file's column of numbers is read as integers or as decimals depending on its rows,
     and MLflow's "double" refuses int64 while its "long" refuses missing values. Values may be missing, columns may not.
@@ -47,7 +48,8 @@ def model_signature(dataset: Dataset) -> ModelSignature:
         "unknown": AnyType(),  # type: ignore[no-untyped-call]
     }
     inputs = Schema([ColSpec(types[kind], name) for name, kind in dataset.column_types.items()])
-    return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.long, dataset.target)]))
+    answers = DataType[training_task(dataset.task, dataset.classes).answer_type]
+    return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(answers, dataset.target)]))
 
 
 def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model_id: str, location: str) -> None:
@@ -77,6 +79,8 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
         skops_trusted_types=list(TRUSTED_TYPES),
         metadata={
             "target": dataset.target,
+            "task": dataset.task,
+            "classes": list(dataset.classes),
             "columns": dict(dataset.column_types),
             # By which a server that takes the model apart knows that it did so rightly.
             "answers_digest": ask_model(model, _ranges(model, dataset)),
@@ -91,8 +95,8 @@ def parts_of(model: Any) -> tuple[Any, Any]:
     """Return the encoder and the estimator of a model: a pipeline, or what decides by a threshold on top of one."""
     pipeline = model if hasattr(model, "named_steps") else model.estimator_
     # A frozen estimator passes everything on to the one inside.
-    encode, estimate = getattr(pipeline, "estimator", pipeline).named_steps.values()
-    return encode, estimate
+    steps = getattr(pipeline, "estimator", pipeline).named_steps
+    return steps["encode"], steps["classify"]
 
 
 def _ranges(model: Any, dataset: Dataset) -> Ranges:

@@ -15,8 +15,8 @@ from trainer.training.model_metadata import TRUSTED_TYPES
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
-#: What skops may restore beside scikit-learn's own types; the last is what LightGBM's flavor lists by default.
-_TRUSTED = frozenset({*TRUSTED_TYPES, "lightgbm.sklearn.LGBMRegressor"})
+#: What skops may restore beside scikit-learn's own types.
+_TRUSTED = frozenset(TRUSTED_TYPES)
 #: The modules that load a model, and the flavor whose settings each of them reads.
 _FLAVORS = {"mlflow.sklearn": "sklearn", "mlflow.lightgbm": "lightgbm"}
 #: The settings of MLflow's general flavor with which such a model is saved. `code` has to be empty.

@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.task import TASK_NAMES, Label, TaskName
 from trainer.config.values import COLUMN_TYPES, ColumnType
 from trainer.util.errors import InputError
 
 #: The types in a model that skops does not know; it restores nothing but these and scikit-learn's own.
-TRUSTED_TYPES = ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier")
+TRUSTED_TYPES = (
+    *("collections.OrderedDict", "lightgbm.basic.Booster"),
+    *("lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"),
+)
+
+
+def noted_task(metadata: Any) -> tuple[TaskName, tuple[Label, ...]]:
+    """Return what a model predicts, and its classes in the order of their codes, as the trainer notes them."""
+    content = metadata if isinstance(metadata, dict) else {}
+    name = content.get("task", "binary")
+    return (name if name in TASK_NAMES else "binary"), tuple(content.get("classes", ()))
 
 
 #: The key in a model's metadata that says how the CSV files of its training were written.

@@ -106,7 +106,8 @@ def fit_pipeline(
     if validation is not None:
         watched = {
             "eval_X": encode.transform(validation.features),
-            "eval_y": task.labels(validation.target),
+            # As codes: LightGBM encodes the classes of the rows fitted to only.
+            "eval_y": validation.target,
             **({} if validation.weight is None else {"eval_sample_weight": [validation.weight]}),
             "eval_names": ["validation"],
             "eval_metric": watching.evaluated(task.task, metric),

@@ -1,4 +1,4 @@
-"""The rows to fit to and those held out for validation: at random by class, by time, or by group, as the test rows."""
+"""The rows to fit to and those held out for validation: at random, by time, or by group, as the test rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from trainer.data.dataset import Dataset, Table
 from trainer.data.split import split_rows
 from trainer.util.errors import InputError
+from trainer.util.text import listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,13 @@ def check_splits(dataset: Dataset, *, seed: int, validation_size: float, folds: 
         InputError: The training rows are too few, or times or groups part the classes.
     """
     table = dataset.train
-    least = min(int(count) for count in np.bincount(table.target, minlength=2))
+    if not table.has_classes:
+        if folds > table.rows:
+            raise InputError(f"--cv: {folds} folds are too many for {table.rows} training rows")
+        if folds:
+            fold_splits(table, folds, seed)
+        return
+    least = min(int(count) for count in np.bincount(table.target, minlength=len(dataset.classes)))
     if folds > least:
         raise InputError(
             f"--cv: {folds} folds are too many: the training rows hold {least} of the rarer class, and each fold needs"
@@ -36,8 +43,15 @@ def check_splits(dataset: Dataset, *, seed: int, validation_size: float, folds: 
     splits = fold_splits(table, folds, seed) if folds else [split_rows(table, validation_size, seed)]
     for number, split in enumerate(splits, 1):
         for rows, what in zip(split, ("fitted to", "held out for validation"), strict=True):
-            if len(np.unique(table.target[rows])) < 2:
-                where = f" in fold {number}" if folds else ""
+            where = f" in fold {number}" if folds else ""
+            found = np.unique(table.target[rows])
+            if len(dataset.classes) > 2 and len(found) < (len(dataset.classes) if rows is split[0] else 2):
+                lacking = [str(name) for code, name in enumerate(dataset.classes) if code not in found]
+                raise InputError(
+                    f"{option}: the {len(rows):,} rows {what}{where} lack the classes {listed(lacking)}"
+                    f" ({'fewer folds (--cv)' if folds else 'another --validation-size'} may give them)"
+                )
+            if len(found) < 2:
                 raise InputError(
                     f"{option}: the {len(rows):,} rows {what}{where} are of one class only; both are needed"
                     f" ({'fewer folds (--cv)' if folds else 'another --validation-size'} may give them)"
@@ -53,22 +67,24 @@ def split_validation(dataset: Dataset, *, seed: int, validation_size: float) -> 
 def fold_splits(table: Table, folds: int, seed: int) -> list[Split]:
     """Return the folds of a cross-validation.
 
-    By class, each row is held out once. With groups, each group is. With times, each fold is fitted to what came before
-    and holds out what came next; the first rows are never held out.
+    At random (by class, if there are), each row is held out once. With groups, each group is. With times, each fold is
+    fitted to what came before and holds out what came next; the first rows are never held out.
 
     Raises:
         InputError: There are fewer groups than folds, or too few times.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     if table.time is not None:
         return _forward(table.time, folds)
     rows = np.zeros(table.rows)
     if table.group is None:
-        return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, table.target))
+        at_random = StratifiedKFold if table.has_classes else KFold
+        return list(at_random(folds, shuffle=True, random_state=seed).split(rows, table.target))
     if (groups := len(np.unique(table.group))) < folds:
         raise InputError(f"--cv: {folds} folds are too many: the training rows are of {groups} groups")
-    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(rows, table.target, table.group))
+    by_group = StratifiedGroupKFold if table.has_classes else GroupKFold
+    return list(by_group(folds, shuffle=True, random_state=seed).split(rows, table.target, table.group))
 
 
 def _forward(time: NDArray[Any], folds: int) -> list[Split]:

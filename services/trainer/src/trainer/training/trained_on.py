@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset
 from trainer.data.row_hashes import RowHashes
-from trainer.training.model_metadata import noted_column_types, noted_form
+from trainer.training.model_metadata import noted_column_types, noted_form, noted_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +40,9 @@ class TrainedOn:
     column_types: Mapping[str, ColumnType]
     #: The positive class's value, where it was named.
     positive: str | None = None
+    #: What is predicted, and its classes as the target column had them.
+    task: TaskName = "binary"
+    classes: tuple[Label, ...] = ()
     #: The columns of weights, times and groups, by these words.
     roles: Mapping[str, str] = field(default_factory=dict)
     #: The hashes of the training rows' groups, ascending, where they were in groups.
@@ -65,6 +69,7 @@ class TrainedOn:
                 # MLmodel files have their keys in alphabetical order.
                 {str(name): types[name] for name in content["columns"]},
                 content.get("positive"),
+                *noted_task(metadata),
                 {role: str(content["roles"][role]) for role in ROLES if role in content.get("roles", {})},
                 np.load(folder / GROUPS, allow_pickle=False) if (folder / GROUPS).is_file() else None,
                 None if metadata is None else metadata.get("target"),

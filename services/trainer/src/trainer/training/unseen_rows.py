@@ -7,11 +7,13 @@ theirs where the model was trained with groups.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.config.task import Label
 from trainer.data.dataset import Dataset, Table
 
 if TYPE_CHECKING:
@@ -68,14 +70,22 @@ def unseen_rows(dataset: Dataset, trained: TrainedOn | None, table: Table) -> Un
         what = f"rows, those of groups ({trained.roles['group']}) that it was not trained on"
     positions = np.flatnonzero(~seen)
     detail = f"{len(positions):,} of {table.rows:,} {what}"
-    return enough(UnseenRows(positions, detail), table)
+    return enough(UnseenRows(positions, detail), table, dataset.classes)
 
 
-def enough(rows: UnseenRows, table: Table) -> UnseenRows:
+def enough(rows: UnseenRows, table: Table, classes: Sequence[Label]) -> UnseenRows:
     """Return the rows, with a problem where a class has too few of them to say anything."""
-    counts = np.bincount(table.target[rows.positions], minlength=2)
+    target = table.target[rows.positions]
+    if not table.has_classes:
+        if len(target) >= FEWEST:
+            return rows
+        problem = f"only {len(target):,} unseen rows; at least {FEWEST} are needed: give other data"
+        return UnseenRows(rows.positions, rows.detail, problem=problem)
+    counts = np.bincount(target, minlength=len(classes))
     if counts.min() >= FEWEST:
         return rows
-    found = f"{len(rows.positions):,} unseen rows, {counts.min()} of class {int(np.argmin(counts))}"
+    rarest = int(np.argmin(counts))
+    name = repr(classes[rarest]) if len(classes) > 2 else rarest
+    found = f"{len(rows.positions):,} unseen rows, {counts.min()} of class {name}"
     problem = f"only {found}; at least {FEWEST} of each class are needed: give other data"
     return UnseenRows(rows.positions, rows.detail, problem=problem)

@@ -25,6 +25,7 @@ class RegressionTask(TrainingTask):
 
     task = REGRESSION
     objective = "regression"
+    answer_type = "double"
     without = frozenset({"scale_pos_weight", "is_unbalance", "class_weight"})
 
     def _estimator(self, params: Mapping[str, Any]) -> Any:

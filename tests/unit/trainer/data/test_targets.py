@@ -1,0 +1,159 @@
+"""Targets of every kind: which task the values ask for, how they are read, and what is refused."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from trainer.data.reading import Reading
+from trainer.data.sources import load_data
+from trainer.data.targets import MOST_CLASSES, Column, read_targets
+from trainer.data.task_guess import FEW, guess_task
+from trainer.util.errors import InputError
+
+
+def column(values: list[Any]) -> pd.Series:
+    return pd.Series(values, name="y")
+
+
+def table(path: Path, target: Any, **columns: Any) -> Path:
+    rows = len(target)
+    numbers = np.random.default_rng(1).normal(size=rows)
+    pd.DataFrame({"x": numbers, **columns, "y": target}).to_csv(path, index=False)
+    return path
+
+
+def read(values: list[Any], *more: list[Any], **how: Any) -> Any:
+    columns = [Column(column(some), f"part {place}: y") for place, some in enumerate([values, *more])]
+    return read_targets(columns, Reading(target="y", **how))
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "said"),
+    [
+        ([0, 1, 1], "binary", None),
+        (["good", "bad"], "binary", None),
+        (["Yes", "no", "y", "TRUE"], "binary", None),
+        (["a", "b", "c"], "multiclass", "3 classes"),
+        ([1, 2, 3], "multiclass", "3 whole numbers: the task is multiclass, each is a class (--task regression"),
+        ([1.0, 2.0, 3.0], "multiclass", "3 whole numbers"),
+        ([Decimal("1.00"), Decimal("2.00"), Decimal("3.00")], "multiclass", "3 whole numbers"),
+        (list(range(FEW)), "multiclass", "whole numbers"),
+        (list(range(FEW + 1)), "regression", "21 different numbers: the task is regression (--task)"),
+        ([0.5, 1.0, 1.5], "regression", "3 different numbers: the task is regression (--task multiclass"),
+        ([*map(str, np.arange(30.5)), "abc"], "regression", None),
+        ([0, 1, "maybe"], "multiclass", "3 classes"),
+    ],
+)
+def test_values_tell_the_task(values: list[Any], task: str, said: str | None) -> None:
+    found, note = guess_task(column(values), "y")
+    assert found == task
+    assert note is None if said is None else said in str(note)
+
+
+def test_classes_keep_their_names() -> None:
+    """Codes follow the names' order, in all parts."""
+    found = read(["b", " a", "c", "a"], ["c", "b"])
+    assert (found.task, found.classes) == ("multiclass", ("a", "b", "c"))
+    assert [values.tolist() for values in found.values] == [[1, 0, 2, 0], [2, 1]]
+
+
+def test_whole_numbers_are_classes_however_written() -> None:
+    found = read([10, 9, -1], [9.0, 10.0], task="multiclass")
+    assert found.classes == (-1, 9, 10)
+    assert [values.tolist() for values in found.values] == [[2, 1, 0], [1, 2]]
+
+
+def test_models_classes_give_the_codes() -> None:
+    found = read(["c", "a"], task="multiclass", classes=("a", "b", "c"))
+    assert found.values[0].tolist() == [2, 0]
+    assert found.classes == ("a", "b", "c")
+
+
+def test_numbers_are_read_as_they_are() -> None:
+    found = read(["1.5", "2e3", "-0.25"], task="regression")
+    assert found.values[0].tolist() == [1.5, 2000.0, -0.25]
+    assert (found.classes, found.values[0].dtype) == ((), np.float64)
+
+
+def test_labels_of_two_classes_are_kept() -> None:
+    found = read(["good", "bad", "good"], positive="bad")
+    assert (found.task, found.classes) == ("binary", ("good", "bad"))
+    assert read([2, 1, 1], positive="2").classes == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "how", "words"),
+    [
+        ([["a", "b", "c"], ["a", "d"]], {}, ["part 1: y", "class 'd' is none of the training rows'", "a, b, c"]),
+        ([["a", "d"]], {"task": "multiclass", "classes": ("a", "b", "c")}, ["class 'd' is none of the model's"]),
+        ([["a", None, "c"]], {}, ["part 0: y", "missing", "row 2"]),
+        ([["a", "b", "a"]], {"task": "multiclass"}, ["two values, a, b", "--task binary"]),
+        ([["a", "a", "a"]], {"task": "multiclass"}, ["all 3 rows are of one class (a)"]),
+        ([[f"c{n}" for n in range(1000)]], {}, ["1,000 classes", f"{MOST_CLASSES} at most", "100,000 trees"]),
+        ([[1.5, float("inf"), 2.5]], {}, ["1 of 3 values are infinite", "row 2"]),
+        ([[1.5, None, 2.5]], {"task": "regression"}, ["missing", "row 2"]),
+        ([["1.5", "abc", "2"]], {"task": "regression"}, ["1 of 3 values are no numbers", "row 2", "'abc'"]),
+        ([[2.5, 2.5, 2.5]], {"task": "regression"}, ["all 3 values are 2.5"]),
+        ([[True, False, True]], {"task": "regression"}, ["bool values", "takes numbers"]),
+        ([["a", "b", "c"]], {"task": "multiclass", "positive": "a"}, ["--positive", "no positive class"]),
+        ([[1.5, 2.5, 3.5]], {"task": "regression", "positive": "1.5"}, ["--positive", "no positive class"]),
+    ],
+)
+def test_what_is_refused(parts: list[list[Any]], how: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        read(*parts, **how)
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_many_classes_say_what_they_cost() -> None:
+    found = read([f"c{n}" for n in range(60)] * 2)
+    assert "each iteration makes 60 trees" in found.warnings[1]
+
+
+def test_class_with_one_row_is_named(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", ["a", "b"] * 20 + ["rare"])
+    with pytest.raises(InputError, match="of class 'rare' only 1; each class needs at least 3"):
+        load_data(path, target="y")
+
+
+def test_each_class_is_in_both_parts(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", ["a"] * 90 + ["b"] * 7 + ["c"] * 3)
+    data = load_data(path, target="y")
+    assert np.bincount(data.train.target).tolist() == [72, 6, 2]
+    assert np.bincount(data.test.target).tolist() == [18, 1, 1]
+
+
+def test_numbers_are_split_at_random(tmp_path: Path) -> None:
+    values = np.random.default_rng(2).normal(size=100)
+    data = load_data(table(tmp_path / "t.csv", values), target="y", test_size=0.3)
+    assert (data.task, data.train.rows, data.test.rows) == ("regression", 70, 30)
+    assert sorted([*data.train.target, *data.test.target]) == pytest.approx(sorted(values))
+    assert data.digest != load_data(table(tmp_path / "u.csv", values + 1), target="y", test_size=0.3).digest
+
+
+def test_generated_sessions_are_binary() -> None:
+    with pytest.raises(InputError, match="the generated sessions have a binary target"):
+        load_data(task="regression")
+
+
+@pytest.mark.parametrize(
+    ("task", "copy", "words"),
+    [("multiclass", False, "accuracy 0.99"), ("multiclass", True, "is a copy of the target"),
+     ("regression", False, "rank correlation 0.999"), ("regression", True, "is a copy of the target")],
+)  # fmt: skip
+def test_column_that_gives_the_target_away(tmp_path: Path, task: str, copy: bool, words: str) -> None:
+    rng = np.random.default_rng(3)
+    target = rng.integers(0, 4, 600) if task == "multiclass" else rng.normal(size=600)
+    leak = target.copy()
+    if not copy:
+        leak = np.where(rng.random(600) < 0.004, 0, leak) if task == "multiclass" else leak + rng.normal(size=600) / 60
+    data = load_data(table(tmp_path / "t.csv", target, leak=leak), target="y")
+    assert data.task == task
+    assert [words in warning for warning in data.warnings if "'leak'" in warning] == [True]
