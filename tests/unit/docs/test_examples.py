@@ -36,7 +36,7 @@ OTHERS = {
     "printf",
     "python",
 }
-OTHERS |= {"rm", "chown", "systemctl"}
+OTHERS |= {"rm", "chmod", "chown", "systemctl"}
 ALL = commands()
 
 

@@ -672,7 +672,7 @@ def test_command_scores_with_every_kind_of_uri(trainer: Trainer, workdir: Path, 
     assert list(read(workdir / "out.csv").columns) == ["purchase", "probability", "class"]
     answer = trainer("predict", "--model", uri, "--data", "new.csv", "--out", "out.csv", "--id", "purchas")
     assert answer.code == 2
-    assert "has no column 'purchas' (--id); did you mean purchase?" in answer.error
+    assert "has no column 'purchas' (--id); did you mean 'purchase'?" in answer.error
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +32,14 @@ _TYPES = (_JSON, _CSV, _PARQUET, _ARROW)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its status and its JSON; and of rows that were scored, the probabilities and the unknown texts."""
+    """An answer: its status and its JSON; and of rows that were scored, the probabilities and the unknown texts.
+
+    Two are equal when their status, JSON and unknown texts are.
+    """
 
     status: int
     body: bytes
-    scores: NDArray[np.float64] | None = None
+    scores: NDArray[np.float64] | None = field(default=None, compare=False)
     unseen: Mapping[str, int] | None = None
 
 
