@@ -519,6 +519,7 @@ def test_target_that_is_not_binary_is_refused(values: list[object], words: list[
     [
         ("t.csv", b"", ["is empty"]),
         ("t.csv", b"\n\n", ["is empty"]),
+        ("t.csv", b"\x0b", ["is empty"]),
         ("t.csv", b"a,y\n", ["no rows"]),
         ("t.csv", b"a,a,y\n1,2,0\n", ["'a'", "more than once"]),
         ("t.csv", b"a;y\n1;0\n", ["semicolons"]),

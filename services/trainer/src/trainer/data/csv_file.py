@@ -42,7 +42,7 @@ def csv_header(path: Path, form: CsvForm = _USUAL) -> list[str]:
             if "\x00" in head:
                 raise InputError(f"{path}: is not a text file; expected comma-separated text")
             separator = form.separator_of(path)
-            if not head.strip(separator + " \t\r\n") and not head.startswith(separator):
+            if not head.strip().strip(separator + " \t\r\n") and not head.startswith(separator):
                 raise InputError(_empty(path, lines, form))
             # A name in quotes may hold lines' ends.
             rows = csv.reader(itertools.chain(lines, stream), delimiter=separator)
