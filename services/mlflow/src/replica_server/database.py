@@ -62,7 +62,8 @@ def connect(wait: float = 60.0) -> "connection":
     deadline = time.monotonic() + wait
     while True:
         try:
-            return psycopg2.connect("", connect_timeout=5)
+            # A backup's connection is silent for hours, and a network on the way forgets such ones.
+            return psycopg2.connect("", connect_timeout=5, keepalives_idle=60)
         except psycopg2.OperationalError as error:
             if any(refusal in str(error) for refusal in REFUSALS) or time.monotonic() > deadline:
                 sys.exit(f"error: no connection to the database: {reason(error)}")

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from mlflow.exceptions import MlflowException
 from replica_server.artifacts.stored import ChangedError, Stored
 from replica_server.backups import dump, manifest
 from replica_server.backups import folder as folder_module
@@ -157,6 +159,108 @@ def test_failed_snapshot_leaves_none(tmp_path: Path, dumps: list[FakeStorage], c
     storage.fetch_stored = first  # type: ignore[method-assign]
     snapshot = take_one(tmp_path, storage)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([snapshot.name, "objects", "stack.json"])
+
+
+def copied_until(storage: FakeStorage, limit: int, error: BaseException) -> None:
+    """Makes a storage fail once so many contents have been read."""
+    read = storage.fetch_stored
+
+    def fetch(stored: Stored, target: Any) -> None:
+        if sum(one.startswith("read ") for one in storage.asked) >= limit:
+            raise error
+        read(stored, target)
+
+    storage.fetch_stored = fetch  # type: ignore[method-assign]
+
+
+def test_next_one_goes_on_with_what_was_copied(
+    tmp_path: Path, dumps: list[FakeStorage], clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of all, ended half-way twice: each goes on where the former was, and reads what it finds."""
+    monkeypatch.setattr(manifest, "LINES", 5)
+    monkeypatch.setattr("replica_server.backups.take.PAGE", 5)
+    contents = {f"{number:03}": f"content {number}".encode() for number in range(60)}
+    for limit in (20, 10):
+        storage = FakeStorage(**contents)
+        copied_until(storage, limit, BackupError("killed"))
+        with pytest.raises(BackupError, match="killed"):
+            take_one(tmp_path, storage)
+        assert BackupFolder(tmp_path).snapshots() == []
+        # Of what is not whole, only the manifests stay.
+        assert {path.name for path in tmp_path.glob(".new-*/*")} == {manifest.NAME}
+    damaged = BackupFolder(tmp_path).path_of(hashlib.sha256(contents["003"]).hexdigest())
+    damaged.write_bytes(b"\0" * len(contents["003"]))
+    storage = FakeStorage(**contents)
+    snapshot = take_one(tmp_path, storage)
+    read = {one for one in storage.asked if one.startswith("read ")}
+    assert "read 003" in read
+    assert 30 <= len(read) <= 45
+    assert {one.name for one in manifest.read_artifacts(snapshot)} == set(contents)
+    assert list(restoration(snapshot, storage).missing()) == []
+    assert not list(tmp_path.glob(".new-*"))
+
+
+def test_failed_reads_leave_nothing_in_it(tmp_path: Path, dumps: list[FakeStorage]) -> None:
+    """A content that came in the second attempt only leaves no first half in the snapshot."""
+    storage = FakeStorage(a=b"whole", b=b"other")
+    read = storage.fetch_stored
+
+    def break_off(stored: Stored, target: Any) -> None:
+        if storage.asked.count(f"read {stored.name}") == 0:
+            storage.asked.append(f"read {stored.name}")
+            target.write(b"half")
+            raise MlflowException("the storage broke off")
+        read(stored, target)
+
+    storage.fetch_stored = break_off  # type: ignore[method-assign]
+    snapshot = take_one(tmp_path, storage)
+    assert {path.name for path in snapshot.iterdir()} == {manifest.NAME, DUMP}
+    assert list(restoration(snapshot, storage).missing()) == []
+
+
+def test_disk_is_not_filled(tmp_path: Path, dumps: list[FakeStorage], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database may be on the same disk: a backup leaves some room, and what it cannot use itself."""
+    free = folder_module.RESERVE + 10
+
+    def usage(_: Path) -> Any:
+        return SimpleNamespace(total=100 * folder_module.RESERVE, free=free)
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    take_one(tmp_path, FakeStorage(a=b"0123456789"))
+    with pytest.raises(BackupError, match=r"bytes free, of which some stay so: No space left on device"):
+        take_one(tmp_path, FakeStorage(b=b"0123456789a"))
+    assert len(BackupFolder(tmp_path).snapshots()) == 1
+    assert not list(tmp_path.glob(".new-*/*"))
+    free = folder_module.RESERVE - 1
+    monkeypatch.setattr(dump, "write", lambda _: pytest.fail("it was dumped"))
+    with pytest.raises(BackupError, match="No space left on device"):
+        take_one(tmp_path, FakeStorage())
+
+
+def test_damaged_contents_are_copied_again(
+    tmp_path: Path, dumps: list[FakeStorage], clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each content that is here is read again one day in sixteen, and copied again when the disk has lost it."""
+    storage = FakeStorage(a=b"1", b=b"2")
+    first = take_one(tmp_path, storage)
+    for artifact in manifest.read_artifacts(first):
+        BackupFolder(tmp_path).path_of(artifact.digest).write_bytes(b"X")
+    days = iter(range(16))
+    monkeypatch.setattr("replica_server.backups.take.today", lambda: next(days))
+    for _ in range(16):
+        last = take_one(tmp_path, storage)
+    assert list(restoration(last, storage).missing()) == []
+
+
+def test_lost_turn_is_no_snapshot(tmp_path: Path, dumps: list[FakeStorage]) -> None:
+    """Where garbage collection may have run meanwhile, nothing gets a snapshot's name."""
+
+    def check() -> None:
+        raise BackupError("lost")
+
+    with pytest.raises(BackupError, match="lost"):
+        take(BackupFolder(tmp_path), cast("Any", FakeStorage(a=b"1")), STACK, "0.1.0", "abc", True, check)
+    assert BackupFolder(tmp_path).snapshots() == []
 
 
 def test_pruning_keeps_what_is_named(tmp_path: Path, dumps: list[FakeStorage], clock: None) -> None:

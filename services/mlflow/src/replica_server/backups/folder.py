@@ -6,7 +6,8 @@
     objects/ab/abcd…                            an artifact's content, named by its SHA-256
 
 A snapshot is made under another name and renamed at its end, so one with its name is whole. Contents never change:
-the next snapshot adds what is new, and whatever ends one half-way leaves contents that the next one finds.
+the next snapshot adds what is new. Whatever ends one half-way leaves contents, and a manifest of those, by which the
+next one finds them.
 """
 
 import hashlib
@@ -14,7 +15,9 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -28,6 +31,9 @@ BLOCK = 2**20
 # A snapshot's folder, or the file of a database alone that an earlier version wrote.
 NAME = re.compile(r"mlflow-[0-9]{8}T[0-9]{6}Z(\.dump)?")
 UNFINISHED = ".new-"
+REMOVED = "-removed"
+# What a backup leaves free on the folder's disk, which may be the database's too: 1 GiB, or a twentieth of a small one.
+RESERVE, SHARE = 2**30, 20
 
 
 def now() -> datetime:
@@ -86,6 +92,8 @@ class BackupFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.objects = root / "objects"
+        self._room = threading.Lock()
+        self._expected = 0
 
     def claim(self, stack: str) -> None:
         """Makes this the folder of a stack's backups; raises BackupError when it is another's."""
@@ -94,7 +102,10 @@ class BackupFolder:
             owner = json.loads(file.read_text())["stack"]
         except FileNotFoundError:
             new = file.with_suffix(".new")
-            new.write_text(json.dumps({"stack": stack}) + "\n")
+            with new.open("w") as content:
+                content.write(json.dumps({"stack": stack}) + "\n")
+                content.flush()
+                os.fsync(content.fileno())
             new.replace(file)
             return
         except (ValueError, KeyError, TypeError) as error:
@@ -110,20 +121,59 @@ class BackupFolder:
         """Returns the snapshots, the oldest first."""
         return [path for path in self.entries() if (path / manifest.NAME).is_file()]
 
-    def begin(self) -> Path:
-        """Returns the new folder of a snapshot; what earlier ones have left unfinished goes."""
+    def unfinished(self) -> list[Path]:
+        """Returns the folders of snapshots that were ended half-way."""
+        return sorted(path for path in self.root.glob(f"{UNFINISHED}*") if (path / manifest.NAME).is_file())
+
+    @contextmanager
+    def begin(self) -> Iterator[Path]:
+        """Gives the new folder of a snapshot; of those that ended half-way, the manifests stay until one is whole."""
         for left in self.root.glob(f"{UNFINISHED}*"):
-            remove(left)
+            if left.name.endswith(REMOVED) or not (left / manifest.NAME).is_file():
+                remove(left)
+            else:
+                self._slim(left)
         new = self.root / f"{UNFINISHED}{now():mlflow-%Y%m%dT%H%M%SZ}"
         new.mkdir(mode=0o700)
-        return new
+        try:
+            yield new
+        except BaseException:
+            # The disk may be full, and it may be the database's too.
+            if new.is_dir():
+                self._slim(new)
+            raise
+
+    def _slim(self, unfinished: Path) -> None:
+        for path in unfinished.iterdir():
+            if path.name != manifest.NAME:
+                path.unlink()
 
     def finish(self, new: Path) -> Path:
-        """Gives a whole snapshot its name, once everything is on the disk."""
+        """Gives a whole snapshot its name, once everything is on the disk; what was left unfinished goes."""
         os.sync()
         snapshot = self.root / new.name.removeprefix(UNFINISHED)
         new.replace(snapshot)
+        # The name as well, before older snapshots are removed.
+        os.sync()
+        for left in self.root.glob(f"{UNFINISHED}*"):
+            remove(left)
         return snapshot
+
+    @contextmanager
+    def room_for(self, size: int) -> Iterator[None]:
+        """Sees that so many bytes can be written, and others on this disk still have room; raises BackupError."""
+        disk = shutil.disk_usage(self.root)
+        with self._room:
+            if disk.total and disk.free - self._expected - size < min(RESERVE, disk.total // SHARE):
+                raise BackupError(
+                    f"the folder's disk has {disk.free:,} bytes free, of which some stay so: No space left on device"
+                )
+            self._expected += size
+        try:
+            yield
+        finally:
+            with self._room:
+                self._expected -= size
 
     def path_of(self, digest: str) -> Path:
         """Returns where a content is."""
@@ -159,7 +209,7 @@ class BackupFolder:
         doomed = self.entries()[:-keep]
         for path in doomed:
             # Renamed first: half a snapshot is none.
-            remove(path.rename(self.root / f"{UNFINISHED}{path.name}-removed"))
+            remove(path.rename(self.root / f"{UNFINISHED}{path.name}{REMOVED}"))
             yield path.name
         if doomed:
             named = {artifact.digest for left in self.snapshots() for artifact in manifest.read_artifacts(left)}

@@ -16,8 +16,8 @@ from replica_server.backups.errors import BackupError
 
 FORMAT = 1
 NAME = "manifest.jsonl.gz"
-# Lines that are in memory until they are written.
-LINES = 2000
+# Artifacts, and their bytes, that are in memory until they are written: so many are copied again when one is killed.
+LINES, BYTES = 500, 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,12 @@ class Writer:
         self._lines: list[str] = []
         self.count = 0
         self.size = 0
+        self._written = 0
         self._line(asdict(header))
 
     def _line(self, content: dict[str, Any]) -> None:
         self._lines.append(json.dumps(content, ensure_ascii=False) + "\n")
-        if len(self._lines) == LINES:
+        if len(self._lines) >= LINES or self.size - self._written >= BYTES:
             self._write()
 
     def _write(self) -> None:
@@ -89,12 +90,13 @@ class Writer:
         with self._path.open("ab") as file:
             file.write(gzip.compress("".join(self._lines).encode(), compresslevel=6))
         self._lines.clear()
+        self._written = self.size
 
     def add(self, artifact: Artifact) -> None:
         """Writes an artifact's line."""
-        self._line(asdict(artifact))
         self.count += 1
         self.size += artifact.size
+        self._line(asdict(artifact))
 
     def close(self) -> None:
         """Writes the last line, without which the manifest is not whole."""

@@ -4,8 +4,9 @@ A client stores an artifact before the row that names it, and only garbage colle
 for its turn. So what is listed after the database was dumped holds every artifact that the dump names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from replica_server.backups import dump, manifest
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, BackupFolder, Digesting, sha256
 from replica_server.backups.manifest import Artifact
+from replica_server.text import printable
 
 # Artifacts that are copied side by side, and how many of them are looked at before the next page of the list.
 THREADS, PAGE = 4, 500
@@ -25,10 +27,39 @@ THREADS, PAGE = 4, 500
 ATTEMPTS = 5
 
 
-def pages(items: Iterator[Any], size: int = PAGE) -> Iterator[list[Any]]:
-    """Yields the items in lists of this size."""
-    while page := list(islice(items, size)):
+def today() -> int:
+    """Returns the day's number."""
+    return datetime.now(UTC).toordinal()
+
+
+def pages(items: Iterator[Any]) -> Iterator[list[Any]]:
+    """Yields the items in lists of PAGE."""
+    while page := list(islice(items, PAGE)):
         yield page
+
+
+def whole_lines(snapshot: Path) -> Iterator[Artifact]:
+    """Yields a snapshot's artifacts as far as its manifest can be read."""
+    with suppress(BackupError):
+        yield from manifest.read_artifacts(snapshot)
+
+
+class Known:
+    """Finds artifacts by name in a manifest, which has them in the storage's order: one at a time is in memory.
+
+    Args:
+        artifacts: The manifest's.
+    """
+
+    def __init__(self, artifacts: Iterator[Artifact]) -> None:
+        self._artifacts = artifacts
+        self._at = next(artifacts, None)
+
+    def find(self, name: str) -> Artifact | None:
+        """Returns the artifact of a name, which is not asked for before those that sort before it."""
+        while self._at is not None and self._at.name < name:
+            self._at = next(self._artifacts, None)
+        return self._at if self._at is not None and self._at.name == name else None
 
 
 class Copy:
@@ -42,21 +73,26 @@ class Copy:
 
     def __init__(self, folder: BackupFolder, new: Path, repository: BackedUp) -> None:
         self.folder, self.new, self.repository = folder, new, repository
-        self.known: dict[str, Artifact] = {}
+        # What the last snapshot knows, and what those know that ended half-way. A power failure may have left contents
+        # of these with the right size and other bytes, so they are read.
+        self._known = [(Known(whole_lines(path)), False) for path in folder.snapshots()[-1:]]
+        self._known += [(Known(whole_lines(path)), True) for path in folder.unfinished() if path != new]
+        # Of all contents that are here, each day a sixteenth is read again: what a disk has lost is copied once more.
+        self._read_again = f"{today() % 16:x}"
         #: How many artifacts were read, and their bytes.
         self.copied = self.copied_size = 0
 
-    def learn(self, snapshot: Path) -> None:
-        """Takes over what an earlier snapshot knows of the artifacts; nothing where its manifest is damaged."""
-        try:
-            self.known = {artifact.name: artifact for artifact in manifest.read_artifacts(snapshot)}
-        except BackupError:
-            self.known = {}
+    def _here(self, stored: Stored) -> tuple[Artifact | None, bool]:
+        """Returns an artifact as an earlier snapshot knows it, and whether its content has to be read to be sure."""
+        for known, doubtful in self._known:
+            found = known.find(stored.name)
+            if found and found.digest and (found.tag, found.size) == (stored.tag, stored.size):
+                return found, doubtful or found.digest.startswith(self._read_again)
+        return None, False
 
-    def one(self, stored: Stored) -> Artifact | None:
+    def one(self, stored: Stored, known: Artifact | None = None, doubtful: bool = False) -> Artifact | None:
         """Returns an artifact whose content is in the folder; None when it has gone meanwhile."""
-        known = self.known.get(stored.name)
-        if known and (known.tag, known.size) == (stored.tag, stored.size) and self.folder.holds(known):
+        if known and self.folder.holds(known) and (not doubtful or self.folder.is_intact(known)):
             return known
         for attempt in range(ATTEMPTS):
             try:
@@ -70,15 +106,20 @@ class Copy:
                 # The storage may answer the next time.
                 if attempt == ATTEMPTS - 1:
                     raise
-        raise BackupError(f"{stored.name} changes faster than it can be copied")
+        raise BackupError(f"{printable(stored.name)} changes faster than it can be copied")
 
     def _fetch(self, stored: Stored) -> Artifact:
-        with self.folder.temporary(self.new) as file:
-            digesting = Digesting(file)
-            self.repository.fetch_stored(stored, digesting)
-        temporary = Path(file.name)
-        if (size := temporary.stat().st_size) != stored.size:
-            raise BackupError(f"{stored.name} came with {size:,} of {stored.size:,} bytes")
+        with self.folder.room_for(stored.size), self.folder.temporary(self.new) as file:
+            temporary = Path(file.name)
+            try:
+                digesting = Digesting(file)
+                self.repository.fetch_stored(stored, digesting)
+                file.flush()
+                if (size := temporary.stat().st_size) != stored.size:
+                    raise BackupError(f"{printable(stored.name)} came with {size:,} of {stored.size:,} bytes")
+            except BaseException:
+                temporary.unlink()
+                raise
         self.folder.keep_content(temporary, digesting.digest)
         self.copied += 1
         self.copied_size += size
@@ -87,8 +128,8 @@ class Copy:
     def all(self) -> Iterator[Artifact]:
         """Yields all artifacts, each with its content in the folder."""
         with ThreadPoolExecutor(THREADS) as pool:
-            for page in pages(self.repository.objects()):
-                yield from filter(None, pool.map(self.one, page))
+            for page in pages((stored, *self._here(stored)) for stored in self.repository.objects()):
+                yield from filter(None, pool.map(lambda found: self.one(*found), page))
 
 
 def listed(repository: BackedUp) -> Iterator[Artifact]:
@@ -97,7 +138,15 @@ def listed(repository: BackedUp) -> Iterator[Artifact]:
         yield Artifact(stored.name, stored.size, stored.tag, "")
 
 
-def take(folder: BackupFolder, repository: BackedUp, stack: str, version: str, schema: str, copying: bool) -> str:
+def take(
+    folder: BackupFolder,
+    repository: BackedUp,
+    stack: str,
+    version: str,
+    schema: str,
+    copying: bool,
+    check: Callable[[], None] = lambda: None,
+) -> str:
     """Takes a snapshot.
 
     Args:
@@ -107,30 +156,30 @@ def take(folder: BackupFolder, repository: BackedUp, stack: str, version: str, s
         version: The version of its files.
         schema: The revision of its database's schema.
         copying: Whether the artifacts' contents are copied, or only listed.
+        check: Called before the snapshot counts; raises BackupError where it must not.
 
     Returns:
         What it holds, in one line.
     """
     folder.claim(stack)
-    former = folder.snapshots()
-    new = folder.begin()
-    created = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-    file = new / DUMP
-    dump.write(file)
-    # Only now the artifacts: see above.
-    with file.open("rb") as content:
-        digest = sha256(content)
-    size = file.stat().st_size
-    header = manifest.Header(
-        manifest.FORMAT, stack, version, schema, created, repository.artifact_uri, copying, digest, size
-    )
-    writer = manifest.Writer(new / manifest.NAME, header)
-    copy = Copy(folder, new, repository)
-    if copying and former:
-        copy.learn(former[-1])
-    for artifact in copy.all() if copying else listed(repository):
-        writer.add(artifact)
-    writer.close()
-    snapshot = folder.finish(new)
+    with folder.begin() as new:
+        created = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+        file = new / DUMP
+        with folder.room_for(0):
+            dump.write(file)
+        # Only now the artifacts: see above.
+        with file.open("rb") as content:
+            digest = sha256(content)
+        size = file.stat().st_size
+        header = manifest.Header(
+            manifest.FORMAT, stack, version, schema, created, repository.artifact_uri, copying, digest, size
+        )
+        writer = manifest.Writer(new / manifest.NAME, header)
+        copy = Copy(folder, new, repository)
+        for artifact in copy.all() if copying else listed(repository):
+            writer.add(artifact)
+        writer.close()
+        check()
+        snapshot = folder.finish(new)
     what = f"{copy.copied:,} of them new ({copy.copied_size:,} bytes)" if copying else "listed; they stay in the bucket"
     return f"{snapshot.name}: database {size:,} bytes; {writer.count:,} artifacts ({writer.size:,} bytes), {what}"

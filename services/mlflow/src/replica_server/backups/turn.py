@@ -10,8 +10,26 @@ LOCK = 5_000_3_18
 OTHERS = "another backup, or garbage collection, is at work on this stack: try again when it has ended"
 
 
+LOST = (
+    "the connection to the database was lost meanwhile, so garbage collection may have removed what the snapshot names:"
+    " try again"
+)
+
+
 def take(connection: "connection") -> bool:
     """Takes the stack's turn until the connection ends; tells whether it was to be had."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
         return cursor.fetchone() == (True,)
+
+
+def is_held(connection: "connection") -> bool:
+    """Tells whether the connection is still there, and the turn with it."""
+    from psycopg2 import Error
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        return False
+    return True

@@ -22,7 +22,7 @@ from replica_server.backups.folder import BackupFolder
 from replica_server.backups.put_back import Restoration, check_database
 from replica_server.backups.take import take
 from replica_server.commands.migrate import current_revision
-from replica_server.text import one_line
+from replica_server.text import one_line, printable
 from replica_server.version import VERSION, is_newer
 
 if TYPE_CHECKING:
@@ -57,7 +57,12 @@ def run_take(folder: BackupFolder, repository: BackedUp, options: argparse.Names
     with opened.cursor() as cursor:
         record = stack_record.read(cursor)
         schema = current_revision(cursor) or ""
-    print(take(folder, repository, record.id, VERSION, schema, copying), flush=True)
+
+    def check() -> None:
+        if not turn.is_held(opened):
+            raise BackupError(turn.LOST)
+
+    print(take(folder, repository, record.id, VERSION, schema, copying, check), flush=True)
     if options.keep:
         for name in folder.prune(options.keep):
             print(f"{name}: removed")
@@ -101,9 +106,9 @@ def run_restore(folder: BackupFolder, repository: BackedUp, options: argparse.Na
         )
     done = restoration.put_back(missing)
     for name in sorted(missing):
-        print(f"missing: {name}")
+        print(f"missing: {printable(name)}")
     for name in done.kept:
-        print(f"kept, because no name can be written again (ARTIFACT_OVERWRITE): {name}")
+        print(f"kept, because no name can be written again (ARTIFACT_OVERWRITE): {printable(name)}")
     print(f"artifacts: {done.written:,} put back, {done.same:,} are there already", flush=True)
 
 
@@ -147,12 +152,16 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Runs the command; exits with status 1 and one line when it cannot be done."""
+    import psycopg2
+
     options = parse()
     repository = cast("BackedUp", get_artifact_repository(read_destination()))
     try:
         options.run(BackupFolder(FOLDER), repository, options)
     except (BackupError, MlflowException) as error:
-        sys.exit(f"backup: error: {one_line(str(error))}")
+        sys.exit(f"backup: error: {printable(str(error))}")
+    except psycopg2.Error as error:
+        sys.exit(f"backup: error: the database refuses, or is gone: {one_line(str(error))}")
     except OSError as error:
         where = Path(error.filename).name if error.filename else "the folder"
         sys.exit(f"backup: error: {where}: {error.strerror or type(error).__name__}")
