@@ -48,7 +48,7 @@ use_service_settings() {
 postgres_runs() { [ -n "$(docker compose ps --status running --quiet postgres 2>/dev/null)" ]; }
 
 # The database is elsewhere: this stack's files have no PostgreSQL of their own.
-postgres_is_external() { ! docker compose config --services 2>/dev/null | grep -qx postgres; }
+postgres_is_external() { ! docker compose config --services 2>/dev/null | grep -x postgres >/dev/null; }
 
 # need_postgres: ends the script with one line where there is no database to work on.
 need_postgres() {
@@ -105,6 +105,8 @@ write_dump() {
         die "pg_dump failed: nothing was written"
     in_postgres 'pg_restore --file=/dev/null' <"$dump" || die "the dump cannot be read back: nothing was written"
     mv "$dump" "$2"
+    # Whoever reads the next line may remove what was dumped.
+    sync
     say "$2: $(du -h "$2" | cut -f1)"
 }
 

@@ -223,7 +223,9 @@ def test_closed_folder_is_one_line(crash_stack: Stack, folder: Path) -> None:
 
 
 def test_backup_and_gc_take_turns(crash_stack: Stack, folder: Path) -> None:
+    """A restore as well: neither may save, or remove, what it puts back."""
     crash_stack.wait_healthy()
+    take(crash_stack, folder)
     command = 'export PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE"); psql -qAt -h "$HOSTNAME" -U "$POSTGRES_USER" mlflow'
     other = subprocess.Popen(
         crash_stack.command("exec", "-T", "postgres", "bash", "-c", command),
@@ -243,6 +245,8 @@ def test_backup_and_gc_take_turns(crash_stack: Stack, folder: Path) -> None:
         done = crash_stack.compose("run", "--rm", "-T", "gc", check=False)
         assert done.returncode == 1
         assert f"gc: error: {message}; nothing was removed\n" in done.stderr
+        message = "another restore, a backup or garbage collection is at work on this stack: wait until it has ended"
+        assert error(run("restore", crash_stack, folder)) == f"restore: error: {message}; nothing was changed"
     finally:
         other.communicate(timeout=30)
 
