@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -25,6 +26,12 @@ OK, WARNING, ERROR = "OK", "warning", "error"
 LABEL = "org.opencontainers.image.version"
 # Where the nightly backup is, and where one by hand is by default.
 BACKUPS = (ROOT / "backups", Path("/var/lib/mlflow-replica/backups"))
+# Those that prepare something and end.
+ONE_SHOTS = ("secrets", "bucket", "preflight", "migrate", "monitor-role")
+# scripts/backup leaves its time as the database's comment.
+NOTE = r"""export PGPASSWORD; PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
+psql --host "$HOSTNAME" --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --no-psqlrc --tuples-only --command \
+    "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()" </dev/null"""
 HOUR, DAY = 3600.0, 86400.0
 COMPOSE = (2, 20)
 
@@ -61,7 +68,7 @@ def containers() -> list[dict[str, str]]:
     text = docker("compose", "ps", "--all", "--format", "json")
     # A list, or an object on each line: that changed between Compose's versions.
     found = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
-    return [one for one in found if one["Service"] not in ("secrets", "bucket", "preflight", "migrate")]
+    return [one for one in found if one["Service"] not in ONE_SHOTS]
 
 
 def engine() -> Finding:
@@ -108,7 +115,12 @@ def disk_of(text: str) -> tuple[float, int]:
 
 def disk() -> Finding:
     """The disk that the engine keeps its volumes on is not full."""
-    full, free = disk_of(docker("compose", "exec", "-T", "postgres", "df", "-Pk", "/var/lib/postgresql/data"))
+    try:
+        text = docker("compose", "exec", "-T", "postgres", "df", "-Pk", "/var/lib/postgresql/data")
+    except subprocess.CalledProcessError:
+        # The database is elsewhere (compose.external-postgres.yaml), or down.
+        text = docker("compose", "exec", "-T", "mlflow", "df", "-Pk", "/var/tmp/mlflow")  # noqa: S108 - a volume
+    full, free = disk_of(text)
     state = OK if full < 0.85 else WARNING if full < 0.95 else ERROR
     remedy = "docker image prune, docker builder prune, docker compose run --rm gc; or a larger disk"
     return Finding("disk", state, f"{full:.0%} full, {free / 2**30:.1f} GiB free", "" if state == OK else remedy)
@@ -210,9 +222,18 @@ def backup_times(folders: tuple[Path, ...]) -> list[datetime]:
     return [datetime.strptime(one[1], "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc) for one in found if one]  # noqa: UP017
 
 
+def noted_backup() -> list[datetime]:
+    """Returns when the last backup was made, as the database has it, of one in another folder too."""
+    try:
+        found = re.search(r"last backup: (\d{1,12})", docker("compose", "exec", "-T", "postgres", "bash", "-c", NOTE))
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        found = None
+    return [datetime.fromtimestamp(int(found[1]), timezone.utc)] if found else []  # noqa: UP017
+
+
 def last_backup() -> Finding:
     """A backup was made within the last day."""
-    times = backup_times(BACKUPS)
+    times = backup_times(BACKUPS) + noted_backup()
     if not times:
         return Finding(
             "last backup", WARNING, "none", "scripts/backup, or the service's timer (deploy/systemd/install)"
@@ -227,7 +248,13 @@ def last_backup() -> Finding:
 def stale_runs() -> Finding:
     """No run has been RUNNING for more than a day: its process has died, or hangs."""
     server = summary.compose_port("edge", 5000)
-    experiments = summary.post(server, "experiments/search", {"max_results": 1000}).get("experiments", [])
+    try:
+        experiments = summary.post(server, "experiments/search", {"max_results": 1000}).get("experiments", [])
+    except urllib.error.HTTPError as error:
+        if error.code != 401:
+            raise
+        found = "not looked at: the server wants a login (AUTH=on)"
+        return Finding("stale runs", WARNING, found, "MLFLOW_TRACKING_TOKEN=… scripts/doctor, with a token of an admin")
     before = int((time.time() - DAY) * 1000)
     query = {
         "experiment_ids": [str(one["experiment_id"]) for one in experiments],

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 EXPERIMENT = "purchase_predict"
@@ -22,10 +24,11 @@ def compose_port(service: str, port: int) -> str:
 
 
 def post(server: str, path: str, body: dict[str, object]) -> dict[str, list[dict[str, dict[str, object]]]]:
-    """Calls MLflow's REST API (POST with JSON)."""
-    request = urllib.request.Request(
-        f"http://{server}/api/2.0/mlflow/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+    """Calls MLflow's REST API (POST with JSON), with the login that MLflow's clients would use."""
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(f"http://{server}/api/2.0/mlflow/{path}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
         answer: dict[str, list[dict[str, dict[str, object]]]] = json.load(response)
         return answer
@@ -73,7 +76,15 @@ def name_of(server: str) -> str:
 def main() -> None:
     """Prints the summary, or answers --has-runs."""
     server = compose_port("edge", 5000)
-    best = best_run(server)
+    try:
+        best = best_run(server)
+    except urllib.error.HTTPError as error:
+        if error.code != 401:
+            raise
+        # A stack with logins (AUTH=on) is no first one, and what is in it is its users'.
+        if "--has-runs" in sys.argv[1:]:
+            return
+        best = None
     if "--has-runs" in sys.argv[1:]:
         sys.exit(0 if best else 1)
     name = name_of(server)

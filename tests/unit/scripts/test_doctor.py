@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import time
+import urllib.error
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 
 import doctor
@@ -46,6 +49,7 @@ def services(**health: str) -> str:
         (services(mlflow="unhealthy", edge="healthy"), "error", "not healthy: mlflow"),
         (f"[{services(mlflow='starting')}]", "error", "not healthy: mlflow"),
         (services(migrate=""), "error", "none runs"),
+        (services(mlflow="healthy", **{"monitor-role": ""}), "OK", "healthy: mlflow"),
         ("", "error", "none runs"),
     ],
 )
@@ -60,6 +64,21 @@ def test_servers_are_to_be_healthy(docker: Answers, listed: str, state: str, fou
 def test_full_disk_is_told(docker: Answers, used: int, state: str) -> None:
     docker(compose_exec=f"Filesystem 1024-blocks Used Available\n/dev/vda 100 {used} {100 - used} {used}% /data")
     assert doctor.disk().state == state
+
+
+def test_disk_is_seen_without_postgres(docker: Answers) -> None:
+    """Where the database is elsewhere, the disk of the engine's other volumes is looked at."""
+    docker(compose_exec_mlflow="ignored")
+    assert doctor.look(doctor.disk).state == "error"
+    docker(**{"compose_exec_-T_mlflow": "Filesystem 1024-blocks Used Available\n/dev/vda 100 90 10 90% /data"})
+    assert (doctor.disk().state, doctor.disk().found) == ("warning", "90% full, 0.0 GiB free")
+
+
+def test_one_shots_are_those_of_compose() -> None:
+    """Every service that ends by itself at each start is known as one."""
+    text = (ROOT / "compose.yaml").read_text()
+    found = re.findall(r"^  ([a-z-]+):\n    <<: \*one-shot$", text, re.MULTILINE)
+    assert set(found) - {"gc", "backup"} == {*doctor.ONE_SHOTS}
 
 
 @pytest.mark.parametrize(("memory", "state"), [(2**30, "OK"), (2**28, "warning")])
@@ -89,8 +108,9 @@ def test_versions_that_differ_are_told(docker: Answers) -> None:
     [(3, "OK", "3 hours ago"), (30, "warning", "30 hours ago"), (72, "warning", "3 days ago")],
 )
 def test_old_backup_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int, state: str, found: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, docker: Answers, hours: int, state: str, found: str
 ) -> None:
+    docker()
     monkeypatch.setattr(doctor, "BACKUPS", (tmp_path, tmp_path / "missing"))
     assert doctor.last_backup().found == "none"
     for ago, suffix in ((hours, ""), (hours + 100, ".dump")):
@@ -98,6 +118,25 @@ def test_old_backup_is_told(
         (tmp_path / f"{name}{suffix}").touch()
     seen = doctor.last_backup()
     assert (seen.state, seen.found) == (state, found)
+
+
+def test_backup_elsewhere_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, docker: Answers) -> None:
+    """One in a folder of the user's own is known by the time that scripts/backup leaves in the database."""
+    monkeypatch.setattr(doctor, "BACKUPS", (tmp_path,))
+    docker(compose_exec=f"last backup: {int(time.time()) - 5 * 3600}")
+    assert (doctor.last_backup().state, doctor.last_backup().found) == ("OK", "5 hours ago")
+    docker(compose_exec="")
+    assert doctor.last_backup().found == "none"
+
+
+def test_login_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def post(server: str, path: str, body: object) -> object:
+        raise urllib.error.HTTPError(server, 401, "Unauthorized", Message(), None)
+
+    monkeypatch.setattr("summary.compose_port", lambda *_: "127.0.0.1:5000")
+    monkeypatch.setattr("summary.post", post)
+    seen = doctor.look(doctor.stale_runs)
+    assert (seen.state, seen.found) == ("warning", "not looked at: the server wants a login (AUTH=on)")
 
 
 @pytest.mark.parametrize(("runs", "state"), [([], "OK"), ([{"info": {"run_name": "lost"}}], "warning")])
