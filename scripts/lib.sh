@@ -78,11 +78,21 @@ in_postgres() {
     fi
 }
 
-# on_backups FOLDER COMMAND...: runs a command of the service backup (replica-server backup) on a folder, as this user.
+# on_backups FOLDER COMMAND...: runs a command of the service backup (replica-server backup) on a folder, as this user. For root as
+# the folder's owner: root in a container without capabilities may not write, nor read, what is another user's.
 on_backups() {
-    local folder=$1
+    local folder=$1 owner=$1 user code=0
     shift
-    docker compose --progress quiet run --rm --no-TTY --no-deps --user "$(id -u):$(id -g)" --volume "$folder:/backup" backup "$@" </dev/null
+    user=$(id -u):$(id -g)
+    if [ "${user%%:*}" = 0 ]; then
+        [ ! -e "$folder/stack.json" ] || owner=$folder/stack.json
+        # shellcheck disable=SC2012 # the numbers alone are looked at; `stat` is another on macOS
+        user=$(ls -ldn "$owner" | awk '{print $3 ":" $4}')
+    fi
+    docker compose --progress quiet run --rm --no-TTY --no-deps --user "$user" --volume "$folder:/backup" backup "$@" </dev/null || code=$?
+    # The engine, or the system, has ended it, so it could say nothing.
+    [ "$code" != 137 ] || say "the container was killed: out of memory?"
+    return "$code"
 }
 
 # newest_snapshot FOLDER: prints the path of the folder's newest snapshot; fails where there is none.

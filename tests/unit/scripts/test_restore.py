@@ -81,3 +81,12 @@ def test_artifacts_come_once_it_is_its_turn(restore: Callable[[str, str], tuple[
     message, asked = restore("t", "t")
     assert message.startswith("==> restoring the artifacts of ")
     assert [line for line in asked if " backup restore mlflow-20261129T030000Z" in line]
+    assert [line for line in asked if f" --user {os.getuid()}:{os.getgid()} " in line]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root works for other users")
+def test_root_works_as_the_owner(tmp_path: Path, restore: Callable[[str, str], tuple[str, list[str]]]) -> None:
+    """Root in a container without capabilities could not read a folder that another user has carried here."""
+    os.chown(tmp_path, 4321, 4322)
+    _, asked = restore("t", "t")
+    assert [line for line in asked if " --user 4321:4322 " in line]

@@ -315,6 +315,21 @@ def test_damaged_manifest_is_refused(tmp_path: Path, dumps: list[FakeStorage], d
         read()
 
 
+def test_list_out_of_order_loses_nothing(tmp_path: Path, dumps: list[FakeStorage], clock: None) -> None:
+    """A storage that does not sort its list costs reads, and no artifact."""
+    storage = FakeStorage(a=b"1", b=b"2", c=b"3")
+    storage.objects = lambda: iter([storage.stored(name) for name in ("c", "a", "b")])  # type: ignore[method-assign]
+    for _ in range(2):
+        snapshot = take_one(tmp_path, storage)
+        assert {one.name for one in manifest.read_artifacts(snapshot)} == {"a", "b", "c"}
+    assert list(restoration(snapshot, storage).differences()) == []
+    del storage.contents["c"]
+    storage.objects = lambda: iter([storage.stored(name) for name in ("b", "a")])  # type: ignore[method-assign]
+    assert [one.name for one in restoration(snapshot, storage).differences()] == ["c"]
+    assert restoration(snapshot, storage).put_back(set()).kept == []
+    assert storage.contents == {"a": b"1", "b": b"2", "c": b"3"}
+
+
 def test_artifacts_are_put_back(tmp_path: Path, dumps: list[FakeStorage]) -> None:
     """What is there stays as it is; what is not, or has another content, is written."""
     snapshot = take_one(tmp_path, FakeStorage(a=b"1", b=b"2", c=b"3"))

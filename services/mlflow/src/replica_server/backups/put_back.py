@@ -10,6 +10,7 @@ from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
 from replica_server.backups import manifest
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, BackupFolder, Digesting, sha256
+from replica_server.backups.in_order import InOrder
 from replica_server.backups.manifest import Artifact, Header
 from replica_server.backups.take import THREADS, pages
 
@@ -59,26 +60,32 @@ class Restoration:
 
     def __init__(self, folder: BackupFolder, snapshot: Path, repository: BackedUp) -> None:
         self.folder, self.snapshot, self.repository = folder, snapshot, repository
-        self.present = {stored.name: stored for stored in repository.objects()}
 
-    def is_same(self, artifact: Artifact) -> bool:
-        """Tells whether the storage has an artifact's content at present."""
-        found = self.present.get(artifact.name)
+    def _pages(self) -> Iterator[list[tuple[Artifact, Stored | None]]]:
+        """Yields the snapshot's artifacts, each with what the storage's list has under its name, a page at a time."""
+        present = InOrder(self.repository.objects())
+        return pages((one, present.find(one.name)) for one in manifest.read_artifacts(self.snapshot))
+
+    @staticmethod
+    def _is_same(artifact: Artifact, found: Stored | None) -> bool:
         return found is not None and (found.tag, found.size) == (artifact.tag, artifact.size)
 
-    def _is_there(self, artifact: Artifact) -> bool:
+    def _is_there(self, pair: tuple[Artifact, Stored | None]) -> bool:
+        artifact, found = pair
         if artifact.digest:
             return self.folder.is_intact(artifact)
-        return self.is_same(artifact) or self.repository.describe(artifact.name, artifact.tag) is not None
+        return self._is_same(artifact, found) or self.repository.describe(artifact.name, artifact.tag) is not None
 
     def missing(self) -> Iterator[Artifact]:
         """Yields the artifacts that cannot be put back: missing or damaged in the backup, or gone from the bucket."""
         with ThreadPoolExecutor(THREADS) as pool:
-            for page in pages(manifest.read_artifacts(self.snapshot)):
-                yield from (one for one, there in zip(page, pool.map(self._is_there, page), strict=True) if not there)
+            for page in self._pages():
+                answers = zip(page, pool.map(self._is_there, page), strict=True)
+                yield from (artifact for (artifact, _), there in answers if not there)
 
-    def _put(self, artifact: Artifact) -> str:
-        if self.is_same(artifact):
+    def _put(self, pair: tuple[Artifact, Stored | None]) -> str:
+        artifact, found = pair
+        if self._is_same(artifact, found):
             return "same"
         try:
             if artifact.digest:
@@ -94,8 +101,9 @@ class Restoration:
         """Puts back what the storage does not have, but the artifacts of these names."""
         done = Done()
         with ThreadPoolExecutor(THREADS) as pool:
-            for page in pages(one for one in manifest.read_artifacts(self.snapshot) if one.name not in without):
-                for artifact, what in zip(page, pool.map(self._put, page), strict=True):
+            for everything in self._pages():
+                page = [pair for pair in everything if pair[0].name not in without]
+                for (artifact, _), what in zip(page, pool.map(self._put, page), strict=True):
                     if what == "kept":
                         done.kept.append(artifact.name)
                     elif what == "same":
@@ -104,8 +112,9 @@ class Restoration:
                         done.written += 1
         return done
 
-    def _matches(self, artifact: Artifact) -> bool:
-        found = self.present.get(artifact.name)
+    def _matches(self, pair: tuple[Artifact, Stored | None]) -> bool:
+        artifact, found = pair
+        found = found or self.repository.describe(artifact.name)
         if found is None or found.size != artifact.size:
             return False
         if not artifact.digest:
@@ -120,5 +129,6 @@ class Restoration:
     def differences(self) -> Iterator[Artifact]:
         """Yields the artifacts whose content in the storage, which is read, is not that of the snapshot."""
         with ThreadPoolExecutor(THREADS) as pool:
-            for page in pages(manifest.read_artifacts(self.snapshot)):
-                yield from (one for one, same in zip(page, pool.map(self._matches, page), strict=True) if not same)
+            for page in self._pages():
+                answers = zip(page, pool.map(self._matches, page), strict=True)
+                yield from (artifact for (artifact, _), same in answers if not same)

@@ -18,6 +18,7 @@ from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
 from replica_server.backups import dump, manifest
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, BackupFolder, Digesting, sha256
+from replica_server.backups.in_order import InOrder
 from replica_server.backups.manifest import Artifact
 from replica_server.text import printable
 
@@ -44,24 +45,6 @@ def whole_lines(snapshot: Path) -> Iterator[Artifact]:
         yield from manifest.read_artifacts(snapshot)
 
 
-class Known:
-    """Finds artifacts by name in a manifest, which has them in the storage's order: one at a time is in memory.
-
-    Args:
-        artifacts: The manifest's.
-    """
-
-    def __init__(self, artifacts: Iterator[Artifact]) -> None:
-        self._artifacts = artifacts
-        self._at = next(artifacts, None)
-
-    def find(self, name: str) -> Artifact | None:
-        """Returns the artifact of a name, which is not asked for before those that sort before it."""
-        while self._at is not None and self._at.name < name:
-            self._at = next(self._artifacts, None)
-        return self._at if self._at is not None and self._at.name == name else None
-
-
 class Copy:
     """Copies the storage's artifacts into a folder: those whose content is not there yet.
 
@@ -75,8 +58,8 @@ class Copy:
         self.folder, self.new, self.repository = folder, new, repository
         # What the last snapshot knows, and what those know that ended half-way. A power failure may have left contents
         # of these with the right size and other bytes, so they are read.
-        self._known = [(Known(whole_lines(path)), False) for path in folder.snapshots()[-1:]]
-        self._known += [(Known(whole_lines(path)), True) for path in folder.unfinished() if path != new]
+        self._known = [(InOrder(whole_lines(path)), False) for path in folder.snapshots()[-1:]]
+        self._known += [(InOrder(whole_lines(path)), True) for path in folder.unfinished() if path != new]
         # Of all contents that are here, each day a sixteenth is read again: what a disk has lost is copied once more.
         self._read_again = f"{today() % 16:x}"
         #: How many artifacts were read, and their bytes.
