@@ -23,6 +23,7 @@ from .test_lifecycle import store_something
 SUMMARY = re.compile(r"mlflow-\d{8}T\d{6}Z: database [\d,]+ bytes; ([\d,]+) artifacts \([\d,]+ bytes\), (.*)\n")
 # Cloud Storage keeps the contents itself; here they are copied all the same, as they can be.
 COPY = {"BACKUP_ARTIFACTS": "copy"}
+NOTED = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
 LOCK = "SELECT pg_try_advisory_lock(5000318);"
 
 
@@ -118,9 +119,13 @@ def test_restore_brings_replaced_artifacts_back(crash_stack: Stack, folder: Path
     client.log_text(run_id, "first", "note.txt")
     (name,) = [name for name in crash_stack.object_names() if run_id in name]
     take(crash_stack, folder)
+    noted = crash_stack.sql(NOTED)
     client.log_text(run_id, "second", "note.txt")
     done = run("restore", crash_stack, "--discard", snapshots(folder)[0])
     assert done.returncode == 0, done.stderr
+    # Monitoring knows as before when the last backup was.
+    assert str(noted[0][0]).startswith("last backup: ")
+    assert crash_stack.sql(NOTED) == noted
     assert re.search(r"^artifacts: 1 put back, \d+ are there already$", done.stdout, re.M)
     assert crash_stack.object_content(name) == b"first"
     assert not list(folder.glob("*replaced*"))
