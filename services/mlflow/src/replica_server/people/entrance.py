@@ -4,19 +4,21 @@ It stands before everything else, so that nothing of this stack or MLflow reads 
 in no row of the table is answered with 404, to everyone.
 """
 
+import functools
 import sys
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from replica_server.people import access, console, identity
 from replica_server.people.directory import Directory
-from replica_server.people.record import Record
+from replica_server.people.record import Record, Recorded
 from replica_server.people.roles import Asking, Person, asking
 from replica_server.requests import answers
 
-UNAUTHORIZED, FAILED = 401, 400
+UNAUTHORIZED = 401
+READING = ("GET", "HEAD", "OPTIONS")
 
 
 def address_of(scope: Scope, person: Person) -> str:
@@ -67,9 +69,10 @@ class Entrance:
             return
         request = Asking(person)
         token = asking.set(request)
+        recorded, failed = None, True
         try:
-            if row.change and method not in ("HEAD", "OPTIONS"):
-                send = self._recorded(request, row, scope, send)
+            if row.change and method not in READING:
+                recorded = send = self._recorded(request, row, scope, send)
             if row.role is not None and person.role < row.role:
                 refusal = identity.forbidden(
                     f"{person.name} has the role {person.role.word}, and this takes {row.role.word}"
@@ -79,8 +82,11 @@ class Entrance:
                 await self.console(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
+            failed = False
         finally:
             asking.reset(token)
+            if recorded is not None:
+                await recorded.end(failed)
 
     async def _refuse(self, error: MlflowException, scope: Scope, receive: Receive, send: Send) -> None:
         answer = answers.refusal(error)
@@ -91,13 +97,9 @@ class Entrance:
             sys.stderr.write(f"{said}\n")
         await answer(scope, receive, send)
 
-    def _recorded(self, request: Asking, row: access.Row, scope: Scope, send: Send) -> Send:
-        """Returns a `send` that records the change before the client is told how it went."""
+    def _recorded(self, request: Asking, row: access.Row, scope: Scope, send: Send) -> Recorded:
+        """Returns a `send` that records the change."""
         address = address_of(scope, request.person)
-
-        async def recording(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await self.record.write(request, address, row.change, scope["path"], message["status"])
-            await send(message)
-
-        return recording
+        return Recorded(
+            request, send, functools.partial(self.record.write, request, address, row.change, scope["path"])
+        )

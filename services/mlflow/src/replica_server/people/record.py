@@ -4,9 +4,14 @@ It is only appended to; a trigger refuses anything else, but for rows that are o
 holds the database's password can remove the trigger: the record is for colleagues, not against the operator.
 """
 
+import asyncio
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from http import HTTPStatus
+
+from starlette.types import Message, Send
 
 from replica_server.people.directory import Directory, UnavailableError
 from replica_server.people.roles import Asking
@@ -15,6 +20,9 @@ from replica_server.text import printable
 WRITE = "INSERT INTO people.record (person, by, address, action, object, status) VALUES (%s, %s, %s, %s, %s, %s)"
 PRUNE = "DELETE FROM people.record WHERE time < now() - make_interval(days => %s)"
 DAY = 86_400.0
+
+# To a client that went before MLflow had an answer.
+CLIENT_GONE = 499
 
 
 class Record:
@@ -49,3 +57,38 @@ class Record:
         timer = threading.Timer(DAY, self.prune_daily)
         timer.daemon = True
         timer.start()
+
+
+class Recorded:
+    """A `send` that writes a change into the record before the client is told how it went.
+
+    A client may go before it is told: the change is done nevertheless, and written when the request ends.
+
+    Args:
+        request: Who asks; its status is what MLflow answers to a client that has gone.
+        send: The answer's way.
+        write: Writes the change with a status.
+    """
+
+    def __init__(self, request: Asking, send: Send, write: Callable[[int], Awaitable[None]]) -> None:
+        self.request = request
+        self.send = send
+        self.write = write
+        self.writing: asyncio.Future[None] | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """Passes a piece of the answer on."""
+        if message["type"] == "http.response.start":
+            await self._once(message["status"])
+        await self.send(message)
+
+    async def end(self, failed: bool) -> None:
+        """Writes the change, if no answer was sent; `failed` where the server has failed at it."""
+        unsent = HTTPStatus.INTERNAL_SERVER_ERROR if failed else CLIENT_GONE
+        await self._once(self.request.status or unsent)
+
+    async def _once(self, status: int) -> None:
+        if self.writing is None:
+            self.writing = asyncio.ensure_future(self.write(int(status)))
+        # A client that goes while it is written ends the request, and not this.
+        await asyncio.shield(self.writing)

@@ -45,10 +45,12 @@ class Asking:
     Attributes:
         person: Who sends it.
         objects: What it changes, as the guards have seen it: for the record.
+        status: What MLflow answers, also to a client that has gone; 0 before it does.
     """
 
     person: Person
     objects: list[str] = field(default_factory=list)
+    status: int = 0
 
 
 #: The request that this thread, or task, is answering. None: the server works for itself.
