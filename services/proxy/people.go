@@ -23,6 +23,9 @@ const (
 // A token of the server's: which ones are valid, it knows itself.
 var tokenForm = regexp.MustCompile(`^mlr_[A-Za-z0-9_-]{43}$`)
 
+// What the server answers to everyone (the rows "open" of people/access.py): such an answer says nothing about a token.
+var openToAll = map[string]bool{"/health": true, "/version": true}
+
 // maxTokens is how many tokens are remembered as accepted, 32 bytes each. Beyond, any of them is forgotten.
 const maxTokens = 1024
 
@@ -86,8 +89,12 @@ func (p *people) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	connection.judged(p.knows(digest), false)
 	noting := &noted{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	err := next.ServeHTTP(noting, r)
-	if noting.status != 0 {
-		p.learn(digest, noting.status != http.StatusUnauthorized)
+	switch {
+	case noting.status == http.StatusUnauthorized:
+		p.learn(digest, false)
+	// Nothing else shows that the server has looked at the token: it refuses some requests before that.
+	case noting.status >= http.StatusOK && noting.status < http.StatusBadRequest && !openToAll[r.URL.Path]:
+		p.learn(digest, true)
 	}
 	return err
 }

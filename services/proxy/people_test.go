@@ -98,13 +98,13 @@ func TestTokenIsTheBearersOrAPassword(t *testing.T) {
 
 func TestTokensConnectionIsAUsersOnceItIsAccepted(t *testing.T) {
 	p, place := newTestPeople(t), &connection{registry: &registry{now: connections.now}}
-	answer := http.StatusUnauthorized
+	answer, path := http.StatusUnauthorized, "/"
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(answer)
 		return nil
 	})
 	ask := func() bool {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequest(http.MethodGet, path, nil)
 		if err := p.pass(httptest.NewRecorder(), r, next, aToken, place); err != nil {
 			t.Fatal(err)
 		}
@@ -113,9 +113,25 @@ func TestTokensConnectionIsAUsersOnceItIsAccepted(t *testing.T) {
 	if ask() || ask() {
 		t.Error("a token that is refused makes a user")
 	}
-	answer = http.StatusForbidden
+	// Not looked at: a route that is open, a request that is refused before, a server that cannot tell.
+	for _, path = range []string{"/health", "/version"} {
+		if answer = http.StatusOK; ask() || ask() {
+			t.Errorf("any token makes a user at %s", path)
+		}
+	}
+	path = "/"
+	for _, answer = range []int{http.StatusForbidden, http.StatusServiceUnavailable} {
+		if ask() || ask() {
+			t.Errorf("a token that is answered with %d makes a user", answer)
+		}
+	}
+	answer = http.StatusOK
 	if ask() || !ask() {
 		t.Error("a token that is accepted makes no user of the next request")
+	}
+	answer = http.StatusForbidden
+	if !ask() || !ask() {
+		t.Error("a role that does not suffice makes a stranger")
 	}
 	answer = http.StatusUnauthorized
 	if !ask() || ask() {
