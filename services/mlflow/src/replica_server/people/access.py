@@ -208,16 +208,24 @@ def _row(line: str) -> Row:
 ROWS = tuple(_row(line) for line in TABLE.strip().splitlines())
 #: The routes that MLFLOW_EXTRA_ROUTES turns on hold keys and run code: only an administrator's.
 EXTRA = Row(Role.ADMIN, "", re.compile(""), "extra-route")
+LONGEST_KEPT = 512
 _BY_METHOD: dict[str, list[Row]] = {}
 for _each in ROWS:
     _BY_METHOD.setdefault(_each.method, []).append(_each)
 
 
-@lru_cache(4096)
 def find(method: str, path: str) -> Row | None:
     """Returns the first row of a request; None when there is none, and so nobody may send it."""
+    # Strangers' long paths are not kept: a few thousand would fill the memory.
+    return _kept(method, path) if len(method) + len(path) <= LONGEST_KEPT else _find(method, path)
+
+
+def _find(method: str, path: str) -> Row | None:
     method = {"HEAD": "GET", "OPTIONS": "GET"}.get(method, method)
     for row in _BY_METHOD.get(method, ()):
         if row.path.fullmatch(path):
             return row
     return EXTRA if routes.group(path) else None
+
+
+_kept = lru_cache(4096)(_find)

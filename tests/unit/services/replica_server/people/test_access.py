@@ -88,6 +88,14 @@ def test_what_is_in_no_row_is_nobodys(method: str, path: str) -> None:
     assert access.find(method, path) is None
 
 
+def test_long_paths_are_not_kept() -> None:
+    """Whoever reaches the port would fill the memory with them."""
+    before = access._kept.cache_info().misses
+    long = "/api/2.0/mlflow-artifacts/artifacts/" + "x" * access.LONGEST_KEPT
+    assert access.find("GET", long) == access.find("GET", "/api/2.0/mlflow-artifacts/artifacts/x")
+    assert access._kept.cache_info().misses <= before + 1
+
+
 @pytest.mark.parametrize(
     ("method", "path", "role", "change"),
     [
