@@ -207,8 +207,9 @@ class Guards:
         request.objects.append(f"{kind} {key}")
         if request.person.role < enough:
             rows = self.directory.ask(OWNER, kind, key)
-            owner = rows[0][0] if rows else "nobody"
-            if owner != request.person.name:
+            # Not by a name: a person may be called nobody.
+            if not rows or rows[0][0] != request.person.name:
+                owner = rows[0][0] if rows else "nobody"
                 raise forbidden(f"The {kind} {key} is {owner}'s: its owner or the role {enough.word} may do that")
 
     # Aliases ----------------------------------------------------------------------------------------------------------

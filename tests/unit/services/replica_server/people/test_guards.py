@@ -206,6 +206,16 @@ def test_registry_is_deleted_by_owners_and_release(stores: Any) -> None:
         registry.delete_registered_model("hers")
 
 
+def test_person_called_nobody_owns_nothing(stores: Any) -> None:
+    """What was made without a login has no owner."""
+    tracking, registry = stores
+    made = tracking.create_experiment("before AUTH was on")
+    registry.create_registered_model("before")
+    with as_person("nobody"):
+        expect_refusal(lambda: tracking.delete_experiment(made), f"experiment {made} is nobody's")
+        expect_refusal(lambda: registry.delete_registered_model("before"), "model before is nobody's")
+
+
 def test_database_that_is_away_refuses(stores: Any, table: Table) -> None:
     tracking, _ = stores
     run = run_of(tracking, "alice")
