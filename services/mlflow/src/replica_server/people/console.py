@@ -19,6 +19,8 @@ from replica_server.people.roles import ROLES, asking
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 # The server's own, and who asks by the console's proof.
 TAKEN = ("serving", "console")
+# What browsers, and nobody else, tell of where a request comes from.
+FROM_A_PAGE = (b"origin", b"sec-fetch-site")
 EXPIRES = re.compile(r"([1-9][0-9]{0,3})([dh])")
 USUAL_EXPIRY, MOST_DAYS = "90d", 3650
 
@@ -40,6 +42,14 @@ REMOVE_TOKEN = "DELETE FROM people.tokens WHERE owner = %s AND name = %s RETURNI
 
 class WrongError(Exception):
     """A request that cannot be carried out; the message says why, in one line."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class FromPageError(WrongError):
+    """A request that a page in a browser has sent."""
+
+    status = HTTPStatus.FORBIDDEN
 
 
 def _role(query: dict[str, str]) -> str:
@@ -73,14 +83,17 @@ class Console:
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         method = scope["method"]
         try:
-            for name in names:
+            # A browser sends the login that it knows with what any page asks for; this is for the console and scripts.
+            if method not in ("GET", "HEAD", "OPTIONS") and any(name in FROM_A_PAGE for name, _ in scope["headers"]):
+                raise FromPageError("a web page may not change users, roles and tokens")
+            for name in names + ([query["owner"]] if "owner" in query and kind == "tokens" else []):
                 if not NAME.fullmatch(name):
                     raise WrongError("a name is made of letters, digits and . _ @ -, 64 at most")
             if request := asking.get():
                 request.objects.append(" ".join([*names, *query.values()]))
             text, status = await self._answer(method, kind, names, query), HTTPStatus.OK
         except WrongError as error:
-            text, status = str(error), HTTPStatus.BAD_REQUEST
+            text, status = str(error), error.status
         except UnavailableError as error:
             text, status = error.message, HTTPStatus.SERVICE_UNAVAILABLE
         await PlainTextResponse(f"{text}\n" if text else "", status)(scope, receive, send)
