@@ -288,6 +288,20 @@ def test_deletion_of_what_is_anothers(persons: Persons) -> None:
         ada.restore_run(run)
 
 
+def test_model_with_versions_of_others(persons: Persons) -> None:
+    with persons.client("mia") as mia:
+        version_of(mia, "shared")
+    with persons.client("ada") as ada:
+        source = ada.create_run("0").info
+        ada.create_model_version("shared", f"{source.artifact_uri}/model", source.run_id)
+    with persons.client("mia") as mia:
+        assert "shared holds versions of others (2)" in refusal_of(lambda: mia.delete_registered_model("shared"))
+    with persons.client("ada") as ada:
+        ada.delete_model_version("shared", "2")
+    with persons.client("mia") as mia:
+        mia.delete_registered_model("shared")
+
+
 def test_champion_is_guarded(persons: Persons) -> None:
     with persons.client("mia") as mia:
         first = version_of(mia, "guarded")

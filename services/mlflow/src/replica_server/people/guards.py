@@ -22,7 +22,7 @@ from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
-from mlflow.utils.mlflow_tags import MLFLOW_USER
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
 
 from replica_server.patches.replace import replace
 from replica_server.people.directory import Directory
@@ -39,6 +39,13 @@ OWN = (
 OWNER = "SELECT owner FROM people.owners WHERE kind = %s AND key = %s"
 AUTHOR = "SELECT user_id FROM runs WHERE run_uuid = %s"
 OTHERS_RUN = "SELECT 1 FROM runs WHERE experiment_id = %s AND user_id IS DISTINCT FROM %s LIMIT 1"
+NAME = "SELECT name FROM runs WHERE run_uuid = %s"
+OTHERS_VERSION = """
+SELECT version FROM model_versions WHERE name = %s AND current_stage <> 'Deleted_Internal' AND NOT EXISTS (
+    SELECT 1 FROM people.owners
+    WHERE kind = 'version' AND key = model_versions.name || '/' || model_versions.version AND owner = %s
+) LIMIT 1
+"""
 ALIASES = "SELECT alias FROM registered_model_aliases WHERE name = %s AND version = coalesce(%s, version)"
 # Of what had the new name once, nothing is left but its owners.
 FORGET = "DELETE FROM people.owners WHERE kind IN ('model', 'version') AND (key = %s OR starts_with(key, %s || '/'))"
@@ -67,6 +74,7 @@ class Guards:
             (TrackingStore, "set_tag", self.keep_author, None),
             (TrackingStore, "log_batch", self.keep_authors, None),
             (TrackingStore, "delete_tag", self.keep_author_tag, None),
+            (TrackingStore, "update_run_info", self.own_name, None),
             (TrackingStore, "delete_run", self.own_run, None),
             (TrackingStore, "restore_run", self.own_run, None),
             (TrackingStore, "create_experiment", self.name, self.own_new("experiment", str)),
@@ -77,7 +85,7 @@ class Guards:
             (TrackingStore, "delete_logged_model", self.own_logged_model, None),
             (RegistryStore, "create_registered_model", self.name, self.own_new("model", lambda it: it.name)),
             (RegistryStore, "rename_registered_model", self.own_model, self.own_renamed),
-            (RegistryStore, "delete_registered_model", self.own_model, None),
+            (RegistryStore, "delete_registered_model", self.own_model_with_versions, None),
             (RegistryStore, "create_model_version", self.name, self.own_new("version", self.key)),
             (RegistryStore, "delete_model_version", self.own_version, None),
             (RegistryStore, "transition_model_version_stage", self.name, None),
@@ -106,8 +114,12 @@ class Guards:
         if values["tag"].key == MLFLOW_USER:
             values["tag"] = RunTag(CLAIMED, values["tag"].value)
 
-    def keep_authors(self, _request: Asking, values: Values) -> None:
+    def keep_authors(self, request: Asking, values: Values) -> None:
         """Does the same for the tags of a batch."""
+        for tag in values["tags"] or []:
+            # Before anything of the batch is stored.
+            if tag.key == MLFLOW_RUN_NAME:
+                self.own_name(request, {"run_id": values["run_id"], "run_name": tag.value})
         values["tags"] = [RunTag(CLAIMED, tag.value) if tag.key == MLFLOW_USER else tag for tag in values["tags"] or []]
 
     def keep_author_tag(self, _request: Asking, values: Values) -> None:
@@ -125,6 +137,12 @@ class Guards:
             rows = self.directory.ask(AUTHOR, run)
             if rows and rows[0][0] != request.person.name:
                 raise forbidden(f"Run {run} is {rows[0][0] or 'nobody'}'s: its author or an administrator may do that")
+
+    def own_name(self, request: Asking, values: Values) -> None:
+        """Refuses what would rename another's run: also the tag that holds the name comes here."""
+        name = values["run_name"]
+        if name and request.person.role < Role.ADMIN and self.directory.ask(NAME, values["run_id"]) != [(name,)]:
+            self.own_run(request, values)
 
     def own_experiment(self, request: Asking, values: Values) -> None:
         """Refuses what would change another's experiment."""
@@ -150,6 +168,13 @@ class Guards:
         self._own(request, "model", values["name"], Role.RELEASE)
         if "new_name" in values:
             request.objects.append(f"to {values['new_name']}")
+
+    def own_model_with_versions(self, request: Asking, values: Values) -> None:
+        """Refuses to delete it also where others' versions are in it."""
+        self.own_model(request, values)
+        name = values["name"]
+        if request.person.role < Role.RELEASE and (rows := self.directory.ask(OTHERS_VERSION, name, request.person.name)):
+            raise forbidden(f"{name} holds versions of others ({rows[0][0]}): the roles release and admin may do that")
 
     def own_version(self, request: Asking, values: Values) -> None:
         """Refuses what would delete another's version, or one with a guarded alias."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.entities import RunTag
+from mlflow.entities import Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.server import app as flask_app
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
@@ -44,6 +44,12 @@ class Table:
             for kind, key in list(self.owners):
                 if kind in kept and (key == before or key.startswith(kept["version"])):
                     self.owners[kind, now + key.removeprefix(before)] = self.owners.pop((kind, key))
+        elif statement == guards.OTHERS_VERSION:
+            name, person = values
+            found = self.ask(
+                "SELECT version FROM model_versions WHERE name = %s AND current_stage <> 'Deleted_Internal'", name
+            )
+            return [row for row in found if self.owners.get(("version", f"{name}/{row[0]}")) != person][:1]
         elif statement != guards.FORGET:
             sql = statement.replace("IS DISTINCT FROM", "IS NOT")
             names = [f"v{number}" for number in range(len(values))]
@@ -145,6 +151,28 @@ def test_run_is_deleted_by_its_author_or_an_admin(stores: Any) -> None:
         tracking.delete_run("none")
 
 
+def test_run_is_renamed_by_its_author_or_an_admin(stores: Any) -> None:
+    """Others may log to it, end it, and resume it under the name that it has."""
+    tracking, _ = stores
+    run = run_of(tracking, "alice")
+    named = RunTag("mlflow.runName", "bob's")
+    with as_person("bob"):
+        for what in (
+            lambda: tracking.update_run_info(run, None, None, "bob's"),
+            lambda: tracking.set_tag(run, named),
+            lambda: tracking.log_batch(run, metrics=[], params=[Param("p", "1")], tags=[named]),
+        ):
+            expect_refusal(what, f"Run {run} is alice's")
+        tracking.update_run_info(run, RunStatus.FINISHED, 2, None)
+        tracking.update_run_info(run, RunStatus.RUNNING, None, "r")
+    found = tracking.get_run(run)
+    assert (found.info.run_name, found.data.params) == ("r", {})
+    with as_person("alice"):
+        tracking.set_tag(run, RunTag("mlflow.runName", "hers"))
+    with as_person("ada", Role.ADMIN):
+        assert tracking.update_run_info(run, None, None, "the admin's").run_name == "the admin's"
+
+
 def test_experiment_with_runs_of_others_stays(stores: Any) -> None:
     tracking, _ = stores
     with as_person("alice") as request:
@@ -202,6 +230,7 @@ def test_registry_is_deleted_by_owners_and_release(stores: Any) -> None:
         registry.rename_registered_model("alices", "hers")
         expect_refusal(lambda: registry.delete_model_version("hers", "2"), "hers/2 is bob's")
         registry.delete_model_version("hers", "1")
+        expect_refusal(lambda: registry.delete_registered_model("hers"), r"holds versions of others \(2\)")
     with as_person("ron", Role.RELEASE):
         registry.delete_registered_model("hers")
 
