@@ -267,3 +267,36 @@ def test_database_loss_in_an_answer_is_one_line(
         "Exception in ASGI application",
     ]
     assert [bool(record.exc_info) for record in caplog.records] == [False, True]
+
+
+@pytest.mark.usefixtures("responder")
+def test_status_is_known_though_the_client_has_gone() -> None:
+    """The record of changes says how a change went whose client did not wait for the answer."""
+    from replica_server.people.roles import Asking, Person, Role, asking
+
+    request, gone = Asking(Person("mia", Role.MEMBER, "token ci")), asyncio.Event()
+    left = threading.Event()
+
+    def application(_environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
+        loop.call_soon_threadsafe(gone.set)
+        assert left.wait(10)
+        start_response("403 FORBIDDEN", [])
+        return [b""]
+
+    async def send(_message: Message) -> None:
+        raise AssertionError
+
+    async def talk() -> None:
+        asking.set(request)
+        asked = asyncio.create_task(ask(application, "/tracking", send, gone))
+        await gone.wait()
+        # The answer's way ends in the turns of the event loop that follow.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        left.set()
+        await asyncio.wait_for(asked, 10)
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        runner.run(talk())
+    assert request.status == 403
