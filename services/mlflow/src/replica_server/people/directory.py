@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Rows = list[tuple[Any, ...]]
 # Seconds for a connection; milliseconds for a statement, and for a database that has gone silent.
 CONNECT, STATEMENT, SILENCE = 5, 5000, 10_000
+# Seconds for an answer in all: a database that hangs while its machine still takes packets has no other end.
+PATIENCE = 20.0
 
 
 class UnavailableError(MlflowException):
@@ -43,11 +45,25 @@ class Directory:
 
     def ask(self, statement: str, *values: object) -> Rows:
         """Returns a statement's rows; raises UnavailableError. For threads: it waits."""
-        return self._threads.submit(self._run, statement, values).result()
+        running = self._threads.submit(self._run, statement, values)
+        try:
+            return running.result(PATIENCE)
+        except TimeoutError:
+            # What has not begun does not wait any more.
+            running.cancel()
+            raise self._hangs() from None
 
     async def find(self, statement: str, *values: object) -> Rows:
         """Returns a statement's rows; raises UnavailableError. For the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, statement, values)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, statement, values)
+        except TimeoutError:
+            raise self._hangs() from None
+
+    @staticmethod
+    def _hangs() -> UnavailableError:
+        return UnavailableError(TimeoutError(f"the database has not answered within {PATIENCE:g} seconds"))
 
     def _run(self, statement: str, values: tuple[object, ...]) -> Rows:
         kept: connection | None = getattr(self._of_thread, "connection", None)
