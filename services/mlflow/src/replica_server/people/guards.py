@@ -172,8 +172,8 @@ class Guards:
     def own_model_with_versions(self, request: Asking, values: Values) -> None:
         """Refuses to delete it also where others' versions are in it."""
         self.own_model(request, values)
-        name = values["name"]
-        if request.person.role < Role.RELEASE and (rows := self.directory.ask(OTHERS_VERSION, name, request.person.name)):
+        name, person = values["name"], request.person
+        if person.role < Role.RELEASE and (rows := self.directory.ask(OTHERS_VERSION, name, person.name)):
             raise forbidden(f"{name} holds versions of others ({rows[0][0]}): the roles release and admin may do that")
 
     def own_version(self, request: Asking, values: Values) -> None:

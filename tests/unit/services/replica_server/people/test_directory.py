@@ -30,7 +30,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Directory]:
 def test_hanging_database_refuses(hanging: Directory, ask: Callable[[Directory], object]) -> None:
     """More requests than there are connections: none of them waits for ever."""
     for _ in range(4):
-        with pytest.raises(UnavailableError, match="has not answered within 0.05 seconds") as refused:
+        with pytest.raises(UnavailableError, match=r"has not answered within 0\.05 seconds") as refused:
             ask(hanging)
         assert refused.value.get_http_status_code() == 503  # type: ignore[no-untyped-call]
         assert "\n" not in refused.value.message

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from replica_server.people.entrance import Entrance
-from replica_server.people.identity import Proofs
+from replica_server.people.identity import ROLE_OF, Proofs
 from replica_server.people.roles import asking
 
 PROOFS = Proofs(b"the proxy's", b"the console's", {})
@@ -20,10 +20,12 @@ class Record:
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, str, int]] = []
+        self.addresses: list[str] = []
 
     async def write(self, request: Any, address: str, change: str, path: str, status: int) -> None:
         """Appends one change."""
         await asyncio.sleep(0)
+        self.addresses.append(address)
         self.rows.append((change, "; ".join(request.objects) or path, status))
 
 
@@ -32,6 +34,7 @@ class Directory:
 
     async def find(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Answers one statement."""
+        assert statement == ROLE_OF
         return [("admin",)] if values == ("alice",) else []
 
 
@@ -62,6 +65,7 @@ def answer(
         asyncio.run(entrance(scope, receive, send))
     except RuntimeError:
         statuses.append(0)
+    assert set(record.addresses) <= {"192.0.2.1"}
     return record.rows, statuses
 
 
