@@ -272,10 +272,10 @@ def test_database_loss_in_an_answer_is_one_line(
 @pytest.mark.usefixtures("responder")
 def test_status_is_known_though_the_client_has_gone() -> None:
     """The record of changes says how a change went whose client did not wait for the answer."""
-    from replica_server.people.roles import Asking, Person, Role, asking
+    from replica_server.requests.answers import on_status
 
-    request, gone = Asking(Person("mia", Role.MEMBER, "token ci")), asyncio.Event()
-    left = threading.Event()
+    told: list[int] = []
+    gone, left = asyncio.Event(), threading.Event()
 
     def application(_environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
         loop.call_soon_threadsafe(gone.set)
@@ -287,7 +287,7 @@ def test_status_is_known_though_the_client_has_gone() -> None:
         raise AssertionError
 
     async def talk() -> None:
-        asking.set(request)
+        on_status.set(told.append)
         asked = asyncio.create_task(ask(application, "/tracking", send, gone))
         await gone.wait()
         # The answer's way ends in the turns of the event loop that follow.
@@ -299,4 +299,4 @@ def test_status_is_known_though_the_client_has_gone() -> None:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         runner.run(talk())
-    assert request.status == 403
+    assert told == [403]

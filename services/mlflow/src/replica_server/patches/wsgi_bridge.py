@@ -17,7 +17,7 @@ from mlflow.server import fastapi_app
 from replica_server import limits, turns
 from replica_server.artifacts import transfer
 from replica_server.patches.replace import replace
-from replica_server.people.roles import asking
+from replica_server.requests.answers import on_status
 from replica_server.turns import Turns
 
 
@@ -71,9 +71,9 @@ class Responder(fastapi_app._EfficientWSGIResponder):
             print(f"error: {turns.ended(f'The answer to {path!r} was not read')}", file=sys.stderr, flush=True)
 
     def start_response(self, status: str, response_headers: Any, exc_info: Any = None) -> None:
-        """Begins the answer, whose status is for the record also when the client has gone (people/record.py)."""
-        if (request := asking.get()) is not None:
-            request.status = int(status.split(" ", 1)[0])
+        """Begins the answer, and tells its status to who asks for it, also when the client has gone."""
+        if (tell := on_status.get()) is not None:
+            tell(int(status.split(" ", 1)[0]))
         super().start_response(status, response_headers, exc_info)
 
     async def sender(self, send: Any) -> None:

@@ -68,7 +68,7 @@ class Entrance:
             await self._refuse(error, scope, receive, send)
             return
         request = Asking(person)
-        token = asking.set(request)
+        before = asking.set(request), answers.on_status.set(request.begins)
         recorded, failed = None, True
         try:
             if row.change and method not in READING:
@@ -84,7 +84,8 @@ class Entrance:
                 await self.app(scope, receive, send)
             failed = False
         finally:
-            asking.reset(token)
+            asking.reset(before[0])
+            answers.on_status.reset(before[1])
             if recorded is not None:
                 await recorded.end(failed)
 

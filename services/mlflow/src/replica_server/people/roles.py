@@ -52,6 +52,10 @@ class Asking:
     objects: list[str] = field(default_factory=list)
     status: int = 0
 
+    def begins(self, status: int) -> None:
+        """Notes the answer's status."""
+        self.status = status
+
 
 #: The request that this thread, or task, is answering. None: the server works for itself.
 asking: ContextVar[Asking | None] = ContextVar("asking", default=None)

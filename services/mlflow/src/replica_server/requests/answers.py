@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +17,8 @@ from replica_server.text import printable
 SECURITY_HEADERS = {"x-content-type-options": "nosniff", "x-frame-options": "SAMEORIGIN"}
 # Answers that a client asks for in the normal course of things are not logged.
 USUAL = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS")
+#: Called with the status of the answer that MLflow begins, also where its client has gone. None: nobody asks for it.
+on_status: ContextVar[Callable[[int], None] | None] = ContextVar("on_status", default=None)
 
 
 def refusal(error: MlflowException) -> JSONResponse:
