@@ -1,0 +1,220 @@
+"""An upgrade to a higher version keeps every run, model and alias; killed after any step, it is finished or undone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from .conftest import NewStack
+from .stack import ROOT, Stack, wait_until
+from .test_lifecycle import store_something
+from .test_version import VERSION
+
+NEXT = "99.0.0"
+FORWARD = ["backing up", "bringing the files", "building", "stopping", "starting", "verifying"]
+BACK = ["bringing the files", "bringing the images", "restoring into", "exchanging", f"starting {VERSION}"]
+
+
+def git(folder: Path, *args: str) -> str:
+    """Runs git in a folder, as someone."""
+    someone = ["-c", "user.name=Someone", "-c", "user.email=someone@example.com"]
+    return subprocess.run(["git", *someone, *args], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tracked_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of these files on the branch `main`, with a tag of a higher version."""
+    folder = tmp_path_factory.mktemp("clone")
+    for file in tracked_files:
+        if file.is_file():
+            target = folder / file.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    git(folder, "add", "--all", "--force")
+    git(folder, "commit", "--quiet", "--message", "These files")
+    git(folder, "checkout", "--quiet", "-b", "next")
+    for name in ("compose.yaml", "services/trainer/pyproject.toml"):
+        text = (folder / name).read_text()
+        changed = re.sub(rf'^(.*version.*)"{re.escape(VERSION)}"$', rf'\1"{NEXT}"', text, flags=re.M)
+        assert changed != text
+        (folder / name).write_text(changed)
+    log = (folder / "CHANGELOG.md").read_text()
+    (folder / "CHANGELOG.md").write_text(log.replace(f"## {VERSION}", f"## {NEXT}\n\n- A change.\n\n## {VERSION}", 1))
+    git(folder, "commit", "--quiet", "--all", "--message", "The next version")
+    git(folder, "tag", f"v{NEXT}")
+    git(folder, "checkout", "--quiet", "main")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def older(clone: Path, new_stack: NewStack) -> Iterator[Stack]:
+    """A stack of the clone's own, under image names of its own: the upgrade builds some of them anew."""
+    engine = docker.from_env()
+    with new_stack(settings={"IMAGE_TAG": os.environ.get("IMAGE_TAG", "test")}) as stack:
+        own = stack.project
+        try:
+            for image in engine.images.list():
+                for name in image.tags:
+                    repository, _, tag = name.rpartition(":")
+                    if tag == stack.environment["IMAGE_TAG"] and repository.startswith("mlflow-replica-"):
+                        image.tag(repository, own)
+            stack.environment["IMAGE_TAG"] = own
+            stack.up()
+            yield stack
+        finally:
+            stack.remove()
+            for image in engine.images.list():
+                for name in image.tags:
+                    if name.rpartition(":")[2].startswith(own):
+                        engine.images.remove(name, force=True)
+
+
+def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "") -> tuple[int, str]:
+    """Runs the clone's script on the stack; kills it with all that it has started once it says what `kill_at` matches.
+
+    Returns:
+        The exit code, and all that it has said.
+    """
+    settings = stack.settings | {"COMPOSE_FILE": stack.settings["COMPOSE_FILE"].replace(str(ROOT), str(clone))}
+    command = [str(clone / "scripts/upgrade"), *args]
+    said = ""
+    with subprocess.Popen(
+        command,
+        env={**os.environ, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said += line
+            if kill_at and re.match(f"==> ({kill_at})", line):
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+        else:
+            assert not kill_at, f"it never said {kill_at!r}:\n{said}"
+    return process.returncode, said
+
+
+def register_something(stack: Stack) -> Callable[[], None]:
+    """Registers a model with an alias; returns a function that proves that both are there."""
+    client = MlflowClient(stack.url)
+    run = client.create_run("0").info
+    client.log_text(run.run_id, "flavors: {}", "model/MLmodel")
+    client.create_registered_model("upgraded")
+    client.create_model_version("upgraded", f"{run.artifact_uri}/model", run.run_id)
+    client.set_registered_model_alias("upgraded", "champion", "1")
+
+    def assert_registered() -> None:
+        version = MlflowClient(stack.url).get_model_version_by_alias("upgraded", "champion")
+        assert (version.version, version.run_id) == ("1", run.run_id)
+        file = {"run_uuid": run.run_id, "path": "model/MLmodel"}
+        assert requests.get(f"{stack.url}/get-artifact", file, timeout=60).text == "flavors: {}"
+
+    return assert_registered
+
+
+def run_names(stack: Stack) -> set[str]:
+    """Returns the names of all runs."""
+    return {run.info.run_name for run in MlflowClient(stack.url).search_runs(["0"])}
+
+
+def versions(stack: Stack) -> set[str]:
+    """Returns the versions that the server, its image and the database say."""
+    image = stack.container("mlflow").labels["org.opencontainers.image.version"]
+    said = stack.exec("mlflow", "replica-server", "version").split()[1].rstrip(",")
+    ((recorded,),) = stack.sql("SELECT version FROM replica.stack")
+    return {image, said, recorded}
+
+
+@pytest.mark.minio
+def test_upgrade_killed_after_each_step(clone: Path, older: Stack) -> None:
+    """Each time the same command goes on, to the higher version and back again; nothing that was stored is lost."""
+    assert_stored, assert_registered = store_something(older, "before"), register_something(older)
+    secret = older.postgres_password
+    for step in FORWARD:
+        code, said = upgrade(clone, older, NEXT, kill_at=step)
+        assert code == -signal.SIGKILL, said
+        if step == "building":
+            # The stack goes on meanwhile: what is logged after the backup is there as well, later on.
+            store_something(older, "meanwhile")
+    code, said = upgrade(clone, older, NEXT)
+    assert code == 0, said
+    assert f"upgraded to {NEXT}" in said
+    assert "the way back: scripts/upgrade --back" in said
+    assert versions(older) == {NEXT}
+    assert_stored()
+    assert_registered()
+    code, said = upgrade(clone, older, NEXT)
+    assert (code, "nothing to do" in said) == (0, True)
+
+    store_something(older, "since")
+    for step in BACK:
+        code, said = upgrade(clone, older, "--back", kill_at=step)
+        assert code == -signal.SIGKILL, said
+    code, said = upgrade(clone, older, "--back")
+    assert code == 0, said
+    assert versions(older) == {VERSION}
+    assert git(clone, "branch", "--show-current") == "main\n"
+    assert_stored()
+    assert_registered()
+    assert older.postgres_password == secret
+    names = run_names(older)
+    assert {"before", "meanwhile"} <= names
+    assert "since" not in names
+    # It is kept.
+    assert list((clone / "backups").glob("before-upgrade-*.dump.replaced-*"))
+
+
+@pytest.mark.minio
+def test_upgrade_is_undone_half_way(clone: Path, older: Stack) -> None:
+    """An upgrade that has not started the new version is undone, with all that was logged meanwhile."""
+    older.wait_healthy()
+    server = older.container("mlflow").id
+    for number, step in enumerate(FORWARD[:3]):
+        code, said = upgrade(clone, older, NEXT, kill_at=step)
+        assert code == -signal.SIGKILL, said
+        assert f"from version {VERSION} to {NEXT}" in said
+        assert "- A change." in said
+        store_something(older, f"meanwhile {number}")
+        code, said = upgrade(clone, older, "--back")
+        assert code == 0, said
+        assert f"meanwhile {number}" in run_names(older)
+    assert older.container("mlflow").id == server
+    assert versions(older) == {VERSION}
+
+
+@pytest.mark.minio
+def test_upgrade_that_fails_leaves_a_way_back(clone: Path, older: Stack) -> None:
+    """A version whose server does not start: one line says so, and --back goes back."""
+    older.wait_healthy()
+    assert_stored = store_something(older, "before the failure")
+    git(clone, "checkout", "--quiet", f"v{NEXT}")
+    dockerfile = clone / "services/mlflow/Dockerfile"
+    dockerfile.write_text(dockerfile.read_text() + "RUN false\n")
+    git(clone, "commit", "--quiet", "--all", "--message", "Broken")
+    git(clone, "tag", "99.0.1")
+    git(clone, "checkout", "--quiet", "main")
+    code, said = upgrade(clone, older, "99.0.1")
+    assert code == 1
+    assert "upgrade: error: the images could not be built: see above; scripts/upgrade again, or" in said
+    assert_stored()
+    code, said = upgrade(clone, older, "--back")
+    assert code == 0, said
+    assert git(clone, "branch", "--show-current") == "main\n"
+    wait_until(lambda: older.health("mlflow") == "healthy", "the server is healthy")
+    assert_stored()
+    assert versions(older) == {VERSION}
