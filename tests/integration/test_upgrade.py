@@ -16,7 +16,7 @@ import requests
 from mlflow import MlflowClient
 
 from .conftest import NewStack
-from .stack import ROOT, Stack, wait_until
+from .stack import ROOT, Stack
 from .test_lifecycle import store_something
 from .test_version import VERSION
 
@@ -78,6 +78,9 @@ def older(clone: Path, new_stack: NewStack) -> Iterator[Stack]:
                 for name in image.tags:
                     if name.rpartition(":")[2].startswith(own):
                         engine.images.remove(name, force=True)
+            # Those that --back has taken the name from.
+            label = f"org.opencontainers.image.version={NEXT}"
+            engine.images.prune(filters={"dangling": True, "label": label})
 
 
 def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "") -> tuple[int, str]:
@@ -199,22 +202,56 @@ def test_upgrade_is_undone_half_way(clone: Path, older: Stack) -> None:
 
 @pytest.mark.minio
 def test_upgrade_that_fails_leaves_a_way_back(clone: Path, older: Stack) -> None:
-    """A version whose server does not start: one line says so, and --back goes back."""
+    """A version whose programs do not start: one line says so, the same command tries again, and --back goes back."""
     older.wait_healthy()
     assert_stored = store_something(older, "before the failure")
     git(clone, "checkout", "--quiet", f"v{NEXT}")
-    dockerfile = clone / "services/mlflow/Dockerfile"
-    dockerfile.write_text(dockerfile.read_text() + "RUN false\n")
+    (clone / "services/mlflow/src/replica_server/__main__.py").write_text("raise SystemExit('broken')\n")
     git(clone, "commit", "--quiet", "--all", "--message", "Broken")
     git(clone, "tag", "99.0.1")
     git(clone, "checkout", "--quiet", "main")
-    code, said = upgrade(clone, older, "99.0.1")
-    assert code == 1
-    assert "upgrade: error: the images could not be built: see above; scripts/upgrade again, or" in said
-    assert_stored()
+    for _ in range(2):
+        code, said = upgrade(clone, older, "99.0.1")
+        assert code == 1
+        (line,) = [line for line in said.splitlines() if line.startswith("upgrade: ")]
+        assert line.startswith("upgrade: error: the stack did not come up: see above and docker compose logs")
+        assert line.endswith("scripts/upgrade again, or scripts/upgrade --back")
     code, said = upgrade(clone, older, "--back")
     assert code == 0, said
     assert git(clone, "branch", "--show-current") == "main\n"
-    wait_until(lambda: older.health("mlflow") == "healthy", "the server is healthy")
     assert_stored()
     assert versions(older) == {VERSION}
+
+
+@pytest.mark.minio
+def test_upgrade_works_without_git(clone: Path, older: Stack) -> None:
+    """In an unpacked release the present files are taken; the way back waits for the former ones."""
+    older.wait_healthy()
+    assert_stored = store_something(older, "before the unpacked release")
+    hidden = clone.parent / f"{clone.name}.git"
+
+    def unpack(commit: str) -> None:
+        if hidden.exists():
+            hidden.rename(clone / ".git")
+        git(clone, "checkout", "--quiet", commit)
+        (clone / ".git").rename(hidden)
+
+    unpack(f"v{NEXT}")
+    try:
+        code, said = upgrade(clone, older)
+        assert code == 0, said
+        assert versions(older) == {NEXT}
+        assert_stored()
+        code, said = upgrade(clone, older, "--back")
+        assert code == 1
+        assert said == (
+            f"upgrade: error: these files are of version {NEXT}: bring those of {VERSION} into this folder, "
+            "then scripts/upgrade --back again\n"
+        )
+        unpack("main")
+        code, said = upgrade(clone, older, "--back")
+        assert code == 0, said
+    finally:
+        hidden.rename(clone / ".git")
+    assert versions(older) == {VERSION}
+    assert_stored()
