@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from trainer.parallel.cluster.credentials import Credentials
 from trainer.parallel.cluster.remote_pool import ClusterPool
 
@@ -108,3 +110,17 @@ def local_cluster(folder: Path, workers: int = 2) -> Iterator[LocalCluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+def runs_of(client: MlflowClient, experiment: str) -> list[Any]:
+    """Return the runs of an experiment; none where it does not exist."""
+    found = client.get_experiment_by_name(experiment)
+    return list(client.search_runs([found.experiment_id])) if found is not None else []
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, at most 90 seconds."""
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)

@@ -107,6 +107,20 @@ def test_task_asks_its_client(pool: ClusterPool, tasks: Any) -> None:
     assert {outcome.item: outcome.answer for outcome in outcomes} == {3: 30, 4: 40}
 
 
+def test_failure_of_the_answer_reaches_the_task(pool: ClusterPool, tasks: Any) -> None:
+    """The task that asked fails, with the reason; the others go on."""
+
+    def answer(question: int) -> int:
+        if question == 3:
+            raise InputError("three is no good")
+        return question
+
+    outcomes = {outcome.item: outcome for outcome in pool.map(tasks.ask, [3, 4], answer=answer)}
+    assert isinstance(outcomes[3].error, InputError)
+    assert str(outcomes[3].error) == "three is no good"
+    assert outcomes[4].answer == 4
+
+
 def test_table_travels_once(pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second map differs in what all share, and not in the table: that is neither sent nor unpacked again."""
     sent: list[str] = []

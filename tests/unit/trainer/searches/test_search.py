@@ -22,13 +22,15 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
-from trainer.searches import heartbeat, pruning, search, study
+from trainer.searches import heartbeat, pruner, search, study
 from trainer.searches.heartbeat import OWNER, WorkerHeartbeat
+from trainer.searches.pruner import StudyPruner
 from trainer.searches.pruning import STEPS, Pruning
 from trainer.searches.sampler import SeededSampler
 from trainer.searches.search import run_search
 from trainer.searches.space import Dimension, Space
 from trainer.searches.storage import open_storage
+from trainer.searches.trials import Trials
 from trainer.util.errors import InputError, TrainerError
 
 from ..conftest import warm_pool
@@ -231,7 +233,7 @@ def test_first_process_gets_the_last_trial(workdir: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(opened, "ask", after_another)
     with WorkerHeartbeat(opened) as other, WorkerHeartbeat(opened) as member:
-        assert list(search._Search(SPACE, BASE, opened, member, 1).draw()) == []
+        assert list(Trials(SPACE, BASE, opened, member, 1).draw()) == []
     assert [trial.state for trial in trials()] == [TrialState.RUNNING, TrialState.FAIL]
 
 
@@ -244,13 +246,32 @@ def test_trial_reports_once_at_each_point(workdir: Path, monkeypatch: pytest.Mon
 
     steps = list(range(1, STEPS + 1))
     opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
-    monkeypatch.setattr(pruning, "make_pruner", lambda _kind: AtTheEnd())
-    callback = Pruning("s.journal", "s", opened.ask().number, "median", "log_loss")
+    monkeypatch.setattr(pruner, "make_pruner", lambda _kind: AtTheEnd())
+    callback = Pruning(opened.ask().number, "log_loss", StudyPruner(open_storage("s.journal"), "s", "median"))
     end = 2 * STEPS
     for iteration in range(end):
         results = [("validation", "binary_logloss", float(iteration), False)]
         callback(SimpleNamespace(iteration=iteration, end_iteration=end, evaluation_result_list=results))
     assert trials()[0].intermediate_values == {step: -float(2 * step - 1) for step in steps}
+
+
+def test_repeated_trial_reports_from_the_start(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it reported on a machine that was lost does not count before it is there again."""
+    seen: list[int | None] = []
+
+    class Recording(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:  # noqa: ARG002
+            seen.append(trial.last_step)
+            return False
+
+    opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
+    monkeypatch.setattr(pruner, "make_pruner", lambda _kind: Recording())
+    report = StudyPruner(open_storage("s.journal"), "s", "median")
+    number = opened.ask().number
+    for step in (1, 2, 3, 1, 2):
+        report(number, step, step / 10)
+    assert seen == [1, 2, 3, 1, 2]
+    assert trials()[0].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
 
 
 def test_study_goes_on_after_half_a_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

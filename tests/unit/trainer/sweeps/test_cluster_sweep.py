@@ -1,20 +1,25 @@
-"""Sweeps and searches on a cluster: the same results as on one machine, and the same ends."""
+"""Sweeps on a cluster: the same results as on one machine, and the same ends."""
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from trainer.config.variant import Variant, complete_params
+from trainer.data.dataset import Dataset
+from trainer.runs.plan import Plan
+from trainer.sweeps.sweep import SweepFailedError, run_sweep
+from trainer.tracking.connection import connect
 from trainer.tracking.tags import FAILURE_TAG, KEY_TAG
 
 from ..conftest import Answer, start_trainer
-from ..parallel.cluster_processes import LocalCluster, local_cluster
+from ..parallel.cluster_processes import LocalCluster, local_cluster, runs_of, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -34,11 +39,6 @@ def tracked(cluster: LocalCluster, server: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
     return MlflowClient(server)
-
-
-def runs_of(client: MlflowClient, experiment: str) -> list[Any]:
-    found = client.get_experiment_by_name(experiment)
-    return list(client.search_runs([found.experiment_id])) if found is not None else []
 
 
 @pytest.mark.parametrize("folds", [(), ("--cv", "3")], ids=["hold-out", "cross-validation"])
@@ -64,17 +64,19 @@ def test_sweep_resumes(cluster: LocalCluster, tracked: MlflowClient, trainer: Ca
     assert "2 of 2 variants finished before" in there.err
 
 
-def test_failed_variant_is_one_line(
-    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], tmp_path: Path
+def test_failed_variant_lets_others_finish(
+    cluster: LocalCluster, tracked: MlflowClient, server: str, dataset: Dataset, plan: Plan
 ) -> None:
-    (tmp_path / "variants.yaml").write_text(
-        "- n_estimators: 10\n- {n_estimators: 10, max_bin: 255, scale_pos_weight: 0}\n"
-    )
-    there = trainer(
-        "sweep", "--variants", tmp_path / "variants.yaml", "--experiment", "failed", "--cluster", cluster.address
-    )
-    here = trainer("sweep", "--variants", tmp_path / "variants.yaml", "--experiment", "failed here")
-    assert (there.code, there.error) == (here.code, here.error)
+    base = complete_params({"n_estimators": 10})
+    variants = [Variant("broken", {**base, "max_bin": -7}, {"max_bin": -7}), Variant("whole", base, {})]
+    target = connect(server, "failed")
+    with (
+        closing(cluster.pool()) as pool,
+        pytest.raises(SweepFailedError, match="1 of 2 variants failed; broken: LightGBM refuses"),
+    ):
+        run_sweep(variants, dataset, replace(plan, target=target), pool)
+    status = {run.info.run_name: run.info.status for run in runs_of(tracked, "failed")}
+    assert status == {"broken": "FAILED", "whole": "FINISHED", "sweep": "FAILED"}
 
 
 def test_interrupted_sweep_leaves_no_run_running(
@@ -86,7 +88,7 @@ def test_interrupted_sweep_leaves_no_run_running(
         TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
     )  # fmt: skip
     try:
-        _wait(lambda: len(runs_of(tracked, "stopped")) == 3, "two variants run")
+        wait_until(lambda: len(runs_of(tracked, "stopped")) == 3, "two variants run")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     finally:
@@ -105,7 +107,7 @@ def test_variant_of_a_dead_worker_is_trained_again(
         victim = cluster.processes[-1]
 
         def kill() -> None:
-            _wait(lambda: len(runs_of(tracked, "killed")) == 3, "two variants run")
+            wait_until(lambda: len(runs_of(tracked, "killed")) == 3, "two variants run")
             victim.kill()
 
         threading.Thread(target=kill, daemon=True).start()
@@ -138,10 +140,3 @@ def test_missing_scheduler_is_one_line(
     answer = trainer("sweep", "--cluster", "tls://127.0.0.1:9", "--wait", "0.5")
     assert answer.code == 1
     assert "no scheduler answers: Connection refused (--cluster" in answer.error
-
-
-def _wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)

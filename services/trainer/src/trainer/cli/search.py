@@ -78,8 +78,10 @@ STORAGE = "optuna.journal"
     type=click.IntRange(1, 1024),
     group="Search",
     env="TRAINER_JOBS",
-    help="Trials side by side; by default as many as there are processors. One job makes a search reproducible.",
+    help="Trials side by side; by default as many as there are processors, or workers with --cluster. One job makes a"
+    " search reproducible.",
 )
+@options.cluster_option
 @options.data_options
 @options.registry_options(register=True)
 @options.tracking_options
@@ -92,6 +94,7 @@ def search_command(
     storage: str,
     study: str | None,
     jobs: int | None,
+    cluster: str | None,
     source: DataOptions,
     registry: RegistryOptions,
     tracking: TrackingOptions,
@@ -102,7 +105,6 @@ def search_command(
     LightGBM's parameters given here hold for all trials. An interrupted search goes on when the same command is given
     again; several processes that name the same storage and study share one search.
     """
-    from trainer.parallel.pool import ProcessPool, available_cpus
     from trainer.registry.model_name import check_name
     from trainer.searches.space import load_space, make_space
     from trainer.tracking.settings import configure
@@ -115,7 +117,8 @@ def search_command(
 
     from trainer.sweeps import sweep
 
-    pool = ProcessPool(min(jobs or available_cpus(), trials), (*sweep.sweep_preload(tracking.served), "optuna"))
+    preload = (*sweep.sweep_preload(tracking.served), "optuna")
+    pool = preparation.open_engine(cluster, jobs, trials, preload, tracking)
     pool.warm_up()
 
     from trainer.cli import results
@@ -132,7 +135,8 @@ def search_command(
     dataset, target, plan = preparation.prepare(source, tracking, complete_params(overrides, wanted.fixed))
 
     def on_open(name: str, done: int) -> None:
-        print_message(f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {pool.jobs} at a time")
+        at_once = f"{min(pool.jobs, trials)} at a time{preparation.where(cluster)}"
+        print_message(f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {at_once}")
 
     def on_result(result: TrainResult) -> None:
         words = results.brief(result.overrides)

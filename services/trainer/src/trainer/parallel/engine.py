@@ -23,6 +23,10 @@ class Engine(Protocol):
     def jobs(self) -> int:
         """How many tasks run side by side."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether tasks run on other machines, which reach no file of this one."""
+
     def warm_up(self) -> None:
         """Begin what takes time before the first task."""
 
@@ -34,6 +38,7 @@ class Engine(Protocol):
         *,
         again: Callable[[Item, str], Item] | None = None,
         show: Callable[[Step], None] | None = None,
+        answer: Callable[[Any], Any] | None = None,
     ) -> Generator[TaskResult[Item, Answer]]:
         """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
 
@@ -46,4 +51,6 @@ class Engine(Protocol):
             again: Called with an item whose machine was lost, and with the reason; returns the item to start
                 elsewhere. Without it such a task has failed.
             show: Called with the tasks' reports on their progress, where those cannot reach the display themselves.
+            answer: Called with a question that a task on another machine asks (``PROCESS.ask_client``); what it
+                returns or raises, the task gets.
         """

@@ -57,6 +57,8 @@ class ProcessPool:
     What libraries look up at their first use is then looked up once a process. One in which a task failed is replaced.
     """
 
+    remote = False
+
     def __init__(self, jobs: int, preload: Sequence[str] = ()) -> None:
         self.jobs = jobs
         self._preload = list(preload)
@@ -74,6 +76,7 @@ class ProcessPool:
         *,
         again: Callable[[Item, str], Item] | None = None,  # noqa: ARG002
         show: Callable[[Step], None] | None = None,  # noqa: ARG002
+        answer: Callable[[Any], Any] | None = None,  # noqa: ARG002
     ) -> Generator[TaskResult[Item, Answer]]:
         """Call ``task(item, shared)`` for each item and yield the outcomes as they come.
 
@@ -86,6 +89,7 @@ class ProcessPool:
             shared: What all tasks need; serialised once, however many there are.
             again: Not used: a process that died on this machine would die again.
             show: Not used: the processes reach the display themselves.
+            answer: Not used: the processes reach this machine's files themselves.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C or a termination signal, when all tasks have ended.

@@ -5,29 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna.trial import TrialState
-
 from trainer import plots
-from trainer.config.parameters import Value, parse_param
-from trainer.config.task import TaskName
-from trainer.config.variant import describe_params, make_variant
+from trainer.config.parameters import Value
+from trainer.config.variant import describe_params
 from trainer.runs.cache_key import sweep_key
 from trainer.runs.plan import TrainResult
 from trainer.runs.run_config import run_config, write_config
 from trainer.searches import study
-from trainer.searches.heartbeat import OWNER, WorkerHeartbeat
+from trainer.searches.heartbeat import WorkerHeartbeat
+from trainer.searches.pruner import StudyPruner
 from trainer.searches.sampler import SeededSampler
 from trainer.searches.space import Space
 from trainer.searches.storage import open_storage
 from trainer.searches.study import PARENT
 from trainer.searches.tasks import SearchContext, train_trial
+from trainer.searches.trials import COUNTED, Trials, results_of
 from trainer.sweeps.sweep import SweepResult, finished_result, write_plots, write_table
 from trainer.sweeps.tasks import VariantTask
 from trainer.tracking.active_run import ActiveRun
@@ -39,15 +37,12 @@ from trainer.util.errors import SweepError
 from trainer.util.signals import ignore_signals
 
 if TYPE_CHECKING:
-    import optuna
-
     from trainer.data.dataset import Dataset
     from trainer.parallel.engine import Engine
     from trainer.parallel.progress import View
     from trainer.runs.plan import Plan
 
 TABLE = "trials.csv"
-_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -123,28 +118,38 @@ def run_search(
 
     digest = search_key(space, base, dataset, plan)
     name = settings.study or f"search-{digest[:8]}"
-    opened = study.open_study(
-        open_storage(settings.storage), name, digest, SeededSampler(settings.sampler, plan.config.seed)
-    )
-    on_open(name, len(opened.study.get_trials(deepcopy=False, states=_COUNTED)))
+    storage = open_storage(settings.storage)
+    opened = study.open_study(storage, name, digest, SeededSampler(settings.sampler, plan.config.seed))
+    on_open(name, len(opened.study.get_trials(deepcopy=False, states=COUNTED)))
     try:
         with WorkerHeartbeat(opened.study) as member, _parent(opened, member, plan) as parent:
             if opened.made:
                 parent.log(params=_parent_params(space, base, dataset, plan, name))
                 parent.log_inputs(dataset_inputs(dataset))
-            search = _Search(space, base, opened.study, member, settings.trials)
+            search = Trials(space, base, opened.study, member, settings.trials)
             shared = SearchContext(
                 dataset,
                 replace(plan, parent=parent.run_id),
                 view.address if view else None,
-                settings.storage,
+                None if pool.remote else settings.storage,
                 name,
                 settings.pruner,
             )
+            prune = StudyPruner(storage, name, settings.pruner)
+
+            def answer(report: tuple[int, int, float]) -> bool:
+                return prune(*report)
+
+            def again(item: VariantTask, reason: str) -> VariantTask:
+                parent.tracking.end_by_key(item.key, "FAILED", reason)
+                return search.again(item)
+
+            show = view.show if view is not None else None
             # While the processes still import, this one need not wait: it will draw, too.
             plots.warm_up()
             try:
-                with closing(pool.map(train_trial, search.draw(), shared)) as outcomes:
+                outcomes = pool.map(train_trial, search.draw(), shared, again=again, show=show, answer=answer)
+                with closing(outcomes):
                     for outcome in outcomes:
                         result = finished_result(outcome, parent.tracking)
                         search.tell(outcome.item.index, result)
@@ -167,89 +172,6 @@ def run_search(
     if search.failed:
         raise SearchFailedError(done, search.failed)
     return done
-
-
-class _Search:
-    """This process's trials: drawn when a process is free for one, and told to the study when it has ended."""
-
-    def __init__(
-        self, space: Space, base: Mapping[str, Value], of: optuna.Study, member: WorkerHeartbeat, trials: int
-    ) -> None:
-        self._space, self._base, self._study, self._member, self._trials = space, base, of, member, trials
-        self._running: dict[int, tuple[optuna.Trial, str]] = {}
-        self.failed: list[TrainResult] = []
-
-    def draw(self) -> Iterator[VariantTask]:
-        distributions = self._space.distributions()
-        while self._room():
-            trial = self._study.ask(distributions)
-            trial.set_user_attr(OWNER, self._member.token)
-            # Numbers are given once: of processes that draw the last trial at the same moment, one goes on.
-            if not self._room(trial.number):
-                self._study.tell(trial.number, state=TrialState.FAIL)
-                return
-            overrides = {**self._space.fixed, **dict(parse_param(name, value) for name, value in trial.params.items())}
-            variant = make_variant(overrides, self._base, f"trial {trial.number}")
-            item = VariantTask(variant, uuid.uuid4().hex, trial.number)
-            self._running[trial.number] = (trial, item.key)
-            yield item
-
-    def _room(self, number: int | None = None) -> bool:
-        """Tell whether the study lacks trials, counting those before ``number``; failures use up their place."""
-        self._member.release_abandoned()
-        states = (*_COUNTED, TrialState.RUNNING)
-        trials = self._study.get_trials(deepcopy=False, states=states)
-        count = sum(1 for trial in trials if number is None or trial.number < number)
-        return count + len(self.failed) < self._trials
-
-    def tell(self, number: int, result: TrainResult) -> None:
-        trial, _ = self._running.pop(number)
-        if result.run_id is not None:
-            trial.set_user_attr("run_id", result.run_id)
-        if result.error is not None:
-            self.failed.append(result)
-            trial.set_user_attr("error", result.error)
-            self._study.tell(number, state=TrialState.FAIL)
-        elif result.pruned is not None:
-            trial.set_user_attr("pruned", result.pruned)
-            self._study.tell(number, state=TrialState.PRUNED)
-        else:
-            trial.set_user_attr("metrics", dict(result.metrics))
-            trial.set_user_attr("iterations", result.iterations)
-            trial.set_user_attr("curve", result.curve)
-            trial.set_user_attr("warnings", result.warnings)
-            self._study.tell(number, result.score)
-
-    def abandon(self) -> list[str]:
-        """Give the running trials up, so that others may take their place; return their runs' keys."""
-        for number in self._running:
-            self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-        return [key for _, key in self._running.values()]
-
-
-def results_of(of: optuna.Study, space: Space, plan: Plan, task: TaskName = "binary") -> Iterator[TrainResult]:
-    """Yield the study's ended trials as results, in their order; those that never got a run are left out."""
-    for trial in of.get_trials(deepcopy=False):
-        attributes = trial.user_attrs
-        if not trial.state.is_finished() or not ({"run_id", "error"} & attributes.keys()):
-            continue
-        run_id = attributes.get("run_id")
-        complete = trial.state == TrialState.COMPLETE
-        yield TrainResult(
-            name=f"trial {trial.number}",
-            overrides={**space.fixed, **trial.params},
-            run_id=run_id,
-            url=plan.target.run_url(run_id) if run_id else None,
-            model_uri=f"runs:/{run_id}/model" if complete else None,
-            metrics=attributes.get("metrics", {}),
-            iterations=attributes.get("iterations"),
-            error=attributes.get("error"),
-            pruned=attributes.get("pruned"),
-            curve=tuple(attributes.get("curve", ())),
-            metric=plan.config.metric,
-            warnings=tuple(attributes.get("warnings", ())),
-            task=task,
-        )
 
 
 @contextmanager

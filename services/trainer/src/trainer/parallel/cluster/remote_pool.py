@@ -16,7 +16,7 @@ from distributed.client import Future
 from trainer.parallel.cluster.code_version import code_resource, code_version
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
 from trainer.parallel.cluster.parcels import pack
-from trainer.parallel.cluster.remote_task import Call, run_remotely
+from trainer.parallel.cluster.remote_task import Call, portable, run_remotely
 from trainer.parallel.cluster.scheduling import PART
 from trainer.parallel.cluster.settings import configure_dask
 from trainer.parallel.engine import Answer, Item
@@ -53,6 +53,8 @@ class ClusterPool:
     Raises:
         ClusterError: The scheduler cannot be reached, or has no worker of this code.
     """
+
+    remote = True
 
     def __init__(
         self, address: str, credentials: Credentials, patience: float, warn: Callable[[str], None] = lambda _line: None
@@ -184,7 +186,10 @@ class ClusterPool:
         raise ClusterError(f"{self.address}: the scheduler is gone; the same command goes on where this one was")
 
     def _answer(self, number: str, question: Any, answer: Callable[[Any], Any] | None) -> None:
-        content = pickle.dumps(answer(question) if answer is not None else None)
+        try:
+            content = pickle.dumps((answer(question) if answer is not None else None, None))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the task that asked gets it
+            content = pickle.dumps((None, portable(error)))
         self._ask("trainer_answer", number=number, answer=content)
 
     def _end(self, running: dict[int, _Running[Any]], events: queue.SimpleQueue[list[Any]]) -> None:

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
-#: How long a task waits for its client's answer, in seconds.
-PATIENCE = 60.0
+#: How long a task waits for its client's answer, in seconds: it may have been suspended. One that is gone has its tasks
+#: interrupted.
+PATIENCE = 600.0
 
 
 class Channel(Protocol):
@@ -44,13 +45,17 @@ class Process:
 
         Raises:
             TrainerError: It does not answer.
+            Exception: What ``answer`` has raised.
         """
         if self.channel is None:
             raise TrainerError("no cluster's worker runs this task")
-        answer = self.channel.ask(self.topic, uuid.uuid4().hex, pickle.dumps(question), PATIENCE)
-        if not answer:
+        content = self.channel.ask(self.topic, uuid.uuid4().hex, pickle.dumps(question), PATIENCE)
+        if not content:
             raise TrainerError(f"the process that started this task did not answer within {PATIENCE:.0f} s")
-        return pickle.loads(answer)  # noqa: S301 - of this cluster's client, by mutual TLS
+        answer, error = pickle.loads(content)  # noqa: S301 - of this cluster's client, by mutual TLS
+        if error is not None:
+            raise error
+        return answer
 
 
 PROCESS = Process()
@@ -83,14 +88,14 @@ def run_remotely(content: bytes) -> None:
         # Its run is tidied up. It was given up, or this worker is about to stop.
         message = ["interrupted", call.number, b""]
     except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
-        message = ["error", call.number, _pickled(error)]
+        message = ["error", call.number, pickle.dumps(portable(error))]
     channel.send(call.topic, message)
 
 
-def _pickled(error: BaseException) -> bytes:
+def portable(error: BaseException) -> BaseException:
+    """Return an exception that can be pickled: this one, or one of its words."""
     try:
-        content = pickle.dumps(error)
-        pickle.loads(content)  # noqa: S301 - what was just written
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - what was just written
     except Exception:  # noqa: BLE001 - an exception that cannot travel
-        return pickle.dumps(TrainerError(one_line(error)))
-    return content
+        return TrainerError(one_line(error))
+    return error
