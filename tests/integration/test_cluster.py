@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from .conftest import NewStack
+from .memory import MIB, held
 from .stack import Stack, wait_until
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SMALL = ("sweep", "--grid", "n_estimators=20,30,40", "--no-register")
+SEARCH = ("search", "--trials", "3", "--jobs", "1", "--n-estimators", "20", "--no-register")
 LONG = ("sweep", "--grid", "n_estimators=3000,3001,3002", "--no-register", "--json")
 
 
@@ -65,11 +67,24 @@ def statuses(stack: Stack, experiment: str) -> list[str]:
     return sorted(run.info.status for run in client.search_runs([found.experiment_id]))
 
 
+def test_idle_memory(clustered: Stack) -> None:
+    """Before the first task, without the pages of library files, which the workers on a machine share."""
+    assert max(held(one) for one in workers(clustered)) <= 220 * MIB
+    assert held(clustered.container("scheduler")) <= 120 * MIB
+
+
 def test_sweep_has_the_same_metrics_to_the_bit(clustered: Stack) -> None:
     there = clustered.train(*SMALL, "--cluster", "--experiment", "there")
     here = clustered.train(*SMALL, "--experiment", "here")
     assert [one["metrics"] for one in there["variants"]] == [one["metrics"] for one in here["variants"]]
     assert statuses(clustered, "there") == ["FINISHED"] * 4
+
+
+def test_search_has_the_same_trials(clustered: Stack) -> None:
+    there = clustered.train(*SEARCH, "--study", "there", "--experiment", "search there", "--cluster")
+    here = clustered.train(*SEARCH, "--study", "here", "--experiment", "search here")
+    assert [one["overrides"] for one in there["variants"]] == [one["overrides"] for one in here["variants"]]
+    assert [one["metrics"] for one in there["variants"]] == [one["metrics"] for one in here["variants"]]
 
 
 def test_setting_sends_sweeps_to_the_cluster(clustered: Stack) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -71,6 +73,11 @@ def trials(storage: str = "optuna.journal") -> list[FrozenTrial]:
 
 def made(answer: Answer) -> list[tuple[Any, ...]]:
     return [(one["overrides"], one["metrics"], one["pruned"]) for one in answer.json["variants"]]
+
+
+def test_worker_imports_no_optuna() -> None:
+    code = "import sys, trainer.searches.tasks; sys.exit('optuna' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_same_trials_wherever_they_run(
