@@ -6,6 +6,8 @@ In the main thread a task ends by a signal, as a sweep's local process does: its
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import importlib
 import os
 import queue
@@ -70,6 +72,7 @@ class MainThread(Executor):
             with suppress(KeyboardInterrupt):
                 call()
             self._busy = False
+            _give_back_memory()
 
     def interrupt(self) -> None:
         """Interrupt the call that runs, if any; others follow it."""
@@ -114,6 +117,13 @@ class MainThread(Executor):
         if isinstance(dropped.exc_value, KeyboardInterrupt):
             self._interrupted = False
         send_again(dropped)
+
+
+def _give_back_memory() -> None:
+    """Return what a task has freed to the system: an idle worker otherwise keeps it."""
+    gc.collect()
+    with suppress(AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Interrupter(WorkerPlugin):
