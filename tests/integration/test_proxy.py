@@ -225,8 +225,8 @@ def test_users_added_at_once_are_all_there(stack: Stack, proxy: Container) -> No
         (("add", "carol"), "x" * 73, "longer than 72 bytes"),
         (("add", "carol"), "from a file of Windows\r", "control character"),
         (("remove", "carol"), "", 'there is no user "carol"'),
-        (("remove",), "", "user add NAME, user remove NAME, or user list"),
-        (("show", "carol"), "", "user add NAME, user remove NAME, or user list"),
+        (("remove",), "", "user add NAME [--role ROLE], user remove NAME, user role NAME ROLE, user list"),
+        (("show", "carol"), "", "user add NAME [--role ROLE], user remove NAME, user role NAME ROLE, user list"),
     ],
 )
 def test_wrong_use_is_one_line_and_changes_nothing(

@@ -186,6 +186,7 @@ def test_silent_crowd_harms_no_user(stack: Stack, door: Door, client: MlflowClie
     assert visitor.ask() == 200
     try:
         upload.start()
+        wait_until(lambda: sent[0] > 8 * len(piece), "the upload is under way", 10)
         crowd.start()
         while crowd.is_alive():
             assert visitor.ask() == 200
