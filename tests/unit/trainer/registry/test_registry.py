@@ -414,7 +414,7 @@ def test_lost_reply_keeps_alias_as_reported(
     """Any single lost reply leaves the alias or moves it as reported."""
     (tmp_path / "policy.yaml").write_text(LENIENT)
     arguments = ("promote", "--model-name", served.name, "--policy", tmp_path / "policy.yaml", "--wait", "0")
-    moved_though_lost = 0
+    moved_though_lost = nothing_lost = 0
     for requests in range(200):
         proxy.seen.clear()
         cut(proxy, "drop reply", requests, requests)
@@ -422,9 +422,11 @@ def test_lost_reply_keeps_alias_as_reported(
         assert served.champion() == ("2" if answer.code == 0 else "1"), answer.err
         if answer.code == 0:
             counted = sum(1 for _, path in proxy.seen if "mlflow-artifacts" not in path)
-            if counted <= requests:
+            moved_though_lost += counted > requests
+            nothing_lost += counted <= requests
+            # Not the first time: a command now and then takes a request fewer.
+            if nothing_lost == 3:
                 break
-            moved_though_lost += 1
         served.reset()
     assert moved_though_lost >= 1
     assert answer.code == 0
