@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
@@ -186,12 +187,17 @@ def test_trial_of_a_dead_worker_is_repeated(
     tracked: MlflowClient, search: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the same parameters; its half-made run says why it failed; no trial is finished twice."""
+
+    def trials_of(experiment: str) -> list[Run]:
+        return [run for run in runs_of(tracked, experiment) if "mlflow.parentRunId" in run.data.tags]
+
     with local_cluster(tmp_path, 2) as cluster:
         monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
         victim = cluster.processes[-1]
 
         def kill() -> None:
-            wait_until(lambda: len(runs_of(tracked, "killed search")) == 3, "two trials run")
+            # Its parameters come a request after the run itself; they are compared below.
+            wait_until(lambda: sum(bool(run.data.params) for run in trials_of("killed search")) == 2, "two trials run")
             victim.kill()
 
         threading.Thread(target=kill, daemon=True).start()
@@ -199,7 +205,7 @@ def test_trial_of_a_dead_worker_is_repeated(
             f"{LONG}1500\n", "--trials", 3, "--experiment", "killed search", "--cluster", cluster.address
         )  # fmt: skip
     assert done.code == 0, done.err
-    children = [run for run in runs_of(tracked, "killed search") if "mlflow.parentRunId" in run.data.tags]
+    children = trials_of("killed search")
     assert sorted(run.info.status for run in children) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
     (failed,) = [run for run in children if run.info.status == "FAILED"]
     assert failed.data.tags[FAILURE_TAG].endswith(" died")
