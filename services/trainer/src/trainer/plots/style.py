@@ -58,14 +58,15 @@ def canvas(heading: Heading, merit: str, its_name: str) -> Figure:
         its_name: What that figure is.
     """
     from matplotlib import rcParams
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from trainer.plots.renderer import Canvas
 
     # At these sizes nobody sees the difference, and letters are drawn a third faster.
     rcParams["text.hinting"] = "none"
     rcParams["font.family"] = _fonts()
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    Canvas(figure)
     for y, size, title, its_size, its, ink, its_ink, weight in (
         (0.944, 17.0, heading.title, 20.0, merit, INK, BLUE, "bold"),
         (0.893, 12.0, heading.subtitle, 12.0, its_name, GREY, GREY, "normal"),
@@ -108,9 +109,9 @@ def _pixels(text: str, size: float, weight: str) -> float:
 @cache
 def _surface() -> Any:
     """Return a surface to measure texts on: all plots have one size and one resolution."""
-    from matplotlib.backends.backend_agg import RendererAgg
+    from trainer.plots.renderer import Renderer
 
-    return RendererAgg(int(WIDTH * DPI), int(HEIGHT * DPI), DPI)  # type: ignore[no-untyped-call]
+    return Renderer(int(WIDTH * DPI), int(HEIGHT * DPI), DPI)
 
 
 def fitting(text: str, size: float, room: float, weight: str = "normal") -> int:
@@ -264,8 +265,11 @@ def round_scale(axes: Axes, side: Side, low: float, high: float, title: str, *, 
     digits = next((count for count in range(7) if abs(round(step, count) - step) < 1e-3 * step), None)
     labels = [f"{place:.3g}" if digits is None else f"{place:,.{digits}f}" for place in places]
     # At the left the title keeps its place: longer labels get smaller, to stay clear of it.
-    longest = max(map(len, labels), default=0)
-    size = 12.0 * min(1.0, 4.8 / longest) if side == "left" and longest else 12.0
+    size = 12.0
+    while (
+        side == "left" and size > SMALLEST - 2 and max((extent(label, size) for label in labels), default=0.0) > 0.057
+    ):
+        size -= 0.5
     scale(axes, side, places, labels, title, size=size)
     grid(axes, side, places)
 
