@@ -46,3 +46,11 @@ def changelog_section(root: Path = ROOT) -> tuple[str, str]:
     if not found:
         raise Refusal(f"CHANGELOG.md has no section for version {version(root)}")
     return found[1], found[2].strip()
+
+
+def prefix_of(owner: str) -> str:
+    """Returns what the names of an owner's published images begin with."""
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?", owner):
+        raise Refusal(f"an owner is the name of a GitHub user or organisation (got: {owner!r})")
+    # A registry takes small letters alone.
+    return f"ghcr.io/{owner.lower()}/mlflow-replica"

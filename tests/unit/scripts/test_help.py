@@ -51,6 +51,8 @@ def test_help_names_what_there_is(script: Path) -> None:
         code += " ".join(option for param in verify_command.params for option in (*param.opts, "--help"))
     if script.name == "lock":
         code += subprocess.run([find_uv_bin(), "pip", "compile", "--help"], capture_output=True, text=True).stdout
+    if "releasing" in code:
+        code += "".join(file.read_text() for file in (ROOT / "scripts/releasing").glob("*.py"))
     options = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", head))
     assert {option for option in options if not re.search(rf"(?<![\w-]){option}(?![\w-])", code)} == set()
     names = re.findall(r"\b(?:scripts|deploy|docs|tests|services)/[\w./-]*\w", head)
