@@ -91,7 +91,7 @@ def test_containers_ignore_the_shells_address(plain_stack: Stack) -> None:
     assert addresses == dict.fromkeys(("trainer", "housekeeping", "serving", "worker"), "http://mlflow:5000")
 
 
-GIVEN = ("gcs-key", "gc-key", "certificate", "key", "alert-webhook", "alert-mail-password")
+GIVEN = ("gcs-key", "gc-key", "certificate", "key", "alert-webhook", "alert-mail-password", "housekeeping.yaml")
 
 
 def test_files_for_unset_settings_exist(compose_config: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def test_files_for_unset_settings_exist(compose_config: dict[str, Any]) -> None:
     # Not /dev/null, which Windows has not.
     mounted = [volume for service in compose_config["services"].values() for volume in service.get("volumes", [])]
     files = [Path(volume["source"]) for volume in mounted if Path(volume["target"]).name in GIVEN]
-    assert files == [ROOT / "secrets" / ".none"] * 8
+    assert files == [ROOT / "secrets" / ".none"] * 11
     assert (ROOT / "secrets" / ".none").read_bytes() == b""
 
 
@@ -114,14 +114,15 @@ def test_missing_path_is_an_error_not_a_folder(compose_config: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("setting", "services"),
     [
-        ("GCS_KEY_FILE", ("preflight", "mlflow", "backup")),
+        ("GCS_KEY_FILE", ("preflight", "mlflow", "backup", "usage")),
         ("GC_KEY_FILE", ("gc",)),
+        ("HOUSEKEEPING_FILE", ("gc", "usage")),
         ("PROXY_CERTIFICATE_FILE", ("proxy",)),
         ("PROXY_KEY_FILE", ("proxy",)),
         ("ALERT_WEBHOOK_FILE", ("alertmanager",)),
         ("ALERT_MAIL_PASSWORD_FILE", ("alertmanager",)),
         ("CLIENT_KEY_FILE", ("bucket", "trainer")),
-        ("POSTGRES_CA_FILE", ("migrate", "mlflow", "gc", "backup")),
+        ("POSTGRES_CA_FILE", ("migrate", "mlflow", "gc", "backup", "usage")),
     ],
 )
 def test_another_file_is_noticed_by_the_next_up(tmp_path: Path, setting: str, services: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-COMMANDS = ("serve", "preflight", "migrate", "gc", "backup", "monitor-role", "healthcheck", "audit", "version")
+COMMANDS = ("serve", "preflight", "migrate", "gc", "backup", "usage", "monitor-role", "healthcheck", "audit", "version")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from replica_server.artifacts import destination as address_file
 from replica_server.artifacts.removal import RemovalError, Removed
 from replica_server.artifacts.s3 import S3Repository
 from replica_server.commands import gc, migrate, schema
+from replica_server.housekeeping import files
 from replica_server.mlflow_environment import of_server
 from replica_server.settings import Settings
 
@@ -171,7 +172,7 @@ def test_wordless_storage_error_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(S3Repository, "versions", refuse)
     with pytest.raises(RemovalError, match="s3://bucket/1/run/artifacts: TimeoutError"):
-        gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
+        files.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
 
 
 def test_server_ends_for_another_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +202,7 @@ def test_files_that_may_be_others_too_are_kept(
 ) -> None:
     name = "mlflow.store.artifact.artifact_repository_registry.get_artifact_repository"
     monkeypatch.setattr(name, lambda place: pytest.fail(f"{place} was opened"))
-    assert not gc.remove_files(uri, owner, destination)
+    assert not files.remove_files(uri, owner, destination)
 
 
 @pytest.mark.usefixtures("s3")
@@ -210,7 +211,7 @@ def test_silently_kept_files_are_no_success(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(S3Repository, "remove_versions", lambda _self: Removed())
     monkeypatch.setattr(S3Repository, "versions", lambda _self: iter(["model"]))
     with pytest.raises(RemovalError, match="this identity may not delete them"):
-        gc.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
+        files.remove_files("mlflow-artifacts:/1/run/artifacts", "run", "s3://bucket/")
 
 
 @pytest.mark.parametrize(("text", "value"), [("30", 30.0), ("0", 0.0), ("1.5d", 1.5)])

@@ -11,23 +11,22 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from importlib import import_module
+from typing import Any
 
 from replica_server import database, settings
 from replica_server.artifacts.destination import read_destination
 from replica_server.artifacts.removal import RemovalError, Removed
 from replica_server.backups import turn
-from replica_server.text import one_line
-
-if TYPE_CHECKING:
-    from replica_server.artifacts.repository import StorageRepository
+from replica_server.housekeeping.files import remove_files
 
 DAY = 24 * 3600 * 1000  # ms
 # In days: a century. Much longer ago there is no date.
 OLDEST = 36_525
 PAGE = 1000
 KEY = "GC_KEY_FILE"
+# What else runs with this identity, each a module beside this one.
+OTHERS = ("retention", "orphans")
 
 
 def days(text: str) -> float:
@@ -56,45 +55,6 @@ def check_identity(destination: str) -> None:
         google_account.find(KEY)
     except google_account.AccountError as error:
         sys.exit(f"gc: error: {error}")
-
-
-def location(uri: str, destination: str) -> str:
-    """Returns where in the storage an artifact address of MLflow's leads."""
-    parts = urlsplit(uri)
-    return destination.rstrip("/") + parts.path if parts.scheme == "mlflow-artifacts" else uri
-
-
-def remove_files(uri: str, owner: str, destination: str) -> Removed | None:
-    """Removes the files below an artifact address, with their older versions.
-
-    Args:
-        uri: The address as MLflow keeps it.
-        owner: The id of the run, model or experiment, a folder of which name they have to be in.
-        destination: The storage that the server uses.
-
-    Returns:
-        What was removed; None when the files are not the owner's alone or elsewhere.
-
-    Raises:
-        RemovalError: Files are left.
-    """
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    place = location(uri, destination)
-    # By MLflow's address, not the place: the storage's own prefix may be called like an experiment.
-    if owner not in urlsplit(uri).path.split("/") or urlsplit(place).scheme not in ("s3", "gs"):
-        return None
-    repository = cast("StorageRepository", get_artifact_repository(place))
-    try:
-        removed = repository.remove_versions()
-        left = any(repository.versions())
-    except RemovalError:
-        raise
-    except Exception as error:  # each storage has errors of its own, and none may pass for success
-        raise RemovalError(f"{place}: {one_line(str(error)) or type(error).__name__}") from error
-    if left:
-        raise RemovalError(f"{place}: the storage keeps the files: this identity may not delete them")
-    return removed
 
 
 def pages(search: Any, **arguments: Any) -> Iterator[Any]:
@@ -218,7 +178,15 @@ class Collection:
 
 def main() -> None:
     """Collects, and says what it did; exits with status 1 and one line when the storage refuses."""
-    parser = argparse.ArgumentParser(prog="gc", description="Removes for good what was deleted in MLflow.")
+    if sys.argv[1:2] and sys.argv[1] in OTHERS:
+        sys.argv = sys.argv[1:]
+        import_module(f"replica_server.commands.{sys.argv[0]}").main()
+        return
+    parser = argparse.ArgumentParser(
+        prog="gc",
+        description="Removes for good what was deleted in MLflow.",
+        epilog=f"The other commands: {', '.join(f'gc {name} --help' for name in OTHERS)}.",
+    )
     parser.add_argument(
         "--older-than", type=days, default=30.0, metavar="DAYS", help="days since the deletion (default: 30)"
     )
