@@ -102,9 +102,12 @@ def make_tag(root: Path) -> None:
 
 
 def main() -> None:
-    """Checks, and with --tag makes the tag."""
+    """Checks, and with --tag makes the tag; or prints the notes."""
     root = Path.cwd()
     try:
+        if "--notes" in sys.argv[1:]:
+            print(changelog_section(root)[1])
+            return
         if not check_all(root):
             raise Refusal("not released: see above")
         tag = f"v{version(root)}"

@@ -36,7 +36,7 @@ OTHERS = {
     "printf",
     "python",
 }
-OTHERS |= {"rm", "chmod", "chown", "systemctl"}
+OTHERS |= {"rm", "chmod", "chown", "systemctl", "cosign"}
 ALL = commands()
 
 

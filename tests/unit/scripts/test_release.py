@@ -126,6 +126,11 @@ def test_files_that_were_not_tested_are_refused(folder: Path) -> None:
     assert git(folder, "tag") == ""
 
 
+def test_notes_are_the_changelogs(folder: Path) -> None:
+    done = release(folder, "--notes")
+    assert (done.returncode, done.stdout) == (0, "### Added\n\n- it\n")
+
+
 def test_elsewhere_it_is_one_line(folder: Path) -> None:
     shutil.rmtree(folder / ".git")
     done = release(folder)
@@ -136,4 +141,7 @@ def test_elsewhere_it_is_one_line(folder: Path) -> None:
 
 def test_unknown_option_is_refused(folder: Path) -> None:
     done = release(folder, "--push")
-    assert (done.returncode, done.stderr) == (1, "release: error: unknown option --push (the only one is --tag)\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "release: error: unknown option --push (--tag and --notes are known)\n",
+    )
