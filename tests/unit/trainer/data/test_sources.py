@@ -607,17 +607,19 @@ def test_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     assert "X_train.csv" in message
 
 
-def test_table_in_several_files_is_refused(tmp_path: Path) -> None:
-    for name in ("part-00000-a.parquet", "part-00001-a.parquet", "_SUCCESS", ".part-00000-a.parquet.crc"):
+def test_table_in_several_files_is_read(tmp_path: Path, table: pd.DataFrame) -> None:
+    """What Spark leaves beside its parts is no part."""
+    for name in ("part-00000-a.parquet", "part-00001-a.parquet"):
+        table.to_parquet(tmp_path / name)
+    for name in ("_SUCCESS", ".part-00000-a.parquet.crc", "_metadata.parquet"):
         (tmp_path / name).touch()
-    message = refused(tmp_path, target="y")
-    assert "holds one table in 2 files (part-00000-a.parquet, part-00001-a.parquet); write it as one" in message
+    assert load_data(tmp_path, target=TARGET).rows == 2 * len(table)
 
 
-def test_folder_with_several_tables_is_refused(tmp_path: Path) -> None:
+def test_folder_with_several_kinds_is_refused(tmp_path: Path) -> None:
     for name in ("a.csv", "b.parquet"):
         write(tmp_path / name, "")
-    assert "2 tables (a.csv, b.parquet)" in refused(tmp_path, target="y")
+    assert "2 tables are of several kinds (a.csv is CSV, b.parquet is Parquet)" in refused(tmp_path, target="y")
 
 
 def drop_y_test(folder: Path) -> None:

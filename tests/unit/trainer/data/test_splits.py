@@ -253,10 +253,11 @@ def test_overlapping_test_file_is_told(
 @pytest.mark.parametrize(
     ("data", "test", "said"),
     [
-        (".", "june.csv", "--test goes with one table"),
+        ("four", "june.csv", "--test goes with one table"),
         (None, "june.csv", "--test goes with one table"),
-        ("may.csv", "july.csv", "no such file (--test)"),
-        ("may.csv", ".", "no such file (--test)"),
+        ("may.csv", "july.csv", "no such file or folder (--test)"),
+        ("may.csv", "none", "holds no table; expected files of"),
+        ("may.csv", "none/*", "finds no file (--test)"),
         ("may.csv", "other.csv", "only in may.csv"),
         ("may.csv", "untold.csv", "has no target column"),
         ("may.csv", "one.csv", "all 5 rows are of one class"),
@@ -264,6 +265,9 @@ def test_overlapping_test_file_is_told(
 )
 def test_wrong_test_file_is_refused(two_files: tuple[Path, Path], data: Any, test: str, said: str) -> None:
     folder = two_files[0].parent
+    (folder / "none").mkdir()
+    (folder / "four").mkdir()
+    (folder / "four" / "X_train.csv").touch()
     june = pd.read_csv(two_files[1])
     june.drop(columns="code").to_csv(folder / "other.csv", index=False)
     june.drop(columns="purchase").to_csv(folder / "untold.csv", index=False)

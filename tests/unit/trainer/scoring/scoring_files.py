@@ -64,7 +64,7 @@ def scorer_of(saved: Saved) -> type[Scorer]:
     """Return which scorer the saved model gets."""
     loaded = load_model(saved.folder, "model")
     assert loaded.features is not None
-    from trainer.scoring.columns import convert
+    from trainer.data.arrow_columns import convert
 
     rows = saved.dataset.test.features.head(50)
     import pyarrow as pa

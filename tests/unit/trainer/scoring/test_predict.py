@@ -18,13 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from trainer.config.values import ColumnType
-from trainer.data import demo
+from trainer.data import demo, row_chunks
+from trainer.data.arrow_columns import Feature, convert
 from trainer.data.columns import convert_column
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.data.sources import load_data
-from trainer.scoring import models, sinks, sources
-from trainer.scoring.columns import Feature, convert
+from trainer.scoring import models, sinks
 from trainer.scoring.models import load_model
 from trainer.scoring.predict import PredictRequest, predict_file
 from trainer.scoring.scorers import ClassifierScorer, TreeScorer
@@ -68,7 +68,7 @@ def test_figures_are_the_models_own_bit_for_bit(
     saved: Saved, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, suffix: str
 ) -> None:
     # Many chunks: some hold only gaps, or only whole numbers, in some column.
-    monkeypatch.setattr(sources, "BLOCK", 2_000)
+    monkeypatch.setattr(row_chunks, "BLOCK", 2_000)
     path = tmp_path / f"data{suffix}"
     if suffix == ".parquet":
         pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.column_types.items()}).to_parquet(
@@ -208,7 +208,7 @@ def test_parquet_columns_keep_their_types(saved: Saved, rows: pd.DataFrame, tmp_
 
 
 def test_row_groups_are_large(saved: Saved, rows: pd.DataFrame, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sources, "BLOCK", 2_000)
+    monkeypatch.setattr(row_chunks, "BLOCK", 2_000)
     monkeypatch.setattr(sinks, "_GROUP", 150)
     rows.to_csv(tmp_path / "data.csv", index=False)
     assert len(score(saved, tmp_path / "data.csv", tmp_path / "out.parquet")) == 400
@@ -218,7 +218,7 @@ def test_row_groups_are_large(saved: Saved, rows: pd.DataFrame, tmp_path: Path, 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.parquet"])
 def test_a_bad_row_leaves_the_older_file(saved: Saved, tmp_path: Path, monkeypatch: Any, name: str) -> None:
-    monkeypatch.setattr(sources, "BLOCK", 2_000)
+    monkeypatch.setattr(row_chunks, "BLOCK", 2_000)
     table = generate_sessions(200, seed=2).drop(columns=demo.TARGET).astype(object)
     number = saved.dataset.columns("number")[0]
     table.loc[170, number] = "many"
@@ -234,7 +234,8 @@ def test_a_bad_row_leaves_the_older_file(saved: Saved, tmp_path: Path, monkeypat
 _STOPPING = """
 import sys
 from trainer.cli.main import main
-from trainer.scoring import sinks, sources
+from trainer.data import row_chunks
+from trainer.scoring import sinks
 
 def write_and_stop(sink, prepared, write=sinks.CsvSink.write):
     write(sink, prepared)
@@ -242,7 +243,7 @@ def write_and_stop(sink, prepared, write=sinks.CsvSink.write):
     print("written", flush=True)
     sys.stdin.read()
 
-sources.BLOCK = 20_000
+row_chunks.BLOCK = 20_000
 sinks.CsvSink.write = write_and_stop
 main(["predict", *sys.argv[1:]])
 """
@@ -358,9 +359,9 @@ def test_unknown_texts_are_warned_of(
         assert (remark in capsys.readouterr().err) is noted
 
 
-def test_a_folder_is_one_line(saved: Saved, tmp_path: Path) -> None:
+def test_a_folder_without_parts_is_one_line(saved: Saved, tmp_path: Path) -> None:
     (tmp_path / "spark.parquet").mkdir()
-    with pytest.raises(InputError, match=r"spark\.parquet: is a folder; expected a file"):
+    with pytest.raises(InputError, match=r"spark\.parquet: holds no table; expected files of"):
         score(saved, tmp_path / "spark.parquet", tmp_path / "out.csv")
 
 
@@ -716,3 +717,35 @@ def test_without_a_server_no_database_is_made(
     assert answer.code == 2
     assert "--tracking-uri" in answer.error
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new.csv"]
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_parts_are_scored_as_one_file(saved: Saved, tmp_path: Path, suffix: str) -> None:
+    """A folder and a pattern give the scores that one file with the rows of all parts has."""
+    table = generate_sessions(900, seed=3)
+    (tmp_path / "parts").mkdir()
+    for name, rows in (("whole", table), ("parts/b", table.iloc[:600]), ("parts/c", table.iloc[600:])):
+        if suffix == ".csv":
+            rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        else:
+            rows.to_parquet(tmp_path / f"{name}.parquet", index=False)
+    score(saved, tmp_path / f"whole{suffix}", tmp_path / "whole_out.csv")
+    for place in ("parts", "parts/*"):
+        score(saved, tmp_path / place, tmp_path / "out.csv")
+        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole_out.csv").read_bytes()
+
+
+def test_wrong_value_names_its_part(saved: Saved, tmp_path: Path) -> None:
+    table = generate_sessions(40, seed=3)
+    table.iloc[:30].to_csv(tmp_path / "a.csv", index=False)
+    wrong = table.iloc[30:].astype({"exit_rate": object})
+    wrong.iloc[4, list(wrong.columns).index("exit_rate")] = "high"
+    wrong.to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(InputError, match=r"b\.csv: row 5, column 'exit_rate': 'high' is not allowed"):
+        score(saved, tmp_path / "*.csv", tmp_path / "out.csv")
+    table.drop(columns="month").to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(InputError, match=r"b\.csv: lacks column 'month', which a\.csv has"):
+        score(saved, tmp_path / "*.csv", tmp_path / "out.csv")

@@ -312,7 +312,7 @@ test_option = option(
     metavar="FILE",
     group="Data",
     env="TRAINER_TEST",
-    help="A table of its own for the test rows; all rows of --data are training rows then.",
+    help="A table of its own for the test rows, in a file or in parts; all rows of --data are training rows then.",
 )
 test_size_option = option(
     "--test-size",
@@ -591,7 +591,8 @@ data_options = gathered(
     "source",
     DataOptions,
     data_option(
-        "A folder with X_train.csv, X_test.csv, y_train.csv and y_test.csv, or one CSV or Parquet table."
+        "One CSV or Parquet table: a file, a folder of its parts, or a pattern such as 'june/*.csv'. Or a folder with"
+        " X_train.csv, X_test.csv, y_train.csv and y_test.csv."
         " Without data the trainer makes up web-shop sessions."
     ),
     target_option,

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     "runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a folder. Any model that"
     " MLflow can load here will do; load only models that you trust, as loading some kinds runs code.",
 )
-@options.scored_data_option("Scoring", "The table to score: .csv, .tsv, one of these as .gz, or .parquet.")
+@options.scored_data_option(
+    "Scoring",
+    "The table to score: .csv, .tsv, one of these as .gz, or .parquet; a file, a folder of parts, or a pattern.",
+)
 @options.option(
     "--out",
     required=True,

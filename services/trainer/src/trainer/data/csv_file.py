@@ -70,14 +70,16 @@ def header_hint(names: Iterable[str], form: CsvForm) -> str:
     return ""
 
 
-def read_csv(path: Path, texts: Iterable[str], form: CsvForm = _USUAL) -> pd.DataFrame:
-    """Return the table in a CSV file; the columns in ``texts`` are read as text."""
+def read_csv(path: Path, texts: Iterable[str], form: CsvForm = _USUAL, numbers: Iterable[str] = ()) -> pd.DataFrame:
+    """Return the table in a CSV file; the columns in ``texts`` are read as text, those in ``numbers`` as decimals."""
     names = csv_header(path, form)
     with warnings.catch_warnings():
         # A line with more fields than the header is a mistake to report, not data to drop.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            table = _parsed(path, form, names, dtype=dict.fromkeys(texts, "str"))
+            table = _parsed(
+                path, form, names, dtype={**dict.fromkeys(numbers, "float64"), **dict.fromkeys(texts, "str")}
+            )
         except (pd.errors.ParserError, pd.errors.ParserWarning):
             _check_fields(path, form)
             raise

@@ -38,6 +38,17 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read: {one_line(error, 200)}") from None
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of a path into one line."""
+    try:
+        yield
+    except PermissionError:
+        raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or one_line(error)}") from None
+
+
 def _place(path: Path) -> str:
     """Return which line of a file is not UTF-8: errors count from wherever a reader's buffer began."""
     import gzip

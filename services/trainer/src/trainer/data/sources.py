@@ -1,9 +1,9 @@
 """Reads the training data and makes it uniform: one table for training, one for testing, checked before a run exists.
 
-The sources: a folder with ``X_train.csv``, ``X_test.csv``, ``y_train.csv`` and ``y_test.csv``; one CSV or Parquet table
-with a target column, which is split here, or has a second one for testing beside it; and, without any data, generated
-sessions. Whatever the source, features end up as numbers (float64), booleans, or text, and the target as
-codes of classes or as numbers.
+The sources: a folder with ``X_train.csv``, ``X_test.csv``, ``y_train.csv`` and ``y_test.csv``; one CSV or Parquet
+table, in one file or in parts, with a target column, which is split here, or has a second one for testing beside it;
+and, without any data, generated sessions. Whatever the source, features end up as numbers (float64), booleans, or text,
+and the target as codes of classes or as numbers.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from trainer.config.values import ColumnType
 from trainer.data import demo
 from trainer.data.dataset import Dataset, stratified_split
 from trainer.data.demo import generate_sessions
+from trainer.data.file_errors import readable
+from trainer.data.parts import read_files
 from trainer.data.reading import Reading
 from trainer.data.roles import Roles
 from trainer.data.split import split_parameters, split_rows
-from trainer.data.table_file import TABLE_SUFFIXES, read_column, read_table
+from trainer.data.table_file import read_column, read_table
+from trainer.data.table_files import TableFiles, folder_parts, is_pattern, is_table, table_files
 from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
 from trainer.data.targets import Column, GuessedTaskError, read_targets
-from trainer.data.two_tables import apart_warnings, check_target, readable, text_columns, with_test_file
+from trainer.data.two_tables import apart_warnings, check_target, text_columns, with_test_file
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
 from trainer.util.text import listed
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
 
 PARTS = ("X_train", "X_test", "y_train", "y_test")
 EXPECTED = (
-    "X_train.csv, X_test.csv, y_train.csv and y_test.csv, or exactly one .csv or .parquet table (with --target NAME)"
+    "X_train.csv, X_test.csv, y_train.csv and y_test.csv, or one .csv or .parquet table, or its parts"
+    " (with --target NAME)"
 )
 
 _IGNORED = {"readme.md", "readme", "readme.txt", "lost+found"}
@@ -66,7 +70,8 @@ def load_data(
     """Return the data at ``path``, or generated sessions where there are none.
 
     Args:
-        path: A folder, a CSV or a Parquet file. None, or a folder without data, stands for the generator.
+        path: A CSV or a Parquet file, a folder, or a pattern such as ``june/*.csv``. None, or a folder without data,
+            stands for the generator.
         target: The target column's name; required for a single table.
         test_size: The share of a single table's rows (0 to 1) that is held out, stratified by class.
         seed: Seeds that split and the generator.
@@ -79,7 +84,8 @@ def load_data(
         weight: The column of the rows' weights, for fit, metrics and threshold; no feature.
         time: The column of times (dates or numbers) to split by: what came later is held out; no feature.
         group: The column whose rows of the same value stay on one side of each split; no feature.
-        test: A table of its own for the test rows; then all rows of a single table are training rows.
+        test: A table of its own for the test rows, in a file or in parts; then all rows of a single table are
+            training rows.
         monotone: Columns of numbers with which the score may only rise (1) or only fall (-1).
         csv: How CSV files are written, where not as usual; see ``CsvForm``.
         task: ``binary``, ``multiclass`` or ``regression``; by default the target's values tell.
@@ -121,16 +127,18 @@ def load_data(
             if not names:
                 return _generated(how, rows, f"{path} holds no data")
             return _from_folder(path, names, how)
-    check_exists(path)
-    return _from_table(path, how)
+    return _from_table(table_files(path), how)
 
 
 def check_exists(path: Path) -> None:
-    """Check that there is a file or folder.
+    """Check that there is a file or folder, or that a pattern finds some.
 
     Raises:
         InputError: There is none.
     """
+    if is_pattern(path):
+        table_files(path)
+        return
     with readable(path):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder (--data)")
@@ -162,18 +170,11 @@ def _from_folder(path: Path, names: Sequence[str], how: Reading) -> Dataset:
     if present:
         missing = ", ".join(name for name in files if name not in present)
         raise InputError(f"{path}: {missing} missing beside {', '.join(present)}; expected {EXPECTED}")
-    tables = [name for name in names if name.lower().endswith(TABLE_SUFFIXES)]
+    tables = [path / name for name in names if is_table(path / name)]
     if len(tables) == 1:
-        return _from_table(path / tables[0], how)
-    if tables and all(name.startswith("part-") for name in tables):
-        raise InputError(
-            f"{path}: holds one table in {len(tables)} files ({listed(tables, 2)});"
-            " write it as one, in Spark by coalesce(1)"
-        )
+        return _from_table(TableFiles(tables[0], (tables[0],)), how)
     if tables:
-        raise InputError(
-            f"{path}: holds {len(tables)} tables ({listed(tables)}); name one of them with --data, or keep {EXPECTED}"
-        )
+        return _from_table(TableFiles(path, folder_parts(path, tables)), how)
     raise InputError(f"{path}: holds {listed(names)}, which is no data; expected {EXPECTED}")
 
 
@@ -214,16 +215,30 @@ def _from_four(path: Path, how: Reading) -> Dataset:
     return unified(train, test, how, name=path.resolve().name, source=str(path.resolve()), warnings=warnings)
 
 
-def _from_table(path: Path, how: Reading) -> Dataset:
+def _from_table(files: TableFiles, how: Reading) -> Dataset:
     warnings: list[str] = []
-    table = read_table(path, warnings, how.texts, how.form)
-    check_target(table, path, how.target, how.form)
-    table = how.without_dropped(table, str(path))
-    return _split_table(table, how, name=path.name.split(".")[0], source=str(path.resolve()), warnings=warnings)
+    table = read_files(files, warnings, how.texts, how.form)
+    check_target(table, files.place, how.target, how.form)
+    table = how.without_dropped(table, str(files.place))
+    return _split_table(
+        table,
+        how,
+        name=files.name,
+        source=str(files.place.resolve()),
+        warnings=warnings,
+        from_text=files.from_text,
+    )
 
 
 def _split_table(
-    table: pd.DataFrame, how: Reading, *, name: str, source: str, warnings: list[str], generated: bool = False
+    table: pd.DataFrame,
+    how: Reading,
+    *,
+    name: str,
+    source: str,
+    warnings: list[str],
+    generated: bool = False,
+    from_text: bool = True,
 ) -> Dataset:
     label = f"{source}: {how.target}"
     read = read_targets([Column(table[how.target], label)], how)
@@ -258,6 +273,7 @@ def _split_table(
         name=name,
         source=source,
         warnings=warnings,
+        from_text=from_text,
         generated=generated,
         test_size=how.test_size,
         seed=how.seed,
@@ -269,4 +285,4 @@ def _split_table(
 def _is_ignored(entry: Path) -> bool:
     # Variants, spaces and policies may lie beside the data, or where there are none.
     name = entry.name.lower()
-    return name.startswith(".") or name in _IGNORED or name.endswith((".yaml", ".yml"))
+    return name.startswith((".", "_")) or name in _IGNORED or name.endswith((".yaml", ".yml"))

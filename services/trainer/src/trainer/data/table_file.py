@@ -13,11 +13,10 @@ from trainer.config.csv_form import CsvForm
 from trainer.data.csv_file import read_csv
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.missing_words import missing_words_warning
+from trainer.data.table_files import TABLE_SUFFIXES, is_parquet, is_table
 from trainer.util.errors import InputError
 from trainer.util.text import listed
 
-PARQUET_SUFFIXES = (".parquet", ".pq")
-TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET_SUFFIXES)
 _USUAL = CsvForm()
 #: The index of rows that pandas writes without a name, and what it calls it when it reads a file; of two, 0.1 and 0.
 _INDEX = re.compile(r"(?:Unnamed: 0(?:\.\d+)?)?")
@@ -31,14 +30,22 @@ def read_column(path: Path, warnings: list[str], form: CsvForm = _USUAL) -> pd.S
     return table.iloc[:, 0]
 
 
-def read_table(path: Path, warnings: list[str], texts: Iterable[str] = (), form: CsvForm = _USUAL) -> pd.DataFrame:
-    """Return a file's table, without the index that pandas may have written; columns in ``texts`` as they are."""
-    name = path.name.lower()
-    if not name.endswith(TABLE_SUFFIXES):
+def read_table(
+    path: Path,
+    warnings: list[str],
+    texts: Iterable[str] = (),
+    form: CsvForm = _USUAL,
+    numbers: Iterable[str] = (),
+) -> pd.DataFrame:
+    """Return a file's table, without the index that pandas may have written.
+
+    Columns in ``texts`` are read as they are written, and those in ``numbers`` as decimals, from a CSV file.
+    """
+    if not is_table(path):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)}")
     with reading(path):
-        is_csv = not name.endswith(PARQUET_SUFFIXES)
-        table = read_csv(path, texts, form) if is_csv else _read_parquet(path, warnings)
+        is_csv = not is_parquet(path)
+        table = read_csv(path, texts, form, numbers) if is_csv else _read_parquet(path, warnings)
         words = missing_words_warning(path, table, form, is_csv=is_csv)
     if table.columns.empty:
         raise InputError(f"{path}: has no columns")

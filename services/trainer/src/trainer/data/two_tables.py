@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,31 +11,28 @@ from trainer.config.csv_form import CsvForm
 from trainer.data.columns import type_in_table
 from trainer.data.csv_file import header_hint
 from trainer.data.dataset import Dataset, Table
-from trainer.data.file_errors import current_user
+from trainer.data.parts import read_files
 from trainer.data.reading import Reading
 from trainer.data.roles import Roles, shown_time
 from trainer.data.split import split_parameters
-from trainer.data.table_file import read_table
+from trainer.data.table_files import table_files
 from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
 from trainer.data.targets import Column, read_targets
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
-from trainer.util.text import did_you_mean, listed, one_line
+from trainer.util.text import did_you_mean, listed
 
 
 def with_test_file(data: Path | str | None, test: Path, how: Reading) -> Dataset:
     """Return the data set of two tables, the one for training and the one for testing."""
-    if data is None or Path(data).is_dir():
+    if data is None or (Path(data).is_dir() and (Path(data) / "X_train.csv").exists()):
         raise InputError("--test goes with one table for training: name its file with --data")
     warnings: list[str] = []
-    files = (Path(data), test)
-    for file, option in zip(files, ("--data", "--test"), strict=True):
-        with readable(file):
-            if not file.is_file():
-                raise InputError(f"{file}: no such file ({option})")
-    raw = [read_table(file, warnings, how.texts, how.form) for file in files]
+    parts = [table_files(file, option) for file, option in ((Path(data), "--data"), (test, "--test"))]
+    files = [part.place for part in parts]
+    raw = [read_files(part, warnings, how.texts, how.form) for part in parts]
     if codes := text_columns(test, *raw):
-        raw = [read_table(file, [], {*how.texts, *codes}, how.form) for file in files]
+        raw = [read_files(part, [], {*how.texts, *codes}, how.form) for part in parts]
     for table, file in zip(raw, files, strict=True):
         check_target(table, file, how.target, how.form)
     columns = [Column(table[how.target], f"{file}: {how.target}") for table, file in zip(raw, files, strict=True)]
@@ -55,11 +50,12 @@ def with_test_file(data: Path | str | None, test: Path, how: Reading) -> Dataset
         train,
         tested,
         how,
-        name=files[0].name.split(".")[0],
+        name=parts[0].name,
         source=str(files[0].resolve()),
         test_source=str(test.resolve()),
         names=(files[0].name, test.name),
         warnings=warnings,
+        from_text=parts[0].from_text,
         split={"test_file": test.name, **split_parameters(train, tested)},
     )
 
@@ -96,14 +92,3 @@ def check_target(table: pd.DataFrame, path: Path, target: str | None, form: CsvF
     if target not in table.columns:
         hint = did_you_mean(target, map(str, table.columns), f"its columns are {listed(table.columns)}")
         raise InputError(f"{path}: has no target column {target!r}; {hint}{header_hint(map(str, table.columns), form)}")
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of a path into one line."""
-    try:
-        yield
-    except PermissionError:
-        raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or one_line(error)}") from None

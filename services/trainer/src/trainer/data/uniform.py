@@ -16,7 +16,6 @@ from trainer.data.dataset import Dataset
 from trainer.data.leak_warnings import leak_warning
 from trainer.data.reading import Reading
 from trainer.data.split_warnings import split_warning
-from trainer.data.table_file import PARQUET_SUFFIXES
 from trainer.data.unseen_categories import unseen_warning
 from trainer.util.errors import InputError
 from trainer.util.text import listed
@@ -34,6 +33,7 @@ def unified(
     *,
     source: str,
     warnings: list[str],
+    from_text: bool = True,
     names: tuple[str, str] = ("X_train", "X_test"),
     **rest: Any,
 ) -> Dataset:
@@ -49,7 +49,6 @@ def unified(
         raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
     if not columns:
         raise InputError(f"{source}: has no feature columns")
-    from_text = not source.lower().endswith(PARQUET_SUFFIXES)
     column_types: dict[str, ColumnType] = {}
     converted: tuple[dict[str, pd.Series], dict[str, pd.Series]] = ({}, {})
     for name in columns:

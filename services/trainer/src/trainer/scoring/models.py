@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label
+from trainer.data.arrow_columns import Feature, Type
 from trainer.data.csv_file import header_hint
-from trainer.scoring.columns import Feature, Type
 from trainer.scoring.scorers import (
     CHECKED_ROWS,
     BoosterScorer,

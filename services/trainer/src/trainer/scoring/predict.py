@@ -15,14 +15,14 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.data.arrow_columns import ARROW, Feature, convert
+from trainer.data.row_chunks import TableSource, check_source, open_source
 from trainer.data.table_file import is_index_name
 from trainer.scoring import locate, models
-from trainer.scoring.columns import ARROW, Feature, convert
 from trainer.scoring.models import LoadedModel, load_model
 from trainer.scoring.progress import progress
 from trainer.scoring.scorers import OriginalLabels, Scorer
 from trainer.scoring.sinks import Sink, check_name, open_sink
-from trainer.scoring.sources import TableSource, check_source, open_source
 from trainer.util.atomic import atomic_file
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.output import print_message
@@ -73,14 +73,14 @@ def predict_file(request: PredictRequest) -> PredictResult:
         TrainerError: The model or the disk fails. Either way no output is written, and an older one stays.
     """
     check_name(request.out)
-    check_source(request.data)
+    files = check_source(request.data).files
     # Before the model is loaded, which may take longer: a folder that is not there is better said at once.
     with atomic_file(request.out, "--out") as stream:
-        if request.out.exists() and request.out.samefile(request.data):
+        if request.out.exists() and any(request.out.samefile(file) for file in files):
             raise InputError(f"{request.out}: is the data itself; write to another file (--out)")
         with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-            files = locate.local_files(request.model, Path(folder), uri=request.tracking_uri, wait=request.wait)
-            loaded = load_model(files, request.model)
+            model = locate.local_files(request.model, Path(folder), uri=request.tracking_uri, wait=request.wait)
+            loaded = load_model(model, request.model)
         return _write(request, loaded, stream)
 
 
@@ -199,13 +199,14 @@ class _Table:
 
     def convert(self, chunk: pa.RecordBatch, row: int) -> dict[str, pa.Array]:
         """Return a chunk's features in their types; ``row`` rows come before it."""
-        path, from_text, form = str(self.source.path), self.source.from_text, self.source.form
+        path, row = self.source.place(row)
+        from_text, form = self.source.from_text, self.source.form
         # Whatever an unknown column holds, it is not looked at.
         none = pa.nulls(chunk.num_rows, ARROW["unknown"])
         return {
             feature.name: none
             if feature.type == "unknown"
-            else convert(chunk.column(feature.name), feature, row, path, from_text=from_text, form=form)
+            else convert(chunk.column(feature.name), feature, row, str(path), from_text=from_text, form=form)
             for feature in self.features
         }
 

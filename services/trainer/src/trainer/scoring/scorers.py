@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.config.task import Label
+from trainer.data.arrow_columns import Feature, to_pandas
 from trainer.data.unseen_categories import MOST_LOOKED_AT, unseen_categories_warning
 from trainer.scoring.answers import Answers, answers_of, class_outputs
-from trainer.scoring.columns import Feature, to_pandas
 from trainer.training.model import parts_of
 from trainer.util.errors import TrainerError
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES
+from trainer.data.table_files import PARQUET_SUFFIXES, TABLE_SUFFIXES
 from trainer.util.errors import InputError
 
 #: Rows of a Parquet file's row group: many small ones read slowly, large ones stay in memory until they are written.

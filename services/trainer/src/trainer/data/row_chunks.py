@@ -1,7 +1,8 @@
-"""Reads a table in chunks of bounded size: CSV, compressed or not, and Parquet."""
+"""Reads a table in chunks of bounded size: CSV, compressed or not, and Parquet; in one file or in parts."""
 
 from __future__ import annotations
 
+import bisect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
@@ -12,11 +13,12 @@ import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
 from trainer.config.csv_form import CsvForm
+from trainer.data.arrow_columns import ARROW, Feature, Type, bad_value
 from trainer.data.csv_file import csv_header
 from trainer.data.file_errors import check_unique_names, reading
-from trainer.data.table_file import PARQUET_SUFFIXES, TABLE_SUFFIXES
+from trainer.data.parts import check_columns, check_type
+from trainer.data.table_files import TableFiles, is_parquet, table_files
 from trainer.data.uneven import uneven_row
-from trainer.scoring.columns import ARROW, Feature, Type, bad_value
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
@@ -32,6 +34,8 @@ class TableSource(ABC):
     """A table in a file. ``names`` are its columns, ``from_text`` says that it is a file of text."""
 
     from_text: bool
+    #: By which the share of what was read is weighed: bytes or rows.
+    size: int
     form: CsvForm = CsvForm()
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
@@ -50,33 +54,41 @@ class TableSource(ABC):
     def types(self, names: Sequence[str]) -> dict[str, Type]:
         """Return types of columns that nothing is known of, decided by all rows."""
 
+    def place(self, row: int) -> tuple[Path, int]:
+        """Return the file that a row is in, and how many of its rows come before; of those that were read so far."""
+        return self.path, row
 
-def check_source(path: Path) -> None:
-    """Check that a file is there, and by its name is one of a table.
+
+def check_source(path: Path) -> TableFiles:
+    """Return the files of a table, which are there, and by their names are of a table.
 
     Raises:
-        InputError: It is none.
+        InputError: They are not.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; expected a file (--data)")
-    if not path.name.lower().endswith(TABLE_SUFFIXES):
-        raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)} (--data)")
-    with reading(path), path.open("rb"):
-        pass
+    files = table_files(path)
+    for file in files.files:
+        with reading(file), file.open("rb"):
+            pass
+    return files
 
 
 def open_source(path: Path, form: CsvForm) -> TableSource:
     """Return the table at ``path``.
 
     Args:
-        path: The file.
+        path: A file, a folder of parts, or a pattern.
         form: How it is written, if it is one of text.
 
     Raises:
         InputError: The file is not there, or holds no table.
     """
-    check_source(path)
-    return ParquetSource(path, form) if path.name.lower().endswith(PARQUET_SUFFIXES) else CsvSource(path, form)
+    return open_files(check_source(path), form)
+
+
+def open_files(files: TableFiles, form: CsvForm) -> TableSource:
+    """Return the table in files; see ``open_source``."""
+    opened = [ParquetSource(file, form) if is_parquet(file) else CsvSource(file, form) for file in files.files]
+    return opened[0] if len(opened) == 1 else PartsSource(files.place, opened)
 
 
 class CsvSource(TableSource):
@@ -87,7 +99,7 @@ class CsvSource(TableSource):
     def __init__(self, path: Path, form: CsvForm) -> None:
         super().__init__(path, csv_header(path, form))
         self.form = form
-        self._size = max(path.stat().st_size, 1)
+        self.size = max(path.stat().st_size, 1)
         self._read = 0.0
         self._block = BLOCK * min(max(len(self.names) // _COLUMNS, 1), _LARGEST)
 
@@ -123,7 +135,7 @@ class CsvSource(TableSource):
                 )
                 for chunk in reader:
                     # What is read ahead counts as read: near enough for a progress bar.
-                    self._read = file.tell() / self._size
+                    self._read = file.tell() / self.size
                     if chunk.num_rows:
                         yield chunk
             except pa.ArrowInvalid as error:
@@ -138,7 +150,11 @@ class CsvSource(TableSource):
 
     def types(self, names: Sequence[str]) -> dict[str, Type]:
         """Return boolean or number where all values of a column are, and else text: a pass over the whole file."""
-        from trainer.scoring.columns import convert
+        return {name: kind or "number" for name, kind in self.found_types(names).items()}
+
+    def found_types(self, names: Sequence[str]) -> dict[str, Type | None]:
+        """Return these types; None of a column without a value."""
+        from trainer.data.arrow_columns import convert
 
         left: dict[str, list[Type]] = {name: ["boolean", "number", "text"] for name in names}
         seen = dict.fromkeys(names, False)
@@ -153,7 +169,7 @@ class CsvSource(TableSource):
                     else:
                         seen[name] |= values.null_count < len(values)
                         break
-        return {name: possible[0] if seen[name] else "number" for name, possible in left.items()}
+        return {name: possible[0] if seen[name] else None for name, possible in left.items()}
 
     def _explained(self, error: pa.ArrowInvalid, features: Mapping[str, Feature]) -> InputError:
         """Return pyarrow's message in terms of the table: rows counted without the header, columns by name."""
@@ -194,6 +210,7 @@ class ParquetSource(TableSource):
             with parquet.ParquetFile(path) as file:
                 self._schema = file.schema_arrow
                 self._rows = file.metadata.num_rows
+                self.size = max(self._rows, 1)
             names = [name for name in self._schema.names if not _INDEX.fullmatch(name)]
             check_unique_names(path, names)
         if not names:
@@ -220,11 +237,17 @@ class ParquetSource(TableSource):
 
     def types(self, names: Sequence[str]) -> dict[str, Type]:
         """Return what the file's own types amount to."""
-        found: dict[str, Type] = {}
+        return {name: kind or "number" for name, kind in self.found_types(names).items()}
+
+    def found_types(self, names: Sequence[str]) -> dict[str, Type | None]:
+        """Return these types; None of a column without a type."""
+        found: dict[str, Type | None] = {}
         for name in names:
             held = self._schema.field(name).type
             held = held.value_type if pa.types.is_dictionary(held) else held
-            if pa.types.is_boolean(held):
+            if pa.types.is_null(held):
+                found[name] = None
+            elif pa.types.is_boolean(held):
                 found[name] = "boolean"
             elif pa.types.is_timestamp(held) or pa.types.is_date(held):
                 found[name] = "datetime"
@@ -233,3 +256,57 @@ class ParquetSource(TableSource):
             else:
                 found[name] = "number"
         return found
+
+
+class PartsSource(TableSource):
+    """A table in several files, one after the other; a row that is wrong is named by its file and its place there."""
+
+    def __init__(self, place: Path, parts: Sequence[CsvSource | ParquetSource]) -> None:
+        super().__init__(place, parts[0].names)
+        self._parts = parts
+        self.from_text, self.form = parts[0].from_text, parts[0].form
+        self.size = sum(part.size for part in parts)
+        #: The first rows of the parts that were begun, and the part that is being read.
+        self._starts: list[int] = [0]
+        for part in parts[1:]:
+            check_columns(part.path, part.names, parts[0].path, parts[0].names)
+
+    def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
+        """Read part after part; columns that are copied are of one type in all of them."""
+        self._starts = [0]
+        schema: pa.Schema | None = None
+        rows = 0
+        for number, part in enumerate(self._parts):
+            if number:
+                self._starts.append(rows)
+            for chunk in part.chunks(features, copied):
+                if schema is None:
+                    schema = chunk.schema
+                for name in copied:
+                    found, expected = chunk.schema.field(name).type, schema.field(name).type
+                    check_type(part.path, name, str(found), self._parts[0].path, str(expected), from_text=False)
+                # Columns are by name from here on; each part has them in its own order.
+                rows += chunk.num_rows
+                yield chunk
+
+    def share(self, rows: int) -> float:
+        """Return the share of the parts that were read."""
+        current = len(self._starts) - 1
+        done = sum(part.size for part in self._parts[:current])
+        part = self._parts[current]
+        return min((done + part.size * part.share(max(rows - self._starts[current], 0))) / self.size, 1.0)
+
+    def types(self, names: Sequence[str]) -> dict[str, Type]:
+        """Return the types that the columns have in all parts."""
+        found: dict[str, tuple[Path, Type]] = {}
+        for part in self._parts:
+            for name, kind in part.found_types(names).items():
+                if kind is not None:
+                    first, expected = found.setdefault(name, (part.path, kind))
+                    check_type(part.path, name, kind, first, expected, from_text=self.from_text)
+        return {name: found[name][1] if name in found else "number" for name in names}
+
+    def place(self, row: int) -> tuple[Path, int]:
+        """Return the part that a row is in, and its place there."""
+        number = bisect.bisect_right(self._starts, row) - 1
+        return self._parts[number].path, row - self._starts[number]
