@@ -16,7 +16,7 @@ import docker
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PROJECT = "mlflow-replica-benchmark"
+PROJECT = os.environ.get("BENCHMARK_PROJECT", "mlflow-replica-benchmark")
 STACK = ("postgres", "minio", "mlflow")
 DEFAULT = ("postgres", "minio", "mlflow-default")
 ENVIRONMENT = {
@@ -112,12 +112,13 @@ def pair(name: str, ours: float, other: float, unit: str, what: str) -> str:
 
 
 @contextmanager
-def stack() -> Iterator[None]:
-    """Brings the stack up and removes it, whatever happens."""
+def stack(keep: bool = False) -> Iterator[None]:
+    """Removes the stack at the end, whatever happens, unless it is to stay."""
     try:
         yield
     finally:
-        compose("down", "--volumes", "--remove-orphans")
+        if not keep:
+            compose("down", "--volumes", "--remove-orphans")
 
 
 def main() -> None:

@@ -99,6 +99,8 @@ SEARCHES = [
 VALUE = {"run_id": "{second}", "key": "m", "value": 0.5, "timestamp": NOW, "step": 1}
 GOOD_VALUES: tuple[Any, ...] = ("NaN", "Infinity", "-Infinity", 1, "1.5", 1e308)
 ODD_VALUES: tuple[Any, ...] = ("text", [1], {})
+#: The same value twice, and others of the same step and time.
+BATCH = [VALUE, VALUE, *(VALUE | {"key": "n", "value": value} for value in ("NaN", 0, "Infinity", "NaN"))]
 MODEL = {"run_id": "{second}", "artifact_path": "m", "utc_time_created": "2026-01-01", "flavors": {}}
 METRICS = [
     post("runs/log-metric", VALUE),
@@ -131,6 +133,13 @@ METRICS = [
     post("runs/log-batch", {"run_id": "{second}"}),
     post("runs/log-batch", {"run_id": "missing", "params": [{"key": "q", "value": "1"}]}),
     post("runs/log-batch", {"run_id": "{second}", "metrics": [VALUE | {"step": n} for n in range(1001)]}),
+    *2 * (post("runs/log-batch", {"run_id": "{second}", "metrics": BATCH}),),
+    post("runs/log-batch", {"run_id": "{second}", "metrics": [VALUE | {"value": "1.5", "step": "7"}]}),
+    post("runs/log-batch", {"run_id": "{second}", "metrics": [VALUE | {"key": "a//b"}]}),
+    post("runs/log-batch", {"run_id": "{second}", "metrics": [VALUE | {"timestamp": -1}]}),
+    post("runs/log-batch", {"run_id": "{second}", "metrics": [VALUE | {"dataset_name": "d"}]}),
+    post("runs/log-batch", {"run_id": "{deleted}", "metrics": [VALUE]}),
+    post("runs/log-batch", {"run_id": "0" * 32, "metrics": [VALUE]}),
     post("runs/log-batch", {"run_id": "{second}", "metrics": ["text"]}, "wrong-type"),
     post("runs/log-batch", {"run_id": "{second}", "params": {"key": "r", "value": "1"}}, "wrong-type"),
     post("runs/log-inputs", {"run_id": "{second}", "datasets": []}),

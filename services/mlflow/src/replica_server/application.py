@@ -31,10 +31,13 @@ from replica_server.monitoring.database_figures import Stored
 from replica_server.monitoring.moment import Moment
 from replica_server.monitoring.templates import Templates
 from replica_server.patches import (
+    batch_requests,
     downloads,
     error_answers,
     foreign_storage,
+    metric_rows,
     middleware,
+    new_runs,
     request_json,
     searches,
     shared_pool,
@@ -71,6 +74,10 @@ def create(settings: Settings, destination: str, registry: CollectorRegistry | N
     request_json.apply(flask_app)
     foreign_storage.apply(Storage(destination, settings.direct))
     ui_uploads.apply(flask_app)
+    batch_requests.apply(flask_app)
+    # How it is stored.
+    metric_rows.apply()
+    new_runs.apply()
     # What they get.
     error_answers.apply(flask_app)
     downloads.apply(app)

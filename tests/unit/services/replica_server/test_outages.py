@@ -231,6 +231,48 @@ def test_rest_of_answer_is_not_made_for_nobody() -> None:
 
 
 @pytest.mark.usefixtures("responder")
+@pytest.mark.parametrize("body", [b"{}", b"", bytes(2**20)])
+def test_whole_answer_is_two_messages(body: bytes) -> None:
+    """An answer of one piece, whose length is known, is its beginning and its body."""
+
+    def application(_environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(body))), ("X-Name", " value ")])
+        return [body] if body else []
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(ask(application, "/tracking", send))
+    headers = [(b"content-length", b"%d" % len(body)), (b"x-name", b"value")]
+    assert sent == [
+        {"type": "http.response.start", "status": 200, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    ]
+
+
+@pytest.mark.usefixtures("responder")
+@pytest.mark.parametrize("pieces", [[b"ab", b"c"], [bytes(2**20 + 1)], [b""], []])
+def test_answer_in_pieces_keeps_them(pieces: list[bytes]) -> None:
+    """More than one piece, a large one, or none where a length is given (HEAD): each is sent as it comes."""
+
+    def application(_environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", str(max(sum(map(len, pieces)), 3)))])
+        return pieces
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(ask(application, "/tracking", send))
+    assert sent[0]["type"] == "http.response.start"
+    assert b"".join(message["body"] for message in sent[1:]) == b"".join(pieces)
+    assert [message.get("more_body", False) for message in sent[1:]] == [*(True for _ in sent[2:]), False]
+
+
+@pytest.mark.usefixtures("responder")
 def test_broken_answer_does_not_look_complete() -> None:
     """An answer that breaks off does not look complete."""
 

@@ -61,9 +61,10 @@ def check_json(body: bytes) -> None:
         value = _parsed(value.encode())
     if value is not None and not isinstance(value, dict):
         raise _no("has to be a JSON object")
-    deep = body.count(b"[") + body.count(b"{") > limits.DEEPEST
-    if deep or b"\\u0000" in body or b"\\ud" in body.lower():
-        _check_values(value)
+    if body.count(b"[") + body.count(b"{") > limits.DEEPEST:
+        _check_depth(value)
+    if b"\\u0000" in body or b"\\ud" in body.lower():
+        _check_texts(value)
 
 
 def _parsed(text: bytes) -> Any:
@@ -78,21 +79,31 @@ def _parsed(text: bytes) -> Any:
         raise _no(f"is no JSON: {error}") from None
 
 
-def _check_values(value: Any) -> None:
-    level, depth = [value], 0
-    while level:
-        if depth > limits.DEEPEST:
-            raise _no(f"is nested deeper than {limits.DEEPEST} levels")
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                below.extend(item)
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-            elif isinstance(item, str):
-                _check_text(item)
-        level, depth = below, depth + 1
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(limits.DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return
+    raise _no(f"is nested deeper than {limits.DEEPEST} levels")
+
+
+def _check_texts(value: Any) -> None:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting.extend(item)
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, str):
+            _check_text(item)
 
 
 def _check_text(text: str) -> None:
