@@ -1,13 +1,10 @@
-"""The trainer's own models answer by themselves as they do behind MLflow's scoring server, to whatever comes."""
+"""The trainer's own models answer alike, taken apart into trees and asked by scikit-learn, to whatever comes."""
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import csv
 import io
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,48 +14,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trainer.data.dataset import Dataset
-from trainer.serving.application import Serving
 from trainer.serving.champion import load
-from trainer.serving.general import mlflow_application
+from trainer.serving.frames import frame_model
+from trainer.serving.own_model import OwnModel
 
 Ways = tuple[Callable[[bytes, str], tuple[int, Any]], Callable[[bytes, str], tuple[int, Any]]]
 
 
 @pytest.fixture(scope="module")
 def ways(saved: Path) -> Ways:
-    """Return the model's own answer to a request, and the one behind MLflow's scoring server."""
-    served = load(str(saved))
-    assert served.trees is not None
-    trees = served.trees
-    model = mlflow.pyfunc.load_model(str(saved))
-    application = mlflow_application(model)
+    """Return the answer of a model's trees to a request, and that of scikit-learn."""
+    trees = load(str(saved)).trees
+    frames = frame_model(mlflow.pyfunc.load_model(str(saved)))
+    assert trees is not None
+    assert frames is not None
 
-    def own(body: bytes, kind: str) -> tuple[int, Any]:
-        reply = trees.answer(body, kind, "uri")
-        return reply.status, json.loads(reply.body)
+    def way(model: OwnModel) -> Callable[[bytes, str], tuple[int, Any]]:
+        def ask(body: bytes, kind: str) -> tuple[int, Any]:
+            reply = model.answer(body, kind, "uri")
+            return reply.status, json.loads(reply.body)
 
-    def general(body: bytes, kind: str) -> tuple[int, Any]:
-        # The application holds it by a weak reference.
-        assert model is not None
-        sent: list[Any] = []
+        return ask
 
-        async def receive() -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/invocations",
-            "query_string": b"",
-            "headers": [(b"content-type", kind.encode())],
-        }
-        asyncio.run(Serving.answer_by_mlflow(application, "uri", scope, body, receive, send))
-        return sent[0]["status"], json.loads(sent[1]["body"])
-
-    return own, general
+    return way(trees), way(frames)
 
 
 @pytest.fixture(scope="module")
@@ -75,28 +53,8 @@ def rows_of(dataset: Dataset, count: int) -> list[dict[str, Any]]:
 def same(ways: Ways, body: bytes, kind: str) -> tuple[int, Any]:
     """Ask both ways, hold one answer against the other, and return it."""
     own, general = (way(body, kind) for way in ways)
-    assert own[0] == general[0], (body, own, general)
-    if own[0] == 200:
-        assert own == general, body
-    else:
-        assert set(own[1]) == {"error_code", "message"}
-        about_columns = ("column ", "Model is missing", "the request")
-        # pandas may fail at nested values before MLflow looks at the columns: it has words of its own for that.
-        if all(str(answer[1]["message"]).startswith(about_columns) for answer in (own, general)):
-            assert _plain(own) == _plain(general), body
+    assert own == general, body
     return own
-
-
-def _plain(answer: tuple[int, Any]) -> list[object]:
-    """Return an answer's status, code and message without what is up to chance, or to pandas.
-
-    MLflow lists extra columns as a set gives them, and pandas makes decimals of integers beside a gap.
-    """
-    status, content = answer
-    message, _, extra = content["message"].partition(" Note that there were extra inputs: ")
-    if quoted := re.search(r" holds (-?[\d.]+(?:e[+-]?\d+)?);", message):
-        message = message.replace(quoted[1], str(float(quoted[1])))
-    return [status, content["error_code"], message, sorted(map(str, ast.literal_eval(extra.rstrip(".") or "[]")))]
 
 
 _numbers = st.one_of(
@@ -115,14 +73,6 @@ _scalars = st.one_of(st.none(), st.booleans(), _numbers, _texts)
 _nested = st.sampled_from([[1], {"a": 1}, []])
 
 
-#: The columns that hold no numbers.
-_OTHERS = {"month", "weekend", "visitor_type", "traffic_source", "device"}
-
-
-def _is_trimmed(value: Any) -> bool:
-    return not isinstance(value, str) or value == value.strip()
-
-
 _names = st.sampled_from(["month", "weekend", "page_value", "region", "device", "traffic_source", "further", ""])
 
 
@@ -130,8 +80,7 @@ _names = st.sampled_from(["month", "weekend", "page_value", "region", "device", 
 @given(data=st.data())
 def test_json_of_any_values(ways: Ways, shown: list[dict[str, Any]], data: st.DataObject) -> None:
     form = data.draw(st.sampled_from(["dataframe_split", "dataframe_records", "inputs"]))
-    # NumPy makes several columns of a list of lists, which MLflow's server then fails at without a word on where.
-    values = _scalars if form == "inputs" else _scalars | _nested
+    values = _scalars | _nested
     rows = [dict(row) for row in shown[: data.draw(st.integers(1, 4))]]
     for _ in range(data.draw(st.integers(0, 4))):
         name, index = data.draw(_names), data.draw(st.integers(0, len(rows) - 1))
@@ -157,8 +106,7 @@ def test_csv_of_any_fields(ways: Ways, shown: list[dict[str, Any]], data: st.Dat
     for _ in range(data.draw(st.integers(0, 4))):
         row = rows[data.draw(st.integers(0, len(rows) - 1))]
         name = data.draw(st.sampled_from(list(row)))
-        # pandas reads numbers by rules of its own, and sees no gap in white space: test_numbers_are_read_as_in_files.
-        row[name] = data.draw(_numbers if name not in _OTHERS else _scalars.filter(_is_trimmed))
+        row[name] = data.draw(_scalars)
     for name in data.draw(st.lists(_names, max_size=1)):
         for row in rows:
             row.pop(name, None)
@@ -209,7 +157,7 @@ def test_numbers_are_read_as_in_files(ways: Ways, dataset: Dataset, written: str
         (text.getvalue(), "text/csv"),
         (json.dumps({"dataframe_records": [row]}), "application/json"),
     ):
-        status, content = ways[0](body.encode(), kind)
+        status, content = same(ways, body.encode(), kind)
         assert (status == 200) == number
         assert number or (status, content["message"]) == (400, says)
 
@@ -221,7 +169,6 @@ def test_boolean_is_no_number(ways: Ways, dataset: Dataset) -> None:
 
 
 def test_short_and_repeated_are_refused(ways: Ways, dataset: Dataset) -> None:
-    """MLflow's server makes missing values of what a row lacks, and takes one of two columns of a name."""
     row = rows_of(dataset, 1)[0]
     names, values = list(row), list(row.values())
     short = {"columns": names, "data": [values, values[:2]]}
@@ -231,8 +178,8 @@ def test_short_and_repeated_are_refused(ways: Ways, dataset: Dataset) -> None:
     repeated, further = [*names, "month"], [*values, "Nov"]
     says = "column 'month' appears more than once; columns need names of their own"
     body = json.dumps({"dataframe_split": {"columns": repeated, "data": [further]}})
-    status, content = ways[0](body.encode(), "application/json")
+    status, content = same(ways, body.encode(), "application/json")
     assert (status, content["message"]) == (400, says)
     lines = f"{','.join(repeated)}\n{','.join(map(str, further))}\n"
-    status, content = ways[0](lines.encode(), "text/csv")
+    status, content = same(ways, lines.encode(), "text/csv")
     assert (status, content["message"]) == (400, says)

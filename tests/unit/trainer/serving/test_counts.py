@@ -20,7 +20,7 @@ from trainer.serving.application import Bounds, Serving
 from trainer.serving.champion import Champion, load
 from trainer.serving.counts import SCORES, Counts, Figures, total
 from trainer.serving.exposition import Exposition
-from trainer.serving.trees import Reply
+from trainer.serving.own_model import Reply
 from trainer.serving.workers import listen
 
 from ..conftest import free_port
@@ -106,7 +106,7 @@ def test_score_on_a_bound_is_below_it(exposition: Exposition, many: bool) -> Non
     counts = exposition.counts(0)
     scores = np.array([0.0, 0.05, 0.050001, 1.0])
     for part in [scores] if many else [scores[place : place + 1] for place in range(4)]:
-        counts.reply(MODEL, Reply(200, b"", part))
+        counts.reply(MODEL, Reply(200, b"", part, rows=len(part)))
     counts.write()
     assert seen(exposition, "scores_bucket", model=MODEL, le="0.05") == 2
     assert seen(exposition, "scores_bucket", model=MODEL, le="0.1") == 3

@@ -106,8 +106,8 @@ def test_other_models_are_asked_themselves(saved: Path, tmp_path: Path, answers:
     assert served.trees.answers_digest() == asked[0].digest
 
 
-def test_differing_model_is_served_by_mlflow(saved: Path, tmp_path: Path) -> None:
-    """Model that answers otherwise is served by MLflow."""
+def test_differing_model_is_served_whole(saved: Path, tmp_path: Path, dataset: Dataset) -> None:
+    """A model that answers otherwise when it is taken apart is asked by scikit-learn; probabilities are told, too."""
     folder = changed_description(
         saved, tmp_path / "model", lambda described: described["metadata"].pop("answers_digest")
     )
@@ -120,8 +120,16 @@ def test_differing_model_is_served_by_mlflow(saved: Path, tmp_path: Path) -> Non
 
     served = load(str(folder), preparer=Wrong())
     assert served.trees is None
-    assert served.model is not None
-    assert served.note == " by MLflow's own scoring server: taken apart it answers otherwise"
+    assert served.model is None
+    assert served.note == " by scikit-learn: taken apart it answers otherwise"
+    assert served.own is served.frames
+    rows = dataset.test.features.head(20)
+    whole, apart = (
+        model.answer(as_json(rows, params={"output": "probability"}), "application/json", "uri")
+        for model in (served.own, TreeModel.read(saved))
+        if model is not None
+    )
+    assert whole.body == apart.body
 
 
 @pytest.mark.parametrize(

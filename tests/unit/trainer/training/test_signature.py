@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +11,18 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
-import uvicorn
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.pyfunc import PyFuncModel, scoring_server
+from mlflow.pyfunc import PyFuncModel
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
-from trainer.serving import mlflow_columns
+from trainer.serving.frames import frame_model
 from trainer.training.fit import fit_variant
 from trainer.training.model import save_model
 from trainer.training.trained_on import TrainedOn
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
+Ask = Callable[..., tuple[int, str]]
 
 SANE: dict[str, Change] = {
     "decimals": lambda rows: rows,
@@ -65,31 +60,16 @@ def rows(dataset: Dataset) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    """MLflow's scoring server as the trainer serves with it, in this process."""
-    served = mlflow_columns.typed(mlflow.pyfunc.load_model(str(folder)))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(scoring_server.init(served), log_level="critical"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        deadline = time.monotonic() + 60
-        while not server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/invocations"
-        server.should_exit = True
-        thread.join(20)
+def ask(folder: Path) -> Ask:
+    """Return a function that asks the model as it is served without its trees: status and text."""
+    served = frame_model(mlflow.pyfunc.load_model(str(folder)))
+    assert served is not None
 
+    def answer(body: str, kind: str = "application/json") -> tuple[int, str]:
+        reply = served.answer(body.encode(), kind, "")
+        return reply.status, reply.body.decode()
 
-def ask(url: str, body: str, kind: str = "application/json") -> tuple[int, str]:
-    """Return the status and the text of the server's answer."""
-    request = urllib.request.Request(url, body.encode(), {"Content-Type": kind})  # noqa: S310 - the address is ours
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+    return answer
 
 
 def as_json(rows: pd.DataFrame) -> str:
@@ -111,47 +91,41 @@ def test_integers_are_the_same_numbers_in_python(loaded: PyFuncModel, rows: pd.D
 
 
 @pytest.mark.parametrize("name", SANE)
-def test_server_takes_sane_rows(loaded: PyFuncModel, rows: pd.DataFrame, url: str, name: str) -> None:
+def test_server_takes_sane_rows(loaded: PyFuncModel, rows: pd.DataFrame, ask: Ask, name: str) -> None:
     changed = SANE[name](rows)
     expected = {"predictions": np.asarray(loaded.predict(changed)).tolist()}
-    status, text = ask(url, as_json(changed))
+    status, text = ask(as_json(changed))
     assert (status, json.loads(text)) == (200, expected)
 
 
-def test_null_is_a_number_in_a_single_row(rows: pd.DataFrame, url: str) -> None:
+def test_null_is_a_number_in_a_single_row(rows: pd.DataFrame, ask: Ask) -> None:
     """Server takes null for a number in a single row."""
-    status, text = ask(url, json.dumps({"dataframe_records": [json.loads(rows.loc[0].to_json()) | {"region": None}]}))
+    status, text = ask(json.dumps({"dataframe_records": [json.loads(rows.loc[0].to_json()) | {"region": None}]}))
     assert status == 200, text
 
 
-def test_server_takes_csv(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
-    status, text = ask(url, rows.to_csv(index=False), "text/csv")
+def test_server_takes_csv(loaded: PyFuncModel, rows: pd.DataFrame, ask: Ask) -> None:
+    status, text = ask(rows.to_csv(index=False), "text/csv")
     assert (status, json.loads(text)["predictions"]) == (200, np.asarray(loaded.predict(rows)).tolist())
 
 
-def test_missing_column_is_named(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
+def test_missing_column_is_named(loaded: PyFuncModel, rows: pd.DataFrame, ask: Ask) -> None:
     short = rows.drop(columns="region")
     with pytest.raises(MlflowException, match="region"):
         loaded.predict(short)
-    status, text = ask(url, as_json(short))
+    status, text = ask(as_json(short))
     assert status == 400
     assert "region" in text
 
 
-def test_text_among_numbers_is_refused(loaded: PyFuncModel, rows: pd.DataFrame, url: str) -> None:
+def test_text_among_numbers_is_refused(loaded: PyFuncModel, rows: pd.DataFrame, ask: Ask) -> None:
     """Text in a column of numbers is refused and named."""
     wrong = rows.assign(region=["north", "south"])
     with pytest.raises(ValueError, match="region"):
         loaded.predict(wrong)
-    status, text = ask(url, as_json(wrong))
+    status, text = ask(as_json(wrong))
     assert status == 400
     assert "column 'region' holds 'north'; the model takes numbers" in text
-
-
-def test_another_models_signature_stays(folder: Path) -> None:
-    other = mlflow.pyfunc.load_model(str(folder))
-    other.metadata.metadata = None
-    assert mlflow_columns.typed(other).metadata.get_input_schema() == other.metadata.get_input_schema()
 
 
 def test_model_says_what_it_was_trained_on(folder: Path, dataset: Dataset) -> None:

@@ -5,6 +5,7 @@ One set of rules for training, scoring and serving. Imports nothing heavy: a ser
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal, get_args
 
 #: "unknown" is a column without a value in training: whatever it holds later on, the model makes no use of it.
@@ -19,8 +20,12 @@ MISSING_VALUES = (
 
 
 def category_text(value: object) -> str:
-    """Return a category as text; a whole number reads the same whether or not its column has missing values."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    """Return a category as text; a whole number reads the same, of whichever type of numbers its column is."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return str(int(value))
+    return str(value)
 
 
 def parse_number(text: str) -> float:

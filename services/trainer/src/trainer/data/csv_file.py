@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm, separator_option, separator_word
+from trainer.config.truth import BOOLEANS
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.uneven import uneven_rows
 from trainer.util.errors import InputError
@@ -72,26 +73,57 @@ def header_hint(names: Iterable[str], form: CsvForm) -> str:
 
 def read_csv(path: Path, texts: Iterable[str], form: CsvForm = _USUAL, numbers: Iterable[str] = ()) -> pd.DataFrame:
     """Return the table in a CSV file; the columns in ``texts`` are read as text, those in ``numbers`` as decimals."""
-    names = csv_header(path, form)
+    names, wanted = csv_header(path, form), set(texts)
     with warnings.catch_warnings():
         # A line with more fields than the header is a mistake to report, not data to drop.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            table = _parsed(
-                path, form, names, dtype={**dict.fromkeys(numbers, "float64"), **dict.fromkeys(texts, "str")}
-            )
+            dtypes = {**dict.fromkeys(numbers, "float64"), **dict.fromkeys(wanted, "str")}
+            table = _parsed(path, form, names, dtype=dtypes)
         except (pd.errors.ParserError, pd.errors.ParserWarning):
             _check_fields(path, form)
             raise
     # pandas makes missing values of what a row lacks.
     if table.iloc[:, -1].isna().any():
         _check_fields(path, form)
+    for name in table.columns:
+        if name not in wanted and is_text(table[name]) and (values := _as_meant(table[name], form)) is not None:
+            table[name] = values
     if form.not_missing:
         kept = [name for name in table.columns if is_text(table[name]) and table[name].isna().any()]
         again = as_written(path, form, kept)
         for name in kept:
             table[name] = again[name].where(~again[name].isin(form.text_gaps))
     return table
+
+
+def _as_meant(texts: pd.Series, form: CsvForm) -> pd.Series | None:
+    """Return a column that pandas takes for texts as numbers or booleans, where it is one of these beside white space.
+
+    pandas sees neither a missing value in " NA " and in white space alone, nor a boolean in " true" and "tRuE"; scoring
+    and serving do. None where it is one of texts.
+    """
+    values: dict[object, object] = {}
+    kinds: set[type] = set()
+    for text in texts.dropna().unique():
+        word = str(text).strip()
+        if word in form.gaps:
+            values[text] = float("nan")
+            continue
+        if (truth := BOOLEANS.get(word.lower())) is not None:
+            values[text] = truth
+        else:
+            try:
+                values[text] = form.parse_number(word)
+            except ValueError:
+                return None
+        kinds.add(type(values[text]))
+        if len(kinds) > 1:
+            return None
+    if not kinds:
+        return None
+    column = texts.astype(object).map(values)
+    return column.astype("float64") if float in kinds else column
 
 
 def as_written(path: Path, form: CsvForm, names: Iterable[str]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence, Set
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +28,15 @@ BLOCK = 1 << 20
 #: So many columns may share a block; of wider tables it is larger, so that a chunk does not hold a few rows only.
 _COLUMNS, _LARGEST = 64, 16
 _INDEX = re.compile(r"__index_level_\d+__")
+_NO_NUMBER = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: invalid value '(.*)'")
+
+
+class _PaddedGap(Exception):  # noqa: N818 - no error
+    """White space, or a word with some around it, stands for a missing value in a column that is read as numbers."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
 
 
 class TableSource(ABC):
@@ -104,11 +113,27 @@ class CsvSource(TableSource):
         self._block = BLOCK * min(max(len(self.names) // _COLUMNS, 1), _LARGEST)
 
     def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
+        """Read the file; a column of numbers in which white space stands for a missing value is read as texts."""
+        texts, done = set(copied), 0
+        while True:
+            try:
+                for place, chunk in enumerate(self._parsed(features, copied, texts)):
+                    # Of the same sizes each time.
+                    if place >= done:
+                        done += 1
+                        yield chunk
+                return
+            except _PaddedGap as gap:
+                texts.add(gap.column)
+
+    def _parsed(
+        self, features: Sequence[Feature], copied: Sequence[str], texts: Set[str]
+    ) -> Generator[pa.RecordBatch, None, None]:
         """Read the file with one thread: only so do errors say in which row they are."""
         types = {name: pa.string() for name in copied}
         for feature in features:
             # Other types, and what is also copied as it is written, are parsed afterwards.
-            direct = feature.type == "number" and feature.name not in types
+            direct = feature.type == "number" and feature.name not in texts
             types[feature.name] = ARROW[feature.type] if direct else pa.string()
         by_name = {feature.name: feature for feature in features}
         with reading(self.path), self.path.open("rb") as file:
@@ -141,7 +166,15 @@ class CsvSource(TableSource):
             except pa.ArrowInvalid as error:
                 # A header without a line's end is no rows; the header itself was read before.
                 if "Empty CSV file" not in str(error):
+                    self._check_gap(error, texts)
                     raise self._explained(error, by_name) from None
+
+    def _check_gap(self, error: pa.ArrowInvalid, texts: Set[str]) -> None:
+        """Raise a sign where what is no number is a missing value with white space around it."""
+        if (match := _NO_NUMBER.match(one_line(error))) is not None:
+            name = self.names[int(match[1])]
+            if name not in texts and match[3].strip() in self.form.gaps:
+                raise _PaddedGap(name) from None
 
     def share(self, rows: int) -> float:
         """Return the share of the file's bytes."""
@@ -174,9 +207,7 @@ class CsvSource(TableSource):
     def _explained(self, error: pa.ArrowInvalid, features: Mapping[str, Feature]) -> InputError:
         """Return pyarrow's message in terms of the table: rows counted without the header, columns by name."""
         text = one_line(error)
-        if match := re.match(
-            r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: invalid value '(.*)'", text
-        ):
+        if match := _NO_NUMBER.match(text):
             name, number = self.names[int(match[1])], self._row(match[2])
             if (feature := features.get(name)) is not None:
                 place = f"{self.path}: row {number:,}, column {name!r}"

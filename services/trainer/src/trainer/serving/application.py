@@ -20,7 +20,7 @@ from functools import cache
 from trainer.serving.asgi import Application, Receive, Scope, Send, send_reply
 from trainer.serving.champion import Champion, ServedModel
 from trainer.serving.counts import Counts
-from trainer.serving.trees import Reply, refusal
+from trainer.serving.own_model import Reply, refusal
 
 #: Bytes. A request up to here is answered at once, in a millisecond; a larger one in a thread, so that others need not
 #: wait for it.
@@ -114,7 +114,7 @@ class Serving:
                     if self._counts is not None:
                         self._counts.reply(loaded.uri, reply)
                     await send_reply(send, reply, loaded.uri)
-                    if loaded.trees is not None and (line := loaded.trees.unseen.due()) is not None:
+                    if loaded.own is not None and (line := loaded.own.unseen.due()) is not None:
                         self._champion.tell(f"{loaded.uri}: {line}")
                     return reply.status
             except TimeoutError:
@@ -127,7 +127,7 @@ class Serving:
     ) -> int:
         """Pass a request whose body was read on to MLflow's scoring server; return the answer's status."""
         from trainer.serving.general import passed_on, replayed, shaped
-        from trainer.serving.mlflow_columns import wrong
+        from trainer.serving.mlflow_requests import wrong
 
         is_csv = dict(scope["headers"])[b"content-type"].strip().lower().startswith(b"text/csv")
         if (what := wrong(body, is_csv=is_csv)) is not None:
@@ -183,10 +183,11 @@ class Serving:
 
 
 async def _predict(loaded: ServedModel, body: bytes, kind: str) -> Reply:
-    assert loaded.trees is not None  # noqa: S101 - a model without them has an application
-    if len(body) <= _SMALL:
+    assert loaded.own is not None  # noqa: S101 - a model of others has an application
+    # scikit-learn takes 20 ms for a row.
+    if len(body) <= _SMALL and loaded.trees is not None:
         return loaded.trees.answer(body, kind, loaded.uri)
-    return await asyncio.to_thread(loaded.trees.answer, body, kind, loaded.uri)
+    return await asyncio.to_thread(loaded.own.answer, body, kind, loaded.uri)
 
 
 def _other(method: str, path: str) -> Reply:

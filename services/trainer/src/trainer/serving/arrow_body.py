@@ -95,7 +95,7 @@ def _table(table: pa.Table) -> Table:
         name = next(name for name in names if names.count(name) > 1)
         raise RequestError(f"column {name!r} appears more than once; columns need names of their own")
     columns: Mapping[str, Sequence[Any]] = {name: _values(table.column(name)) for name in names}
-    return Table(columns, table.num_rows)
+    return Table(columns, table.num_rows, typed=True)
 
 
 def _values(column: pa.ChunkedArray) -> Any:

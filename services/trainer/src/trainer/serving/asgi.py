@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from trainer.serving.trees import Reply
+from trainer.serving.own_model import Reply
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

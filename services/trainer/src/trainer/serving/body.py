@@ -37,12 +37,17 @@ class RequestError(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """A request's rows. ``from_text`` says that every value is a text, in which a word can stand for a missing one."""
+    """A request's rows.
+
+    ``from_text`` says that every value is a text, in which a word can stand for a missing one; ``typed`` that each
+    column has a type, so that a text is no number, whatever it spells. JSON is neither.
+    """
 
     columns: Columns
     rows: int
     from_text: bool = False
     params: Mapping[str, Any] = field(default_factory=dict)
+    typed: bool = False
 
 
 def decoded(body: bytes) -> str:

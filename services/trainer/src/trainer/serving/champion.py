@@ -22,6 +22,9 @@ from trainer.util.text import one_line
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
+    from trainer.serving.frames import FrameModel
+    from trainer.serving.own_model import OwnModel
+
 __all__ = ["ANY", "FORMATS", "SAFE", "Champion", "ModelError", "ServedModel", "load"]
 
 #: How long a version that could not be loaded is left alone, in seconds.
@@ -32,13 +35,20 @@ RETRY = 60.0
 class ServedModel:
     """A model that can be served, and the URI of exactly this one: no alias.
 
-    It is either taken apart (``trees``) or as MLflow loads it (``model``); ``note`` says why it is the latter.
+    One of the trainer's own is taken apart (``trees``) or asked by scikit-learn (``frames``); another's is as MLflow
+    loads it (``model``). ``note`` says why it is not taken apart.
     """
 
     uri: str
     trees: TreeModel | None
     model: PyFuncModel | None = None
     note: str = ""
+    frames: FrameModel | None = None
+
+    @property
+    def own(self) -> OwnModel | None:
+        """The trainer's own model, which answers by itself."""
+        return self.trees or self.frames
 
 
 def load(
@@ -66,9 +76,10 @@ def load(
             served = _served(uri, prepared)
         return served
     finally:
-        if served is not None and served.model is not None:
+        late = None if served is None else served.model or served.frames
+        if late is not None:
             # Such a model may read its files late: they go when no request uses it any more.
-            weakref.finalize(served.model, shutil.rmtree, folder, ignore_errors=True)
+            weakref.finalize(late, shutil.rmtree, folder, ignore_errors=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -86,9 +97,13 @@ def _served(uri: str, prepared: Prepared) -> ServedModel:
             why = one_line(error, 200)
     import mlflow
 
+    from trainer.serving.frames import frame_model
+
     model = mlflow.pyfunc.load_model(str(prepared.files))
     if model.input_example is not None:
         model.predict(model.input_example)
+    if (frames := frame_model(model)) is not None:
+        return ServedModel(uri, None, note=f" by scikit-learn: {why}", frames=frames)
     return ServedModel(uri, None, model, f" by MLflow's own scoring server: {why}")
 
 

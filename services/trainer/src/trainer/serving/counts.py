@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainer.serving.champion import Champion
-    from trainer.serving.trees import Reply
+    from trainer.serving.own_model import Reply
 
 #: The upper bounds of the histograms: seconds of a request, and probabilities.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
@@ -102,11 +102,14 @@ class Counts:
 
     def reply(self, model: str, reply: Reply) -> None:
         """Count what an answer was made of."""
-        scores = reply.scores
-        if scores is None:
+        if not reply.rows:
             return
-        self._add((ROWS, model), len(scores))
-        if len(scores) == 1:
+        scores = reply.scores
+        self._add((ROWS, model), reply.rows)
+        if scores is None:
+            # Numbers have no bounds in common.
+            pass
+        elif len(scores) == 1:
             self._observe((SCORED, model), SCORES, (scores.item(0),))
         else:
             self._observe_all((SCORED, model), scores)

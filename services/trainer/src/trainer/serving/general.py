@@ -1,14 +1,14 @@
-"""The general way: a model as MLflow loads it, behind MLflow's own scoring server, with errors in one shape."""
+"""The general way, for models of others: MLflow's own scoring server, with errors in one shape."""
 
 from __future__ import annotations
 
 import json
 import weakref
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.serving.asgi import HEADER, Application, Message, Receive, Scope, Send, send_reply
-from trainer.serving.trees import refusal
+from trainer.serving.own_model import refusal
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -21,10 +21,11 @@ def mlflow_application(model: PyFuncModel) -> Application:
     """Return MLflow's scoring server for a model."""
     from mlflow.pyfunc import scoring_server
 
-    from trainer.serving.mlflow_columns import typed
+    from trainer.serving.mlflow_requests import WithRows
 
+    served: Any = WithRows(weakref.proxy(model))
     # Held by whoever has the model: FastAPI's caches keep an application's functions, and with them a model, for good.
-    application = scoring_server.init(typed(weakref.proxy(model)))
+    application = scoring_server.init(served)
     # Its only layer bounds the time of a request, which happens above at a fraction of the cost.
     application.user_middleware.clear()
     made: Application = application

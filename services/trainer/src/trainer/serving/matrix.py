@@ -7,7 +7,8 @@ knows some. A missing value of any type is NaN, and so is a text that the model 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,24 +47,42 @@ def build_matrix(parts: ModelParts, table: Table) -> NDArray[np.float64]:
     # In the request's order: of several wrong columns, its first is named.
     for name, values in given.items():
         if (index := position.get(name)) is not None:
-            matrix[:, index] = _numbers(name, values, parts.columns[name], parts.codes.get(name, {}), gaps)
+            matrix[:, index] = column_numbers(name, values, parts.columns[name], parts.codes.get(name, {}), gaps, table)
     if len(given) < len(position) or any(name not in given for name in position):
-        _refuse_missing(parts, given)
+        refuse_missing(parts.columns, given)
     return matrix
 
 
-def _refuse_missing(parts: ModelParts, given: Mapping[Any, Any]) -> None:
-    missing = [name for name in parts.columns if name not in given]
-    extra = [name for name in given if name not in parts.columns]
+def refuse_missing(columns: Collection[str], given: Mapping[Any, Any]) -> None:
+    """Refuse a table that lacks columns which a model takes."""
+    missing = [name for name in columns if name not in given]
+    extra = [name for name in given if name not in columns]
     if missing:
         rest = f" Note that there were extra inputs: {extra}." if extra else ""
         raise RequestError(f"Model is missing inputs {missing}.{rest}", "INVALID_PARAMETER_VALUE")
 
 
-def _numbers(
-    name: str, values: Any, kind: ColumnType, codes: Mapping[str, float], gaps: frozenset[str] | None
+def column_numbers(
+    name: str,
+    values: Any,
+    kind: ColumnType,
+    codes: Mapping[str, float],
+    gaps: frozenset[str] | None,
+    table: Table,
 ) -> NDArray[np.float64]:
-    """Return a column as numbers, with NaN for missing ones."""
+    """Return a column as numbers, with NaN for missing ones; ``codes`` are those of texts.
+
+    Args:
+        name: The column's name.
+        values: Its values.
+        kind: What the model takes there.
+        codes: The codes of the texts that it knows.
+        gaps: The words for a missing value; None where a word stands for nothing but itself.
+        table: The table that the column is of.
+
+    Raises:
+        RequestError: A value is of another type.
+    """
     if isinstance(values, np.ndarray):
         # Numbers of a typed form. In a column of another type, each is read as it would be anywhere.
         if kind == "number":
@@ -79,17 +98,36 @@ def _numbers(
             pass
     if gaps is not None and kind == "number" and (plain := _plain_numbers(values)) is not None:
         return plain
+    if table.typed and kind != "text" and str in found:
+        # As in files: a text is no number, whatever it spells.
+        raise _refused(name, next(value for value in values if isinstance(value, str)), kind)
     convert = {"number": _number, "boolean": _truth, "text": _text}[kind]
     numbers = []
     for value in values:
         try:
             number = convert(value, codes, gaps)
         except (ValueError, TypeError, KeyError, OverflowError):
-            raise RequestError(
-                f"column {name!r} holds {_shown(value)}; the model takes {_WORDS[kind]}", "INVALID_PARAMETER_VALUE"
-            ) from None
+            raise _refused(name, value, kind) from None
         numbers.append(number)
     return np.array(numbers, dtype=np.float64)
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value of a column of texts as text; None for a missing one.
+
+    Raises:
+        TypeError: It is none of text, and no number or boolean either, which can be written as one.
+    """
+    if _missing(value):
+        return None
+    if not isinstance(value, str | int | float | Decimal):
+        raise TypeError
+    return category_text(value)
+
+
+def _refused(name: str, value: Any, kind: ColumnType) -> RequestError:
+    message = f"column {name!r} holds {_shown(value)}; the model takes {_WORDS[kind]}"
+    return RequestError(message, "INVALID_PARAMETER_VALUE")
 
 
 def _plain_numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
@@ -108,8 +146,8 @@ def _number(value: Any, _codes: Mapping[str, float], gaps: frozenset[str] | None
         return math.nan
     if isinstance(value, str):
         return math.nan if gaps is not None and value.strip() in gaps else parse_number(value)
-    # A boolean is no number, as in files.
-    if isinstance(value, bool):
+    # A boolean is no number, as in files; and Python would take bytes for one.
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise TypeError
     return float(value)
 
@@ -122,11 +160,8 @@ def _truth(value: Any, _codes: Mapping[str, float], gaps: frozenset[str] | None)
 
 
 def _text(value: Any, codes: Mapping[str, float], _gaps: frozenset[str] | None) -> float:
-    if _missing(value):
-        return math.nan
-    if isinstance(value, list | dict):
-        raise TypeError
-    return codes.get(category_text(value), math.nan)
+    text = text_of(value)
+    return math.nan if text is None else codes.get(text, math.nan)
 
 
 def _missing(value: Any) -> bool:

@@ -1,11 +1,11 @@
-"""What a served model answers for what its trees say, as JSON: an answer for each task."""
+"""What a served model answers for its scores, as JSON: an answer for each task."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,7 +15,21 @@ from trainer.serving.body import RequestError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trainer.serving.model_parts import ModelParts
+
+class Answering(Protocol):
+    """What the answers of a model depend on."""
+
+    @property
+    def task(self) -> TaskName:
+        """What is predicted."""
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """The classes of the target column, in the order of their codes."""
+
+    @property
+    def threshold(self) -> float | None:
+        """From which probability on a row is of the second of two classes."""
 
 
 class ServedAnswers(ABC):
@@ -24,7 +38,7 @@ class ServedAnswers(ABC):
     outputs: tuple[str, ...] = ("class", "probability")
 
     @abstractmethod
-    def __init__(self, parts: ModelParts) -> None:
+    def __init__(self, parts: Answering) -> None:
         """Take what the model's parts say of its answers."""
 
     @abstractmethod
@@ -32,8 +46,8 @@ class ServedAnswers(ABC):
         """Return the code of each row's class; none where there are no classes."""
 
     @abstractmethod
-    def predictions(self, scores: NDArray[np.float64], params: Mapping[str, Any]) -> str:
-        """Return the predictions as JSON's list."""
+    def predictions(self, scores: NDArray[np.float64], codes: NDArray[np.int64], params: Mapping[str, Any]) -> str:
+        """Return the predictions as JSON's list, of the scores or of the codes of the classes."""
 
     @abstractmethod
     def details(self, scores: NDArray[np.float64]) -> dict[str, Any]:
@@ -59,7 +73,7 @@ class ServedAnswers(ABC):
 
 
 class _TwoClasses(ServedAnswers):
-    def __init__(self, parts: ModelParts) -> None:
+    def __init__(self, parts: Answering) -> None:
         assert parts.threshold is not None  # noqa: S101 - a model of two classes has one
         self._threshold = parts.threshold
         # How the classes are written, by whether the threshold is reached: as 0 and 1, and as the target had them.
@@ -75,9 +89,10 @@ class _TwoClasses(ServedAnswers):
             )
         return super().check(params)
 
-    def predictions(self, scores: NDArray[np.float64], params: Mapping[str, Any]) -> str:
+    def predictions(self, scores: NDArray[np.float64], codes: NDArray[np.int64], params: Mapping[str, Any]) -> str:
+        del scores
         words = self._original if params.get("labels") == "original" else self._words
-        return ", ".join(words[self.codes(scores)].tolist())
+        return ", ".join(words[codes].tolist())
 
     def details(self, scores: NDArray[np.float64]) -> dict[str, Any]:
         return {"probabilities": scores.tolist(), "threshold": self._threshold}
@@ -88,16 +103,16 @@ class _SeveralClasses(ServedAnswers):
         highest: NDArray[np.float64] = scores.max(axis=1)
         return highest
 
-    def __init__(self, parts: ModelParts) -> None:
+    def __init__(self, parts: Answering) -> None:
         self._classes, self._words = list(parts.classes), _words(parts.classes)
 
     def codes(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         codes: NDArray[np.int64] = scores.argmax(axis=1).astype(np.int64)
         return codes
 
-    def predictions(self, scores: NDArray[np.float64], params: Mapping[str, Any]) -> str:
-        del params
-        return ", ".join(self._words[self.codes(scores)].tolist())
+    def predictions(self, scores: NDArray[np.float64], codes: NDArray[np.int64], params: Mapping[str, Any]) -> str:
+        del scores, params
+        return ", ".join(self._words[codes].tolist())
 
     def details(self, scores: NDArray[np.float64]) -> dict[str, Any]:
         return {"probabilities": scores.tolist(), "classes": self._classes}
@@ -110,15 +125,15 @@ class _Numbers(ServedAnswers):
         del scores
         return None
 
-    def __init__(self, parts: ModelParts) -> None:
+    def __init__(self, parts: Answering) -> None:
         del parts
 
     def codes(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         del scores
         return np.empty(0, dtype=np.int64)
 
-    def predictions(self, scores: NDArray[np.float64], params: Mapping[str, Any]) -> str:
-        del params
+    def predictions(self, scores: NDArray[np.float64], codes: NDArray[np.int64], params: Mapping[str, Any]) -> str:
+        del codes, params
         return ", ".join(map(repr, scores.tolist()))
 
     def details(self, scores: NDArray[np.float64]) -> dict[str, Any]:
@@ -137,6 +152,6 @@ _ANSWERS: Mapping[TaskName, type[ServedAnswers]] = {
 }
 
 
-def served_answers(parts: ModelParts) -> ServedAnswers:
+def served_answers(parts: Answering) -> ServedAnswers:
     """Return what a model answers."""
     return _ANSWERS[parts.task](parts)

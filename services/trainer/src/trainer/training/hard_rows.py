@@ -27,6 +27,8 @@ _EXTREMES = (
     *(0.0, -0.0, 1e-35, -1e-35, 1.0, -1.0, 0.5, math.inf, -math.inf),
     *(1.7976931348623157e308, -1.7976931348623157e308, 5e-324, 2.0**53 + 2, -(2.0**63)),
 )
+#: Bounds beyond these have no number between them.
+_LARGE = 1e300
 #: Texts that no column has, or that are nearly those that one has.
 _STRANGE = ("", " ", "unheard of", "0", "nan", "\u00e9\u0301", "\u4e2d\u6587", "\x00", "'\"\\")
 
@@ -102,6 +104,8 @@ def _column(name: str, kind: ColumnType, ranges: Ranges, chance: random.Random) 
             for _ in range(ROWS)
         ]
     low, high = ranges.bounds.get(name, (-1.0, 1.0))
+    # What is infinite in training is among the extremes; of it there is nothing inside.
+    low, high = max(low, -_LARGE), min(high, _LARGE)
     values: list[float | None] = []
     for _ in range(ROWS):
         inside = low + chance.random() * (high - low)
