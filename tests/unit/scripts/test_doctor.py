@@ -78,7 +78,8 @@ def test_one_shots_are_those_of_compose() -> None:
     """Every service that ends by itself at each start is known as one."""
     text = (ROOT / "compose.yaml").read_text()
     found = re.findall(r"^  ([a-z-]+):\n    <<: \*one-shot$", text, re.MULTILINE)
-    assert set(found) - {"gc", "backup"} == {*doctor.ONE_SHOTS}
+    on_demand = {"gc", "backup", "usage"}
+    assert set(found) - on_demand == {*doctor.ONE_SHOTS}
 
 
 @pytest.mark.parametrize(("memory", "state"), [(2**30, "OK"), (2**28, "warning")])
