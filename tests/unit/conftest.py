@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 # Whoever asks for one of these starts a server or a process, or works on a database in a file.
-NEEDS_MORE = {"collection", "proxy", "serve", "server", "start", "stores", "workdir", "written"}
+NEEDS_MORE = {"collection", "proxy", "serve", "server", "start", "stores", "workdir", "written_store"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

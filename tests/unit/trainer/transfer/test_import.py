@@ -60,7 +60,7 @@ client.create_run(client.get_experiment_by_name(experiment).experiment_id, run_n
 
 
 @pytest.fixture(scope="session", params=["mlruns", "sqlite"])
-def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def written_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A store that MLflow has written: what it is called, and its folder."""
     folder = tmp_path_factory.mktemp(request.param)
     uri = (folder / "mlruns").as_uri() if request.param == "mlruns" else f"sqlite:///{folder}/mlflow.db"
@@ -70,9 +70,9 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def moved(written: tuple[str, Path], tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
+def moved(written_store: tuple[str, Path], tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
     """The store on another machine: its kind, what to import, and the folder that it was in before."""
-    kind, before = written
+    kind, before = written_store
     folder = Path(shutil.copytree(before, tmp_path / "elsewhere"))
     # As if it had never been there: what is found there would hide that the new place is not looked at.
     hidden = before.with_name(f"{before.name}.away")
@@ -158,10 +158,10 @@ def test_whole_store_is_brought_in_once(
 
 
 def test_interrupted_import_is_finished(
-    written: tuple[str, Path], trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written_store: tuple[str, Path], trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it had begun: the same command goes on, and no run is there twice."""
-    kind, folder = written
+    kind, folder = written_store
     target = f"sqlite:///{tmp_path}/target.db"
     store = str(folder / ("mlruns" if kind == "mlruns" else "mlflow.db"))
     real, calls = files.sha256, iter(range(1000))
@@ -209,9 +209,9 @@ def test_server_is_brought_into_another(server: str, trainer: Trainer, tmp_path:
     assert [one.path for one in there.list_artifacts(copy.info.run_id)] == ["x.txt"]
 
 
-def test_lost_files_are_told_of(written: tuple[str, Path], trainer: Trainer, tmp_path: Path) -> None:
+def test_lost_files_are_told_of(written_store: tuple[str, Path], trainer: Trainer, tmp_path: Path) -> None:
     """A store without its artifacts is brought in without them, which is said; another folder can be named."""
-    kind, before = written
+    kind, before = written_store
     if kind != "sqlite":
         pytest.skip("a file store has its artifacts inside")
     lone = Path(shutil.copy(before / "mlflow.db", tmp_path / "lone.db"))
