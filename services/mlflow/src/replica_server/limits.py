@@ -56,8 +56,10 @@ KEPT_CONNECTIONS = 16
 SERVERS = 1
 # Those by which people are looked up (AUTH=on), each with a thread of its own.
 PEOPLE_CONNECTIONS = 2
+# And one by which the server is told that users or tokens have changed.
+LISTENING = 1
 # These, health checks, a migration, a backup and a garbage collection; and what PostgreSQL keeps for its superuser.
-OTHER_CONNECTIONS = PEOPLE_CONNECTIONS + 6
+OTHER_CONNECTIONS = PEOPLE_CONNECTIONS + LISTENING + 5
 SUPERUSER_CONNECTIONS = 3
 
 # -- The record of changes: days for which a row cannot be removed.

@@ -209,6 +209,8 @@ ROWS = tuple(_row(line) for line in TABLE.strip().splitlines())
 #: The routes that MLFLOW_EXTRA_ROUTES turns on hold keys and run code: only an administrator's.
 EXTRA = Row(Role.ADMIN, "", re.compile(""), "extra-route")
 LONGEST_KEPT = 512
+#: The methods that change nothing.
+READING = ("GET", "HEAD", "OPTIONS")
 _BY_METHOD: dict[str, list[Row]] = {}
 for _each in ROWS:
     _BY_METHOD.setdefault(_each.method, []).append(_each)

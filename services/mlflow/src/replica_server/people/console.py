@@ -5,6 +5,7 @@ Paths and queries alone say what is wanted, and answers are lines of text: a she
 
 import re
 import secrets
+from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -12,13 +13,11 @@ import psycopg2
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from replica_server.people.access import READING
 from replica_server.people.directory import Directory, UnavailableError
-from replica_server.people.identity import hashed
+from replica_server.people.identity import NAME, TAKEN, hashed
 from replica_server.people.roles import ROLES, asking
 
-NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-# The server's own, and who asks by the console's proof.
-TAKEN = ("serving", "console")
 # What browsers, and nobody else, tell of where a request comes from.
 FROM_A_PAGE = (b"origin", b"sec-fetch-site")
 EXPIRES = re.compile(r"([1-9][0-9]{0,3})([dh])")
@@ -72,10 +71,12 @@ class Console:
 
     Args:
         directory: The database.
+        forget: Called after a change, before it is answered.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, forget: Callable[[], None]) -> None:
         self.directory = directory
+        self.forget = forget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -84,7 +85,7 @@ class Console:
         method = scope["method"]
         try:
             # A browser sends the login that it knows with what any page asks for; this is for the console and scripts.
-            if method not in ("GET", "HEAD", "OPTIONS") and any(name in FROM_A_PAGE for name, _ in scope["headers"]):
+            if method not in READING and any(name in FROM_A_PAGE for name, _ in scope["headers"]):
                 raise FromPageError("a web page may not change users, roles and tokens")
             for name in names + ([query["owner"]] if "owner" in query and kind == "tokens" else []):
                 if not NAME.fullmatch(name):
@@ -96,6 +97,9 @@ class Console:
             text, status = str(error), error.status
         except UnavailableError as error:
             text, status = error.message, HTTPStatus.SERVICE_UNAVAILABLE
+        if method not in READING:
+            # Other servers are told by PostgreSQL; this one does not wait for it.
+            self.forget()
         await PlainTextResponse(f"{text}\n" if text else "", status)(scope, receive, send)
 
     async def _answer(self, method: str, kind: str, names: list[str], query: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What the database knows of people, asked anew at each request, so that a change takes effect at once in every server.
+"""Asks the database about people; known.py keeps what it says.
 
 It has connections of its own, on threads of its own: a server whose other connections are all taken still knows who
 may do what. Each statement is a transaction.
@@ -6,8 +6,9 @@ may do what. Each statement is a transaction.
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 from mlflow.exceptions import MlflowException
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 Rows = list[tuple[Any, ...]]
+Found = TypeVar("Found")
 # Seconds for a connection; milliseconds for a statement, and for a database that has gone silent.
 CONNECT, STATEMENT, SILENCE = 5, 5000, 10_000
+# What PostgreSQL tells servers by when users or tokens change (schema.py).
+LISTEN = "LISTEN people"
+# Seconds of silence after which the other side has to show that it is still there, and how often it may fail to.
+IDLE, TRIES = 2, 3
 # Seconds for an answer in all: a database that hangs while its machine still takes packets has no other end.
 PATIENCE = 20.0
 
@@ -55,9 +61,16 @@ class Directory:
 
     async def find(self, statement: str, *values: object) -> Rows:
         """Returns a statement's rows; raises UnavailableError. For the event loop."""
+        return await self._in_thread(self._run, statement, values)
+
+    async def listen(self) -> "connection":
+        """Returns a connection on which PostgreSQL tells of changes; raises UnavailableError. For the event loop."""
+        return await self._in_thread(self._listen)
+
+    async def _in_thread(self, work: Callable[..., Found], *values: object) -> Found:
         try:
             async with asyncio.timeout(PATIENCE):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, statement, values)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
         except TimeoutError:
             raise self._hangs() from None
 
@@ -74,20 +87,35 @@ class Directory:
                 except (psycopg2.OperationalError, psycopg2.InterfaceError):
                     # PostgreSQL may have started anew since it was opened: once more, by another one.
                     kept.close()
-            fresh = psycopg2.connect(
-                "",
-                connect_timeout=CONNECT,
-                tcp_user_timeout=SILENCE,
-                options=f"-c statement_timeout={STATEMENT}",
-                application_name="people",
-            )
-            fresh.autocommit = True
+            fresh = self._connect()
             self._of_thread.connection = fresh
             return self._execute(fresh, statement, values)
         except psycopg2.Error as error:
             if isinstance(error, psycopg2.IntegrityError | psycopg2.DataError):
                 raise
             raise UnavailableError(error) from error
+
+    @staticmethod
+    def _connect(**options: Any) -> "connection":
+        fresh: connection = psycopg2.connect(
+            "",
+            connect_timeout=CONNECT,
+            tcp_user_timeout=SILENCE,
+            options=f"-c statement_timeout={STATEMENT}",
+            application_name="people",
+            **options,
+        )
+        fresh.autocommit = True
+        return fresh
+
+    def _listen(self) -> "connection":
+        try:
+            # It is silent for days, and a machine that is gone says nothing.
+            fresh = self._connect(keepalives_idle=IDLE, keepalives_interval=1, keepalives_count=TRIES)
+            self._execute(fresh, LISTEN, ())
+        except psycopg2.Error as error:
+            raise UnavailableError(error) from error
+        return fresh
 
     @staticmethod
     def _execute(by: "connection", statement: str, values: tuple[object, ...]) -> Rows:

@@ -13,17 +13,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from replica_server.people import access, console, identity
 from replica_server.people.directory import Directory
+from replica_server.people.known import Known
 from replica_server.people.record import Record, Recorded
 from replica_server.people.roles import Asking, Person, asking
 from replica_server.requests import answers
 
 UNAUTHORIZED = 401
-READING = ("GET", "HEAD", "OPTIONS")
 
 
 def address_of(scope: Scope, person: Person) -> str:
     """Returns the client's address: the proxy's word where it has proven itself, else the connection's."""
-    if person.by == "password":
+    if person.by in ("password", "sso"):
         for name, value in scope["headers"]:
             if name == b"x-forwarded-for":
                 return str(value.decode("latin-1").rpartition(",")[2].strip())
@@ -36,16 +36,19 @@ class Entrance:
     Args:
         app: The other one.
         proofs: What names are known by.
+        known: What the database says of people.
         directory: The database.
         record: The record of changes.
     """
 
-    def __init__(self, app: ASGIApp, proofs: identity.Proofs, directory: Directory, record: Record) -> None:
+    def __init__(
+        self, app: ASGIApp, proofs: identity.Proofs, known: Known, directory: Directory, record: Record
+    ) -> None:
         self.app = app
         self.proofs = proofs
         self.record = record
-        self.directory = directory
-        self.console = console.Console(directory)
+        self.known = known
+        self.console = console.Console(directory, known.forget)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
@@ -61,7 +64,7 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         try:
-            person = await identity.identify(scope["headers"], self.proofs, self.directory)
+            person = await identity.identify(scope["headers"], self.proofs, self.known)
             if row is None:
                 raise MlflowException(f"There is no route {method} {path}", error_code=ENDPOINT_NOT_FOUND)
         except MlflowException as error:
@@ -71,7 +74,7 @@ class Entrance:
         before = asking.set(request), answers.on_status.set(request.begins)
         recorded, failed = None, True
         try:
-            if row.change and method not in READING:
+            if row.change and method not in access.READING:
                 recorded = send = self._recorded(request, row, scope, send)
             if row.role is not None and person.role < row.role:
                 refusal = identity.forbidden(

@@ -1,8 +1,9 @@
 """Who sends a request: a name that the proxy has proven, a token, or the console.
 
-The proxy checks passwords. It passes the name on in a header, with a proof that only it and the server know; nobody
-else can say a name. A token (`mlr_…`) is checked here, by one query without password hashing. The console, which is the
-command `user` in the proxy's container, has a proof of its own.
+The proxy checks passwords, and sessions of single sign-on. It passes the name on in a header, with a proof that only it
+and the server know; nobody else can say a name. With single sign-on it passes a role on too, by the provider's groups.
+A token (`mlr_…`) is checked here, without password hashing. The console, which is the command `user` in the proxy's
+container, has a proof of its own.
 """
 
 import base64
@@ -10,34 +11,28 @@ import binascii
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, UNAUTHENTICATED
 
+from replica_server.people.known import Known
 from replica_server.people.roles import ROLES, Person, Role
 from replica_server.secret_files import read_secret
+from replica_server.text import printable
 
-PEOPLE, SERVING = Path("/run/secrets/people"), Path("/run/secrets/serving")
-USER, PROOF, CONSOLE = b"x-replica-user", b"x-replica-proof", b"x-replica-console"
+SECRETS = Path("/run/secrets")
+USER, ROLE, PROOF = b"x-replica-user", b"x-replica-role", b"x-replica-proof"
+CONSOLE = b"x-replica-console"
+#: The services that have a token of their own, which `secrets` makes, and what they may do.
+SERVICES = {"serving": Role.VIEWER, "housekeeping": Role.MEMBER}
+#: What people and tokens may be called; and the stack's own names: the services, and who asks by the console's proof.
+NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+TAKEN = (*SERVICES, "console")
 TOKEN = re.compile(r"mlr_[A-Za-z0-9_-]{43}")
-
-ROLE_OF = "SELECT role FROM people.users WHERE name = %s"
-WHOSE = (
-    "SELECT users.name, users.role, tokens.name, expires <= now(), coalesce(used < now() - interval '1 minute', true)"
-    " FROM people.tokens JOIN people.users ON users.name = tokens.owner WHERE hash = %s"
-)
-USED = "UPDATE people.tokens SET used = now() WHERE hash = %s"
-
-
-class Lookup(Protocol):
-    """What is asked of the database."""
-
-    async def find(self, statement: str, *values: object) -> list[tuple[object, ...]]:
-        """Returns a statement's rows."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +50,13 @@ class Proofs:
     services: dict[bytes, Person]
 
     @classmethod
-    def from_files(cls, people: Path = PEOPLE, serving: Path = SERVING) -> "Proofs":
+    def from_files(cls, secrets: Path = SECRETS) -> "Proofs":
         """Returns what `secrets` has written; exits with status 1 and one line when it has not."""
-        token = read_secret("the token", serving / "token")
-        services = {hashed(token): Person("serving", Role.VIEWER, "service")}
-        proof, console = (read_secret("the proof", people / name).encode() for name in ("proof", "console"))
+        services = {
+            hashed(read_secret("the token", secrets / name / "token")): Person(name, role, "service")
+            for name, role in SERVICES.items()
+        }
+        proof, console = (read_secret("the proof", secrets / "people" / name).encode() for name in ("proof", "console"))
         return cls(proof, console, services)
 
 
@@ -98,52 +95,61 @@ def _credentials(header: str) -> tuple[str, str]:
     raise _refuse_login("A login is needed: Basic, or Bearer with a token")
 
 
-async def identify(headers: Iterable[tuple[bytes, bytes]], proofs: Proofs, directory: Lookup) -> Person:
+async def identify(headers: Iterable[tuple[bytes, bytes]], proofs: Proofs, known: Known) -> Person:
     """Returns who sends a request with these headers.
 
     Raises:
         MlflowException: With status 401 or 403; with 503 when the database cannot be asked.
     """
     headers = list(headers)
-    console, user, proof = (_only(headers, name) for name in (CONSOLE, USER, PROOF))
+    console, user, role, proof = (_only(headers, name) for name in (CONSOLE, USER, ROLE, PROOF))
     if console is not None:
         if not hmac.compare_digest(console, proofs.console):
             raise forbidden("The header X-Replica-Console does not hold the console's proof")
         return Person("console", Role.ADMIN, "console")
-    if user is not None or proof is not None:
+    if not (user is None and role is None and proof is None):
         if user is None or not hmac.compare_digest(proof or b"", proofs.proxy):
             raise forbidden("A name in X-Replica-User needs the proxy's proof beside it")
         name = user.decode("latin-1")
-        rows = await directory.find(ROLE_OF, name)
-        if not rows:
-            raise forbidden(
-                f"{name} has no role here; an administrator gives one:"
-                f" docker compose exec proxy user role {name} member"
-            )
-        return Person(name, ROLES[str(rows[0][0])], "password")
+        return await (_by_password(name, known) if role is None else _by_sso(name, role.decode("latin-1"), known))
     given = _only(headers, b"authorization")
     if given is None:
         raise _refuse_login(
             "A login is needed: MLFLOW_TRACKING_TOKEN; or, at the proxy's address, MLFLOW_TRACKING_USERNAME and"
             " MLFLOW_TRACKING_PASSWORD"
         )
-    return await _by_token(*_credentials(given.decode("latin-1")), proofs, directory)
+    return await _by_token(*_credentials(given.decode("latin-1")), proofs, known)
 
 
-async def _by_token(claimed: str, secret: str, proofs: Proofs, directory: Lookup) -> Person:
+async def _by_password(name: str, known: Known) -> Person:
+    role = await known.role(name)
+    if role is None:
+        raise forbidden(
+            f"{name} has no role here; an administrator gives one: docker compose exec proxy user role {name} member"
+        )
+    return Person(name, ROLES[role], "password")
+
+
+async def _by_sso(name: str, role: str, known: Known) -> Person:
+    if not NAME.fullmatch(name) or name in TAKEN:
+        raise forbidden(f"{printable(name)} cannot be a name here: letters, digits and . _ @ - make one, 64 at most")
+    if role not in ROLES:
+        raise forbidden(f"{printable(role)} is no role: the proxy's image and the server's are of different versions")
+    await known.note(name, role)
+    return Person(name, ROLES[role], "sso")
+
+
+async def _by_token(claimed: str, secret: str, proofs: Proofs, known: Known) -> Person:
     if not TOKEN.fullmatch(secret):
         raise _refuse_login("This is no token (mlr_…); passwords are checked by the proxy only, at its own address")
-    token = hashed(secret)
-    if service := proofs.services.get(token):
+    digest = hashed(secret)
+    if service := proofs.services.get(digest):
         return service
-    rows = await directory.find(WHOSE, token)
-    if not rows:
+    token = await known.token(digest)
+    if token is None:
         raise _refuse_login("This token is not known, or has been withdrawn")
-    name, role, called, expired, mark = rows[0]
-    if expired:
-        raise _refuse_login(f"The token {called} of {name} has expired")
-    if claimed not in ("", name):
-        raise _refuse_login(f"The token {called} is {name}'s, and the login says another name")
-    if mark:
-        await directory.find(USED, token)
-    return Person(str(name), ROLES[str(role)], f"token {called}")
+    if token.ends <= time.monotonic():
+        raise _refuse_login(f"The token {token.name} of {token.owner} has expired")
+    if claimed not in ("", token.owner):
+        raise _refuse_login(f"The token {token.name} is {token.owner}'s, and the login says another name")
+    return Person(token.owner, ROLES[token.role], f"token {token.name}")

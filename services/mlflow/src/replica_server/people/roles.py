@@ -30,7 +30,7 @@ class Person:
     Attributes:
         name: The login's name.
         role: What they may do.
-        by: How this is known: "password", "token NAME", "console" or "service".
+        by: How this is known: "password", "sso", "token NAME", "console" or "service".
     """
 
     name: str

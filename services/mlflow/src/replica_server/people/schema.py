@@ -27,6 +27,16 @@ CREATE TABLE IF NOT EXISTS people.tokens (
     used timestamptz,
     UNIQUE (owner, name)
 );
+CREATE OR REPLACE FUNCTION people.tell() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NOTIFY people;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER tell AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON people.users
+    FOR EACH STATEMENT EXECUTE FUNCTION people.tell();
+-- When a token was used is no matter.
+CREATE OR REPLACE TRIGGER tell AFTER INSERT OR UPDATE OF hash, owner, name, expires OR DELETE OR TRUNCATE
+    ON people.tokens FOR EACH STATEMENT EXECUTE FUNCTION people.tell();
 CREATE TABLE IF NOT EXISTS people.owners (
     kind text NOT NULL,
     key text NOT NULL,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from replica_server.people import access
@@ -39,6 +41,25 @@ def test_each_row_is_a_route() -> None:
 def test_health_and_version_alone_are_open() -> None:
     opened = {route for route in loaded() if (row := access.find(*route)) and row.role is None}
     assert opened == {("GET", "/health"), ("GET", "/version")}
+
+
+def test_page_counts_the_routes() -> None:
+    """docs/operators/people.md says how many there are, and what they take."""
+    own = [(row.method, row.path.pattern.replace("[^/]+", "x")) for row in access.ROWS if "people" in row.path.pattern]
+    count = Counter(
+        "off" if routes.group(path) else row.role.word if row.role else "open"
+        for method, path in loaded() + own
+        if (row := access.find(method, path))
+    )
+    page = " ".join((Path(__file__).parents[5] / "docs/operators/people.md").read_text().split())
+    checked = count["viewer"] + count["member"] + count["admin"]
+    for words in (
+        f"Of {count.total()} routes",
+        f"{count['open']} are open",
+        f"{checked} are checked: {count['viewer']} take `viewer`, {count['member']} `member`, {count['admin']} `admin`",
+        f"{count['off']} are off until",
+    ):
+        assert words in page
 
 
 def test_viewers_change_nothing() -> None:

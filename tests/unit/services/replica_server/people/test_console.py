@@ -32,7 +32,7 @@ def ask(method: str, path: str, query: str = "", *headers: tuple[bytes, bytes]) 
         raise AssertionError
 
     scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": headers}
-    asyncio.run(console.Console(directory)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(console.Console(directory, lambda: None)(scope, receive, send))  # type: ignore[arg-type]
     return sent[0]["status"], sent[1]["body"].decode(), directory
 
 

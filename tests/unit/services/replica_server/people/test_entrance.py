@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from replica_server.people.entrance import Entrance
-from replica_server.people.identity import ROLE_OF, Proofs
+from replica_server.people.identity import Proofs
+from replica_server.people.known import ROLE_OF, Known
 from replica_server.people.roles import asking
 
 PROOFS = Proofs(b"the proxy's", b"the console's", {})
@@ -37,6 +38,9 @@ class Directory:
         assert statement == ROLE_OF
         return [("admin",)] if values == ("alice",) else []
 
+    async def listen(self) -> None:
+        """Tells nothing."""
+
 
 def answer(
     app: Callable[..., Awaitable[None]], path: str = DELETE, method: str = "DELETE", *headers: tuple[bytes, bytes]
@@ -60,7 +64,8 @@ def answer(
         "headers": [*proven, *headers],
         "client": ("192.0.2.1", 1),
     }
-    entrance = Entrance(app, PROOFS, Directory(), record)  # type: ignore[arg-type]
+    directory = Directory()
+    entrance = Entrance(app, PROOFS, Known(directory), directory, record)  # type: ignore[arg-type]
     try:
         asyncio.run(entrance(scope, receive, send))
     except RuntimeError:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
-from replica_server.people import identity
-from replica_server.people.roles import Person, Role
+from replica_server.people import identity, known
+from replica_server.people.roles import ROLES, Person, Role
 
 TOKEN, EXPIRED, SERVICE = (f"mlr_{letter * 43}" for letter in "aes")
 PROOFS = identity.Proofs(
@@ -23,23 +23,30 @@ class Table:
 
     def __init__(self) -> None:
         self.marked = 0
+        self.noted: list[tuple[object, ...]] = []
 
     async def find(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Answers one statement."""
-        if statement == identity.ROLE_OF:
+        if statement == known.ROLE_OF:
             return [("member",)] if values == ("alice",) else []
-        if statement == identity.WHOSE:
-            tokens = {identity.hashed(TOKEN): False, identity.hashed(EXPIRED): True}
+        if statement == known.WHOSE:
+            tokens = {identity.hashed(TOKEN): 3600.0, identity.hashed(EXPIRED): 0.0}
             (asked,) = values
-            return [("alice", "member", "ci", expired, True) for token, expired in tokens.items() if token == asked]
-        assert statement == identity.USED
+            return [("alice", "member", "ci", left, True) for token, left in tokens.items() if token == asked]
+        if statement == known.NOTE:
+            self.noted.append(values)
+            return []
+        assert statement == known.USED
         self.marked += 1
         return []
+
+    async def listen(self) -> None:
+        """Tells nothing."""
 
 
 def ask(*headers: tuple[str, str], table: Table | None = None) -> Person:
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    return asyncio.run(identity.identify(encoded, PROOFS, table or Table()))
+    return asyncio.run(identity.identify(encoded, PROOFS, known.Known(table or Table())))
 
 
 def basic(name: str, secret: str) -> tuple[str, str]:
@@ -51,6 +58,15 @@ PROVEN = ("x-replica-proof", "the proxy's")
 
 def test_name_with_the_proxys_proof() -> None:
     assert ask(("x-replica-user", "alice"), PROVEN) == Person("alice", Role.MEMBER, "password")
+
+
+def test_single_sign_on_says_the_role() -> None:
+    """It is noted where it is another one than before: tokens follow it."""
+    table = Table()
+    for role in ("release", "member"):
+        who = ask(("x-replica-user", "alice"), ("x-replica-role", role), PROVEN, table=table)
+        assert who == Person("alice", ROLES[role], "sso")
+    assert table.noted == [("alice", "release")]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +99,12 @@ def test_services_and_console_need_no_database() -> None:
         ([("x-replica-user", "alice"), ("x-replica-proof", "a guess")], 403, "needs the proxy's proof"),
         ([("x-replica-user", "alice"), ("x-replica-user", "root"), PROVEN], 403, "more than once"),
         ([PROVEN], 403, "needs the proxy's proof"),
+        ([("x-replica-role", "admin")], 403, "needs the proxy's proof"),
+        ([("x-replica-user", "alice"), ("x-replica-role", "admin")], 403, "needs the proxy's proof"),
+        ([("x-replica-user", "alice"), ("x-replica-role", "root"), PROVEN], 403, "root is no role"),
+        ([("x-replica-user", "alice"), *[("x-replica-role", "admin")] * 2, PROVEN], 403, "more than once"),
+        ([("x-replica-user", "serving"), ("x-replica-role", "admin"), PROVEN], 403, "serving cannot be a name"),
+        ([("x-replica-user", "a b"), ("x-replica-role", "admin"), PROVEN], 403, "a b cannot be a name"),
         ([("x-replica-user", "mallory"), PROVEN], 403, "mallory has no role here"),
         ([("x-replica-user", "\xe4"), PROVEN], 403, "has no role here"),
         ([("x-replica-console", "the proxy's")], 403, "the console's proof"),
@@ -98,10 +120,15 @@ def test_others_are_refused_in_one_line(headers: list[tuple[str, str]], status: 
 
 
 def test_missing_proof_ends_the_start(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(f"{SERVICE}\n")
-    (tmp_path / "proof").write_text("a\n")
+    for name, text in (("serving/token", SERVICE), ("housekeeping/token", TOKEN), ("people/proof", "a")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(f"{text}\n")
     with pytest.raises(SystemExit, match=r"^error: the proof .*console cannot be read"):
-        identity.Proofs.from_files(tmp_path, tmp_path)
-    (tmp_path / "console").write_text("b\n")
-    proofs = identity.Proofs.from_files(tmp_path, tmp_path)
-    assert (proofs.proxy, proofs.console, list(proofs.services)) == (b"a", b"b", [identity.hashed(SERVICE)])
+        identity.Proofs.from_files(tmp_path)
+    (tmp_path / "people/console").write_text("b\n")
+    proofs = identity.Proofs.from_files(tmp_path)
+    assert (proofs.proxy, proofs.console) == (b"a", b"b")
+    assert proofs.services == {
+        identity.hashed(SERVICE): Person("serving", Role.VIEWER, "service"),
+        identity.hashed(TOKEN): Person("housekeeping", Role.MEMBER, "service"),
+    }

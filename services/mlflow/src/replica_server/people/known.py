@@ -1,0 +1,175 @@
+"""What the database says of people, kept in memory until it changes.
+
+PostgreSQL tells each server that listens when users or tokens change (schema.py). Before an answer is taken from
+memory, what has been told is read, so that a change takes effect at once in every server. Where nobody would tell,
+nothing is taken from memory: the database is asked, and if it does not answer, nobody is let in.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg2
+from mlflow.exceptions import MlflowException
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+ROLE_OF = "SELECT role FROM people.users WHERE name = %s"
+WHOSE = (
+    "SELECT users.name, users.role, tokens.name, extract(epoch FROM expires - now())::float8,"
+    " coalesce(used < now() - interval '1 minute', true)"
+    " FROM people.tokens JOIN people.users ON users.name = tokens.owner WHERE hash = %s"
+)
+USED = "UPDATE people.tokens SET used = now() WHERE hash = %s"
+# The role that somebody has by their groups now, with its row in the record. Their tokens follow it.
+NOTE = """
+WITH noted AS (
+    INSERT INTO people.users (name, role) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET role = excluded.role
+    RETURNING name, role
+)
+INSERT INTO people.record (person, by, address, action, object, status)
+SELECT name, 'sso', '', 'change-role', name || ' ' || role, 200 FROM noted
+"""
+
+# Seconds for which an answer is kept: a bound for the case that a connection pooler swallows what PostgreSQL tells.
+KEPT = 5.0
+# How many answers are kept, some 500 bytes each. Strangers' tokens are not among them.
+MOST = 4096
+# Seconds between two attempts to listen.
+AGAIN = 1.0
+
+
+class Lookup(Protocol):
+    """What is asked of the database."""
+
+    async def find(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Returns a statement's rows."""
+
+    async def listen(self) -> "connection | None":
+        """Returns a connection on which PostgreSQL tells of changes; None where there is none to be had."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that the database knows.
+
+    Attributes:
+        owner: Whose it is.
+        role: What its owner may do.
+        name: What its owner calls it.
+        ends: When it expires, by this process's monotonic clock.
+    """
+
+    owner: str
+    role: str
+    name: str
+    ends: float
+
+
+class Known:
+    """Answers about people, out of memory where it may be trusted.
+
+    All of it is used by the event loop alone.
+
+    Args:
+        directory: The database.
+        clock: Returns the seconds of a monotonic clock.
+    """
+
+    def __init__(self, directory: Lookup, clock: Callable[[], float] = time.monotonic) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._answers: dict[object, tuple[float, Any]] = {}
+        # How often something has changed, as far as this server knows.
+        self._changes = 0
+        self._told_by: connection | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._not_before = 0.0
+
+    async def role(self, name: str) -> str | None:
+        """Returns the role of a person; None: there is none."""
+
+        async def ask() -> str | None:
+            rows = await self._directory.find(ROLE_OF, name)
+            return str(rows[0][0]) if rows else None
+
+        found: str | None = await self._answer(name, ask)
+        return found
+
+    async def token(self, digest: bytes) -> Token | None:
+        """Returns what a token stands for, also when it has expired; None: it is not known."""
+
+        async def ask() -> Token | None:
+            asked = self._clock()
+            rows = await self._directory.find(WHOSE, digest)
+            if not rows:
+                return None
+            owner, role, name, left, mark = rows[0]
+            if mark and left > 0:
+                await self._directory.find(USED, digest)
+            return Token(owner, role, name, asked + left)
+
+        found: Token | None = await self._answer(digest, ask)
+        return found
+
+    async def note(self, name: str, role: str) -> None:
+        """Gives a person the role that single sign-on says, unless they have it."""
+        if await self.role(name) != role:
+            await self._directory.find(NOTE, name, role)
+            self.forget()
+
+    def forget(self) -> None:
+        """Takes nothing from memory that was asked before now."""
+        self._changes += 1
+        self._answers.clear()
+
+    async def _answer(self, key: object, ask: Callable[[], Any]) -> Any:
+        if self._is_told():
+            until, kept = self._answers.get(key, (0.0, None))
+            if self._clock() < until:
+                return kept
+        before, asked = self._changes, self._clock()
+        found = await ask()
+        # What has changed meanwhile may have been asked too early.
+        if found is not None and self._is_told() and self._changes == before:
+            if len(self._answers) >= MOST:
+                self._answers.clear()
+            self._answers[key] = asked + KEPT, found
+        return found
+
+    def _is_told(self) -> bool:
+        """Reads what PostgreSQL has told, and returns whether it would tell."""
+        if self._told_by is None:
+            self._open_in_background()
+            return False
+        try:
+            # This does not wait: it reads what has arrived, and fails where the connection has ended.
+            self._told_by.poll()
+        except psycopg2.Error:
+            self._told_by.close()
+            self._told_by = None
+            self.forget()
+            return False
+        if self._told_by.notifies:
+            self._told_by.notifies.clear()
+            self.forget()
+        return True
+
+    def _open_in_background(self) -> None:
+        if self._opening is None and self._clock() >= self._not_before:
+            self._opening = asyncio.ensure_future(self._open())
+
+    async def _open(self) -> None:
+        try:
+            self._told_by = await self._directory.listen()
+            # What was asked before has perhaps changed before this connection listened.
+            self.forget()
+        except MlflowException:
+            # The request that needs it asks the database, and tells why it does not answer.
+            self._told_by = None
+        finally:
+            self._not_before = self._clock() + AGAIN
+            self._opening = None
