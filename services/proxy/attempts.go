@@ -63,18 +63,42 @@ func (a *attempts) add(address netip.Prefix, name digest, hashed bool) bool {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	for _, from := range []origin{{address: address}, {name: name}, {address, name}} {
-		found := a.of(from)
-		if found.wrong == 0 {
-			a.makeRoom()
-			a.counts[from] = &count{since: a.now()}
-			found = a.counts[from]
-		}
-		found.wrong++
+		found := a.count(from)
 		if hashed {
 			found.hashed++
 		}
 	}
 	return a.of(origin{address: address}).wrong == maxWrong
+}
+
+// refusalOfToken returns how long a token that was not accepted before has to wait, or zero if it may go on. Wrong ones are counted
+// by address alone: whose they are meant to be, nobody knows.
+func (a *attempts) refusalOfToken(address netip.Prefix) time.Duration {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	if found := a.of(origin{address: address}); found.wrong >= maxWrong {
+		return a.left(found)
+	}
+	return 0
+}
+
+// addToken counts a wrong token.
+func (a *attempts) addToken(address netip.Prefix) {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	a.count(origin{address: address})
+}
+
+// count counts one more wrong login of an origin.
+func (a *attempts) count(from origin) *count {
+	found := a.of(from)
+	if found.wrong == 0 {
+		a.makeRoom()
+		a.counts[from] = &count{since: a.now()}
+		found = a.counts[from]
+	}
+	found.wrong++
+	return found
 }
 
 // stand joins the line of an address that has spent its hashes, and returns how long it takes; false if the line is full, or if

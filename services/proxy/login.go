@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 
@@ -33,15 +34,19 @@ func init() {
 //   - Wrong logins are limited by address and by name. Right ones that were seen before are never refused and need no hash. One
 //     that was not, and comes from an address that guesses, on a connection without a wrong login, waits in line for its hash.
 //   - The file of users is read again when it changes.
+//   - With single sign-on, who sends no credentials is asked for a session (sso.go).
 //   - With a proof, the server learns who the user is, and a token is passed on for the server to judge.
 type Login struct {
 	// Users is the file's path: a name and its bcrypt hash a line.
 	Users string `json:"users"`
 	// Proof is the path of a file with which the server knows that a name comes from here; empty: it asks for none (AUTH=off).
 	Proof string `json:"proof,omitempty"`
+	// SSO is the address of oauth2-proxy, which knows who a browser's session belongs to; empty: there is no single sign-on.
+	SSO string `json:"sso,omitempty"`
 
 	judge  *judge
 	people *people
+	sso    *sso
 }
 
 // CaddyModule names the module.
@@ -49,10 +54,13 @@ func (Login) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.login", New: func() caddy.Module { return new(Login) }}
 }
 
-// UnmarshalCaddyfile reads `login FILE [PROOF]`.
+// UnmarshalCaddyfile reads `login FILE [PROOF [SSO]]`.
 func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	switch arguments := d.RemainingArgs(); len(arguments) {
+	case 3:
+		l.SSO = arguments[2]
+		fallthrough
 	case 2:
 		l.Proof = arguments[1]
 		fallthrough
@@ -71,6 +79,11 @@ func (l *Login) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
+	if l.SSO != "" {
+		if l.sso, err = newSSO(l.SSO, os.Getenv("SSO_ROLES")); err != nil {
+			return err
+		}
+	}
 	l.judge, err = newJudge(l.Users, func(message string) { ctx.Logger().Warn(message) })
 	return err
 }
@@ -81,9 +94,16 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	defer connection.end()
 	dropOwnHeaders(r.Header)
 	if token := l.people.token(r); token != "" {
-		return l.people.pass(w, r, next, token, connection)
+		return l.people.pass(w, r, next, token, connection, l.judge.attempts)
+	}
+	if l.sso != nil && openForLogin[r.URL.Path] {
+		connection.judged(false, false)
+		return next.ServeHTTP(w, r)
 	}
 	name, password, given := r.BasicAuth()
+	if l.sso != nil && !given {
+		return l.sso.serve(w, r, next, l.people, connection)
+	}
 	verdict := refused
 	var wait time.Duration
 	if given {
@@ -97,12 +117,17 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		l.people.name(r, name)
 		return next.ServeHTTP(w, r)
 	case postponed:
-		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-		return caddyhttp.Error(http.StatusTooManyRequests, fmt.Errorf("too many wrong logins"))
+		return tooMany(w, wait)
 	default:
 		w.Header().Set("WWW-Authenticate", `Basic realm="MLflow"`)
 		return caddyhttp.Error(http.StatusUnauthorized, fmt.Errorf("not logged in"))
 	}
+}
+
+// tooMany refuses a request with 429 and the seconds to wait.
+func tooMany(w http.ResponseWriter, wait time.Duration) error {
+	w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	return caddyhttp.Error(http.StatusTooManyRequests, fmt.Errorf("too many wrong logins"))
 }
 
 // digest stands for a login or a name: it is of one length, and nobody can compute it without this process's key.

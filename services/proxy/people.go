@@ -18,6 +18,7 @@ const (
 	ownHeaders  = "X-Replica-"
 	userHeader  = "X-Replica-User"
 	proofHeader = "X-Replica-Proof"
+	roleHeader  = "X-Replica-Role" // by single sign-on
 )
 
 // A token of the server's: which ones are valid, it knows itself.
@@ -26,7 +27,7 @@ var tokenForm = regexp.MustCompile(`^mlr_[A-Za-z0-9_-]{43}$`)
 // What the server answers to everyone (the rows "open" of people/access.py): such an answer says nothing about a token.
 var openToAll = map[string]bool{"/health": true, "/version": true}
 
-// maxTokens is how many tokens are remembered as accepted, 32 bytes each. Beyond, any of them is forgotten.
+// maxTokens is how many tokens are remembered as accepted, and as many as refused, 32 bytes each. Beyond, any of them is forgotten.
 const maxTokens = 1024
 
 // people passes on who a user is (AUTH=on): a name with the proof that it comes from here, or the token that the server judges.
@@ -35,6 +36,7 @@ type people struct {
 
 	mutex    sync.Mutex
 	accepted map[[sha256.Size]byte]struct{}
+	refused  map[[sha256.Size]byte]struct{}
 }
 
 // newPeople reads the proof, which only this container and the server's have.
@@ -47,7 +49,7 @@ func newPeople(path string) (*people, error) {
 	if proof == "" {
 		return nil, errors.New("the proof that names come from here is empty")
 	}
-	return &people{proof: proof, accepted: map[[sha256.Size]byte]struct{}{}}, nil
+	return &people{proof: proof, accepted: map[[sha256.Size]byte]struct{}{}, refused: map[[sha256.Size]byte]struct{}{}}, nil
 }
 
 // dropOwnHeaders takes out what a client says of itself in the place of this proxy.
@@ -84,17 +86,28 @@ func (p *people) token(r *http.Request) string {
 }
 
 // pass lets the server judge a token. Its connection is a user's once the server has accepted the token, and until it refuses it.
-func (p *people) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, token string, connection *connection) error {
-	digest := sha256.Sum256([]byte(token))
-	connection.judged(p.knows(digest), false)
+//
+// An address that has sent many wrong tokens has to wait with further ones; accepted ones go on. A program that sends the same wrong
+// one again and again keeps nobody out: it counts once.
+func (p *people) pass(
+	w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, token string, connection *connection, attempts *attempts,
+) error {
+	digest, address := sha256.Sum256([]byte(token)), addressOf(r.RemoteAddr)
+	known := p.knows(digest)
+	connection.judged(known, false)
+	if wait := attempts.refusalOfToken(address); wait > 0 && !known {
+		return tooMany(w, wait)
+	}
 	noting := &noted{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	err := next.ServeHTTP(noting, r)
 	switch {
 	case noting.status == http.StatusUnauthorized:
-		p.learn(digest, false)
+		if p.refuse(digest) {
+			attempts.addToken(address)
+		}
 	// Nothing else shows that the server has looked at the token: it refuses some requests before that.
 	case noting.status >= http.StatusOK && noting.status < http.StatusBadRequest && !openToAll[r.URL.Path]:
-		p.learn(digest, true)
+		p.accept(digest)
 	}
 	return err
 }
@@ -106,20 +119,32 @@ func (p *people) knows(token [sha256.Size]byte) bool {
 	return known
 }
 
-func (p *people) learn(token [sha256.Size]byte, accepted bool) {
+func (p *people) accept(token [sha256.Size]byte) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	if !accepted {
-		delete(p.accepted, token)
-		return
-	}
-	for old := range p.accepted {
-		if len(p.accepted) < maxTokens {
+	delete(p.refused, token)
+	remember(p.accepted, token)
+}
+
+// refuse remembers a wrong token, and says whether it is another one than those that are remembered.
+func (p *people) refuse(token [sha256.Size]byte) bool {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	delete(p.accepted, token)
+	_, before := p.refused[token]
+	remember(p.refused, token)
+	return !before
+}
+
+// remember puts a token into a set that is bounded.
+func remember(set map[[sha256.Size]byte]struct{}, token [sha256.Size]byte) {
+	for old := range set {
+		if len(set) < maxTokens {
 			break
 		}
-		delete(p.accepted, old)
+		delete(set, old)
 	}
-	p.accepted[token] = struct{}{}
+	set[token] = struct{}{}
 }
 
 // noted remembers an answer's status.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -105,7 +107,7 @@ func TestTokensConnectionIsAUsersOnceItIsAccepted(t *testing.T) {
 	})
 	ask := func() bool {
 		r := httptest.NewRequest(http.MethodGet, path, nil)
-		if err := p.pass(httptest.NewRecorder(), r, next, aToken, place); err != nil {
+		if err := p.pass(httptest.NewRecorder(), r, next, aToken, place, &attempts{now: time.Now, counts: map[origin]*count{}}); err != nil {
 			t.Fatal(err)
 		}
 		return place.user
@@ -136,5 +138,56 @@ func TestTokensConnectionIsAUsersOnceItIsAccepted(t *testing.T) {
 	answer = http.StatusUnauthorized
 	if !ask() || ask() {
 		t.Error("a token that was withdrawn makes a user")
+	}
+}
+
+func TestWrongTokensOfAnAddressHaveToWait(t *testing.T) {
+	clock := time.Now()
+	p, counted := newTestPeople(t), &attempts{now: func() time.Time { return clock }, counts: map[origin]*count{}}
+	asked := 0
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		asked++
+		if r.Header.Get("X-Right") == "" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return nil
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	})
+	// ask says whether the server was asked, and what a client is told to wait.
+	ask := func(token, right, from string) (bool, string) {
+		before, answer := asked, httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("X-Right", right)
+		r.RemoteAddr = from
+		place := &connection{registry: &registry{now: connections.now}}
+		if err := p.pass(answer, r, next, token, place, counted); (err != nil) != (asked == before) {
+			t.Fatalf("refused without a reason, or for one and asked: %v", err)
+		}
+		return asked > before, answer.Header().Get("Retry-After")
+	}
+	one, other := "192.0.2.1:1000", "192.0.2.2:1000"
+	ask("used before", "yes", one)
+	// A program with a token that was withdrawn tries it for ever, and counts once.
+	for range 3 * maxWrong {
+		ask("withdrawn", "", one)
+	}
+	for number := range maxWrong - 1 {
+		if was, _ := ask(fmt.Sprint(number), "", one); !was {
+			t.Fatalf("wrong token %d has to wait", number)
+		}
+	}
+	if was, wait := ask("new", "yes", one); was || wait != "60" {
+		t.Errorf("after %d wrong tokens the next one goes on, or waits %q s", maxWrong, wait)
+	}
+	if was, _ := ask("used before", "yes", one); !was {
+		t.Error("a token that was accepted before has to wait")
+	}
+	if was, _ := ask("new", "yes", other); !was {
+		t.Error("another address has to wait")
+	}
+	clock = clock.Add(period)
+	if was, _ := ask("newer", "yes", one); !was {
+		t.Error("it waits for more than a period")
 	}
 }

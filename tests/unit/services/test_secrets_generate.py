@@ -28,12 +28,13 @@ FILES = (
     "people/proof",
     "people/console",
     "serving/token",
+    "housekeeping/token",
 )
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    for volume in ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving", "monitor"):
+    for volume in ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving", "housekeeping", "monitor"):
         (tmp_path / "out" / volume).mkdir(parents=True)
     (tmp_path / "provided").mkdir()
     return tmp_path / "out"
@@ -64,12 +65,28 @@ def test_first_start_prints_no_secret(out: Path) -> None:
     keys = [(out / "mlflow" / name).read_text().strip() for name in ("webhook-key", "gateway-passphrase", "flask-key")]
     Fernet(keys[0])
     assert min(map(len, keys)) >= 32
-    people = [(out / name).read_text().strip() for name in ("people/proof", "people/console", "serving/token")]
+    people = [(out / name).read_text().strip() for name in FILES[-4:]]
     assert min(map(len, people)) >= 38
-    assert re.fullmatch("mlr_[A-Za-z0-9_-]{43}", people[2])
+    assert all(re.fullmatch("mlr_[A-Za-z0-9_-]{43}", token) for token in people[2:])
     values += keys + people
-    assert len(set(values)) == 9
+    assert len(set(values)) == 10
     assert [value for value in values if value in done.stdout + done.stderr] == []
+
+
+def test_single_sign_on_needs_the_clients_secret(out: Path) -> None:
+    """Nobody but the provider can make it up; the key of the sessions is generated."""
+    (out / "sso").mkdir()
+    command = [GENERATE, out, out.parent / "provided"]
+    environment = os.environ | {"SSO": "on"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("secrets: error: sso-client-secret is missing")
+    (out.parent / "provided/sso-client-secret").write_text("from the provider\n")
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (out / "sso/client-secret").read_text() == "from the provider\n"
+    assert re.fullmatch("[A-Za-z0-9]{32}\n", (out / "sso/cookie").read_text())
 
 
 def test_second_start_changes_nothing(out: Path) -> None:
@@ -151,7 +168,7 @@ def test_unreadable_provided_folder_is_a_warning() -> None:
     # Root reads everything, so as another user then, in a folder that such a one can enter.
     folder = Path(tempfile.mkdtemp())
     try:
-        volumes = ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving", "monitor")
+        volumes = ("postgres", "minio", "bucket", "gc", "mlflow", "people", "serving", "housekeeping", "monitor")
         for name in (*(f"out/{volume}" for volume in volumes), "provided"):
             (folder / name).mkdir(parents=True)
         (folder / "provided/postgres-password").write_text("mine")
