@@ -48,7 +48,9 @@ from replica_server.people.directory import Directory
 from replica_server.people.entrance import Entrance
 from replica_server.people.guards import Guards
 from replica_server.people.identity import Proofs
+from replica_server.people.known import Known
 from replica_server.people.record import Record
+from replica_server.people.verdicts import Verdicts
 from replica_server.requests import routes
 from replica_server.requests.answers import Answers
 from replica_server.requests.bodies import Bodies
@@ -103,9 +105,11 @@ def with_people(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Returns an application that asks each request who sends it, and records changes (AUTH=on)."""
     proofs, directory = Proofs.from_files(), Directory()
     Guards(directory, settings.guarded_aliases).apply()
+    if settings.require_verdict:
+        Verdicts(directory, settings.guarded_aliases).apply()
     record = Record(directory, settings.record_days)
     record.prune_daily()
-    return Entrance(app, proofs, directory, record)
+    return Entrance(app, proofs, Known(directory), directory, record)
 
 
 def check_repository(destination: str) -> None:

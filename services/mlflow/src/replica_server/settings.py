@@ -36,6 +36,7 @@ NOT_CARRIED = {
 OFF = ("", "false", "0")
 
 AUTH, GUARDED, RECORD_DAYS = "AUTH", "GUARDED_ALIASES", "RECORD_DAYS"
+VERDICT = "REQUIRE_VERDICT"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Settings:
         extra_routes: MLFLOW_EXTRA_ROUTES. The groups of MLflow's routes that are on beside those that tracking needs.
         auth: AUTH. Whether every request needs a person with a role (people/).
         guarded_aliases: GUARDED_ALIASES. The aliases that only release and admin move.
+        require_verdict: REQUIRE_VERDICT. Whether they move only to versions that satisfied the policy.
         record_days: RECORD_DAYS. How many days the record of changes is kept.
         password_file: POSTGRES_PASSWORD_FILE. The file with the database's password.
         google_key_file: GOOGLE_APPLICATION_CREDENTIALS. The key file of a service account; empty: the account attached
@@ -79,6 +81,7 @@ class Settings:
     extra_routes: frozenset[str]
     auth: bool
     guarded_aliases: frozenset[str]
+    require_verdict: bool
     record_days: int
     password_file: Path
     google_key_file: str
@@ -107,6 +110,7 @@ class Settings:
             extra_routes=_groups(environment),
             auth=_choice(environment, AUTH, "off", "on"),
             guarded_aliases=_aliases(environment),
+            require_verdict=_verdict(environment),
             record_days=_days(environment),
             password_file=Path(environment.get("POSTGRES_PASSWORD_FILE") or "/run/secrets/postgres/password"),
             google_key_file=environment.get(GOOGLE_KEY, ""),
@@ -185,6 +189,13 @@ def _aliases(environment: Mapping[str, str]) -> frozenset[str]:
         if not re.fullmatch(r"[\w-]{1,255}", name):
             _refuse(f'{GUARDED}: "{name}" is no alias (champion is one)')
     return names
+
+
+def _verdict(environment: Mapping[str, str]) -> bool:
+    required = _choice(environment, VERDICT, "off", "on")
+    if required and not _choice(environment, AUTH, "off", "on"):
+        _refuse(f"{VERDICT} is on, and {AUTH} is off: aliases are guarded with {AUTH}=on only")
+    return required
 
 
 def _days(environment: Mapping[str, str]) -> int:
