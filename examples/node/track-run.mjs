@@ -1,19 +1,27 @@
 // Tracks a run from Node.js: parameters, a metric's history, a tag and an artifact; reads them back, and finishes the run.
 //   node examples/node/track-run.mjs
-// MLFLOW_TRACKING_URI is the server's address (default: http://localhost:5000). First: npm ci --prefix examples/node
+// MLFLOW_TRACKING_URI is the server's address (default: http://localhost:5000); behind a login, MLFLOW_TRACKING_TOKEN is the token, or
+// MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are the user. First: npm ci --prefix examples/node
 import MLflow from "mlflow";
 import { RunStatus } from "mlflow/lib/enum.js";
 
 const server = (process.env.MLFLOW_TRACKING_URI ?? "http://localhost:5000").replace(/\/$/, "");
-const client = new MLflow({ endpoint: server });
+const client = new MLflow({ endpoint: server, headers: login() });
 
 // The client prints the body of each request; this program prints its results only.
 const print = console.log;
 console.log = () => {};
 
+// The user or the token, where the server asks for one.
+function login() {
+  const { MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_USERNAME: user, MLFLOW_TRACKING_PASSWORD: password } = process.env;
+  if (token) return { Authorization: `Bearer ${token}` };
+  return user ? { Authorization: `Basic ${Buffer.from(`${user}:${password ?? ""}`).toString("base64")}` } : {};
+}
+
 // One request beside the package, which finds no experiment by its name and has no call for artifacts' content.
-async function request(address, options) {
-  const answer = await fetch(address, options);
+async function request(address, { headers, ...options } = {}) {
+  const answer = await fetch(address, { ...options, headers: { ...login(), ...headers } });
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${address}: ${answer.status} ${text}`);
   return text;

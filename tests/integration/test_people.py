@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -17,41 +17,12 @@ from replica_server.people import access
 from replica_server.people.roles import ROLES, Role
 
 from .conftest import NewStack
+from .persons import PASSWORD, PEOPLE, Persons, user
 from .routes import all_routes
 from .stack import STORAGE, Stack, StackError, wait_until
 
-# A person of each role, and the password of all.
-PEOPLE = {"vera": "viewer", "mia": "member", "ron": "release", "ada": "admin"}
-PASSWORD = "correct horse battery"
 # What may be sent and would only cost time: it makes a demonstration.
 SLOW = "demo/generate"
-
-
-def user(stack: Stack, *args: str, password: str = "") -> str:
-    """Runs `user` in the proxy's container and returns what it prints."""
-    return stack.exec("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args).strip()
-
-
-class Persons:
-    """The stack, and the tokens of its people."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.tokens = {name: user(stack, "token", "add", name, "--name", "test") for name in PEOPLE}
-
-    def ask(self, name: str, method: str, path: str, **options: Any) -> requests.Response:
-        """Sends a request as a person, or as nobody, where the stack is published inside."""
-        headers = {"Authorization": f"Bearer {self.tokens[name]}"} if name else {}
-        headers |= options.pop("headers", {})
-        return requests.request(method, self.stack.url + path, headers=headers, timeout=60, **options)
-
-    @contextmanager
-    def client(self, name: str) -> Iterator[MlflowClient]:
-        """MLflow's client with a person's token."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("MLFLOW_TRACKING_TOKEN", self.tokens[name])
-            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-            yield MlflowClient(self.stack.url)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +36,6 @@ def guarded(new_stack: NewStack) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def persons(guarded: Stack) -> Persons:
     """One person of each role."""
-    for name, role in PEOPLE.items():
-        user(guarded, "add", name, "--role", role, password=PASSWORD)
     return Persons(guarded)
 
 
@@ -239,6 +208,52 @@ def test_token_is_withdrawn_and_expires(persons: Persons) -> None:
     # Not the token itself, but what shows that somebody has it.
     (kept,) = stack.sql("SELECT encode(hash, 'hex') FROM people.tokens WHERE name = 'two'")
     assert len(kept[0]) == 64
+
+
+@pytest.fixture(scope="module")
+def second_url(persons: Persons) -> Iterator[str]:
+    """A second server of the stack, which starts when two old rows are in the record."""
+    stack = persons.stack
+    stack.sql(
+        "INSERT INTO people.record (time, person, by, address, action, object, status)"
+        " SELECT now() - make_interval(days => days), 'old', 'console', '', 'add-user', days::text, 200"
+        " FROM unnest(ARRAY[364, 366]) days"
+    )
+    second = stack.start("mlflow")
+    url, edge = stack.publish(second, 5000)
+
+    def answers() -> bool:
+        with contextlib.suppress(requests.ConnectionError):
+            return requests.get(f"{url}/health", timeout=60).ok
+        return False
+
+    try:
+        wait_until(answers, "the second server answers")
+        yield url
+    finally:
+        for container in (edge, second):
+            container.remove(force=True)
+
+
+def test_withdrawal_holds_in_every_server(persons: Persons, second_url: str) -> None:
+    """Another server that keeps what it knows of people is told too: by PostgreSQL, which both listen to."""
+    stack = persons.stack
+    headers = {"Authorization": f"Bearer {user(stack, 'token', 'add', 'mia', '--name', 'second')}"}
+
+    def statuses() -> list[int]:
+        urls = (stack.url, second_url)
+        return [requests.get(f"{url}/people/me", headers=headers, timeout=60).status_code for url in urls]
+
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'people' AND query = 'LISTEN people'"
+    wait_until(lambda: statuses() == [200, 200] and stack.sql(listening) == [[2]], "both servers answer and listen")
+    user(stack, "token", "remove", "mia", "--name", "second")
+    wait_until(lambda: statuses() == [401, 401], "the token is withdrawn in both")
+
+
+def test_record_is_kept_as_long_as_set(persons: Persons, second_url: str) -> None:
+    """A server removes what is older than RECORD_DAYS when it starts, and then once a day."""
+    assert second_url
+    assert persons.stack.sql("SELECT object FROM people.record WHERE person = 'old'") == [["364"]]
 
 
 @pytest.mark.parametrize(
@@ -422,7 +437,19 @@ def test_serving_reads_with_its_own_token(persons: Persons, champion: str, proxy
     assert persons.ask("serving", "POST", "/api/2.0/mlflow/runs/create", json=body).status_code == 403
 
 
-def test_fifty_logins_at_once(persons: Persons) -> None:
+def log_metrics(persons: Persons, name: str, count: int, **options: Any) -> list[int]:
+    """Creates a run and logs metrics as a person; returns the answers' statuses."""
+    made = persons.ask(name, "POST", "/api/2.0/mlflow/runs/create", json={"experiment_id": "0"}, **options)
+    run = made.json()["run"]["info"]
+    assert run["user_id"] == (options["auth"][0] if "auth" in options else name)
+    body = {"run_id": run["run_id"], "key": "loss", "timestamp": 1, "value": 1}
+    path = "/api/2.0/mlflow/runs/log-metric"
+    return [
+        persons.ask(name, "POST", path, json={**body, "step": step}, **options).status_code for step in range(count)
+    ]
+
+
+def test_fifty_tokens_at_once(persons: Persons) -> None:
     """Fifty people log metrics at once: no request fails, and each run is its owner's."""
     stack = persons.stack
     stack.sql("INSERT INTO people.users (name, role) SELECT 'p' || n, 'member' FROM generate_series(1, 50) n")
@@ -436,21 +463,43 @@ def test_fifty_logins_at_once(persons: Persons) -> None:
             token,
             name,
         )
-
-    def work(name: str) -> list[int]:
-        made = persons.ask(name, "POST", "/api/2.0/mlflow/runs/create", json={"experiment_id": "0"})
-        run = made.json()["run"]["info"]
-        assert run["user_id"] == name
-        body = {"run_id": run["run_id"], "key": "loss", "timestamp": 1}
-        metrics = [
-            persons.ask(name, "POST", "/api/2.0/mlflow/runs/log-metric", json={**body, "value": step, "step": step})
-            for step in range(20)
+    with ThreadPoolExecutor(50) as pool:
+        statuses = [
+            status for found in pool.map(lambda name: log_metrics(persons, name, 20), names) for status in found
         ]
-        return [answer.status_code for answer in metrics]
+    assert statuses == [200] * 1000
+
+
+def test_fifty_passwords_at_once(persons: Persons, proxy_url: str, authority: str) -> None:
+    """The same by passwords at the proxy, from one address: each is hashed once, one after the other."""
+    stack = persons.stack
+    stack.sql("INSERT INTO people.users (name, role) SELECT 'q' || n, 'member' FROM generate_series(1, 50) n")
+    # One hash for all, which saves the time of making fifty.
+    make = 'hash=$(mkpasswd --stdin --method=bcrypt --rounds=10 <<<"$0")'
+    stack.exec("proxy", "bash", "-c", f'{make}; for n in {{1..50}}; do echo "q$n $hash"; done >>/data/users', PASSWORD)
+
+    def work(number: int) -> list[int]:
+        return log_metrics(persons, "", 10, at=proxy_url, auth=(f"q{number}", PASSWORD), verify=authority)
 
     with ThreadPoolExecutor(50) as pool:
-        statuses = [status for found in pool.map(work, names) for status in found]
-    assert statuses == [200] * 1000
+        assert [status for found in pool.map(work, range(1, 51)) for status in found] == [200] * 500
+
+
+def test_wrong_tokens_have_to_wait(persons: Persons, proxy_url: str, authority: str) -> None:
+    """At the proxy, after ten different ones; a token that was used before goes on."""
+
+    def ask(token: str) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(f"{proxy_url}/people/me", headers=headers, verify=authority, timeout=60)
+
+    assert ask(persons.tokens["mia"]).text == "mia member\n"
+    wrong = [f"mlr_{number:_>43}" for number in range(30)]
+    answers = [ask(token) for token in wrong]
+    assert {answer.status_code for answer in answers} == {401, 429}
+    last = answers[-1]
+    assert (last.status_code, "\n" in last.text) == (429, False)
+    assert 0 < int(last.headers["Retry-After"]) <= 60
+    assert ask(persons.tokens["mia"]).text == "mia member\n"
 
 
 # Faults ---------------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ MOUNTED = {
             "mlflow-secret",
             "people-secret",
             "serving-secret",
+            "housekeeping-secret",
             "monitor-secret",
             *("cluster-authority-secret", "cluster-scheduler-secret", "cluster-worker-secret", "cluster-client-secret"),
         ),
@@ -46,6 +47,7 @@ MOUNTED = {
         "mlflow-secret": False,
         "people-secret": False,
         "serving-secret": False,
+        "housekeeping-secret": False,
     },
 }
 FILES = {
@@ -56,6 +58,7 @@ FILES = {
     "mlflow-secret": ("webhook-key", "gateway-passphrase", "flask-key"),
     "people-secret": ("proof", "console"),
     "serving-secret": ("token",),
+    "housekeeping-secret": ("token",),
     "monitor-secret": ("password",),
 }
 
@@ -66,7 +69,7 @@ def passwords(stack: Stack) -> list[str]:
     keys = (stack.minio_root, stack.bucket_identity, stack.gc_identity)
     mlflow = [
         stack.exec("mlflow", "cat", f"/run/secrets/{volume}/{name}").strip()
-        for volume in ("mlflow", "people", "serving")
+        for volume in ("mlflow", "people", "serving", "housekeeping")
         for name in FILES[f"{volume}-secret"]
     ]
     monitor = stack.read_volume("monitor-secret", "password").strip()
@@ -249,6 +252,7 @@ def test_volumes_are_gone_after_down_volumes(new_stack: Any) -> None:
             "mlflow-secret",
             "people-secret",
             "serving-secret",
+            "housekeeping-secret",
             *(f"cluster-{part}-secret" for part in ("authority", "scheduler", "worker", "client")),
             "mlflow-tmp",
             "monitor-secret",

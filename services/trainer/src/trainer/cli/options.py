@@ -192,6 +192,13 @@ tracking_uri_option = option(
     env="MLFLOW_TRACKING_URI",
     help="The MLflow server. Without one, mlflow.db in the working directory.",
 )
+token_file_option = option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    group="Tracking",
+    env="TRAINER_TOKEN_FILE",
+    help="A file with the token for the MLflow server, where MLFLOW_TRACKING_TOKEN is not set.",
+)
 wait_option = option(
     "--wait",
     type=click.FloatRange(0, 3600),

@@ -86,13 +86,7 @@ CHAMPION = f"models:/{MODEL}@champion"
     help="Count what is served, and tell it at this port in Prometheus's format (default: count nothing).",
 )
 @options.tracking_uri_option
-@options.option(
-    "--token-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    group="Tracking",
-    env="TRAINER_TOKEN_FILE",
-    help="A file with the token for the MLflow server, where MLFLOW_TRACKING_TOKEN is not set.",
-)
+@options.token_file_option
 @options.debug_option
 def serve_command(
     model: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
@@ -44,6 +45,7 @@ from trainer.cli import options
     help="Look again every so many seconds, until a signal ends it.",
 )
 @options.tracking_uri_option
+@options.token_file_option
 @options.wait_option
 @options.json_option
 @options.debug_option
@@ -54,6 +56,7 @@ def stale_command(
     dry_run: bool,
     every: float | None,
     tracking_uri: str | None,
+    token_file: Path | None,
     wait: float,
     as_json: bool,
     debug: bool,
@@ -73,7 +76,7 @@ def stale_command(
     from trainer.tracking import stale_runs
     from trainer.tracking.connection import wait_for_server
     from trainer.tracking.errors import tracking_error
-    from trainer.tracking.settings import configure
+    from trainer.tracking.settings import configure, use_token
     from trainer.tracking.uris import EMBEDDED_URI
     from trainer.util.errors import InputError
     from trainer.util.output import print_json, print_message
@@ -81,6 +84,8 @@ def stale_command(
     if every is not None and (dry_run or as_json):
         raise InputError("--every goes with neither --dry-run nor --json")
     configure(debug)
+    if token_file is not None:
+        use_token(token_file)
     client = wait_for_server(tracking_uri or EMBEDDED_URI, wait)
     limits = stale_runs.Limits(silent * 60, None if max_age is None else max_age * 3600)
     while True:

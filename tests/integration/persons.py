@@ -1,0 +1,46 @@
+"""A stack's people: one of each role, with a password and a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from .stack import Stack
+
+# A person of each role, and the password of all.
+PEOPLE = {"vera": "viewer", "mia": "member", "ron": "release", "ada": "admin"}
+PASSWORD = "correct horse battery"
+
+
+def user(stack: Stack, *args: str, password: str = "") -> str:
+    """Runs `user` in the proxy's container and returns what it prints."""
+    return stack.exec("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args).strip()
+
+
+class Persons:
+    """A stack with AUTH=on, and the tokens of its people, whom it makes."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        for name, role in PEOPLE.items():
+            user(stack, "add", name, "--role", role, password=PASSWORD)
+        self.tokens = {name: user(stack, "token", "add", name, "--name", "test") for name in PEOPLE}
+
+    def ask(self, name: str, method: str, path: str, at: str = "", **options: Any) -> requests.Response:
+        """Sends a request as a person, or as nobody, where the stack is published inside, or at another address."""
+        headers = {"Authorization": f"Bearer {self.tokens[name]}"} if name else {}
+        headers |= options.pop("headers", {})
+        return requests.request(method, (at or self.stack.url) + path, headers=headers, timeout=60, **options)
+
+    @contextmanager
+    def client(self, name: str) -> Iterator[MlflowClient]:
+        """MLflow's client with a person's token."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_TOKEN", self.tokens[name])
+            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            yield MlflowClient(self.stack.url)
