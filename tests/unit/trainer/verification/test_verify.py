@@ -132,6 +132,7 @@ def test_refused_and_lost_overwriting_are_found(stack: Stack, proxy: Proxy) -> N
     ("workspaces", "outcome"),
     [
         ((403, b'{"message": "This server has no workspaces: MLflow\'s routes for that are refused"}'), DIFFERENT),
+        ((403, b'{"message": "mia has the role member, and this takes admin"}'), DIFFERENT),
         ((403, b'{"message": "Permission denied"}'), REMARK),
         (None, REMARK),
     ],

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 PROXIED = "mlflow-artifacts"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 MIB = 2**20
-#: How the replica's server refuses MLflow's routes for workspaces, which no setting turns on.
+#: How the replica's server refuses MLflow's routes for workspaces, which no setting turns on: to everyone, or with
+#: AUTH=on to all but administrators.
 REFUSED_ROUTES = "This server has no workspaces: MLflow's routes for that are refused"
+REFUSED_ROLE = ", and this takes admin"
 
 
 class Difference(Exception):  # noqa: N818 - what it says is a finding, not an error
@@ -55,7 +57,7 @@ class Stack:
     def has_replica_server(self) -> bool:
         """Whether the server shows that it is the replica's: it alone refuses MLflow's routes in these words."""
         answer = self.ask("GET", "/api/3.0/mlflow/workspaces")
-        return answer.status_code == 403 and REFUSED_ROUTES in answer.text
+        return answer.status_code == 403 and any(words in answer.text for words in (REFUSED_ROUTES, REFUSED_ROLE))
 
     def ask(self, method: str, path: str, **kwargs: Any) -> Response:
         """Send a request with the client's login and return the answer, whatever its status.
