@@ -200,6 +200,22 @@ def test_programs_go_on_with_tokens(signed: Signed) -> None:
     assert answer.status_code == 401
 
 
+def test_oauth2_proxy_reaches_nothing_of_the_stack(signed: Signed) -> None:
+    """It is on the network with a way out alone, with few rights; its secrets are files, and show nowhere."""
+    found = signed.stack.container("sso").attrs
+    host = found["HostConfig"]
+    assert list(found["NetworkSettings"]["Networks"]) == [f"{signed.stack.project}_outside"]
+    assert (host["ReadonlyRootfs"], host["CapDrop"], host["PortBindings"]) == (True, ["ALL"], {})
+    assert signed.stack.exec("sso", "id", "-u") == "1009\n"
+    assert [one["Destination"] for one in found["Mounts"]] == ["/run/secrets/sso"]
+    secrets = [
+        signed.stack.exec("sso", "cat", f"/run/secrets/sso/{name}").strip() for name in ("cookie", "client-secret")
+    ]
+    arguments = signed.stack.exec("sso", "cat", "/proc/1/cmdline", "/proc/1/environ")
+    shown = signed.stack.logs() + json.dumps(found) + arguments
+    assert [secret for secret in secrets if secret in shown] == []
+
+
 @pytest.mark.parametrize(
     ("service", "settings", "said"),
     [
