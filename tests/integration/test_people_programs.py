@@ -80,7 +80,8 @@ def test_push_passes_the_login_of_both_stacks(persons: Persons, version: str, st
     with persons.client("mia") as mia:
         found = mia.get_model_version(MODEL, version)
         mia.create_registered_model("from_guarded")
-        mia.create_model_version("from_guarded", str(found.source), run_id=found.run_id, model_id=found.model_id)
+        source = str(found.source)
+        mia.create_model_version("from_guarded", source, run_id=found.run_id, model_id=source.rpartition("/")[2])
     push = (sys.executable, "-m", "trainer", "push", "--json")
     there = "models:/from_guarded/1"
     out = run(persons, "vera", *push, "--from", persons.stack.url, "--to", stack.url, there)
