@@ -18,7 +18,7 @@ from trainer.data.demo import generate_sessions
 from .conftest import NewStack
 from .persons import PASSWORD, Persons, user
 from .programs import find_program
-from .stack import ROOT, STORAGE, wait_until
+from .stack import ROOT, STORAGE, Stack, wait_until
 
 MODEL = "purchase_predict"
 
@@ -73,6 +73,28 @@ def test_promotion_is_the_release_persons(persons: Persons, version: str) -> Non
     with persons.client("vera") as vera:
         champion = vera.get_model_version_by_alias(MODEL, "champion")
     assert (str(champion.version), bool(champion.tags["trainer.approved_policy"])) == (version, True)
+
+
+def test_push_passes_the_login_of_both_stacks(persons: Persons, version: str, stack: Stack) -> None:
+    """From a stack with a login to one without, and back: the version's run is then the pushing person's."""
+    with persons.client("mia") as mia:
+        found = mia.get_model_version(MODEL, version)
+        mia.create_registered_model("from_guarded")
+        source = str(found.source)
+        mia.create_model_version("from_guarded", source, run_id=found.run_id, model_id=source.rpartition("/")[2])
+    push = (sys.executable, "-m", "trainer", "push", "--json")
+    there = "models:/from_guarded/1"
+    out = run(persons, "vera", *push, "--from", persons.stack.url, "--to", stack.url, there)
+    assert out.returncode == 0, out.stderr
+    with persons.client("mia") as mia:
+        mia.delete_registered_model("from_guarded")
+    refused = run(persons, "vera", *push, "--from", stack.url, "--to", persons.stack.url, there)
+    assert refused.returncode == 1
+    assert "vera has the role viewer, and this takes member" in refused.stderr.splitlines()[-1]
+    back = run(persons, "ron", *push, "--from", stack.url, "--to", persons.stack.url, there)
+    assert back.returncode == 0, back.stderr
+    with persons.client("vera") as vera:
+        assert vera.get_run(json.loads(back.stdout)["run_id"]).info.user_id == "ron"
 
 
 def test_verify_passes_with_a_members_token(persons: Persons) -> None:
