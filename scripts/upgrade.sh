@@ -113,10 +113,3 @@ bring_images_back() {
     done
     [ -z "$missing" ]
 }
-
-# The services of the chosen profile, and the trainer, whose own profile keeps it out of `up`.
-build() {
-    scripts/ensure-base-image
-    # shellcheck disable=SC2046 # a name is one word
-    docker compose build $(docker compose config --services) trainer
-}
