@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import subprocess
@@ -13,28 +12,19 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path
-from typing import IO
 
 from releasing.compose_file import release_compose
 from releasing.engine import BUNDLED, bundled, docker, has, needed_images, version_of
 from releasing.facts import Refusal, version
-from releasing.release_files import SUMS, copy_documents, write_sums
+from releasing.release_files import BLOCK, SUMS, copy_documents, sha256, write_sums
 
 FACTS, IMAGES = "bundle.json", "images.tar"
-BLOCK = 1 << 20
 READ_ME = """
 This is the offline bundle, with the images: `scripts/up --bundle FILE` of a clone takes it. Without a clone:
 
     docker load --input images.tar
     docker compose up --detach --wait
 """
-
-
-def _sha256(stream: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := stream.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -81,12 +71,9 @@ def write(file: Path, profiles: list[str]) -> None:
         write_sums(folder)
         # What the others are compared with comes first, and the images last: an archive is read from its beginning.
         order = [SUMS, FACTS, *sorted(path.name for path in folder.iterdir() if path.name not in {SUMS, FACTS, IMAGES})]
-        # mypy wants a literal.
-        with (
-            tarfile.open(new, "w:gz", compresslevel=1)
-            if file.name.endswith("gz")
-            else tarfile.open(new, "w") as archive
-        ):
+        zipped = file.name.endswith("gz")
+        archive = tarfile.open(new, "w:gz", compresslevel=1) if zipped else tarfile.open(new, "w")  # noqa: SIM115
+        with archive:
             for name in [*order, IMAGES]:
                 archive.add(folder / name, f"{folder.name}/{name}")
         new.replace(file)
@@ -109,7 +96,7 @@ def check(file: Path) -> dict[str, object]:
                 sums = {
                     path: digest for digest, path in (line.split("  ") for line in stream.read().decode().splitlines())
                 }
-            elif sums.pop(name, None) != _sha256(stream):
+            elif sums.pop(name, None) != sha256(stream):
                 raise Refusal(f"{file}: {name} is not what was written")
             elif name == FACTS:
                 stream.seek(0)
@@ -174,6 +161,8 @@ def main() -> None:
         sys.exit(f"bundle: error: {options.file} is no bundle, or not whole: {why}")
     except (Refusal, OSError) as error:
         sys.exit(f"bundle: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("bundle: error: interrupted")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import IO
 
 from releasing.compose_file import release_compose
 from releasing.facts import ROOT, Refusal, prefix_of, version
 
 SUMS = "SHA256SUMS"
+BLOCK = 1 << 20
 README = """\
 # MLflow replica {version}
 
@@ -47,10 +49,20 @@ def copy_documents(folder: Path) -> None:
     (folder / "README.md").write_text(README.format(version=version()))
 
 
+def sha256(stream: IO[bytes]) -> str:
+    """Returns the digest of a stream, which may be larger than the memory."""
+    digest = hashlib.sha256()
+    while block := stream.read(BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def write_sums(folder: Path) -> None:
     """Writes each file's SHA-256 into the folder, in the form that `sha256sum --check` reads."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
+    lines = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS):
+        with path.open("rb") as stream:
+            lines.append(f"{sha256(stream)}  {path.relative_to(folder)}\n")
     (folder / SUMS).write_text("".join(lines))
 
 

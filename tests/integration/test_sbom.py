@@ -41,6 +41,15 @@ def test_bill_has_the_modules_of_minio(images: None) -> None:
     assert f"pkg:golang/stdlib@{toolchain}" in found
 
 
+@pytest.mark.parametrize(
+    ("service", "package"),
+    [("postgres", "postgresql-17"), ("postgres", "postgresql-client-17"), ("mlflow", "postgresql-client-17")],
+)
+def test_bill_has_what_is_only_unpacked(images: None, service: str, package: str) -> None:
+    """Packages whose files are taken without installing them: a scan for weaknesses would miss them otherwise."""
+    assert any(address.startswith(f"pkg:deb/debian/{package}@17.") for address in addresses(service))
+
+
 def test_image_that_is_not_there_is_one_line(images: None) -> None:
     command = [str(ROOT / "scripts/sbom"), "replica-test-no-such-image:1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

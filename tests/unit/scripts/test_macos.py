@@ -47,9 +47,14 @@ def test_script_asks_for_nothing_that_macos_lacks(script: str) -> None:
     assert [line for line in code if MISSING.search(line)] == []
 
 
-def test_summary_runs_on_python_3_9() -> None:
-    """Summary needs no annotation that Python 3 9 would evaluate."""
-    tree = ast.parse((ROOT / "scripts" / "summary.py").read_text(), feature_version=(3, 9))
+# What scripts/up and scripts/bundle run.
+RELEASING = [f"releasing/{name}.py" for name in ("bundle", "compose_file", "engine", "facts", "pull", "release_files")]
+
+
+@pytest.mark.parametrize("name", ["summary.py", *RELEASING])
+def test_module_runs_on_python_3_9(name: str) -> None:
+    """It needs no annotation that Python 3.9 would evaluate."""
+    tree = ast.parse((ROOT / "scripts" / name).read_text(), feature_version=(3, 9))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     assert [name.name for node in imports for name in node.names] == ["annotations"]
 
