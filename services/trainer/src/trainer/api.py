@@ -17,10 +17,18 @@ from typing import Any, Literal
 from trainer.config.csv_form import CsvForm
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
+from trainer.config.other_estimator import parse_other_estimator
 from trainer.config.parameters import Value, parse_param
 from trainer.config.selection_metric import Metric
 from trainer.config.task import TASKS
-from trainer.config.variant import make_variant
+from trainer.config.variant import (
+    Variant,
+    check_params,
+    make_baselines,
+    make_other,
+    make_variant,
+    selection_metric,
+)
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.parallel.pool import ProcessPool, available_cpus
@@ -38,7 +46,7 @@ from trainer.training.config import TrainConfig
 from trainer.training.split import check_splits
 from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util import provenance
-from trainer.util.errors import TrainerError
+from trainer.util.errors import InputError, TrainerError
 
 __all__ = ["CsvForm", "Dataset", "TrainerError", "load_data", "predict", "register", "search", "sweep", "train"]
 
@@ -56,6 +64,8 @@ def train(
     folds: int = 0,
     metric: Metric | None = None,
     explain: int | Literal["all"] = 0,
+    estimator: str | None = None,
+    estimator_params: Mapping[str, Any] | None = None,
 ) -> TrainResult:
     """Train one variant, and track it as a run with its metrics, plots and model.
 
@@ -72,6 +82,9 @@ def train(
         folds: How many folds to cross-validate with, in place of ``validation_size``; 0 for none.
         metric: What stops a fit early: ``average_precision``, ``f1``, ``roc_auc`` or ``log_loss``.
         explain: On how many test rows the features' contributions are computed: 0 for none, 100 or more, or ``all``.
+        estimator: Another estimator with scikit-learn's interface in LightGBM's place, as ``module:Class``; then
+            without ``params`` and ``explain``.
+        estimator_params: What its class is called with.
 
     Raises:
         TrainerError: A parameter is wrong, the fit failed, or the server cannot be reached.
@@ -85,11 +98,13 @@ def train(
         True
     """
     variant = make_variant(_parsed(params or {}), name=name)
-    return train_run(
-        variant,
-        dataset,
-        _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain),
-    )
+    if estimator is not None:
+        if params or explain:
+            raise InputError("params and explain are LightGBM's; another estimator takes estimator_params")
+        given = None if estimator_params is None else dict(estimator_params)
+        variant = make_other(parse_other_estimator(estimator, given), name)
+    plan = _plan(dataset, [variant], experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
+    return train_run(variant, dataset, plan)
 
 
 def sweep(
@@ -99,6 +114,7 @@ def sweep(
     params: Mapping[str, Value] | None = None,
     jobs: int | None = None,
     reuse: bool = True,
+    baselines: bool = False,
     name: str = "sweep",
     experiment: str = EXPERIMENT,
     tracking_uri: str | None = None,
@@ -121,6 +137,7 @@ def sweep(
         jobs: How many variants are trained at a time; by default as many as there are processors.
         reuse: Whether variants that the experiment already holds, finished with the same data, parameters and code,
             are taken from there.
+        baselines: Whether to train a constant and a linear model for comparison, too; they are never the best.
         name: The parent run's name.
         experiment: The MLflow experiment; created where it does not exist.
         tracking_uri: The MLflow server.
@@ -146,7 +163,9 @@ def sweep(
     wanted = [make_variant(_parsed(overrides), base) for overrides in variants]
     if not wanted:
         raise TrainerError("a sweep needs at least one variant")
-    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
+    plan = _plan(dataset, wanted, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
+    if baselines:
+        wanted += make_baselines(dataset.task)
     reused = finished_runs(wanted, dataset, plan) if reuse else {}
     return run_sweep(wanted, dataset, plan, _pool(jobs, len(wanted), plan), name=name, reused=reused)
 
@@ -208,7 +227,8 @@ def search(
 
     base = _parsed(params or {})
     wanted = make_space(space, base) if isinstance(space, Mapping) else load_space(space, base)
-    plan = _plan(dataset, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
+    start = [make_variant({}, base)]
+    plan = _plan(dataset, start, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
     settings = Settings(trials, storage, sampler=sampler, pruner=pruner)
     return run_search(wanted, base, dataset, plan, _pool(jobs, trials, plan), settings)
 
@@ -280,6 +300,7 @@ def register(
 
 def _plan(
     dataset: Dataset,
+    variants: Sequence[Variant],
     experiment: str,
     tracking_uri: str | None,
     seed: int,
@@ -290,8 +311,11 @@ def _plan(
     explain: int | str,
 ) -> Plan:
     task = TASKS[dataset.task]
-    config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds, task.metric(metric))
+    chosen_by = selection_metric(task, metric, [variant.params for variant in variants])
+    config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds, chosen_by)
     config.check(task)
+    for variant in variants:
+        check_params(variant.params, dataset.task)
     check_splits(dataset, seed=seed, validation_size=validation_size, folds=folds)
     set_defaults()
     return Plan(connect(_uri(tracking_uri), experiment), config, provenance.tags(), explain=parse_explain(explain))

@@ -142,6 +142,8 @@ def test_nothing_in_the_file_is_nothing(shop: Path, trainer: Trainer, monkeypatc
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        ("eta: 0.1", "trainer train has no option 'eta'; did you mean 'learning_rate'?"),
+        ("rows: 5", "trainer train has no option 'rows'; trainer train --help lists its options"),
         ("num_leafs: 5", "run.yaml, line 1: trainer train has no option 'num_leafs'; did you mean 'num_leaves'?"),
         ("seed: 1\ntrials: 5", "run.yaml, line 2: trainer train has no option 'trials'"),
         ("num_leaves: many", "run.yaml, line 1: --num-leaves: 'many' is not allowed; it must be"),

@@ -68,9 +68,11 @@ def test_loss_is_the_validation_error(fitted: FitResult) -> None:
 @pytest.mark.parametrize("metric", REGRESSION.choices)
 def test_stops_early_by_what_is_chosen_by(numbers: Dataset, metric: Any) -> None:
     seen: list[float] = []
-    params = make_variant({"n_estimators": 80, "early_stopping_round": 4, "learning_rate": 0.5}).params
+    # A quantile's loss is that of a quantile.
+    objective = "quantile" if metric == "quantile_loss" else None
+    stopping = {"n_estimators": 80, "early_stopping_round": 4, "learning_rate": 0.5}
     fitted = fit_variant(
-        params,
+        make_variant({**stopping, "objective": objective}).params,
         numbers,
         seed=5,
         validation_size=0.25,

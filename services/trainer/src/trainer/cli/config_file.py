@@ -13,9 +13,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from trainer.config.parameters import nearest_param
 from trainer.util import yaml_file
 from trainer.util.errors import InputError
-from trainer.util.text import did_you_mean, one_line
+from trainer.util.text import one_line
 
 _META = "trainer.config"
 
@@ -56,7 +57,8 @@ def read_config(context: click.Context, parameter: click.Parameter, path: Path |
         place = yaml_file.place(path, content, key)
         name = str(key).replace("-", "_")
         if name not in known:
-            hint = did_you_mean(name, known, f"{context.command_path} --help lists its options")
+            near = nearest_param(name, known)
+            hint = f"did you mean {near!r}?" if near else f"{context.command_path} --help lists its options"
             raise InputError(f"{place}: {context.command_path} has no option {str(key)!r}; {hint}")
         values[name] = _checked(known[name], value, context, place)
     context.meta[_META] = values

@@ -122,6 +122,29 @@ class Monotone(click.ParamType[dict[str, int]]):
         return signs
 
 
+class Parameters(click.ParamType[dict[str, Any]]):
+    """A mapping from names to values, written as YAML's or JSON's: {n_estimators: 300, max_depth: 8}."""
+
+    name = "mapping"
+    structure = dict
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:  # noqa: ARG002
+        """Return the mapping."""
+        if isinstance(value, dict):
+            return value
+        import yaml
+
+        try:
+            content = yaml.safe_load(str(value))
+        except yaml.YAMLError:
+            content = None
+        if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+            raise InputError(
+                f"--estimator-params: {str(value)!r} is no mapping; write such as '{{n_estimators: 300, max_depth: 8}}'"
+            )
+        return content
+
+
 class Inline(click.ParamType[Any]):
     """A file, or in a configuration file also what the file would hold."""
 
@@ -408,6 +431,24 @@ experiment_option = option(
     group="Tracking",
     env="MLFLOW_EXPERIMENT_NAME",
     help="The experiment; created where it does not exist.",
+)
+
+
+estimator_option = option(
+    "--estimator",
+    metavar="MODULE:CLASS",
+    group="Another estimator",
+    env="TRAINER_ESTIMATOR",
+    help="A class with scikit-learn's interface in LightGBM's place, such as sklearn.ensemble:RandomForestClassifier,"
+    " or one of your own as /data/models.py:Mine. Texts become a column for each category, gaps the median.",
+)
+estimator_params_option = option(
+    "--estimator-params",
+    type=Parameters(),
+    metavar="MAPPING",
+    group="Another estimator",
+    env="TRAINER_ESTIMATOR_PARAMS",
+    help="What its class is called with, such as '{n_estimators: 300, max_depth: 8}'.",
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import TASKS
-from trainer.config.variant import check_params, param_warnings
+from trainer.config.variant import check_params, param_warnings, selection_metric
 from trainer.util.errors import InputError, TrainerError
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def prepare(
         task=source.task,
     )
     task = TASKS[dataset.task]
-    config = TrainConfig(source.seed, source.validation_size, rule, source.folds or 0, task.metric(source.metric))
+    metric = selection_metric(task, source.metric, all_params)
+    config = TrainConfig(source.seed, source.validation_size, rule, source.folds or 0, metric)
     config.check(task)
     for some in all_params:
         check_params(some, dataset.task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.selection_metric import SHORT, merit
+from trainer.config.selection_metric import OF_A_QUANTILE, SHORT, merit
 from trainer.config.task import TASKS
 from trainer.config.variant import describe_params
 from trainer.util.output import print_message, print_table
@@ -48,6 +48,7 @@ def run_content(result: TrainResult) -> dict[str, Any]:
         "reused": result.reused,
         "pruned": result.pruned,
         "warnings": list(result.warnings),
+        "baseline": result.baseline,
         "error": result.error,
     }
 
@@ -80,7 +81,9 @@ def show_run(result: TrainResult, ui_command: str | None) -> None:
     """Print a variant's metrics, its run, and where to look at it."""
     metrics = result.metrics
     print(f"{result.name}")
-    heads = TASKS[result.task].heads
+    heads = TASKS[result.task].heads | {
+        name: SHORT.get(name, name.replace("_", " ")) for name in OF_A_QUANTILE if name in metrics
+    }
     wide = max(10, *map(len, heads.values()))
     for name, head in heads.items():
         print(f"  {head:<{wide}} {figure(metrics[name])}")

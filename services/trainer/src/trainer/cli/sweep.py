@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainer.cli import options, preparation
-from trainer.config.variant import describe_params
+from trainer.config.variant import describe_params, make_baselines
 
 if TYPE_CHECKING:
     from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
@@ -63,6 +63,14 @@ if TYPE_CHECKING:
     help="Train every variant. Otherwise those that the experiment already holds, finished with the same data,"
     " parameters, seed, splits and code, are skipped.",
 )
+@options.option(
+    "--baselines",
+    is_flag=True,
+    group="Sweep",
+    env="TRAINER_BASELINES",
+    help="Also train a constant and a linear model of scikit-learn's, for comparison: they are tracked and shown, and"
+    " never chosen as the best.",
+)
 @options.cluster_option
 @options.data_options
 @options.registry_options(register=True)
@@ -74,6 +82,7 @@ def sweep_command(
     paired: tuple[str, ...],
     jobs: int | None,
     again: bool,
+    baselines: bool,
     cluster: str | None,
     source: DataOptions,
     registry: RegistryOptions,
@@ -99,7 +108,7 @@ def sweep_command(
     model_name = check_name(registry.model_name)
 
     choice = select_variants(variants, grid, paired, overrides)
-    chosen = choice.variants
+    chosen = list(choice.variants)
     configure(tracking.debug)
     pool = preparation.open_engine(cluster, jobs, len(chosen), sweep.sweep_preload(tracking.served), tracking)
     # From here the processes' imports go on beside this process's own.
@@ -113,6 +122,8 @@ def sweep_command(
     from trainer.sweeps.sweep import run_sweep
 
     dataset, target, plan = preparation.prepare(source, tracking, *(variant.params for variant in chosen))
+    if baselines:
+        chosen += make_baselines(dataset.task)
 
     from trainer.parallel import progress
     from trainer.runs.resume import finished_runs
@@ -145,6 +156,8 @@ def sweep_command(
         else:
             registered, failed = preparation.register(model_name, done.best, dataset, plan, done.run_id)
     results.show_warnings(done.best, f"best, {done.best.name}" if done.best is not None else "")
+    if (no_better := done.baseline_warning) is not None:
+        print_message(no_better)
     if tracking.as_json:
         print_json(results.sweep_content(done) | results.registered_content(registered))
     else:

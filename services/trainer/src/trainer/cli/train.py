@@ -4,36 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trainer.cli import options, preparation
-from trainer.config.variant import make_variant
+from trainer.config.other_estimator import parse_other_estimator
+from trainer.config.variant import make_other, make_variant
+from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
     from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
     from trainer.config.parameters import Value
+    from trainer.config.variant import Variant
 
 
 @click.command("train", cls=options.GroupedCommand)
 @options.config_option
 @options.data_options
+@options.estimator_option
+@options.estimator_params_option
 @options.registry_options(register=False)
 @options.tracking_options
 @options.lightgbm_options
 def train_command(
     source: DataOptions,
+    estimator: str | None,
+    estimator_params: dict[str, Any] | None,
     registry: RegistryOptions,
     tracking: TrackingOptions,
     overrides: Mapping[str, Value],
 ) -> None:
-    """Train one variant: LightGBM with the parameters given, over the baseline."""
+    """Train one variant: LightGBM with the parameters given, over the baseline; or another estimator."""
     from trainer.registry.model_name import check_name
     from trainer.util.output import print_json, print_start
 
     name = check_name(registry.model_name)
-    variant = make_variant(overrides)
+    variant = _variant(overrides, estimator, estimator_params, source)
     print_start(f"one variant, {variant.name}")
 
     from trainer.cli import results
@@ -53,3 +60,31 @@ def train_command(
         results.show_registered(registered)
     if failed is not None:
         raise failed
+
+
+def _variant(
+    overrides: Mapping[str, Value], path: str | None, params: dict[str, Any] | None, source: DataOptions
+) -> Variant:
+    """Return what to train.
+
+    Raises:
+        InputError: Options of LightGBM and of another estimator are given together.
+    """
+    if path is None:
+        if params:
+            raise InputError("--estimator-params: name the estimator with --estimator")
+        return make_variant(overrides)
+    if overrides:
+        name = next(iter(overrides)).replace("_", "-")
+        raise InputError(f"--{name} is LightGBM's; --estimator takes its parameters by --estimator-params")
+    if source.explain:
+        raise InputError("--explain takes LightGBM's trees; leave it out beside --estimator")
+    if source.monotone:
+        raise InputError("--monotone takes LightGBM's trees; leave it out beside --estimator")
+    variant = make_other(parse_other_estimator(path, params))
+    # What is wrong with it is said before the data is read.
+    from trainer.training.other_estimators import load_class
+
+    assert variant.other is not None  # noqa: S101 - it was made of one
+    load_class(variant.other)
+    return variant

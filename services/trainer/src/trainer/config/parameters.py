@@ -19,7 +19,6 @@ Value = bool | int | float | str | None
 
 #: Set in every fit and not open to change: they make a fit deterministic, and a variant one process with one thread.
 FIXED: Mapping[str, Value] = {
-    "objective": "binary",
     "deterministic": True,
     "force_row_wise": True,
     "n_jobs": 1,
@@ -107,7 +106,43 @@ TREES, LEARNING, SAMPLING, REGULARISATION, CLASSES = (
     "Class imbalance",
 )
 
+#: What a regression may minimise, beside the squared error.
+OBJECTIVES = ("regression", "regression_l1", "huber", "fair", "mape", "poisson", "gamma", "tweedie", "quantile")
+#: Parameters without a default are left to LightGBM where they are not given.
 PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        "objective",
+        str,
+        None,
+        LEARNING,
+        "What a regression minimises: by default the squared error (regression); quantile predicts the quantile alpha,"
+        " poisson counts, gamma and tweedie amounts.",
+        choices=("none", *OBJECTIVES),
+        aliases=("loss", "objective_type", "app", "application"),
+    ),
+    Parameter(
+        "alpha",
+        float,
+        None,
+        LEARNING,
+        "The quantile of objective quantile, and where huber's loss turns linear; 0.9 unless given.",
+        0,
+        1,
+        low_open=True,
+    ),
+    Parameter(
+        "tweedie_variance_power",
+        float,
+        None,
+        LEARNING,
+        "Between poisson (1) and gamma (2), of objective tweedie; 1.5 unless given.",
+        1,
+        1.999,
+    ),
+    Parameter("fair_c", float, None, LEARNING, "Of objective fair; 1 unless given.", 0, low_open=True),
+    Parameter(
+        "poisson_max_delta_step", float, None, LEARNING, "Of objective poisson; 0.7 unless given.", 0, low_open=True
+    ),
     Parameter(
         "n_estimators",
         int,
@@ -248,6 +283,56 @@ PARAMETERS: tuple[Parameter, ...] = (
         1,
         low_open=True,
         aliases=("feature_fraction", "sub_feature"),
+    ),
+    Parameter(
+        "colsample_bynode",
+        float,
+        None,
+        SAMPLING,
+        "Share of the features used for a node; 1 unless given.",
+        0,
+        1,
+        low_open=True,
+        aliases=("feature_fraction_bynode", "sub_feature_bynode"),
+    ),
+    Parameter(
+        "data_sample_strategy",
+        str,
+        None,
+        SAMPLING,
+        "goss takes the rows with large gradients, and few of the others.",
+        choices=("none", "bagging", "goss"),
+    ),
+    Parameter("top_rate", float, None, SAMPLING, "Of goss: the share of large gradients; 0.2 unless given.", 0, 1),
+    Parameter("other_rate", float, None, SAMPLING, "Of goss: the share of the others; 0.1 unless given.", 0, 1),
+    Parameter("drop_rate", float, None, SAMPLING, "Of dart: the share of trees dropped; 0.1 unless given.", 0, 1),
+    Parameter("skip_drop", float, None, SAMPLING, "Of dart: how often none is dropped; 0.5 unless given.", 0, 1),
+    Parameter(
+        "max_delta_step",
+        float,
+        None,
+        REGULARISATION,
+        "The largest value of a leaf; 0, no limit, unless given.",
+        0,
+        aliases=("max_tree_output", "max_leaf_output"),
+    ),
+    Parameter(
+        "max_cat_threshold",
+        int,
+        None,
+        REGULARISATION,
+        "Most categories on a split's side; 32 unless given.",
+        1,
+        2**31 - 1,
+    ),
+    Parameter(
+        "max_cat_to_onehot",
+        int,
+        None,
+        REGULARISATION,
+        "With so many categories or fewer, a split parts one from the others; 4 unless given.",
+        1,
+        2**31 - 1,
     ),
     Parameter("reg_alpha", float, 0.0, REGULARISATION, "L1 penalty on leaf values.", 0, aliases=("lambda_l1", "l1")),
     Parameter("reg_lambda", float, 0.0, REGULARISATION, "L2 penalty on leaf values.", 0, aliases=("lambda_l2", "l2")),

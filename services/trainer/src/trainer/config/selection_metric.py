@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 BinaryMetric = Literal["average_precision", "f1", "roc_auc", "log_loss"]
 MulticlassMetric = Literal["f1_macro", "accuracy", "average_precision_macro", "roc_auc_macro"]
-RegressionMetric = Literal["rmse", "mae", "r2"]
+RegressionMetric = Literal["rmse", "mae", "r2", "quantile_loss"]
 #: What variants of some task can be chosen by: one for pruning, early stopping and choosing. See ``config.task``.
 Metric = BinaryMetric | MulticlassMetric | RegressionMetric
 METRICS: tuple[BinaryMetric, ...] = get_args(BinaryMetric)
@@ -27,11 +27,14 @@ SHORT: Mapping[str, str] = {
     "rmse": "RMSE",
     "mae": "MAE",
     "r2": "R2",
+    "quantile_loss": "quantile loss",
 }
 #: Of these, less is better.
-LOWER = frozenset({"log_loss", "rmse", "mae", "absolute_error_p50", "absolute_error_p90"})
+LOWER = frozenset({"log_loss", "rmse", "mae", "quantile_loss", "absolute_error_p50", "absolute_error_p90"})
 #: A name of these has no better and no worse.
-NEUTRAL = frozenset({"error_p05", "error_p50", "error_p95"})
+NEUTRAL = frozenset({"share_below", "error_p05", "error_p50", "error_p95"})
+#: The metrics of a quantile alone: its loss, and which share of the rows is at it or below, which should be alpha.
+OF_A_QUANTILE = ("quantile_loss", "share_below")
 #: The metrics that each class has by itself, as ``f1/NAME``.
 OF_A_CLASS = ("precision", "recall", "f1")
 

@@ -83,7 +83,7 @@ MULTICLASS = Task(
 REGRESSION = Task(
     "regression",
     ("rmse", "mae", "r2", "absolute_error_p50", "absolute_error_p90", "error_p05", "error_p50", "error_p95"),
-    ("rmse", "mae", "r2"),
+    ("rmse", "mae", "r2", "quantile_loss"),
     "rmse",
     "rmse",
     has_classes=False,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from trainer.config.other_estimator import BASELINES, OtherEstimator
 from trainer.config.parameters import BY_NAME, PARAMETERS, Value, shown_value
-from trainer.config.task import TaskName
+from trainer.config.selection_metric import Metric
+from trainer.config.task import Task, TaskName
 from trainer.util.errors import InputError
 
 #: The sweep without a variants file: slower learning with more trees, over the baseline.
@@ -24,6 +26,10 @@ class Variant:
     name: str
     params: Mapping[str, Value]
     overrides: Mapping[str, Value] = field(default_factory=dict)
+    #: Another estimator than LightGBM's, in place of the parameters.
+    other: OtherEstimator | None = None
+    #: Whether it is there for comparison only: it is not chosen.
+    baseline: bool = False
 
 
 def complete_params(*layers: Mapping[str, Value]) -> dict[str, Value]:
@@ -62,6 +68,18 @@ def make_variant(
     )
 
 
+def make_baselines(task: TaskName) -> list[Variant]:
+    """Return the baselines of a task."""
+    params = complete_params()
+    return [Variant(name, params, other=other, baseline=True) for name, other in BASELINES[task].items()]
+
+
+def make_other(other: OtherEstimator, name: str | None = None) -> Variant:
+    """Return a variant of another estimator, named by its class and parameters."""
+    given = " ".join(f"{key}={value}" for key, value in other.params.items())
+    return Variant(name or f"{other.class_name} {given}".strip()[:250], complete_params(), other=other)
+
+
 def describe_params(params: Mapping[str, Value]) -> str:
     """Return parameters as ``name=value`` pairs, the way a run is named."""
     return " ".join(f"{name}={shown_value(value, quote=False)}" for name, value in params.items())
@@ -75,11 +93,47 @@ def param_warnings(params: Mapping[str, Value]) -> list[str]:
         warnings.append(
             f"subsample={subsample} has no effect while subsample_freq is 0; set subsample_freq to 1 or more"
         )
+    objective = params["objective"]
+    for name, objectives in _OF_OBJECTIVE.items():
+        if params[name] is not None and objective not in objectives:
+            warnings.append(f"{name} has no effect without objective={' or '.join(objectives)}")
+    if params["data_sample_strategy"] != "goss":
+        warnings += [f"{name} has no effect without data_sample_strategy=goss" for name in _OF_GOSS if params[name]]
+    if params["boosting_type"] != "dart":
+        warnings += [f"{name} has no effect without boosting_type=dart" for name in _OF_DART if params[name]]
     if params["boosting_type"] == "rf" and params["learning_rate"] != BY_NAME["learning_rate"].default:
         warnings.append("learning_rate has no effect with boosting_type=rf")
     if params["boosting_type"] == "dart" and params["early_stopping_round"]:
         warnings.append("early_stopping_round has no effect with boosting_type=dart")
     return warnings
+
+
+_OF_OBJECTIVE: Mapping[str, tuple[str, ...]] = {
+    "alpha": ("quantile", "huber"),
+    "tweedie_variance_power": ("tweedie",),
+    "fair_c": ("fair",),
+    "poisson_max_delta_step": ("poisson",),
+}
+_OF_GOSS, _OF_DART = ("top_rate", "other_rate"), ("drop_rate", "skip_drop")
+#: What variants are chosen by where nobody says so, of objectives that do not minimise the squared error.
+_CHOSEN_BY: Mapping[str, Metric] = {
+    "quantile": "quantile_loss",
+    **dict.fromkeys(("regression_l1", "huber", "fair", "mape"), "mae"),
+}
+
+
+def selection_metric(task: Task, wanted: str | None, all_params: Sequence[Mapping[str, Value]]) -> Metric:
+    """Return what variants are chosen by: what is wanted, or what goes with the objective that all of them have.
+
+    Raises:
+        InputError: The task, or a variant's objective, has no such metric.
+    """
+    objectives = {some["objective"] for some in all_params}
+    if wanted == "quantile_loss" and objectives != {"quantile"}:
+        raise InputError("--metric: quantile_loss is that of a quantile; it needs --objective quantile")
+    if wanted is None and len(objectives) == 1 and (its := _CHOSEN_BY.get(str(*objectives))) in task.choices:
+        wanted = its
+    return task.metric(wanted)
 
 
 def check_params(params: Mapping[str, Value], task: TaskName) -> None:
@@ -88,6 +142,8 @@ def check_params(params: Mapping[str, Value], task: TaskName) -> None:
     Raises:
         InputError: A weight of classes is given, and there are no two classes.
     """
+    if params["objective"] and task != "regression":
+        raise InputError(f"objective={params['objective']} predicts a number, and the target is {task}")
     for name in () if task == "binary" else ("scale_pos_weight", "is_unbalance"):
         if params[name] != BY_NAME[name].default:
             other = "; class_weight=balanced weights several classes" if task == "multiclass" else ""
@@ -102,6 +158,8 @@ def _check_together(params: Mapping[str, Value]) -> None:
         weightings.append("scale_pos_weight")
     if len(weightings) > 1:
         raise InputError(f"{' and '.join(weightings)} both weight the classes; give only one of them")
+    if params["data_sample_strategy"] == "goss" and (params["subsample_freq"] or params["boosting_type"] == "rf"):
+        raise InputError("data_sample_strategy=goss draws the rows itself; leave out subsample and boosting_type=rf")
     if params["boosting_type"] == "rf":
         frequency, rows, features = params["subsample_freq"], params["subsample"], params["colsample_bytree"]
         if not (frequency and rows != 1.0) and features == 1.0:

@@ -135,6 +135,8 @@ def write_run_plots(folder: Path, name: str, dataset: Dataset, fitted: FitResult
     # Each figure is gone before the next is drawn.
     for file, draw in PLOTS[dataset.task].items():
         style.save(draw(run), folder / f"{file}.png")
+    if not fitted.is_lightgbm:
+        return
     trained = style.Heading(name, f"{dataset.name}, {dataset.train.rows:,} training rows")
     measured = measure_importance(fitted.pipeline)
     style.save(importance.feature_importance(measured, trained), folder / "feature_importance.png")

@@ -14,8 +14,9 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.parameters import FIXED, Value
+from trainer.config.parameters import FIXED
 from trainer.config.variant import Variant
+from trainer.training.other_estimators import code_digest as other_code_digest
 from trainer.util.provenance import PACKAGE
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ def run_key(variant: Variant, dataset: Dataset, config: TrainConfig) -> str:
 
     Names do not count, neither the variant's nor the data's.
     """
-    own: dict[str, Value] = {**variant.params, **FIXED}
+    own: dict[str, Any] = {**variant.params, **FIXED}
     if own["random_state"] is None:
         own["random_state"] = config.seed
+    if variant.other is not None:
+        own = {**asdict(variant.other), "code": other_code_digest(variant.other), "seed": config.seed}
     return f"{sweep_key(dataset, config)}-{_digest(own)[:32]}"
 
 

@@ -53,6 +53,8 @@ class TrainResult:
     #: What a user should know of it; see ``training.fit_warnings``.
     warnings: tuple[str, ...] = ()
     task: TaskName = "binary"
+    #: Whether it is there for comparison only: it is not chosen.
+    baseline: bool = False
 
     @property
     def status(self) -> str:

@@ -80,4 +80,5 @@ def run_result(variant: Variant, run: Any, dataset: Dataset, plan: Plan, reused:
         metric=plan.config.metric,
         warnings=tuple(run.data.tags.get(WARNINGS_TAG, "").splitlines()),
         task=dataset.task,
+        baseline=variant.baseline,
     )

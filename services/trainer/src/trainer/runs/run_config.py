@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.explain import ALL
+from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 
 if TYPE_CHECKING:
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
 FILE = "config.yaml"
 
 
-def run_config(params: Mapping[str, Value], dataset: Dataset, plan: Plan) -> dict[str, Any]:
+def run_config(
+    params: Mapping[str, Value], dataset: Dataset, plan: Plan, other: OtherEstimator | None = None
+) -> dict[str, Any]:
     """Return the options that repeat a run.
 
     Args:
         params: LightGBM's parameters.
         dataset: What it was trained on.
         plan: How it was trained.
+        other: Another estimator, in place of LightGBM with the parameters.
     """
     config, data = plan.config, dataset
     whole_table = data.test_size is not None
@@ -50,6 +54,8 @@ def run_config(params: Mapping[str, Value], dataset: Dataset, plan: Plan) -> dic
     kept = {name: value for name, value in content.items() if value not in ([], {}) and (value is not None)}
     if data.generated:
         kept = {"data": None, **kept}
+    if other is not None:
+        return {**kept, "estimator": other.path, "estimator_params": dict(other.params)}
     return {**kept, **{name: value for name, value in params.items() if value is not None}}
 
 

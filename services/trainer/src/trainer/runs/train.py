@@ -31,6 +31,7 @@ from trainer.training.config import TrainConfig
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.fit_warnings import fit_warnings
 from trainer.training.model import MODEL_NAME, save_model
+from trainer.training.other_estimators import make_estimator
 from trainer.training.pipeline import estimator
 from trainer.training.split import fold_splits
 from trainer.util.errors import PrunedError, TrainerError
@@ -39,6 +40,8 @@ from trainer.util.errors import PrunedError, TrainerError
 CURVE_TAG = "trainer.validation_pr_curve"
 #: The warnings on a fitted variant, a line each.
 WARNINGS_TAG = "trainer.warnings"
+#: Marks a run that is there for comparison only.
+BASELINE_TAG = "trainer.baseline"
 #: The metrics of each fold of a cross-validation, as a metric's history.
 FOLD = "fold_"
 
@@ -71,6 +74,8 @@ def train_run(
     tracking = plan.target.open()
     try:
         tags = {**plan.tags, cache_key.TAG: run_key(variant, dataset, plan.config)}
+        if variant.baseline:
+            tags[BASELINE_TAG] = "true"
         with tracking.run(variant.name, tags, parent=plan.parent, key=key) as run:
             run.log(params=parameters(variant, dataset, plan))
             run.log_inputs(dataset_inputs(dataset))
@@ -87,7 +92,7 @@ def train_run(
                 run.log(metric_history(history_name(dataset), pruned.loss), tags={"trainer.pruned": "true"})
                 raise
             clock.lap("fit")
-            warnings = fit_warnings(fitted, dataset.train)
+            warnings = () if variant.baseline else fit_warnings(fitted, dataset.train)
             if warnings:
                 run.log(tags={WARNINGS_TAG: "\n".join(warnings)})
             with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
@@ -119,6 +124,7 @@ def train_run(
         metric=plan.config.metric,
         warnings=warnings,
         task=dataset.task,
+        baseline=variant.baseline,
     )
 
 
@@ -142,6 +148,7 @@ def fit_planned(
         folds=config.folds,
         metric=config.metric,
         callbacks=callbacks,
+        other=variant.other,
     )
 
 
@@ -153,7 +160,7 @@ def history_name(dataset: Dataset) -> str:
 def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
     """Return everything that determines the result, as the run's parameters."""
     return {
-        **estimator(variant.params, plan.config.seed, dataset.task).get_params(),
+        **_estimator_parameters(variant, dataset, plan),
         **plan.config.parameters(TASKS[dataset.task]),
         **({} if dataset.test_size is None else {"test_size": dataset.test_size, "split_seed": dataset.seed}),
         "data": dataset.name,
@@ -173,6 +180,15 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         "categorical_features": ", ".join([*dataset.columns("text"), *dataset.columns("boolean")])[:5_000],
         **_rows(dataset, plan),
     }
+
+
+def _estimator_parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    if variant.other is None:
+        own: dict[str, Any] = estimator(variant.params, plan.config.seed, dataset.task).get_params()
+        return own
+    made = make_estimator(variant.other, plan.config.seed, dataset.task).get_params(deep=False)
+    # By names of their own: an estimator may call its parameters as a run calls other things.
+    return {"estimator": variant.other.path, **{f"estimator_{name}": str(value)[:500] for name, value in made.items()}}
 
 
 def _task_parameters(dataset: Dataset) -> dict[str, Any]:
@@ -209,11 +225,12 @@ class Clock:
 
 def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: FitResult, plan: Plan) -> None:
     plots.write_run_plots(folder / "plots", variant.name, dataset, fitted)
-    if plan.explain:
+    if plan.explain and fitted.is_lightgbm:
         plots.write_contributions(folder, variant.name, dataset, fitted, plan.explain)
-    effective = json.dumps(fitted.effective, indent=2) + "\n"
-    (folder / "lightgbm_parameters.json").write_text(effective, encoding="utf-8")
-    write_config(folder, "train", run_config(variant.params, dataset, plan))
+    if fitted.is_lightgbm:
+        effective = json.dumps(fitted.effective, indent=2) + "\n"
+        (folder / "lightgbm_parameters.json").write_text(effective, encoding="utf-8")
+    write_config(folder, "train", run_config(variant.params, dataset, plan, variant.other))
 
 
 def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: FitResult, clock: Clock) -> dict[str, float]:
@@ -230,14 +247,15 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: FitResult
         logged.upload(folder / "model")
         task = fitted.task.task
         threshold = {"threshold": fitted.threshold} if task.has_threshold else {}
-        test = {**fitted.test, **threshold, "iterations": float(fitted.iterations)}
+        iterations = {"iterations": float(fitted.iterations)} if fitted.is_lightgbm else {}
+        test = {**fitted.test, **threshold, **iterations}
         validation = {f"validation_{name}": value for name, value in fitted.validation.items() if name != task.loss}
         if fitted.folds:
             validation |= {f"validation_{name}_std": value for name, value in deviations(fitted.folds).items()}
         links: dict[str, Any] = {"run_id": run.run_id, "model_id": logged.model_id, "dataset_name": dataset.name}
         # What stopped early keeps fewer iterations than its history has, whose last value would stand for the model.
         loss, history = fitted.validation[task.loss], history_name(dataset)
-        kept = {} if math.isclose(loss, fitted.loss[-1], rel_tol=1e-4) else {history: loss}
+        kept = {} if fitted.loss and math.isclose(loss, fitted.loss[-1], rel_tol=1e-4) else {history: loss}
         run.log(
             [
                 *metric_values(test, **links, dataset_digest=dataset.test_digest),
@@ -245,7 +263,7 @@ def _log_model(run: ActiveRun, folder: Path, dataset: Dataset, fitted: FitResult
                 *metric_values(kept, step=len(fitted.loss), **links, dataset_digest=dataset.digest),
                 *(
                     one
-                    for name in task.metrics
+                    for name in (fitted.folds[0] if fitted.folds else ())
                     for one in metric_history(f"{FOLD}{name}", [fold[name] for fold in fitted.folds])
                 ),
             ],

@@ -20,6 +20,7 @@ from trainer.data.arrow_columns import Feature, to_pandas
 from trainer.data.unseen_categories import MOST_LOOKED_AT, unseen_categories_warning
 from trainer.scoring.answers import Answers, answers_of, class_outputs
 from trainer.training.model import parts_of
+from trainer.training.pipeline import is_lightgbm
 from trainer.util.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ class TreeScorer(Scorer):
         """
         try:
             encode, estimate = parts_of(model)
+            if not is_lightgbm(estimate):
+                raise NotTakenApartError(f"its estimator is {type(estimate).__name__}")
             categories: dict[str, pa.Array] = {}
             for name, transformer, columns in encode.transformers_:
                 # Without such a column its transformer is not fitted.

@@ -64,9 +64,20 @@ class SweepResult:
 
     @property
     def best(self) -> TrainResult | None:
-        """The variant with the highest score, the earliest of equals; None where all failed."""
-        finished = [result for result in self.results if result.status == "FINISHED"]
+        """The variant with the highest score, the earliest of equals; None where all failed. Baselines do not count."""
+        finished = [result for result in self.results if result.status == "FINISHED" and not result.baseline]
         return max(finished, key=lambda result: result.score) if finished else None
+
+    @property
+    def baseline_warning(self) -> str | None:
+        """A warning where the best variant is no better than a baseline; None where it is, or there is none."""
+        baselines = [result for result in self.results if result.baseline and result.status == "FINISHED"]
+        if self.best is None or not baselines:
+            return None
+        strongest = max(baselines, key=lambda result: result.score)
+        if self.best.score > strongest.score:
+            return None
+        return f"the best variant, {self.best.name}, is no better than {strongest.name} by {self.best.metric}"
 
     @property
     def failed(self) -> list[TrainResult]:
@@ -143,10 +154,11 @@ def run_sweep(
                             view.end(outcome.item.index)
                         on_result(result, len(results))
                 config = sweep_config(variants, dataset, plan)
+                params = [None if one.other is not None else one.params for one in variants]
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
                 )
-                _log_comparison(parent, done, variants, f"{dataset.name}, {plan.config.compared_on}", config)
+                _log_comparison(parent, done, params, f"{dataset.name}, {plan.config.compared_on}", config)
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 with ignore_signals():
@@ -168,7 +180,7 @@ def finished_result(outcome: TaskResult[VariantTask, TrainResult], tracking: Tra
     # Its process may have had no chance to do that itself.
     tracking.end_by_key(outcome.item.key, "FAILED", reason)
     variant = outcome.item.variant
-    return TrainResult(name=variant.name, overrides=variant.overrides, error=reason)
+    return TrainResult(name=variant.name, overrides=variant.overrides, error=reason, baseline=variant.baseline)
 
 
 class SweepFailedError(SweepError):
@@ -186,9 +198,11 @@ def _parent_params(variants: Sequence[Variant], dataset: Dataset, plan: Plan) ->
     common = _common_params(variants)
     if "random_state" in common and common["random_state"] is None:
         common["random_state"] = plan.config.seed
+    baselines = sum(variant.baseline for variant in variants)
     return {
         **common,
-        "variants": len(variants),
+        "variants": len(variants) - baselines,
+        **({"baselines": baselines} if baselines else {}),
         **plan.config.parameters(),
         "data": dataset.name,
         "data_digest": dataset.digest,
@@ -200,19 +214,26 @@ def sweep_config(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> d
     """Return the options that repeat a sweep: what the variants share, and in what each differs."""
     common = _common_params(variants)
     own: list[dict[str, Any]] = []
+    baselines = any(variant.baseline for variant in variants)
     for variant in variants:
+        if variant.baseline:
+            continue
         others = {name: value for name, value in variant.params.items() if name not in common and value is not None}
         own.append({"name": variant.name, **others})
-    return {**run_config(common, dataset, plan), "variants": own}
+    return {**run_config(common, dataset, plan), "variants": own, **({"baselines": True} if baselines else {})}
 
 
 def _common_params(variants: Sequence[Variant]) -> dict[str, Value]:
-    first = variants[0].params
-    return {name: value for name, value in first.items() if all(other.params[name] == value for other in variants)}
+    first, *others = [variant.params for variant in variants if variant.other is None]
+    return {name: value for name, value in first.items() if all(params[name] == value for params in others)}
 
 
 def _log_comparison(
-    parent: ActiveRun, done: SweepResult, variants: Sequence[Variant], subtitle: str, config: Mapping[str, Any]
+    parent: ActiveRun,
+    done: SweepResult,
+    params: Sequence[Mapping[str, Any] | None],
+    subtitle: str,
+    config: Mapping[str, Any],
 ) -> None:
     best = done.best
     if best is not None:
@@ -223,20 +244,23 @@ def _log_comparison(
         write_config(Path(folder), "sweep", config)
         write_plots(
             Path(folder) / "plots",
-            [(variant.params, result) for variant, result in zip(variants, done.results, strict=True)],
+            list(zip(params, done.results, strict=True)),
             subtitle,
         )
         parent.log_files(Path(folder))
 
 
 def write_plots(
-    folder: Path, variants: Sequence[tuple[Mapping[str, Any], TrainResult]], subtitle: str, noun: str = "variants"
+    folder: Path,
+    variants: Sequence[tuple[Mapping[str, Any] | None, TrainResult]],
+    subtitle: str,
+    noun: str = "variants",
 ) -> None:
     """Write the PR curves of the finished variants on one sheet, where they have some, and parameters against a metric.
 
     Args:
         folder: Where the files go; created where it does not exist.
-        variants: Each variant's parameters, and what came of it.
+        variants: Each variant's parameters, None for another estimator's, and what came of it.
         subtitle: What data the curves are of.
         noun: What the variants are called.
     """
@@ -255,7 +279,8 @@ def write_plots(
     ]
     if curves:
         plots.save(plots.sweep_curves(curves, heading, metric), folder / "pr_curves.png")
-    figure = plots.sweep_parameters([params for params, _ in finished], scores, heading, metric)
+    own = [(params, score) for (params, _), score in zip(finished, scores, strict=True) if params is not None]
+    figure = plots.sweep_parameters([params for params, _ in own], [score for _, score in own], heading, metric)
     if figure is not None:
         plots.save(figure, folder / "parameters.png")
 

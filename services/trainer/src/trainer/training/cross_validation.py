@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import Metric
 from trainer.data.dataset import Dataset
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def cross_validated(
-    params: Mapping[str, Value], dataset: Dataset, seed: int, folds: int, metric: Metric, callbacks: Callbacks
+    params: Mapping[str, Value],
+    dataset: Dataset,
+    seed: int,
+    folds: int,
+    metric: Metric,
+    callbacks: Callbacks,
+    other: OtherEstimator | None = None,
 ) -> ValidationFit:
     """Score each row by a model that was fitted to the other folds, then fit one to all rows.
 
@@ -38,7 +45,8 @@ def cross_validated(
         validation = table.take(out)
         shifted = [_FoldCallback(callback, fold, folds) for callback in callbacks]
         try:
-            pipeline, loss = fit_pipeline(params, dataset, table.take(stay), validation, seed, metric, shifted)
+            fitting = table.take(stay)
+            pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, shifted, other)
         except PrunedError as pruned:
             if losses:
                 pruned.loss = mean_loss(losses)
@@ -47,9 +55,9 @@ def cross_validated(
         parts.append(out)
         losses.append(loss)
         rounds.append(rounds_used(pipeline[-1]))
-    if params["early_stopping_round"]:
+    if params["early_stopping_round"] and other is None:
         params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
-    pipeline, _ = fit_pipeline(params, dataset, table, None, seed, metric, [])
+    pipeline, _ = fit_pipeline(params, dataset, table, None, seed, metric, [], other)
     # Folds that go forward in time leave the first rows in all of them.
     left_out = np.sort(np.concatenate(parts))
     parts = [np.searchsorted(left_out, part) for part in parts]

@@ -36,6 +36,28 @@ def metrics_of(
     }
 
 
+def quantile_metrics(
+    target: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    quantile: float,
+    weight: NDArray[np.float64] | None = None,
+) -> dict[str, float]:
+    """Return the loss of a predicted quantile, and the share of the rows whose truth is at it or below.
+
+    Args:
+        target: (rows,) what is true.
+        predicted: (rows,) predictions of the quantile.
+        quantile: Which one, from 0 to 1.
+        weight: (rows,) positive weights; None where each row counts once.
+    """
+    from sklearn.metrics import mean_pinball_loss
+
+    return {
+        "quantile_loss": float(mean_pinball_loss(target, predicted, alpha=quantile, sample_weight=weight)),
+        "share_below": float(np.average(target <= predicted, weights=weight)),
+    }
+
+
 def _quantile(values: NDArray[np.float64], share: int, weight: NDArray[np.float64] | None) -> float:
     if weight is None:
         return float(np.quantile(values, share / 100))

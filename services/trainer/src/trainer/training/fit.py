@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric
 from trainer.data.dataset import Dataset
@@ -21,6 +22,7 @@ from trainer.training.pipeline import (
     ValidationFit,
     effective_parameters,
     fit_pipeline,
+    is_lightgbm,
     mean_loss,
     rounds_used,
 )
@@ -42,8 +44,9 @@ class FitResult:
     """A fitted variant.
 
     ``model`` answers with classes or numbers; ``pipeline`` is the encoder and the estimator in it. ``threshold``
-    decides between two classes, and is NaN for other tasks. ``loss`` is the validation loss after each iteration;
-    ``params`` are the estimator's resolved parameters, ``effective`` the complete list LightGBM itself used.
+    decides between two classes, and is NaN for other tasks. ``loss`` is the validation loss after each iteration, of
+    another estimator than LightGBM's empty; ``params`` are the estimator's resolved parameters, ``effective`` the
+    complete list LightGBM itself used.
     ``validation`` and ``test`` are the task's metrics, ``scores`` what the model says of the test rows (see ``tasks``).
     ``curve`` is the PR curve on the validation rows, as ``metrics.sampled_curve`` returns it.
 
@@ -67,6 +70,11 @@ class FitResult:
     fold_losses: list[list[float]]
 
     @property
+    def is_lightgbm(self) -> bool:
+        """Whether the estimator is LightGBM's: another has no iterations, trees and losses."""
+        return is_lightgbm(self.pipeline[-1])
+
+    @property
     def probability(self) -> NDArray[np.float64]:
         """The scores of a classifier."""
         return self.scores
@@ -82,6 +90,7 @@ def fit_variant(
     folds: int = 0,
     metric: Metric = DEFAULT_METRIC,
     callbacks: Callbacks | None = None,
+    other: OtherEstimator | None = None,
 ) -> FitResult:
     """Return a variant fitted to the training table and scored on the test table.
 
@@ -99,15 +108,18 @@ def fit_variant(
             to all training rows. 0 for the hold-out.
         metric: What stops the fit early.
         callbacks: Called by LightGBM after each iteration.
+        other: Another estimator, in place of LightGBM with the parameters.
 
     Raises:
-        TrainerError: LightGBM refuses the parameters or the data, or no threshold satisfies the rule.
+        TrainerError: The estimator refuses the parameters or the data, or no threshold satisfies the rule.
     """
     task = training_task(dataset.task, dataset.classes)
+    if other is None:
+        task = task.with_params(params)
     if folds:
-        learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [])
+        learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [], other)
     else:
-        learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [])
+        learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [], other)
     threshold = task.threshold(threshold_rule or ThresholdRule(), learnt.rows, learnt.scores)
     judged = [task.evaluate(learnt.rows.take(part), learnt.scores[part], threshold) for part in learnt.parts]
     model = task.model(learnt.pipeline, dataset, threshold)
@@ -120,9 +132,9 @@ def fit_variant(
         threshold=threshold,
         loss=mean_loss(learnt.losses),
         iterations=rounds_used(classify),
-        params=classify.get_params(),
+        params=classify.get_params(deep=False),
         effective=effective_parameters(classify),
-        validation={name: float(np.mean([one[name] for one in judged])) for name in task.task.metrics},
+        validation={name: float(np.mean([one[name] for one in judged])) for name in judged[0]},
         test=task.evaluate(dataset.test, scores, threshold) | task.of_each_class(dataset.test, scores),
         scores=scores,
         curve=task.curve(learnt.rows, learnt.scores),
@@ -138,8 +150,9 @@ def _held_out(
     validation_size: float,
     metric: Metric,
     callbacks: Callbacks,
+    other: OtherEstimator | None,
 ) -> ValidationFit:
     fitting, validation = split_validation(dataset, seed=seed, validation_size=validation_size)
-    pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks)
+    pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks, other)
     scores = training_task(dataset.task, dataset.classes).scores(pipeline, validation.features)
     return ValidationFit(pipeline, validation, scores, [np.arange(validation.rows)], [loss])

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 FEWEST_ITERATIONS = 10
 #: The loss was lowest this early, and has risen by this share since: more iterations only fitted noise.
 _EARLY, _RISEN = 0.6, 0.02
+#: The objectives that minimise the loss that a run's history holds.
+SQUARED = ("binary", "multiclass", "regression")
 
 
 def fit_warnings(fitted: FitResult, train: Table) -> tuple[str, ...]:
@@ -23,8 +25,14 @@ def fit_warnings(fitted: FitResult, train: Table) -> tuple[str, ...]:
         fitted: The variant.
         train: The training rows.
     """
+    if not fitted.is_lightgbm:
+        return ("the model gives each row the same answer",) if _is_constant(fitted) else ()
     constant = fitted.task.constant_warning(fitted, train)
     return tuple(warning for warning in (constant, _few(fitted), _overfitted(fitted)) if warning)
+
+
+def _is_constant(fitted: FitResult) -> bool:
+    return float(np.max(np.ptp(fitted.scores, axis=0))) == 0
 
 
 def _few(fitted: FitResult) -> str | None:
@@ -38,6 +46,9 @@ def _few(fitted: FitResult) -> str | None:
 
 
 def _overfitted(fitted: FitResult) -> str | None:
+    if fitted.params.get("objective") not in SQUARED:
+        # The loss that is watched is not the one that is minimised.
+        return None
     loss = np.array(fitted.loss)
     lowest = int(np.argmin(loss)) + 1
     kept = min(fitted.iterations, len(loss))

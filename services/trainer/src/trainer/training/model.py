@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,11 @@ from trainer.data.dataset import Dataset
 from trainer.training import trained_on
 from trainer.training.hard_rows import Ranges, ask_model, feature_bounds
 from trainer.training.model_metadata import CSV, TRUSTED_TYPES
+from trainer.training.other_estimators import code_files
+from trainer.training.pipeline import is_lightgbm
 from trainer.training.tasks import training_task
+from trainer.util.errors import TrainerError
+from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -27,7 +33,11 @@ EXAMPLE_ROWS = 5
 @cache
 def model_requirements() -> tuple[str, ...]:
     """Return the pinned requirements of a model, from the versions that are installed."""
-    return tuple(f"{name}=={version(name)}" for name in REQUIREMENTS)
+    return _pinned(REQUIREMENTS)
+
+
+def _pinned(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{name}=={version(name)}" for name in names)
 
 
 def model_signature(dataset: Dataset) -> ModelSignature:
@@ -62,33 +72,70 @@ def save_model(model: Any, dataset: Dataset, folder: Path, *, run_id: str, model
         run_id: The run that made the model.
         model_id: The logged model's id.
         location: Where the logged model's artifacts will be.
+
+    Raises:
+        TrainerError: Its estimator cannot be saved in a format that runs no code.
     """
     import mlflow.sklearn
     from mlflow.models import Model
 
     skip_requirements_check()
     ask_once()
+    own = _of_estimator(model)
     mlflow.sklearn.save_model(
         model,
         str(folder),
+        code_paths=own.code_paths or None,
         mlflow_model=Model(artifact_path=location, model_uuid=model_id, run_id=run_id, model_id=model_id),
         signature=model_signature(dataset),
         input_example=dataset.train.features.head(EXAMPLE_ROWS),
-        pip_requirements=list(model_requirements()),
+        pip_requirements=list(own.requirements),
         serialization_format="skops",
-        skops_trusted_types=list(TRUSTED_TYPES),
+        skops_trusted_types=list(own.trusted_types),
         metadata={
             "target": dataset.target,
             "task": dataset.task,
             "classes": list(dataset.classes),
             "columns": dict(dataset.column_types),
             # By which a server that takes the model apart knows that it did so rightly.
-            "answers_digest": ask_model(model, _ranges(model, dataset)),
+            **({"answers_digest": ask_model(model, _ranges(model, dataset))} if own.is_lightgbm else {}),
             **({CSV: noted} if (noted := dataset.form.note()) else {}),
             **trained_on.metadata_of(dataset),
         },
     )
     trained_on.write_rows(dataset, folder)
+
+
+@dataclass(frozen=True)
+class _Estimator:
+    """What saving a model takes that depends on its estimator."""
+
+    is_lightgbm: bool
+    requirements: tuple[str, ...]
+    trusted_types: tuple[str, ...]
+    code_paths: list[str]
+
+
+def _of_estimator(model: Any) -> _Estimator:
+    _, estimator = parts_of(model)
+    if is_lightgbm(estimator):
+        return _Estimator(True, model_requirements(), TRUSTED_TYPES, [])
+    from skops.io import dumps, get_untrusted_types, loads
+
+    name = type(estimator).__name__
+    try:
+        content = dumps(model)
+        types = tuple(get_untrusted_types(data=content))
+        loads(content, trusted=list(types))
+    except Exception as error:  # whatever the parts of another's estimator raise
+        raise TrainerError(
+            f"{name} cannot be saved in skops format, which runs no code:"
+            f" {type(error).__name__}: {one_line(error, 200)}"
+        ) from error
+    package = type(estimator).__module__.partition(".")[0]
+    made_by = [one for one in packages_distributions().get(package, []) if one not in REQUIREMENTS]
+    needed = [one for one in REQUIREMENTS if one != "lightgbm"]
+    return _Estimator(False, _pinned([*needed, *dict.fromkeys(made_by)]), types, code_files(estimator))
 
 
 def parts_of(model: Any) -> tuple[Any, Any]:

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.training.model_metadata import TRUSTED_TYPES
+from trainer.training.model_metadata import PLAIN_TYPES, TRUSTED_TYPES
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
 #: What skops may restore beside scikit-learn's own types.
-_TRUSTED = frozenset(TRUSTED_TYPES)
+_TRUSTED = frozenset((*TRUSTED_TYPES, *PLAIN_TYPES))
 #: The modules that load a model, and the flavor whose settings each of them reads.
 _FLAVORS = {"mlflow.sklearn": "sklearn", "mlflow.lightgbm": "lightgbm"}
 #: The settings of MLflow's general flavor with which such a model is saved. `code` has to be empty.
@@ -96,5 +96,25 @@ def _foreign_type(file: Path, trusted: list[str]) -> str | None:
     """Return which type beyond the known ones a skops file holds, or its MLmodel tells the loader to restore."""
     from skops.io import get_untrusted_types
 
-    foreign = sorted({*trusted, *get_untrusted_types(file=file)} - _TRUSTED)
+    named = sorted({*trusted, *get_untrusted_types(file=file)} - _TRUSTED)
+    foreign = [name for name in named if not _is_scikit_learns(name)]
     return f"it holds objects of the type {foreign[0]}" if foreign else None
+
+
+def _is_scikit_learns(name: str) -> bool:
+    """Tell whether a type is one of scikit-learn's own estimators, all of which skops restores by itself.
+
+    It lists them when it is imported; see ``accelerators.known_estimators``.
+    """
+    import importlib
+
+    from sklearn.base import BaseEstimator
+
+    module, _, kind = name.rpartition(".")
+    if module.partition(".")[0] != "sklearn":
+        return False
+    try:
+        found = getattr(importlib.import_module(module), kind, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, BaseEstimator) and found.__module__ == module

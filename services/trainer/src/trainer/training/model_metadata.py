@@ -16,6 +16,9 @@ TRUSTED_TYPES = (
     *("lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"),
 )
 
+#: What scikit-learn's transformers hold beside these: plain descriptions of numbers.
+PLAIN_TYPES = ("numpy.dtype",)
+
 
 def noted_task(metadata: Any) -> tuple[TaskName, tuple[Label, ...]]:
     """Return what a model predicts, and its classes in the order of their codes, as the trainer notes them."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import Metric
 from trainer.config.task import TaskName
 from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset, Table
 from trainer.training import watching
+from trainer.training.other_estimators import fit_other
 from trainer.training.tasks import training_task
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
@@ -88,8 +90,11 @@ def fit_pipeline(
     seed: int,
     metric: Metric,
     callbacks: Callbacks,
+    other: OtherEstimator | None = None,
 ) -> tuple[Pipeline, list[float]]:
-    """Return the encoder and the estimator, fitted, and the validation loss after each iteration."""
+    """Return the encoder and the estimator, fitted, and the validation loss after each iteration, if there are any."""
+    if other is not None:
+        return fit_other(other, dataset, fitting, seed), []
     from lightgbm.basic import LightGBMError
     from sklearn.pipeline import Pipeline
 
@@ -137,8 +142,13 @@ def fit_pipeline(
 
 
 def rounds_used(classify: LGBMModel) -> int:
-    """Return how many iterations a fitted estimator uses."""
-    return int(classify.best_iteration_ or classify.n_estimators_)
+    """Return how many iterations a fitted estimator uses; 0 for one that is not LightGBM's."""
+    return int(classify.best_iteration_ or classify.n_estimators_) if is_lightgbm(classify) else 0
+
+
+def is_lightgbm(classify: Any) -> bool:
+    """Tell whether a fitted estimator is LightGBM's."""
+    return hasattr(classify, "booster_")
 
 
 def mean_loss(losses: Sequence[Sequence[float]]) -> list[float]:
@@ -148,7 +158,9 @@ def mean_loss(losses: Sequence[Sequence[float]]) -> list[float]:
 
 
 def effective_parameters(classifier: LGBMModel) -> dict[str, str]:
-    """Return the complete parameters that LightGBM used, as the fitted model's text lists them."""
+    """Return the complete parameters that LightGBM used, as the fitted model's text lists them; none of another."""
+    if not is_lightgbm(classifier):
+        return {}
     text = classifier.booster_.model_to_string(num_iteration=1)
     section = text.partition("\nparameters:\n")[2].partition("\nend of parameters")[0]
     pairs = (line.strip("[]").partition(": ") for line in section.splitlines() if line.startswith("["))

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 #: What LightGBM calls the loss of each task.
 LOSSES: Mapping[TaskName, str] = {"binary": "binary_logloss", "multiclass": "multi_logloss", "regression": "rmse"}
 #: What it calls the other metrics that it computes itself.
-_NAMES: Mapping[str, str] = {"average_precision": "average_precision", "roc_auc": "auc", "mae": "l1"}
+_NAMES: Mapping[str, str] = {
+    "average_precision": "average_precision",
+    "roc_auc": "auc",
+    "mae": "l1",
+    "quantile_loss": "quantile",
+}
 
 
 def evaluated(task: Task, metric: Metric) -> list[Any]:
@@ -40,6 +45,9 @@ def is_own(metric: Metric) -> bool:
 
 def settings(metric: Metric) -> dict[str, Any]:
     """Return LightGBM's parameters that make it stop by the metric."""
+    if metric == "quantile_loss":
+        # LightGBM puts a metric that is called as its objective behind the others, unless all are named.
+        return {"first_metric_only": True, "metric": [_NAMES[metric], LOSSES["regression"]]}
     return {"first_metric_only": True, **({"metric": "None"} if is_own(metric) else {})}
 
 

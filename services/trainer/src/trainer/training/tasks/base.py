@@ -44,10 +44,18 @@ class TrainingTask(ABC):
             seed: LightGBM's seed where the parameters name none.
         """
         resolved: dict[str, Any] = {name: value for name, value in params.items() if name not in self.without}
-        resolved |= {**FIXED, "objective": self.objective}
+        # What has no default is LightGBM's own.
+        kept = ("random_state", "class_weight")
+        resolved = {name: value for name, value in resolved.items() if value is not None or name in kept}
+        resolved |= {**FIXED, "objective": params.get("objective") or self.objective}
         if resolved["random_state"] is None:
             resolved["random_state"] = seed
         return self._estimator(resolved)
+
+    def with_params(self, params: Mapping[str, Value]) -> TrainingTask:
+        """Return the task as a variant's parameters change it."""
+        del params
+        return self
 
     @abstractmethod
     def _estimator(self, params: Mapping[str, Any]) -> Any:

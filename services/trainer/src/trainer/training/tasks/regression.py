@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.parameters import Value
 from trainer.config.task import REGRESSION
 from trainer.training import error_metrics
 from trainer.training.tasks.base import TrainingTask
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from trainer.training.fit import FitResult
 
 
+#: LightGBM's own, where none is given.
+QUANTILE = 0.9
+
+
 class RegressionTask(TrainingTask):
     """A number for each row; ``scores`` are (rows,) predictions."""
 
@@ -27,6 +32,15 @@ class RegressionTask(TrainingTask):
     objective = "regression"
     answer_type = "double"
     without = frozenset({"scale_pos_weight", "is_unbalance", "class_weight"})
+    #: The quantile that is predicted, if one is.
+    quantile: float | None = None
+
+    def with_params(self, params: Mapping[str, Value]) -> RegressionTask:
+        """Return the task, with the quantile that the parameters name."""
+        task = RegressionTask(self.classes)
+        if params["objective"] == "quantile":
+            task.quantile = float(params["alpha"] or QUANTILE)
+        return task
 
     def _estimator(self, params: Mapping[str, Any]) -> Any:
         from lightgbm import LGBMRegressor
@@ -46,7 +60,10 @@ class RegressionTask(TrainingTask):
     def evaluate(self, rows: Table, scores: NDArray[Any], threshold: float) -> dict[str, float]:
         """Return the metrics of the predictions' errors."""
         del threshold
-        return error_metrics.metrics_of(rows.target, scores, rows.weight)
+        metrics = error_metrics.metrics_of(rows.target, scores, rows.weight)
+        if self.quantile is not None:
+            metrics |= error_metrics.quantile_metrics(rows.target, scores, self.quantile, rows.weight)
+        return metrics
 
     def judge(self, rows: Table, answers: NDArray[Any], scores: NDArray[Any] | None) -> dict[str, float]:
         """Return the metrics of the answers' errors."""
@@ -55,12 +72,22 @@ class RegressionTask(TrainingTask):
 
     def constant_warning(self, fitted: FitResult, train: Table) -> str | None:
         """Compare the error with that of always saying the mean."""
-        del train
         if np.ptp(fitted.scores) == 0:
             return (
                 "the model predicts the same for each row: no split was possible (fewer --min-child-samples, or more"
                 " rows, allow one)"
             )
+        if self.quantile is not None:
+            always = np.full(train.rows, np.quantile(train.target, self.quantile))
+            constant = error_metrics.quantile_metrics(train.target, always, self.quantile, train.weight)[
+                "quantile_loss"
+            ]
+            if (loss := fitted.validation["quantile_loss"]) >= constant:
+                return (
+                    f"the model is no better than a constant: its validation quantile loss is {loss:.4g}, and"
+                    f" predicting the training rows' quantile has {constant:.4g}"
+                )
+            return None
         r2 = fitted.validation["r2"]
         if r2 <= 0:
             return (
