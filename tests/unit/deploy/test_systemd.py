@@ -13,7 +13,10 @@ import pytest
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[3]
-UNITS = ("mlflow-replica.service", "mlflow-replica-backup.service", "mlflow-replica-backup.timer")
+UNITS = (
+    "mlflow-replica.service",
+    *(f"mlflow-replica-{name}.{kind}" for name in ("backup", "drill") for kind in ("service", "timer")),
+)
 
 
 @pytest.fixture
@@ -83,6 +86,14 @@ def test_install_fills_in_paths(environment: dict[str, str], tmp_path: Path) -> 
     assert settings.read_text() == "COMPOSE_PROFILES=gcs\nGCS_BUCKET=one\n"
     assert install(environment, "GCS_BUCKET=two").returncode == 0
     assert settings.read_text() == "COMPOSE_PROFILES=gcs\nGCS_BUCKET=two\n"
+
+
+def test_drill_restores_what_the_backup_writes(environment: dict[str, str]) -> None:
+    backup, drill = (
+        install(environment, "--print", f"mlflow-replica-{name}.service").stdout for name in ("backup", "drill")
+    )
+    (folder,) = re.findall(r"^ExecStart=.*/scripts/backup --keep \d+ (\S+)$", backup, re.MULTILINE)
+    assert f"ExecStart={ROOT}/scripts/backup --verify {folder}\n" in drill
 
 
 @pytest.mark.parametrize("wrong", ["gcs", "GCS BUCKET=one", "GCS_BUCKET=one two", "--help"])
