@@ -1,12 +1,11 @@
 # What scripts/upgrade exchanges, and where it notes how far it has come: state, versions, files, images. Sourced, not run.
 # shellcheck shell=bash
 
-# find_state: sets the file of the state.
+# find_state KIND: sets the project's name, and the file of the state.
 find_state() {
-    local project
     project=$(docker compose config 2>/dev/null | sed -n 's/^name: //p') || true
     [ -n "$project" ] || die "Docker Compose cannot read this folder's files: see docker compose config"
-    state_file=backups/upgrade-$project
+    state_file=backups/$1-$project
 }
 
 # The state: which upgrade is under way, or was the last one, and how far it came. NAME=VALUE on each line.
@@ -112,4 +111,15 @@ bring_images_back() {
         docker tag "$image$(state kept)" "$image" 2>/dev/null || ! grep -qxF "$image" <<<"$started" || missing=$image
     done
     [ -z "$missing" ]
+}
+
+# start [SERVICE]: starts what the files say, and waits until it is healthy.
+start() {
+    local container
+    # A Compose that is killed while it replaces a container can leave one called ID_NAME, which stops the next Compose.
+    for container in $(docker ps --all --quiet --filter "label=com.docker.compose.project=$project" --filter 'name=^/?[0-9a-f]{12}_'); do
+        docker stop "$container" >/dev/null
+        docker rm "$container" >/dev/null
+    done
+    docker compose up --detach --wait --quiet-pull "$@"
 }

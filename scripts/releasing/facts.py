@@ -8,7 +8,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # An image's name in compose.yaml: prefix and tag are settings of the stack.
-IMAGE = re.compile(r"\$\{IMAGE_PREFIX:-mlflow-replica\}-([a-z-]+):\$\{IMAGE_TAG:-local\}")
+# Another major version of PostgreSQL is an image of its own, which a clone builds and no release has.
+IMAGE = re.compile(
+    r"\$\{IMAGE_PREFIX:-mlflow-replica\}-([a-z-]+)(?:\$\{POSTGRES_MAJOR:\+-\$\{POSTGRES_MAJOR:-\}\})?:\$\{IMAGE_TAG:-local\}"
+)
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is no fault of the program

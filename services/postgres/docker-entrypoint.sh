@@ -9,9 +9,17 @@ database=${POSTGRES_DB:-$user}
 
 # A major version cannot read another's files: said here in one line, before anything touches them.
 own=$(postgres --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+for moved in "$PGDATA"/PG_VERSION.moved-to-*; do
+    [ -e "$moved" ] || continue
+    echo "postgres: error: these data were moved to PostgreSQL ${moved##*-}, which has a volume of its own: set POSTGRES_MAJOR and" \
+        "POSTGRES_VOLUME as scripts/upgrade --postgres had set them, or go back by scripts/upgrade --postgres --back" >&2
+    exit 1
+done
 if [ -s "$PGDATA/PG_VERSION" ] && [ "$(<"$PGDATA/PG_VERSION")" != "$own" ]; then
-    echo "postgres: error: the files in the volume postgres-data are PostgreSQL $(<"$PGDATA/PG_VERSION")'s, and this is PostgreSQL $own:" \
-        "use an image of that version, or see docs/operators/upgrades.md" >&2
+    found=$(<"$PGDATA/PG_VERSION")
+    remedy="start the stack with POSTGRES_MAJOR=$found"
+    [ "$found" -gt "$own" ] || remedy="$remedy, and scripts/upgrade --postgres $own moves them"
+    echo "postgres: error: the files in the volume postgres-data are PostgreSQL $found's, and this is PostgreSQL $own: $remedy" >&2
     exit 1
 fi
 

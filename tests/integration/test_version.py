@@ -48,8 +48,8 @@ with psycopg2.connect(dbname="newer_data", password=password) as connection:
     )
 
 
-@pytest.mark.parametrize("number", ["16", "18"])
-def test_files_of_another_postgresql_are_one_line(stack: Stack, number: str) -> None:
+@pytest.mark.parametrize(("number", "more"), [("16", ", and scripts/upgrade --postgres 17 moves them"), ("18", "")])
+def test_files_of_another_postgresql_are_one_line(stack: Stack, number: str, more: str) -> None:
     """Files of another major version stop the start in one line, and are left as they are."""
     script = (
         f"mkdir /tmp/data && echo {number} > /tmp/data/PG_VERSION && PGDATA=/tmp/data docker-entrypoint.sh postgres"
@@ -60,5 +60,5 @@ def test_files_of_another_postgresql_are_one_line(stack: Stack, number: str) -> 
     (line,) = [line for line in done.stderr.splitlines() if "error" in line]
     assert line == (
         f"postgres: error: the files in the volume postgres-data are PostgreSQL {number}'s, and this is PostgreSQL 17:"
-        " use an image of that version, or see docs/operators/upgrades.md"
+        f" start the stack with POSTGRES_MAJOR={number}{more}"
     )

@@ -21,6 +21,7 @@ def folder(tmp_path: Path) -> Path:
     for name in (
         "scripts/upgrade",
         "scripts/upgrade.sh",
+        "scripts/upgrade-postgres",
         "scripts/lib.sh",
         "services/trainer/pyproject.toml",
         "CHANGELOG.md",
