@@ -93,16 +93,22 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	connection := connections.begin(r)
 	defer connection.end()
 	dropOwnHeaders(r.Header)
-	if token := l.people.token(r); token != "" {
-		return l.people.pass(w, r, next, token, connection, l.judge.attempts)
-	}
+	// Before tokens, which nobody judges at oauth2-proxy.
 	if l.sso != nil && openForLogin[r.URL.Path] {
 		connection.judged(false, false)
+		r.Header.Del("Authorization")
 		return next.ServeHTTP(w, r)
 	}
+	token := l.people.token(r)
 	name, password, given := r.BasicAuth()
-	if l.sso != nil && !given {
-		return l.sso.serve(w, r, next, l.people, connection)
+	if l.sso != nil {
+		if token == "" && !given {
+			return l.sso.serve(w, r, next, l.people, connection)
+		}
+		dropSession(r)
+	}
+	if token != "" {
+		return l.people.pass(w, r, next, token, connection, l.judge.attempts)
 	}
 	verdict := refused
 	var wait time.Duration

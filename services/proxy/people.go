@@ -52,8 +52,10 @@ func newPeople(path string) (*people, error) {
 	return &people{proof: proof, accepted: map[[sha256.Size]byte]struct{}{}, refused: map[[sha256.Size]byte]struct{}{}}, nil
 }
 
-// dropOwnHeaders takes out what a client says of itself in the place of this proxy.
+// dropOwnHeaders takes out what a client says of itself in the place of this proxy, and what would take out what the proxy says:
+// a header that Connection names goes no further.
 func dropOwnHeaders(header http.Header) {
+	header.Del("Connection")
 	for name := range header {
 		if strings.HasPrefix(name, ownHeaders) {
 			delete(header, name)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
 // theSSO stands in oauth2-proxy's place: what it answers, and what it was asked.
@@ -118,6 +119,71 @@ func TestWhoIsNotLoggedInIsSentToTheProvider(t *testing.T) {
 	s.status = http.StatusAccepted
 	if _, err = s.get(t); err == nil || s.passed != nil {
 		t.Error("nobody is let in")
+	}
+}
+
+// A header that Connection names goes no further: a session without its role would have the one that the server remembers.
+func TestClientTakesNoRoleAway(t *testing.T) {
+	var behind http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { behind = r.Header.Clone() }))
+	defer server.Close()
+	ctx, err := caddy.ProvisionContext(&caddy.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := &reverseproxy.Handler{Upstreams: reverseproxy.UpstreamPool{{Dial: server.Listener.Addr().String()}}}
+	if err := next.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = next.Cleanup() }()
+	login := Login{people: newTestPeople(t), sso: newTestSSO(t).sso}
+	r := httptest.NewRequest(http.MethodGet, "https://mlflow.example.org/a", nil)
+	r.Header.Set("Connection", "keep-alive, X-Replica-Role")
+	answer := httptest.NewRecorder()
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), answer, &caddyhttp.Server{})
+	err = login.ServeHTTP(answer, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return next.ServeHTTP(w, r, nil)
+	}))
+	if err != nil || behind.Get(userHeader) != "alice@example.org" || behind.Get(roleHeader) != "member" {
+		t.Errorf("behind: %v, %v", behind, err)
+	}
+}
+
+// oauth2-proxy judges no token, and its answer says nothing of one.
+func TestLoginsPathsAcceptNoToken(t *testing.T) {
+	login := Login{people: newTestPeople(t), sso: newTestSSO(t).sso, judge: newDesk(t).judge}
+	for path := range openForLogin {
+		r := httptest.NewRequest(http.MethodGet, "https://mlflow.example.org"+path, nil)
+		r.Header.Set("Authorization", "Bearer "+aToken)
+		var passed string
+		err := login.ServeHTTP(httptest.NewRecorder(), r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			passed = r.Header.Get("Authorization")
+			w.WriteHeader(http.StatusFound)
+			return nil
+		}))
+		if err != nil || passed != "" || len(login.people.accepted) > 0 {
+			t.Errorf("%s: %q, %v, %v", path, passed, login.people.accepted, err)
+		}
+	}
+}
+
+// Also beside a token or a password, the cookie goes no further.
+func TestSessionBesideALoginStaysHere(t *testing.T) {
+	desk := newDesk(t)
+	login := Login{people: newTestPeople(t), sso: newTestSSO(t).sso, judge: desk.judge}
+	for _, password := range []string{aToken, "alice's"} {
+		r := httptest.NewRequest(http.MethodGet, "https://mlflow.example.org/a", nil)
+		r = r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
+		r.SetBasicAuth("alice", password)
+		r.Header.Set("Cookie", "__Host-mlflow=a; theme=dark")
+		passed := ""
+		err := login.ServeHTTP(httptest.NewRecorder(), r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			passed = r.Header.Get("Cookie")
+			return nil
+		}))
+		if err != nil || passed != "theme=dark" {
+			t.Errorf("%s: %q, %v", password, passed, err)
+		}
 	}
 }
 
