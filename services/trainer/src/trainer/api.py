@@ -29,6 +29,7 @@ from trainer.config.variant import (
     make_variant,
     selection_metric,
 )
+from trainer.data.buckets import table_place
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.parallel.pool import ProcessPool, available_cpus
@@ -267,7 +268,7 @@ def predict(
     set_defaults()
     form = {} if csv is None else {name: value for name, value in asdict(csv).items() if value != ()}
     return predict_file(
-        PredictRequest(model, Path(data), Path(out), tuple(ids), tracking_uri=_uri(tracking_uri), csv=form)
+        PredictRequest(model, table_place(data), Path(out), tuple(ids), tracking_uri=_uri(tracking_uri), csv=form)
     )
 
 

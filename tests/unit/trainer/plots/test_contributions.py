@@ -26,7 +26,7 @@ def fit(dataset: Dataset, **params: Any) -> FitResult:
 
 
 def measured(dataset: Dataset, fitted: FitResult, rows: int) -> Contributions:
-    return measure_contributions(fitted.model.estimator_.estimator, dataset.test.features, fitted.probability, rows)
+    return measure_contributions(fitted.model.estimator_.estimator, dataset.test.rows_at, fitted.probability, rows)
 
 
 def table_of_numbers(rows: int) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
 from trainer.config.parameters import PARAMETERS, Parameter, Value
 from trainer.config.selection_metric import Metric
+from trainer.config.stream import STREAM, Stream
 from trainer.config.task import CHOICES, TASK_NAMES, TASKS, TaskName
 from trainer.config.variant import describe_params
 from trainer.util.errors import InputError
@@ -158,6 +159,18 @@ class Inline(click.ParamType[Any]):
         return value if isinstance(value, self.structure) else Path(str(value))
 
 
+class TablePlace(click.ParamType[Any]):
+    """What names a table: a file, a folder, a pattern, or one of these in a bucket."""
+
+    name = "path"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """Return the path, or the address in a bucket."""
+        from trainer.data.buckets import table_place
+
+        return table_place(value if isinstance(value, Path) else str(value))
+
+
 class Share(click.ParamType[float]):
     """A share of the rows: above 0 and below 1."""
 
@@ -272,7 +285,7 @@ def import_cluster() -> None:
 
 def data_option(help_: str) -> Callable[[Function], Function]:
     """Return a decorator that adds the option which names the data."""
-    return option("--data", type=click.Path(path_type=Path), group="Data", env="TRAINER_DATA", help=help_)
+    return option("--data", type=TablePlace(), group="Data", env="TRAINER_DATA", help=help_)
 
 
 target_option = option("--target", group="Data", env="TRAINER_TARGET", help="The target column of a single table.")
@@ -338,7 +351,7 @@ monotone_option = option(
 )
 test_option = option(
     "--test",
-    type=click.Path(path_type=Path),
+    type=TablePlace(),
     metavar="FILE",
     group="Data",
     env="TRAINER_TEST",
@@ -390,6 +403,16 @@ metric_option = option(
     env="TRAINER_METRIC",
     help="What variants and trials are chosen by, on the validation rows; the same prunes trials and stops early."
     " By default " + ", ".join(f"{task.choices[0]} ({task.name})" for task in TASKS.values()) + ".",
+)
+stream_option = option(
+    "--stream",
+    type=click.Choice(STREAM),
+    default="auto",
+    show_default=True,
+    group="Data",
+    env="TRAINER_STREAM",
+    help="Whether a single table is read in passes instead of being held in memory; auto does so where it would not"
+    " fit. The model is the same.",
 )
 explain_option = option(
     "--explain",
@@ -459,7 +482,7 @@ def model_uri_option(group: str, help_: str) -> Callable[[Function], Function]:
 
 def scored_data_option(group: str, help_: str) -> Callable[[Function], Function]:
     """Return the option ``--data`` of such a command; not from TRAINER_DATA, which says what to train on."""
-    return option("--data", required=True, type=click.Path(path_type=Path), group=group, env=None, help=help_)
+    return option("--data", required=True, type=TablePlace(), group=group, env=None, help=help_)
 
 
 class Character(click.ParamType[str]):
@@ -571,6 +594,7 @@ class DataOptions(SourceOptions):
     task: TaskName | None
     #: On how many test rows contributions are computed.
     explain: int
+    stream: Stream
 
 
 @dataclass(frozen=True)
@@ -639,7 +663,8 @@ data_options = gathered(
     "source",
     DataOptions,
     data_option(
-        "One CSV or Parquet table: a file, a folder of its parts, or a pattern such as 'june/*.csv'. Or a folder with"
+        "One CSV or Parquet table: a file, a folder of its parts, or a pattern such as 'june/*.csv'; also in a"
+        " bucket (s3://…, gs://…). Or a folder with"
         " X_train.csv, X_test.csv, y_train.csv and y_test.csv."
         " Without data the trainer makes up web-shop sessions."
     ),
@@ -660,6 +685,7 @@ data_options = gathered(
     metric_option,
     seed_option,
     explain_option,
+    stream_option,
     *CSV_OPTIONS,
 )
 csv_options = gathered("form", CsvOptions, *CSV_OPTIONS)

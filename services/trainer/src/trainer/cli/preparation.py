@@ -72,6 +72,7 @@ def prepare(
         monotone=source.monotone,
         csv=CsvForm().with_given(source.csv),
         task=source.task,
+        stream=source.stream,
     )
     task = TASKS[dataset.task]
     metric = selection_metric(task, source.metric, all_params)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from trainer.config.values import MISSING_VALUES, parse_number
 from trainer.util.errors import InputError
@@ -19,6 +18,15 @@ from trainer.util.text import one_line
 NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "point": ".", "space": " ", "pipe": "|"}
 _WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
 TAB_SUFFIXES = (".tsv", ".tsv.gz")
+
+
+class Named(Protocol):
+    """A path of a file, or what is like one."""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class CsvForm:
         """Return this form with the values that are not None in place of its own."""
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
-    def separator_of(self, path: Path) -> str:
+    def separator_of(self, path: Named) -> str:
         """Return what separates the fields of a file."""
         return self.separator or ("\t" if path.name.lower().endswith(TAB_SUFFIXES) else ",")
 

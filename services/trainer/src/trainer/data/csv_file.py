@@ -10,13 +10,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm, separator_option, separator_word
 from trainer.config.truth import BOOLEANS
+from trainer.data.buckets import Place
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.uneven import uneven_rows
 from trainer.util.errors import InputError
@@ -26,7 +26,7 @@ _USUAL = CsvForm()
 _LOOKED_AT = 50
 
 
-def csv_header(path: Path, form: CsvForm = _USUAL) -> list[str]:
+def csv_header(path: Place, form: CsvForm = _USUAL) -> list[str]:
     """Return the names of the columns of a CSV file.
 
     Args:
@@ -71,7 +71,7 @@ def header_hint(names: Iterable[str], form: CsvForm) -> str:
     return ""
 
 
-def read_csv(path: Path, texts: Iterable[str], form: CsvForm = _USUAL, numbers: Iterable[str] = ()) -> pd.DataFrame:
+def read_csv(path: Place, texts: Iterable[str], form: CsvForm = _USUAL, numbers: Iterable[str] = ()) -> pd.DataFrame:
     """Return the table in a CSV file; the columns in ``texts`` are read as text, those in ``numbers`` as decimals."""
     names, wanted = csv_header(path, form), set(texts)
     with warnings.catch_warnings():
@@ -126,7 +126,7 @@ def _as_meant(texts: pd.Series, form: CsvForm) -> pd.Series | None:
     return column.astype("float64") if float in kinds else column
 
 
-def as_written(path: Path, form: CsvForm, names: Iterable[str]) -> pd.DataFrame:
+def as_written(path: Place, form: CsvForm, names: Iterable[str]) -> pd.DataFrame:
     """Return columns of a CSV file as they are written: no word stands for a missing value."""
     wanted = list(names)
     if not wanted:
@@ -139,38 +139,56 @@ def is_text(column: pd.Series) -> bool:
     return isinstance(column.dtype, pd.StringDtype)
 
 
-def open_text(path: Path, form: CsvForm = _USUAL) -> io.TextIOBase:
+def open_text(path: Place, form: CsvForm = _USUAL) -> io.TextIOBase:
     """Return a CSV file as a stream of text, from its header on, or from its first row."""
-    opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
-    stream = io.TextIOWrapper(opened(path, "rb"), encoding="utf-8-sig", newline="")
+    opened: Any = path.open("rb")
+    if path.name.lower().endswith(".gz"):
+        opened = _Unpacked(opened)
+    stream = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
     for _ in range(form.skip_lines):
         stream.readline()
     return stream
 
 
-def _parsed(path: Path, form: CsvForm, names: list[str], **options: Any) -> pd.DataFrame:
+class _Unpacked(gzip.GzipFile):
+    """A compressed file, which closes what it reads from."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        super().__init__(fileobj=packed)
+        self._packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
+
+
+def _parsed(path: Place, form: CsvForm, names: list[str], **options: Any) -> pd.DataFrame:
     if options.get("keep_default_na", True):
         options["na_values"] = list(form.missing)
     if not form.header:
         options |= {"header": None, "names": names}
     if form.skip_lines:
         options["skiprows"] = form.skip_lines
-    table: pd.DataFrame = pd.read_csv(
-        path,
-        sep=form.separator_of(path),
-        decimal=form.decimal,
-        index_col=False,
-        low_memory=False,
-        encoding="utf-8-sig",
-        **options,
-    )
+    with path.open("rb") as stream:
+        table: pd.DataFrame = pd.read_csv(
+            stream,
+            compression="gzip" if path.name.lower().endswith(".gz") else None,
+            sep=form.separator_of(path),
+            decimal=form.decimal,
+            index_col=False,
+            low_memory=False,
+            # The nearest number to what is written, as pyarrow reads it in chunks.
+            float_precision="round_trip",
+            encoding="utf-8-sig",
+            **options,
+        )
     return table
 
 
 # What is wrong --------------------------------------------------------------------------------------------------------
 
 
-def _empty(path: Path, lines: list[str], form: CsvForm) -> str:
+def _empty(path: Place, lines: list[str], form: CsvForm) -> str:
     if not any(line.strip() for line in lines):
         after = f" after {form.skip_lines} lines (--skip-lines)" if form.skip_lines else ""
         return f"{path}: is empty{after}"
@@ -178,7 +196,7 @@ def _empty(path: Path, lines: list[str], form: CsvForm) -> str:
     return f"{path}: its first line is empty; it must name the columns (--skip-lines {blank} leaves it out)"
 
 
-def _check_separator(path: Path, lines: list[str], form: CsvForm, separator: str) -> None:
+def _check_separator(path: Place, lines: list[str], form: CsvForm, separator: str) -> None:
     """Refuse a file whose lines, or whose header, are of one field, and of several with another separator."""
     one_field = _most_common_width(lines, separator)[0] <= 1
     for other in (";", "\t", "|", ","):
@@ -207,7 +225,7 @@ def _fields(line: str, separator: str) -> list[str]:
     return []
 
 
-def _check_title(path: Path, lines: list[str], form: CsvForm, separator: str) -> None:
+def _check_title(path: Place, lines: list[str], form: CsvForm, separator: str) -> None:
     """Refuse a first line that is no header: the lines below it have more fields than it has."""
     rows = [_fields(line, separator) for line in lines]
     counts = [_width(row) for row in rows]
@@ -234,7 +252,7 @@ def _width(row: list[str]) -> int:
     return len(row) - next((place for place, field in enumerate(reversed(row)) if field.strip()), len(row))
 
 
-def _check_fields(path: Path, form: CsvForm) -> None:
+def _check_fields(path: Place, form: CsvForm) -> None:
     with open_text(path, form) as stream:
         separator = form.separator_of(path)
         if (wrong := uneven_rows(stream, slack=True, separator=separator, header=form.header)) is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
+from trainer.data.column_digest import TableDigest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +28,9 @@ class Table:
     ``weight``, ``time`` and ``group`` are (rows,), where columns of the data were named for them: positive weights, a
     number that grows with time, and a hash of the group that a row belongs to. They are no features.
     """
+
+    #: Whether the features are held in memory; see ``data.streamed``.
+    held: ClassVar[bool] = True
 
     features: pd.DataFrame
     target: NDArray[Any]
@@ -57,7 +61,10 @@ class Table:
     @property
     def digest(self) -> str:
         """The digest of its contents, see ``table_digest``; weights, times and groups count."""
-        digest = table_digest(self.features, self.target)
+        return self.with_roles(table_digest(self.features, self.target))
+
+    def with_roles(self, digest: str) -> str:
+        """Return the digest of features and target with that of weights, times and groups."""
         extras = {"weight": self.weight, "time": self.time, "group": self.group}
         if all(values is None for values in extras.values()):
             return digest
@@ -67,6 +74,18 @@ class Table:
                 state.update(f"{name}:{values.dtype.kind}:".encode())
                 state.update(np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).tobytes())
         return state.hexdigest()[:32]
+
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """Yield the features in parts, each of which fits into memory."""
+        yield self.features
+
+    def rows_at(self, positions: NDArray[np.int64]) -> pd.DataFrame:
+        """Return the features of the rows at some positions."""
+        return self.features.iloc[positions].reset_index(drop=True)
+
+    def example(self) -> tuple[pd.DataFrame, NDArray[Any]]:
+        """Return features and target of rows of each class."""
+        return self.features, self.target
 
 
 @dataclass(frozen=True)
@@ -167,25 +186,7 @@ def stratified_split(target: NDArray[Any], share: float, seed: int) -> tuple[NDA
 
 
 def table_digest(features: pd.DataFrame, target: NDArray[Any]) -> str:
-    """Return a SHA-256 digest (32 hexadecimal digits) of a table's contents.
-
-    It depends on column names, kinds, values and their order; not on the file's format or on pandas' own types.
-    """
-    state = hashlib.sha256()
-    for name in features.columns:
-        column = features[name]
-        numeric = column.dtype == np.float64
-        state.update(f"{'number' if numeric else 'category'}:{len(name)}:{name}:".encode())
-        if numeric:
-            # Adding zero makes -0.0 and 0.0 alike; all missing values become the same bit pattern.
-            numbers = column.to_numpy() + 0.0
-            numbers[np.isnan(numbers)] = np.nan
-            state.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
-        else:
-            codes, categories = pd.factorize(column, sort=False)
-            state.update(np.ascontiguousarray(codes, dtype="<i8").tobytes())
-            for category in categories:
-                text = str(category)
-                state.update(f"{len(text)}:{text}".encode())
-    state.update(b"target:" + target.astype(target.dtype.newbyteorder("<")).tobytes())
-    return state.hexdigest()[:32]
+    """Return a SHA-256 digest (32 hexadecimal digits) of a table's contents, see ``TableDigest``."""
+    digest = TableDigest(list(features.columns))
+    digest.add(features, target)
+    return digest.hexdigest()

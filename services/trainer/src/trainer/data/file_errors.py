@@ -5,23 +5,23 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pandas as pd
 
+from trainer.data.buckets import BucketPath, Place, explained
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Place) -> Iterator[None]:
     """Turn whatever reading a file raises into one line that names the file."""
     try:
         yield
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such {'object' if isinstance(path, BucketPath) else 'file'}") from None
     except PermissionError:
         raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
     except IsADirectoryError:
@@ -35,25 +35,34 @@ def reading(path: Path) -> Iterator[None]:
     except MemoryError:
         raise InputError(f"{path}: does not fit into memory") from None
     except (OSError, ValueError, EOFError) as error:  # pyarrow's and zlib's errors are among these
+        _refuse_bucket(path, error)
         raise InputError(f"{path}: cannot be read: {one_line(error, 200)}") from None
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(path: Place) -> Iterator[None]:
     """Turn what the operating system says of a path into one line."""
     try:
         yield
     except PermissionError:
         raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
     except OSError as error:
+        _refuse_bucket(path, error)
         raise InputError(f"{path}: {error.strerror or one_line(error)}") from None
 
 
-def _place(path: Path) -> str:
+def _refuse_bucket(path: Place, error: BaseException) -> None:
+    """Say what a storage's refusal means, where it is one."""
+    if isinstance(path, BucketPath) and isinstance(error, OSError) and (meaning := explained(error)) is not None:
+        raise InputError(f"{path}: {meaning}") from None
+
+
+def _place(path: Place) -> str:
     """Return which line of a file is not UTF-8: errors count from wherever a reader's buffer began."""
     import gzip
 
-    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
+    with path.open("rb") as raw:
+        stream = gzip.GzipFile(fileobj=raw) if path.name.lower().endswith(".gz") else raw
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode()
@@ -62,7 +71,7 @@ def _place(path: Path) -> str:
     return ""
 
 
-def check_unique_names(path: Path, names: Iterable[str]) -> None:
+def check_unique_names(path: Place, names: Iterable[str]) -> None:
     """Refuse a table in which two columns have the same name."""
     seen: set[str] = set()
     twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]

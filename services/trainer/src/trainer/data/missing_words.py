@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm
 from trainer.config.values import MISSING_VALUES
+from trainer.data.buckets import Place
 from trainer.data.csv_file import as_written, is_text
 from trainer.util.text import listed
 
 
-def missing_words_warning(path: Path, table: pd.DataFrame, form: CsvForm, *, is_csv: bool) -> str | None:
+def missing_words_warning(path: Place, table: pd.DataFrame, form: CsvForm, *, is_csv: bool) -> str | None:
     """Return a warning on words that are taken for missing values in a file's columns of texts, or None.
 
     Args:

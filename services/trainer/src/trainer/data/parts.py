@@ -6,11 +6,11 @@ Parts have the same columns, in any order, and write each of them alike. A part 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm
+from trainer.data.buckets import Place
 from trainer.data.columns import type_in_table
 from trainer.data.table_file import read_table
 from trainer.data.table_files import TableFiles, is_parquet
@@ -55,7 +55,7 @@ def read_files(files: TableFiles, warnings: list[str], texts: Iterable[str], for
     return pd.DataFrame({name: pd.concat([table[name] for table in tables], ignore_index=True) for name in columns})
 
 
-def check_columns(part: Path, names: Sequence[str], first: Path, expected: Sequence[str]) -> None:
+def check_columns(part: Place, names: Sequence[str], first: Place, expected: Sequence[str]) -> None:
     """Refuse a part that has other columns than the first one."""
     lacks = [name for name in expected if name not in names]
     more = [name for name in names if name not in expected]
@@ -68,7 +68,7 @@ def check_columns(part: Path, names: Sequence[str], first: Path, expected: Seque
         )
 
 
-def check_type(part: Path, name: str, found: str, first: Path, expected: str, *, from_text: bool) -> None:
+def check_type(part: Place, name: str, found: str, first: Place, expected: str, *, from_text: bool) -> None:
     """Refuse a part in which a column is of another type than in the first one that has a value in it."""
     if found == expected:
         return
@@ -79,9 +79,9 @@ def check_type(part: Path, name: str, found: str, first: Path, expected: str, *,
     )
 
 
-def _common_type(files: Sequence[Path], columns: Sequence[pd.Series], name: str) -> str | None:
+def _common_type(files: Sequence[Place], columns: Sequence[pd.Series], name: str) -> str | None:
     """Return the type that a column has in all parts; None where it has no value in any."""
-    first: tuple[Path, str] | None = None
+    first: tuple[Place, str] | None = None
     for file, column in zip(files, columns, strict=True):
         if (found := _type(column)) is None:
             continue

@@ -6,7 +6,6 @@ import bisect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence, Set
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -14,6 +13,7 @@ import pyarrow.parquet as parquet
 
 from trainer.config.csv_form import CsvForm
 from trainer.data.arrow_columns import ARROW, Feature, Type, bad_value
+from trainer.data.buckets import Place
 from trainer.data.csv_file import csv_header
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.parts import check_columns, check_type
@@ -47,7 +47,7 @@ class TableSource(ABC):
     size: int
     form: CsvForm = CsvForm()
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
+    def __init__(self, path: Place, names: Sequence[str]) -> None:
         self.path = path
         self.names = list(names)
 
@@ -63,12 +63,16 @@ class TableSource(ABC):
     def types(self, names: Sequence[str]) -> dict[str, Type]:
         """Return types of columns that nothing is known of, decided by all rows."""
 
-    def place(self, row: int) -> tuple[Path, int]:
+    @abstractmethod
+    def found_types(self, names: Sequence[str]) -> dict[str, Type | None]:
+        """Return these types; None of a column without a value."""
+
+    def place(self, row: int) -> tuple[Place, int]:
         """Return the file that a row is in, and how many of its rows come before; of those that were read so far."""
         return self.path, row
 
 
-def check_source(path: Path) -> TableFiles:
+def check_source(path: Place) -> TableFiles:
     """Return the files of a table, which are there, and by their names are of a table.
 
     Raises:
@@ -81,7 +85,7 @@ def check_source(path: Path) -> TableFiles:
     return files
 
 
-def open_source(path: Path, form: CsvForm) -> TableSource:
+def open_source(path: Place, form: CsvForm) -> TableSource:
     """Return the table at ``path``.
 
     Args:
@@ -94,9 +98,11 @@ def open_source(path: Path, form: CsvForm) -> TableSource:
     return open_files(check_source(path), form)
 
 
-def open_files(files: TableFiles, form: CsvForm) -> TableSource:
-    """Return the table in files; see ``open_source``."""
-    opened = [ParquetSource(file, form) if is_parquet(file) else CsvSource(file, form) for file in files.files]
+def open_files(files: TableFiles, form: CsvForm, scale: int = 1) -> TableSource:
+    """Return the table in files; see ``open_source``. Chunks are ``scale`` times as large as otherwise."""
+    opened = [
+        ParquetSource(file, form, scale) if is_parquet(file) else CsvSource(file, form, scale) for file in files.files
+    ]
     return opened[0] if len(opened) == 1 else PartsSource(files.place, opened)
 
 
@@ -105,12 +111,12 @@ class CsvSource(TableSource):
 
     from_text = True
 
-    def __init__(self, path: Path, form: CsvForm) -> None:
+    def __init__(self, path: Place, form: CsvForm, scale: int = 1) -> None:
         super().__init__(path, csv_header(path, form))
         self.form = form
         self.size = max(path.stat().st_size, 1)
         self._read = 0.0
-        self._block = BLOCK * min(max(len(self.names) // _COLUMNS, 1), _LARGEST)
+        self._block = scale * BLOCK * min(max(len(self.names) // _COLUMNS, 1), _LARGEST)
 
     def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
         """Read the file; a column of numbers in which white space stands for a missing value is read as texts."""
@@ -234,11 +240,12 @@ class ParquetSource(TableSource):
 
     from_text = False
 
-    def __init__(self, path: Path, form: CsvForm) -> None:
+    def __init__(self, path: Place, form: CsvForm, scale: int = 1) -> None:
+        self._most = scale * 4 * BLOCK
         with reading(path):
             if path.stat().st_size == 0:
                 raise InputError(f"{path}: is empty")
-            with parquet.ParquetFile(path) as file:
+            with path.open("rb") as stream, parquet.ParquetFile(stream) as file:
                 self._schema = file.schema_arrow
                 self._rows = file.metadata.num_rows
                 self.size = max(self._rows, 1)
@@ -253,8 +260,12 @@ class ParquetSource(TableSource):
     def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
         """Read the file page by page; a row group may be larger than the memory."""
         names = list(dict.fromkeys([*copied, *(feature.name for feature in features)]))
-        rows = max(1_024, min(65_536, 4 * BLOCK // (8 * max(len(names), 1))))
-        with reading(self.path), parquet.ParquetFile(self.path, buffer_size=BLOCK // 4, pre_buffer=False) as file:
+        rows = max(1_024, min(65_536, self._most // (8 * max(len(names), 1))))
+        with (
+            reading(self.path),
+            self.path.open("rb") as stream,
+            parquet.ParquetFile(stream, buffer_size=BLOCK // 4, pre_buffer=False) as file,
+        ):
             try:
                 for chunk in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
                     if chunk.num_rows:
@@ -292,7 +303,7 @@ class ParquetSource(TableSource):
 class PartsSource(TableSource):
     """A table in several files, one after the other; a row that is wrong is named by its file and its place there."""
 
-    def __init__(self, place: Path, parts: Sequence[CsvSource | ParquetSource]) -> None:
+    def __init__(self, place: Place, parts: Sequence[CsvSource | ParquetSource]) -> None:
         super().__init__(place, parts[0].names)
         self._parts = parts
         self.from_text, self.form = parts[0].from_text, parts[0].form
@@ -329,15 +340,19 @@ class PartsSource(TableSource):
 
     def types(self, names: Sequence[str]) -> dict[str, Type]:
         """Return the types that the columns have in all parts."""
-        found: dict[str, tuple[Path, Type]] = {}
+        return {name: kind or "number" for name, kind in self.found_types(names).items()}
+
+    def found_types(self, names: Sequence[str]) -> dict[str, Type | None]:
+        """Return these types; None of a column without a value."""
+        found: dict[str, tuple[Place, Type]] = {}
         for part in self._parts:
             for name, kind in part.found_types(names).items():
                 if kind is not None:
                     first, expected = found.setdefault(name, (part.path, kind))
                     check_type(part.path, name, kind, first, expected, from_text=self.from_text)
-        return {name: found[name][1] if name in found else "number" for name in names}
+        return {name: found[name][1] if name in found else None for name in names}
 
-    def place(self, row: int) -> tuple[Path, int]:
+    def place(self, row: int) -> tuple[Place, int]:
         """Return the part that a row is in, and its place there."""
         number = bisect.bisect_right(self._starts, row) - 1
         return self._parts[number].path, row - self._starts[number]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,16 @@ class RowHashes:
         """Return the hashes of a table's rows."""
         names = tuple(str(name) for name in features.columns)
         return cls(names, np.unique(hash_rows(features, names)))
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[pd.DataFrame]) -> RowHashes:
+        """Return the hashes of a table's rows, which come in parts."""
+        names: tuple[str, ...] = ()
+        found = []
+        for part in parts:
+            names = tuple(str(name) for name in part.columns)
+            found.append(hash_rows(part, names))
+        return cls(names, np.unique(np.concatenate(found)))
 
     def hold(self, features: pd.DataFrame) -> NDArray[np.bool_] | None:
         """Tell for each row of another table whether it is among these; None where that table lacks a column."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.stream import Stream
 from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 from trainer.data import demo
+from trainer.data.buckets import Place, table_place
 from trainer.data.dataset import Dataset, stratified_split
 from trainer.data.demo import generate_sessions
 from trainer.data.file_errors import readable
@@ -26,6 +27,7 @@ from trainer.data.parts import read_files
 from trainer.data.reading import Reading
 from trainer.data.roles import Roles
 from trainer.data.split import split_parameters, split_rows
+from trainer.data.stream_choice import why_streamed
 from trainer.data.table_file import read_column, read_table
 from trainer.data.table_files import TableFiles, folder_parts, is_pattern, is_table, table_files
 from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
@@ -36,7 +38,7 @@ from trainer.util.errors import InputError
 from trainer.util.text import listed
 
 if TYPE_CHECKING:
-    pass
+    from trainer.data.typed_chunks import TypedChunks
 
 PARTS = ("X_train", "X_test", "y_train", "y_test")
 EXPECTED = (
@@ -48,7 +50,7 @@ _IGNORED = {"readme.md", "readme", "readme.txt", "lost+found"}
 
 
 def load_data(
-    path: Path | str | None = None,
+    path: Place | str | None = None,
     *,
     target: str | None = None,
     test_size: float = 0.2,
@@ -61,11 +63,12 @@ def load_data(
     weight: str | None = None,
     time: str | None = None,
     group: str | None = None,
-    test: Path | str | None = None,
+    test: Place | str | None = None,
     monotone: Mapping[str, int] | None = None,
     csv: CsvForm | None = None,
     task: TaskName | None = None,
     classes: Sequence[Label] | None = None,
+    stream: Stream = "never",
 ) -> Dataset:
     """Return the data at ``path``, or generated sessions where there are none.
 
@@ -90,6 +93,8 @@ def load_data(
         csv: How CSV files are written, where not as usual; see ``CsvForm``.
         task: ``binary``, ``multiclass`` or ``regression``; by default the target's values tell.
         classes: A model's classes, in the order of their codes; by default those of the target.
+        stream: Whether a single table is read in passes, and not held in memory: ``always``, ``never``, or ``auto``,
+            where it would not fit.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -116,21 +121,23 @@ def load_data(
         monotone=monotone or {},
         form=csv or CsvForm(),
     )
+    if stream == "always" and test is not None:
+        raise InputError("--stream always goes with one table, which is split here: leave out --test")
     if test is not None:
-        return with_test_file(path, Path(test), how)
+        return with_test_file(path, table_place(test), how)
     if path is None:
         return _generated(how, rows, "no data given (--data)")
-    path = Path(path)
+    path = table_place(path)
     with readable(path):
         if path.is_dir():
             names = sorted(entry.name for entry in path.iterdir() if not _is_ignored(entry))
             if not names:
                 return _generated(how, rows, f"{path} holds no data")
-            return _from_folder(path, names, how)
-    return _from_table(table_files(path), how)
+            return _from_folder(path, names, how, stream)
+    return _from_table(table_files(path), how, stream)
 
 
-def check_exists(path: Path) -> None:
+def check_exists(path: Place) -> None:
     """Check that there is a file or folder, or that a pattern finds some.
 
     Raises:
@@ -162,23 +169,25 @@ def _generated(how: Reading, rows: int | None, why: str) -> Dataset:
     )
 
 
-def _from_folder(path: Path, names: Sequence[str], how: Reading) -> Dataset:
+def _from_folder(path: Place, names: Sequence[str], how: Reading, stream: Stream) -> Dataset:
     files = [f"{part}.csv" for part in PARTS]
     present = [name for name in files if name in names]
     if len(present) == len(files):
+        if stream == "always":
+            raise InputError(f"{path}: --stream always goes with one table, not with four files")
         return _from_four(path, how)
     if present:
         missing = ", ".join(name for name in files if name not in present)
         raise InputError(f"{path}: {missing} missing beside {', '.join(present)}; expected {EXPECTED}")
     tables = [path / name for name in names if is_table(path / name)]
     if len(tables) == 1:
-        return _from_table(TableFiles(tables[0], (tables[0],)), how)
+        return _from_table(TableFiles(tables[0], (tables[0],)), how, stream)
     if tables:
-        return _from_table(TableFiles(path, folder_parts(path, tables)), how)
+        return _from_table(TableFiles(path, folder_parts(path, tables)), how, stream)
     raise InputError(f"{path}: holds {listed(names)}, which is no data; expected {EXPECTED}")
 
 
-def _from_four(path: Path, how: Reading) -> Dataset:
+def _from_four(path: Place, how: Reading) -> Dataset:
     warnings: list[str] = []
     files = [path / "X_train.csv", path / "X_test.csv"]
     x_train, x_test = (read_table(file, warnings, how.texts, how.form) for file in files)
@@ -215,8 +224,10 @@ def _from_four(path: Path, how: Reading) -> Dataset:
     return unified(train, test, how, name=path.resolve().name, source=str(path.resolve()), warnings=warnings)
 
 
-def _from_table(files: TableFiles, how: Reading) -> Dataset:
+def _from_table(files: TableFiles, how: Reading, stream: Stream) -> Dataset:
     warnings: list[str] = []
+    if (reason := why_streamed(files, stream)) is not None:
+        return _streamed(files, how, reason)
     table = read_files(files, warnings, how.texts, how.form)
     check_target(table, files.place, how.target, how.form)
     table = how.without_dropped(table, str(files.place))
@@ -230,6 +241,21 @@ def _from_table(files: TableFiles, how: Reading) -> Dataset:
     )
 
 
+def _streamed(files: TableFiles, how: Reading, reason: str) -> Dataset:
+    from trainer.data.streamed import narrow_table, streamed_types
+
+    table, names = narrow_table(files, how)
+    return _split_table(
+        table,
+        how,
+        name=files.name,
+        source=str(files.place.resolve()),
+        warnings=[*([] if files.note is None else [files.note]), reason],
+        from_text=files.from_text,
+        streamed=streamed_types(files, how, names),
+    )
+
+
 def _split_table(
     table: pd.DataFrame,
     how: Reading,
@@ -239,6 +265,7 @@ def _split_table(
     warnings: list[str],
     generated: bool = False,
     from_text: bool = True,
+    streamed: TypedChunks | None = None,
 ) -> Dataset:
     label = f"{source}: {how.target}"
     read = read_targets([Column(table[how.target], label)], how)
@@ -266,6 +293,23 @@ def _split_table(
         share = f" (--test-size {how.test_size:g})" if how.column_types is None else ""
         check_class_sizes(train.target, f"{label}: the training part{share}", FEWEST_PER_CLASS - 1, read.classes)
         check_class_sizes(test.target, f"{label}: the test part{share}", 1, read.classes)
+    if streamed is not None:
+        from trainer.data.streamed import streamed_dataset
+
+        return streamed_dataset(
+            train,
+            test,
+            streamed,
+            out,
+            how,
+            name=name,
+            source=source,
+            warnings=warnings,
+            test_size=how.test_size,
+            seed=how.seed,
+            test_positions=out,
+            split=split_parameters(train, test),
+        )
     return unified(
         train,
         test,
@@ -282,7 +326,7 @@ def _split_table(
     )
 
 
-def _is_ignored(entry: Path) -> bool:
+def _is_ignored(entry: Place) -> bool:
     # Variants, spaces and policies may lie beside the data, or where there are none.
     name = entry.name.lower()
     return name.startswith((".", "_")) or name in _IGNORED or name.endswith((".yaml", ".yml"))

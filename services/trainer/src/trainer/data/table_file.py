@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm
+from trainer.data.buckets import Place
 from trainer.data.csv_file import read_csv
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.missing_words import missing_words_warning
@@ -22,7 +22,7 @@ _USUAL = CsvForm()
 _INDEX = re.compile(r"(?:Unnamed: 0(?:\.\d+)?)?")
 
 
-def read_column(path: Path, warnings: list[str], form: CsvForm = _USUAL) -> pd.Series:
+def read_column(path: Place, warnings: list[str], form: CsvForm = _USUAL) -> pd.Series:
     """Return the only column of a file."""
     table = read_table(path, warnings, form=form)
     if table.shape[1] != 1:
@@ -31,7 +31,7 @@ def read_column(path: Path, warnings: list[str], form: CsvForm = _USUAL) -> pd.S
 
 
 def read_table(
-    path: Path,
+    path: Place,
     warnings: list[str],
     texts: Iterable[str] = (),
     form: CsvForm = _USUAL,
@@ -62,7 +62,7 @@ def is_index_name(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
-def _without_unnamed(table: pd.DataFrame, path: Path, warnings: list[str]) -> pd.DataFrame:
+def _without_unnamed(table: pd.DataFrame, path: Place, warnings: list[str]) -> pd.DataFrame:
     """Return a table without the indexes that pandas wrote, and the empty columns that commas at lines' ends make."""
     names = [str(name) for name in table.columns]
     # At least one column stays.
@@ -84,13 +84,14 @@ def _without_unnamed(table: pd.DataFrame, path: Path, warnings: list[str]) -> pd
     return kept
 
 
-def _read_parquet(path: Path, warnings: list[str]) -> pd.DataFrame:
+def _read_parquet(path: Place, warnings: list[str]) -> pd.DataFrame:
     import pyarrow.parquet
 
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty")
-    check_unique_names(path, pyarrow.parquet.read_schema(path).names)
-    table = pd.read_parquet(path)
+    with path.open("rb") as stream:
+        check_unique_names(path, pyarrow.parquet.read_schema(stream).names)
+        table = pd.read_parquet(stream)
     if index := [str(name) for name in table.index.names if name is not None]:
         warnings.append(f"{path.name}: its pandas index {listed(index)} is left out")
     table = table.reset_index(drop=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.data.buckets import BucketPath, Place
 from trainer.data.file_errors import readable
 from trainer.util.errors import InputError
 from trainer.util.text import listed
@@ -19,8 +20,8 @@ TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET_SUFFIXES)
 class TableFiles:
     """The files of one table, in the order of its rows; ``place`` is what names them: a file, a folder, a pattern."""
 
-    place: Path
-    files: tuple[Path, ...]
+    place: Place
+    files: tuple[Place, ...]
 
     @property
     def name(self) -> str:
@@ -44,22 +45,24 @@ class TableFiles:
         return f"{self.place}: {len(self.files):,} files are read as one table, from {first} to {last}"
 
 
-def is_table(path: Path) -> bool:
+def is_table(path: Place) -> bool:
     """Tell whether a file is one of a table, by its name."""
     return path.name.lower().endswith(TABLE_SUFFIXES)
 
 
-def is_parquet(path: Path) -> bool:
+def is_parquet(path: Place) -> bool:
     """Tell whether a file is a Parquet file, by its name."""
     return path.name.lower().endswith(PARQUET_SUFFIXES)
 
 
-def is_pattern(path: Path) -> bool:
+def is_pattern(path: Place) -> bool:
     """Tell whether a path is a pattern (``*``, ``?``, ``[…]``), and not the name of something that is there."""
+    if isinstance(path, BucketPath):
+        return glob.has_magic(path.key)
     return glob.has_magic(str(path)) and not path.exists()
 
 
-def table_files(path: Path, option: str = "--data") -> TableFiles:
+def table_files(path: Place, option: str = "--data") -> TableFiles:
     """Return the files of the table that a path names; parts in the order of their names.
 
     Raises:
@@ -77,7 +80,7 @@ def table_files(path: Path, option: str = "--data") -> TableFiles:
     return TableFiles(path, (path,))
 
 
-def folder_parts(path: Path, files: Iterable[Path], option: str = "--data") -> tuple[Path, ...]:
+def folder_parts(path: Place, files: Iterable[Place], option: str = "--data") -> tuple[Place, ...]:
     """Return a folder's files that are parts of its table, by name; other files may lie beside them."""
     parts = sorted((file for file in files if is_table(file) and not _is_marker(file)), key=str)
     if not parts:
@@ -86,8 +89,12 @@ def folder_parts(path: Path, files: Iterable[Path], option: str = "--data") -> t
     return tuple(parts)
 
 
-def _found(path: Path, option: str) -> tuple[Path, ...]:
-    found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - a pattern may be absolute
+def _found(path: Place, option: str) -> tuple[Place, ...]:
+    found: list[Place]
+    if isinstance(path, BucketPath):
+        found = list(path.glob())
+    else:
+        found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - it may be absolute
     files = sorted((file for file in found if file.is_file() and not _is_marker(file)), key=str)
     if not files:
         what = f"finds folders only, such as {found[0].name}; add /*" if found else "finds no file"
@@ -100,12 +107,12 @@ def _found(path: Path, option: str) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _is_marker(path: Path) -> bool:
+def _is_marker(path: Place) -> bool:
     """Tell whether a file is what other programs leave beside their parts, such as _SUCCESS."""
     return path.name.startswith(("_", "."))
 
 
-def _check_kinds(path: Path, files: Sequence[Path], option: str) -> None:
+def _check_kinds(path: Place, files: Sequence[Place], option: str) -> None:
     first: dict[str, str] = {}
     for file in files:
         first.setdefault(_kind(file), file.name)
@@ -117,6 +124,6 @@ def _check_kinds(path: Path, files: Sequence[Path], option: str) -> None:
         )
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Place) -> str:
     name = path.name.lower()
     return "Parquet" if is_parquet(path) else "TSV" if ".tsv" in name else "CSV"

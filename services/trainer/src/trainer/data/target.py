@@ -32,7 +32,9 @@ def binary_target(values: pd.Series, label: str, positive: str | None = None) ->
         InputError: Values are missing, are of other than two classes, or are all of one class.
     """
     refuse_missing(values, label)
-    texts = values.map(plain_value).astype("str").str.strip().str.lower()
+    # Each value once: there are few, of many rows.
+    codes, distinct = pd.factorize(values, sort=False)
+    texts = pd.Series(distinct).map(plain_value).astype("str").str.strip().str.lower()
     found = {str(text): CLASSES.get(str(text)) for text in texts.unique()}
     if positive is not None:
         found = _named(list(found), positive, label)
@@ -44,7 +46,7 @@ def binary_target(values: pd.Series, label: str, positive: str | None = None) ->
             f" found {len(found)} value{'s' if len(found) != 1 else ''}: {shown}{more}"
             + ("; name the positive one with --positive" if len(found) == 2 else "")
         )
-    result = texts.map(found).to_numpy(dtype=np.int64)
+    result: NDArray[np.int64] = texts.map(found).to_numpy(dtype=np.int64)[codes]
     if len(set(found.values())) < 2:
         raise InputError(
             f"{label}: all {len(values)} rows are of one class ({values.iloc[0]}); both classes are needed"

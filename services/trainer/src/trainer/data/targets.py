@@ -82,7 +82,9 @@ def _binary(columns: Sequence[Column], how: Reading) -> Targets:
 def _multiclass(columns: Sequence[Column], how: Reading) -> Targets:
     for column in columns:
         refuse_missing(column.values, column.label)
-    labels = [[_label(value) for value in column.values] for column in columns]
+    # Each value once: there are few, of many rows.
+    coded = [pd.factorize(column.values, sort=False) for column in columns]
+    labels = [[_label(value) for value in distinct] for _, distinct in coded]
     found = set(labels[0]) if how.classes is None else set(how.classes)
     if any(isinstance(label, str) for label in found):
         labels = [[str(label) for label in some] for some in labels]
@@ -92,7 +94,9 @@ def _multiclass(columns: Sequence[Column], how: Reading) -> Targets:
     if how.classes is None:
         for column, some in zip(columns, labels, strict=True):
             if len(set(some)) == 1:
-                raise InputError(f"{column.label}: all {len(some)} rows are of one class ({some[0]}); more are needed")
+                raise InputError(
+                    f"{column.label}: all {len(column.values)} rows are of one class ({some[0]}); more are needed"
+                )
         if len(found) == 2:
             raise InputError(f"{label}: has two values, {listed(sorted(map(str, found)))}: --task binary predicts them")
         if len(found) > MOST_CLASSES:
@@ -110,14 +114,14 @@ def _multiclass(columns: Sequence[Column], how: Reading) -> Targets:
     classes: tuple[Label, ...] = how.classes if how.classes is not None else tuple(sorted(found, key=_order))
     codes = {name: code for code, name in enumerate(classes)}
     values = []
-    for column, some in zip(columns, labels, strict=True):
+    for column, some, (places, _) in zip(columns, labels, coded, strict=True):
         if unknown := sorted({str(name) for name in some if name not in codes}):
             whose = "the training rows" if how.classes is None else "the model"
             raise InputError(
                 f"{column.label}: class {one_line(repr(unknown[0]), 60)} is none of {whose}'"
                 f"{'' if how.classes is None else 's'}, which are {listed(map(str, classes))}"
             )
-        values.append(np.array([codes[name] for name in some], dtype=np.int64))
+        values.append(np.array([codes[name] for name in some], dtype=np.int64)[places])
     return Targets("multiclass", classes, tuple(values), warnings)
 
 
@@ -140,7 +144,8 @@ def _numbers(column: Column) -> NDArray[np.float64]:
     refuse_missing(values, label)
     if pd.api.types.is_bool_dtype(values.dtype) or values.dtype.kind in "mM":
         raise InputError(f"{label}: holds {values.dtype} values; --task regression takes numbers")
-    numbers = pd.to_numeric(values.astype(object), errors="coerce").to_numpy(dtype=np.float64)
+    plain = values if values.dtype.kind in "iuf" else values.astype(object)
+    numbers = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64)
     if len(wrong := np.flatnonzero(np.isnan(numbers))):
         raise InputError(
             f"{label}: {len(wrong):,} of {len(values):,} values are no numbers (the first in row {wrong[0] + 1}:"

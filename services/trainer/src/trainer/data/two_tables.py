@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm
+from trainer.data.buckets import Place, table_place
 from trainer.data.columns import type_in_table
 from trainer.data.csv_file import header_hint
 from trainer.data.dataset import Dataset, Table
+from trainer.data.file_errors import readable
 from trainer.data.parts import read_files
 from trainer.data.reading import Reading
 from trainer.data.roles import Roles, shown_time
 from trainer.data.split import split_parameters
-from trainer.data.table_files import table_files
+from trainer.data.table_files import is_pattern, table_files
 from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
 from trainer.data.targets import Column, read_targets
 from trainer.data.uniform import unified
@@ -23,12 +23,12 @@ from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean, listed
 
 
-def with_test_file(data: Path | str | None, test: Path, how: Reading) -> Dataset:
+def with_test_file(data: Place | str | None, test: Place, how: Reading) -> Dataset:
     """Return the data set of two tables, the one for training and the one for testing."""
-    if data is None or (Path(data).is_dir() and (Path(data) / "X_train.csv").exists()):
+    if data is None or _holds_four(table_place(data)):
         raise InputError("--test goes with one table for training: name its file with --data")
     warnings: list[str] = []
-    parts = [table_files(file, option) for file, option in ((Path(data), "--data"), (test, "--test"))]
+    parts = [table_files(file, option) for file, option in ((table_place(data), "--data"), (test, "--test"))]
     files = [part.place for part in parts]
     raw = [read_files(part, warnings, how.texts, how.form) for part in parts]
     if codes := text_columns(test, *raw):
@@ -60,6 +60,11 @@ def with_test_file(data: Path | str | None, test: Path, how: Reading) -> Dataset
     )
 
 
+def _holds_four(data: Place) -> bool:
+    with readable(data):
+        return not is_pattern(data) and data.is_dir() and (data / "X_train.csv").exists()
+
+
 def apart_warnings(train: Table, test: Table, roles: Roles) -> list[str]:
     """Return warnings on two tables that are not apart as the options say that rows are to be."""
     if train.time is not None and test.time is not None and test.time.min() <= train.time.max():
@@ -72,7 +77,7 @@ def apart_warnings(train: Table, test: Table, roles: Roles) -> list[str]:
     return []
 
 
-def text_columns(path: Path, train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+def text_columns(path: Place, train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
     """Return the columns that are text in one table and something else in the other: as a number, 007 would become 7.
 
     They are read once more, as they are written. What is boolean in one and a number in the other stays what it is.
@@ -85,7 +90,7 @@ def text_columns(path: Path, train: pd.DataFrame, test: pd.DataFrame) -> list[st
     return [name for name, found in types.items() if "text" in found and len(found) > 1]
 
 
-def check_target(table: pd.DataFrame, path: Path, target: str | None, form: CsvForm) -> None:
+def check_target(table: pd.DataFrame, path: Place, target: str | None, form: CsvForm) -> None:
     """Check that a table has the target column, and that it was named."""
     if target is None:
         raise InputError(f"{path}: name its target column with --target; its columns are {listed(table.columns)}")

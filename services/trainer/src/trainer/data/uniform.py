@@ -69,14 +69,7 @@ def unified(
             # Parts of one table are written alike.
             apart = "test_size" not in rest
             of_both = [part[name] for part in converted]
-            found = _column_warnings(name, kind, of_both, train.target, apart=apart, task=how.task or "binary")
-            # Split at random, rows of a later time or of the same visitor are in all parts.
-            if how.roles.time is None and how.roles.group is None:
-                if found and found[0].endswith(DATES):
-                    found = [f"{found[0]}; --time {name} tests on what came after"]
-                elif not apart and (by := split_warning(name, *of_both)) is not None:
-                    found.append(by)
-            warnings += found
+            warnings += feature_warnings(name, kind, of_both, train.target, how, apart=apart)
     empty = [name for name, column in converted[0].items() if column.isna().all()]
     if len(empty) == len(columns):
         raise InputError(f"{source}: every feature value is missing")
@@ -112,6 +105,29 @@ def _converted(column: pd.Series, kind: ColumnType, label: str, how: Reading, *,
     if how.column_types is not None:
         return read_as(column, kind, label, from_text=from_text, form=how.form)
     return convert_column(column, kind, how.form)
+
+
+def feature_warnings(
+    name: str, kind: ColumnType, of_both: Sequence[pd.Series], target: NDArray[Any], how: Reading, *, apart: bool
+) -> list[str]:
+    """Return the warnings on a feature.
+
+    Args:
+        name: Its name.
+        kind: Its type.
+        of_both: Its training and its test values, in this type.
+        target: The training rows' targets.
+        how: How the table was read.
+        apart: Whether training and test rows came in files of their own.
+    """
+    found = _column_warnings(name, kind, of_both, target, apart=apart, task=how.task or "binary")
+    # Split at random, rows of a later time or of the same visitor are in all parts.
+    if how.roles.time is None and how.roles.group is None:
+        if found and found[0].endswith(DATES):
+            found = [f"{found[0]}; --time {name} tests on what came after"]
+        elif not apart and (by := split_warning(name, *of_both)) is not None:
+            found.append(by)
+    return found
 
 
 def _column_warnings(

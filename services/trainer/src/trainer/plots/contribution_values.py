@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,20 +55,20 @@ def spread_rows(probability: NDArray[np.float64], wanted: int) -> NDArray[np.int
 
 
 def measure_contributions(
-    pipeline: Any, features: pd.DataFrame, scores: NDArray[np.float64], wanted: int
+    pipeline: Any, rows_at: Callable[[NDArray[np.int64]], pd.DataFrame], scores: NDArray[np.float64], wanted: int
 ) -> Contributions:
     """Return the contributions to a fitted pipeline's scores, as LightGBM computes them.
 
     Args:
         pipeline: The encoder and the classifier, as ``fit`` returns them inside the model.
-        features: The raw feature table.
-        scores: (rows,) or (rows, classes) the pipeline's scores of these features.
+        rows_at: Returns the raw features of the rows at some places.
+        scores: (rows,) or (rows, classes) the pipeline's scores of all rows.
         wanted: For how many rows; all where the table has fewer.
     """
     encode, classify = pipeline[0], pipeline[-1]
     rows = spread_rows(scores if scores.ndim == 1 else scores.max(axis=1), wanted)
     trees = rounds_used(classify)
-    encoded = encode.transform(features.iloc[rows])
+    encoded = encode.transform(rows_at(rows))
     found = classify.booster_.predict(encoded, pred_contrib=True, num_threads=1, num_iteration=trees)
     values = np.asarray(found, dtype=np.float64)
     if scores.ndim > 1:
@@ -80,7 +81,7 @@ def measure_contributions(
     return Contributions(
         names=[str(name) for name in encoded.columns],
         rows=rows,
-        total=len(features),
+        total=len(scores),
         values=values[:, :-1],
         encoded=encoded.to_numpy(dtype=np.float64),
         base=values[:, -1],

@@ -40,8 +40,8 @@ def write_contributions(folder: Path, name: str, dataset: Dataset, fitted: FitRe
     """
     import pandas as pd
 
-    features = dataset.test.features
-    found = measure_contributions(fitted.pipeline, features, fitted.scores, rows)
+    found = measure_contributions(fitted.pipeline, dataset.test.rows_at, fitted.scores, rows)
+    features = dataset.test.rows_at(found.rows)
     table = {
         "row": found.rows,
         "target": _named(dataset, dataset.test.target[found.rows]),
@@ -49,7 +49,7 @@ def write_contributions(folder: Path, name: str, dataset: Dataset, fitted: FitRe
         "base": np.broadcast_to(found.base, len(found.rows)),
     }
     for column, values in zip(found.names, found.values.T, strict=True):
-        table[f"value_{column}"] = features[column].to_numpy()[found.rows]
+        table[f"value_{column}"] = features[column].to_numpy()
         table[f"shap_{column}"] = values
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(table).to_csv(folder / "contributions.csv", index=False)

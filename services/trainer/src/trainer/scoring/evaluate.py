@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from trainer.config.task import TaskName
+from trainer.data.buckets import Place
 from trainer.data.dataset import Table
 from trainer.data.reading import Reading
 from trainer.data.sources import load_data
@@ -28,7 +29,7 @@ class EvaluateRequest:
     """What to evaluate, and on what. ``all_rows`` takes rows too that the model was trained on."""
 
     model: str
-    data: Path
+    data: Place
     target: str | None = None
     positive: str | None = None
     all_rows: bool = False

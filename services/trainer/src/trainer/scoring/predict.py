@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.data.arrow_columns import ARROW, Feature, convert
+from trainer.data.buckets import BucketPath, Place
 from trainer.data.row_chunks import TableSource, check_source, open_source
 from trainer.data.table_file import is_index_name
 from trainer.scoring import locate, models
@@ -38,7 +39,7 @@ class PredictRequest:
     """
 
     model: str
-    data: Path
+    data: Place
     out: Path
     ids: tuple[str, ...] = ()
     keep: bool = False
@@ -76,7 +77,9 @@ def predict_file(request: PredictRequest) -> PredictResult:
     files = check_source(request.data).files
     # Before the model is loaded, which may take longer: a folder that is not there is better said at once.
     with atomic_file(request.out, "--out") as stream:
-        if request.out.exists() and any(request.out.samefile(file) for file in files):
+        if request.out.exists() and any(
+            not isinstance(file, BucketPath) and request.out.samefile(file) for file in files
+        ):
             raise InputError(f"{request.out}: is the data itself; write to another file (--out)")
         with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
             model = locate.local_files(request.model, Path(folder), uri=request.tracking_uri, wait=request.wait)

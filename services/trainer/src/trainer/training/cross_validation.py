@@ -51,7 +51,7 @@ def cross_validated(
             if losses:
                 pruned.loss = mean_loss(losses)
             raise
-        scored.append(task.scores(pipeline, validation.features))
+        scored.append(task.table_scores(pipeline, validation))
         parts.append(out)
         losses.append(loss)
         rounds.append(rounds_used(pipeline[-1]))

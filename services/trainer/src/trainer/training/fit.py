@@ -124,7 +124,7 @@ def fit_variant(
     judged = [task.evaluate(learnt.rows.take(part), learnt.scores[part], threshold) for part in learnt.parts]
     model = task.model(learnt.pipeline, dataset, threshold)
     classify = learnt.pipeline[-1]
-    scores = task.scores(model, dataset.test.features)
+    scores = task.table_scores(model, dataset.test)
     return FitResult(
         task=task,
         model=model,
@@ -154,5 +154,5 @@ def _held_out(
 ) -> ValidationFit:
     fitting, validation = split_validation(dataset, seed=seed, validation_size=validation_size)
     pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks, other)
-    scores = training_task(dataset.task, dataset.classes).scores(pipeline, validation.features)
+    scores = training_task(dataset.task, dataset.classes).table_scores(pipeline, validation)
     return ValidationFit(pipeline, validation, scores, [np.arange(validation.rows)], [loss])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -99,7 +100,8 @@ def fit_pipeline(
     from sklearn.pipeline import Pipeline
 
     encode = encoder(dataset)
-    encoded = encode.fit_transform(fitting.features)
+    streamed: dict[int, Any] = {}
+    encoded = _encoded(encode, fitting, streamed, fitted=False)
     categories = len(dataset.columns("text")) + len(dataset.columns("boolean"))
     names = _feature_names(list(encoded.columns))
     task = training_task(dataset.task, dataset.classes)
@@ -110,7 +112,7 @@ def fit_pipeline(
     watched: dict[str, Any] = {}
     if validation is not None:
         watched = {
-            "eval_X": encode.transform(validation.features),
+            "eval_X": _encoded(encode, validation, streamed, fitted=True),
             # As codes: LightGBM encodes the classes of the rows fitted to only.
             "eval_y": validation.target,
             **({} if validation.weight is None else {"eval_sample_weight": [validation.weight]}),
@@ -122,15 +124,16 @@ def fit_pipeline(
         elif watching.is_own(metric):
             classify.set_params(metric="None")
     try:
-        classify.fit(
-            encoded,
-            task.labels(fitting.target),
-            sample_weight=fitting.weight,
-            feature_name=names,
-            categorical_feature=names[:categories],
-            callbacks=list(callbacks),
-            **watched,
-        )
+        with _streaming(streamed):
+            classify.fit(
+                encoded,
+                task.labels(fitting.target),
+                sample_weight=fitting.weight,
+                feature_name=names,
+                categorical_feature=names[:categories],
+                callbacks=list(callbacks),
+                **watched,
+            )
     except LightGBMError as error:
         raise TrainerError(f"LightGBM refuses: {one_line(error)}") from error
     loss: list[float] = []
@@ -139,6 +142,30 @@ def fit_pipeline(
         # The stored model would hold each of its values as a file.
         classify.evals_result_.clear()
     return Pipeline([("encode", encode), ("classify", classify)]), loss
+
+
+def _encoded(encode: ColumnTransformer, table: Table, streamed: dict[int, Any], *, fitted: bool) -> Any:
+    """Return a table as the encoder makes it, or what stands for one that is read in passes, noted in ``streamed``."""
+    if table.held:
+        return encode.transform(table.features) if fitted else encode.fit_transform(table.features)
+    from trainer.data.streamed import StreamedTable
+    from trainer.training import streamed_fit
+
+    assert isinstance(table, StreamedTable)  # noqa: S101 - tells the type checker
+    if not fitted:
+        encode.fit(streamed_fit.distinct_rows(table))
+    rows = streamed_fit.EncodedRows(table, encode)
+    shown = streamed_fit.stand_in(rows, list(encode.get_feature_names_out()))
+    streamed[id(shown)] = rows
+    return shown
+
+
+def _streaming(streamed: dict[int, Any]) -> AbstractContextManager[None]:
+    if not streamed:
+        return nullcontext()
+    from trainer.training import streamed_fit
+
+    return streamed_fit.streaming(streamed)
 
 
 def rounds_used(classify: LGBMModel) -> int:

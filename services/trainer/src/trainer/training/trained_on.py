@@ -101,6 +101,6 @@ def metadata_of(dataset: Dataset) -> dict[str, Any]:
 
 def write_rows(dataset: Dataset, folder: Path) -> None:
     """Write the hashes of the training rows, and of their groups, into a model's folder."""
-    RowHashes.of(dataset.train.features).save(folder / FILE)
+    RowHashes.of_parts(dataset.train.parts()).save(folder / FILE)
     if dataset.train.group is not None:
         np.save(folder / GROUPS, np.unique(dataset.train.group), allow_pickle=False)

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from trainer.config.parameters import FIXED, Value
 from trainer.config.task import Label, Task
 
@@ -68,6 +70,10 @@ class TrainingTask(ABC):
     @abstractmethod
     def scores(self, model: Any, features: pd.DataFrame) -> NDArray[Any]:
         """Return what a pipeline or a model says: probabilities, of one class or (rows, classes), or numbers."""
+
+    def table_scores(self, model: Any, table: Table) -> NDArray[Any]:
+        """Return what a pipeline or a model says of a table's rows."""
+        return np.concatenate([self.scores(model, part) for part in table.parts()])
 
     def threshold(self, rule: ThresholdRule, rows: Table, scores: NDArray[Any]) -> float:
         """Return the threshold that a rule chooses on some rows; NaN where the task has none."""

@@ -50,7 +50,7 @@ class BinaryTask(TrainingTask):
         # Every part is fitted: this fit only takes note of the classes.
         model = FixedThresholdClassifier(
             FrozenEstimator(pipeline), threshold=threshold, pos_label=1, response_method="predict_proba"
-        ).fit(dataset.train.features, dataset.train.target)
+        ).fit(*dataset.train.example())
         # scikit-learn keeps what it was given beside what it fitted: as an unfitted recipe, the former does not store
         # the trees a second time.
         model.estimator = clone(pipeline)

@@ -1,0 +1,150 @@
+"""Reads a table in passes, chunk after chunk, with each column in its type: what a table needs that no memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trainer.config.csv_form import CsvForm
+from trainer.config.values import ColumnType
+from trainer.data.arrow_columns import Feature, convert, to_pandas
+from trainer.data.row_chunks import TableSource, open_files
+from trainer.data.table_files import TableFiles
+from trainer.util.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Chunks are larger than those that are scored side by side.
+_SCALE = 4
+#: A chunk's columns in their types, by name.
+Columns = Mapping[str, pa.Array]
+
+
+@dataclass(frozen=True)
+class TypedChunks:
+    """A table on disk or in a bucket, and the types of its features. Plain data: it travels to other processes."""
+
+    files: TableFiles
+    form: CsvForm
+    types: Mapping[str, ColumnType]
+
+    @property
+    def features(self) -> list[Feature]:
+        """The features to read."""
+        return [Feature(name, kind) for name, kind in self.types.items()]
+
+    def chunks(self) -> Iterator[tuple[int, int, Columns]]:
+        """Yield the chunks of one pass: how many rows come before, how many it has, and its columns."""
+        source = open_files(self.files, self.form, _SCALE)
+        read = [feature for feature in self.features if feature.type != "unknown"]
+        row = 0
+        for chunk in source.chunks(read, ()):
+            place, before = source.place(row)
+            columns = {
+                feature.name: pa.nulls(chunk.num_rows, pa.string())
+                if feature.type == "unknown"
+                else convert(
+                    chunk.column(feature.name),
+                    feature,
+                    before,
+                    str(place),
+                    from_text=source.from_text,
+                    form=source.form,
+                )
+                for feature in self.features
+            }
+            yield row, chunk.num_rows, columns
+            row += chunk.num_rows
+
+
+def selected(columns: Columns, rows: NDArray[np.bool_]) -> Columns:
+    """Return the rows of a chunk that are to be taken."""
+    if rows.all():
+        return columns
+    wanted = pa.array(rows)
+    return {name: column.filter(wanted) for name, column in columns.items()}
+
+
+def to_frame(columns: Columns, features: Sequence[Feature]) -> pd.DataFrame:
+    """Return a chunk as the pandas table that models are trained on."""
+    return pd.DataFrame({feature.name: to_pandas(columns[feature.name], feature) for feature in features})
+
+
+def found_types(source: TableSource, names: Sequence[str], texts: Sequence[str]) -> dict[str, ColumnType]:
+    """Return the types of features, decided by all rows; those in ``texts`` are text, whatever they hold.
+
+    Raises:
+        InputError: A column holds what is neither a number, nor true or false, nor text.
+    """
+    found = source.found_types([name for name in names if name not in texts])
+    for name, kind in found.items():
+        if kind not in (None, "number", "boolean", "text"):
+            raise InputError(
+                f"{source.path}: column {name!r} holds {kind} values; turn them into numbers, booleans or text first"
+            )
+    empty = _without_values(source, [*found, *texts])
+    types: dict[str, ColumnType] = {}
+    for name in names:
+        held: Any = "text" if name in texts else found[name]
+        types[name] = "unknown" if name in empty or held is None else held
+    return types
+
+
+def _without_values(source: TableSource, names: Sequence[str]) -> set[str]:
+    """Return the columns in which no row has a value; the first rows show nearly all others."""
+    left = set(names)
+    row = 0
+    for chunk in source.chunks([Feature(name, "text") for name in names], ()):
+        for name in list(left):
+            column = convert(
+                chunk.column(name), Feature(name, "text"), row, "", from_text=source.from_text, form=source.form
+            )
+            if column.null_count < len(column):
+                left.discard(name)
+        if not left:
+            break
+        row += chunk.num_rows
+    return left
+
+
+def read_columns(source: TableSource, names: Sequence[str]) -> pd.DataFrame:
+    """Return a few columns of all rows, in the types that pandas would give them."""
+    pieces: dict[str, list[pa.Array]] = {name: [] for name in names}
+    for chunk in source.chunks((), list(dict.fromkeys(names))):
+        for name in pieces:
+            column = chunk.column(name)
+            pieces[name].append(column.dictionary_encode() if source.from_text else column)
+    table: dict[str, pd.Series] = {}
+    for name, parts in pieces.items():
+        column = pa.chunked_array(parts)
+        if source.from_text:
+            whole = column.unify_dictionaries().combine_chunks()
+            column = _as_read(whole.dictionary, source.form).take(whole.indices)
+        table[name] = pa.table({name: column}).to_pandas()[name]
+    return pd.DataFrame(table)
+
+
+def _as_read(texts: pa.Array, form: CsvForm) -> pa.Array:
+    """Return the texts of a CSV column as whole numbers, numbers, booleans or texts: the first that all of them are."""
+    words = pc.if_else(pc.is_in(texts, value_set=pa.array(form.gaps)), pa.scalar(None, pa.string()), texts)
+    numbers = words
+    if form.decimal == ",":
+        numbers = pc.replace_substring(pc.replace_substring(words, ".", "?"), ",", ".")
+    for kind in (pa.int64(), pa.float64()):
+        if kind == pa.int64() and words.null_count:
+            continue
+        try:
+            return numbers.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    lower = pc.ascii_lower(words)
+    if pc.all(pc.is_in(lower.drop_null(), value_set=pa.array(["true", "false"]))).as_py() and not words.null_count:
+        return pc.equal(lower, "true")
+    return pc.if_else(pc.is_in(texts, value_set=pa.array(form.text_gaps)), pa.scalar(None, pa.string()), texts)
