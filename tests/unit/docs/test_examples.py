@@ -156,7 +156,12 @@ def test_compose_files_of_examples_are_valid() -> None:
         (tuple(given["file"]), tuple(given["profile"]))
         for given, _, _ in map(divided, (one.values[0] for one in named("docker", "compose")))
     }
-    given = {"CLIENT_KEY_FILE": "/dev/null", "POSTGRES_HOST": "database.example", "POSTGRES_CA_FILE": "/dev/null"}
+    given = {
+        "CLIENT_KEY_FILE": "/dev/null",
+        "DATA_KEY_FILE": "/dev/null",
+        "POSTGRES_HOST": "database.example",
+        "POSTGRES_CA_FILE": "/dev/null",
+    }
     given |= {
         "CLUSTER_SCHEDULER": "tls://host:8786",
         "CLUSTER_CERTIFICATES": ".",

@@ -158,6 +158,16 @@ def test_what_is_wrong_is_one_line(rows: pd.DataFrame, tmp_path: Path, options: 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("rows_now", [2_900, 3_100])
+def test_changed_file_is_one_line(rows: pd.DataFrame, tmp_path: Path, rows_now: int) -> None:
+    """Between two passes a file may be replaced: the fit ends, whether it has become shorter or longer."""
+    path = in_file(rows, tmp_path, "parquet")
+    streamed = load_data(path, target=TARGET, stream="always")
+    in_file(pd.concat([rows, rows]).iloc[:rows_now], tmp_path, "parquet")
+    with pytest.raises(InputError, match=r"shop\.parquet: has changed while it was read"):
+        fitted(streamed)
+
+
 def test_size_decides(rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that would not fit into memory is read in passes, and a line says so."""
     path = in_file(rows, tmp_path, "parquet")

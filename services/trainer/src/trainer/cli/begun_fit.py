@@ -38,7 +38,8 @@ class BegunFit:
 
     def begin(self, dataset: Dataset, config: TrainConfig) -> None:
         """Begin the fit, if this process can be forked safely."""
-        if not self._may_fork:
+        # What reads from a bucket has threads, which a fork has not.
+        if not (self._may_fork and dataset.train.held):
             return
         from trainer.accelerators import background_import
         from trainer.runs.train import fit_planned

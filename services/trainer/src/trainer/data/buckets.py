@@ -37,6 +37,10 @@ class BucketPath:
     def __str__(self) -> str:
         return f"{self.scheme}://{self.key}"
 
+    def __reduce__(self) -> tuple[type[BucketPath], tuple[str, str]]:
+        # What is known of the object stays here: another process asks for itself.
+        return BucketPath, (self.scheme, self.key)
+
     @property
     def name(self) -> str:
         """The last part of the key."""

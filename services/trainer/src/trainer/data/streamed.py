@@ -62,11 +62,21 @@ class StreamedTable(Table):
         )
 
     def columns(self) -> Iterator[Columns]:
-        """Yield the rows in chunks, as Arrow's columns: one pass."""
+        """Yield the rows in chunks, as Arrow's columns: one pass.
+
+        Raises:
+            InputError: The files have changed since the first pass.
+        """
+        rows = 0
         for start, count, columns in self.source.chunks():
-            wanted = self.chosen[start : start + count]
+            rows = start + count
+            wanted = self.chosen[start:rows]
+            if len(wanted) < count:
+                break
             if wanted.any():
                 yield selected(columns, wanted)
+        if rows != len(self.chosen):
+            raise InputError(f"{self.source.files.place}: has changed while it was read; train again")
 
     def parts(self) -> Iterator[pd.DataFrame]:
         """Yield the features in chunks: one pass."""
