@@ -179,9 +179,12 @@ def stratified_split(target: NDArray[Any], share: float, seed: int) -> tuple[NDA
     for label in np.unique(classes):
         positions = rng.permutation(np.flatnonzero(classes == label))
         count = min(max(round(share * len(positions)), 1), len(positions) - 1)
-        held_out.append(positions[:count])
+        # A copy: a view would hold all of them.
+        held_out.append(positions[:count].copy())
     out = np.sort(np.concatenate(held_out))
-    stay = np.setdiff1d(np.arange(len(target)), out, assume_unique=True)
+    stays = np.ones(len(target), dtype=bool)
+    stays[out] = False
+    stay = np.flatnonzero(stays)
     return stay.astype(np.int64), out.astype(np.int64)
 
 

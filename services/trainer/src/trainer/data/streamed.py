@@ -38,8 +38,8 @@ _HEAD = 5
 class StreamedTable(Table):
     """Rows of a table on disk: ``features`` are its first rows alone, ``parts`` reads all of them.
 
-    ``chosen`` says of each row of the file whether it is one of these. ``gaps`` are the boolean columns in which a row
-    of the training or the test part has no value.
+    ``target`` may be of small integers. ``chosen`` says of each row of the file whether it is one of these. ``gaps`` are
+    the boolean columns in which a row of the training or the test part has no value.
     """
 
     held: ClassVar[bool] = False
@@ -54,7 +54,7 @@ class StreamedTable(Table):
         chosen[np.flatnonzero(self.chosen)[index]] = True
         return replace(
             self,
-            target=self.target[index],
+            target=_wide(self.target[index]),
             weight=None if self.weight is None else self.weight[index],
             time=None if self.time is None else self.time[index],
             group=None if self.group is None else self.group[index],
@@ -92,7 +92,7 @@ class StreamedTable(Table):
     def example(self) -> tuple[pd.DataFrame, NDArray[Any]]:
         """Return rows with a target of each class."""
         first = np.sort(np.unique(self.target, return_index=True)[1])
-        return self.rows_at(first), self.target[first]
+        return self.rows_at(first), _wide(self.target[first])
 
     @property
     def digest(self) -> str:
@@ -156,6 +156,7 @@ def streamed_dataset(
         for part in parts:
             part.add(start, count, columns)
     streamed = [part.table() for part in parts]
+    streamed[1] = replace(streamed[1], target=_wide(streamed[1].target))
     warnings = list(rest.pop("warnings"))
     for name, kind in table.types.items():
         samples = [part.sample[name] for part in parts]
@@ -181,6 +182,16 @@ def streamed_dataset(
         warnings=tuple(warnings),
         **rest,
     )
+
+
+def _narrow(target: NDArray[Any]) -> NDArray[Any]:
+    """Return codes of classes in a byte or two each."""
+    return target if target.dtype.kind == "f" else target.astype(np.min_scalar_type(-int(target.max()) - 1))
+
+
+def _wide(target: NDArray[Any]) -> NDArray[Any]:
+    """Return them as a fit and the metrics take them."""
+    return target if target.dtype.kind == "f" else target.astype(np.int64)
 
 
 class _Part:
@@ -211,9 +222,10 @@ class _Part:
             if name not in self.filled and frame[name].notna().any():
                 self.filled.add(name)
         if len(self._head) < _HEAD:
-            self._head = pd.concat([self._head, frame]).head(_HEAD) if len(self._head) else frame.head(_HEAD)
+            self._head = pd.concat([self._head, frame]).head(_HEAD) if len(self._head) else frame.head(_HEAD).copy()
         first = -self._row % self._step
-        self._samples.append(frame.iloc[first :: self._step])
+        # A copy: a view would hold the chunk.
+        self._samples.append(frame.iloc[first :: self._step].copy())
         self._row += rows
 
     @property
@@ -236,7 +248,7 @@ class _Part:
             head[name] = head[name].astype(object)
         return StreamedTable(
             head,
-            table.target,
+            _narrow(table.target),
             table.weight,
             table.time,
             table.group,

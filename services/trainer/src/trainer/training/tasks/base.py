@@ -65,7 +65,7 @@ class TrainingTask(ABC):
 
     def labels(self, target: NDArray[Any]) -> NDArray[Any]:
         """Return a table's target as the estimator is fitted to it."""
-        return target
+        return target if target.dtype.kind == "f" else target.astype(np.int64, copy=False)
 
     @abstractmethod
     def scores(self, model: Any, features: pd.DataFrame) -> NDArray[Any]:
