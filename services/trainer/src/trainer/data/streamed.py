@@ -38,8 +38,8 @@ _HEAD = 5
 class StreamedTable(Table):
     """Rows of a table on disk: ``features`` are its first rows alone, ``parts`` reads all of them.
 
-    ``target`` may be of small integers. ``chosen`` says of each row of the file whether it is one of these. ``gaps`` are
-    the boolean columns in which a row of the training or the test part has no value.
+    ``target`` may be of small integers. ``chosen`` says of each row of the file whether it is among them. ``gaps``
+    are the boolean columns in which a row of the training or the test part has no value.
     """
 
     held: ClassVar[bool] = False
