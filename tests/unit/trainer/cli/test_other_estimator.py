@@ -153,6 +153,10 @@ def test_own_class_travels_with_its_model(trainer: Trainer, own_file: Path) -> N
         (("--estimator-params", "{a: 1}"), "--estimator-params: name the estimator with --estimator"),
         (("--estimator", "sklearn.dummy:DummyClassifier", "--num-leaves", "7"), "--num-leaves is LightGBM's"),
         (("--estimator", "sklearn.dummy:DummyClassifier", "--explain", "all"), "--explain takes LightGBM's trees"),
+        (
+            ("--estimator", "sklearn.dummy:DummyClassifier", "--stream", "always"),
+            "--estimator needs the table in memory",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_one_line(trainer: Trainer, own_file: Path, options: tuple[str, ...], says: str) -> None:
@@ -160,3 +164,10 @@ def test_what_cannot_be_used_is_one_line(trainer: Trainer, own_file: Path, optio
     done = trainer("train", *options)
     assert done.code != 0
     assert says in done.error
+
+
+def test_baselines_need_the_table_in_memory(trainer: Trainer, workdir: Path) -> None:
+    done = trainer("sweep", "--grid", "num_leaves=3,4", "--baselines", "--stream", "always", "--jobs", "1")
+    assert done.code == 2
+    assert done.error == "--stream always goes with LightGBM alone: --baselines needs the table in memory"
+    assert not list(workdir.glob("mlruns"))

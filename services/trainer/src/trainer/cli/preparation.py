@@ -30,6 +30,7 @@ def prepare(
     tracking: TrackingOptions,
     *all_params: Mapping[str, Value],
     on_data: Callable[[Dataset, TrainConfig], None] = lambda _dataset, _config: None,
+    held_for: str | None = None,
 ) -> tuple[Dataset, Target, Plan]:
     """Check everything that was given, data first, and only then turn to the server.
 
@@ -38,6 +39,7 @@ def prepare(
         tracking: The options that say where to track.
         all_params: Each variant's complete parameters.
         on_data: Called with the data and the settings as soon as they are there, before the server is.
+        held_for: The option that needs the table in memory, if any.
 
     Raises:
         TrainerError: Something that was given cannot be used, or the server cannot be reached.
@@ -53,6 +55,8 @@ def prepare(
     from trainer.util import provenance
     from trainer.util.output import print_message
 
+    if held_for is not None and source.stream == "always":
+        raise InputError(f"--stream always goes with LightGBM alone: {held_for} needs the table in memory")
     configure(tracking.debug)
     rule = parse_threshold_rule(source.threshold)
     for warning in dict.fromkeys(warning for some in all_params for warning in param_warnings(some)):
@@ -72,7 +76,7 @@ def prepare(
         monotone=source.monotone,
         csv=CsvForm().with_given(source.csv),
         task=source.task,
-        stream=source.stream,
+        stream="never" if held_for is not None else source.stream,
     )
     task = TASKS[dataset.task]
     metric = selection_metric(task, source.metric, all_params)

@@ -121,7 +121,10 @@ def sweep_command(
     from trainer.cli import results
     from trainer.sweeps.sweep import run_sweep
 
-    dataset, target, plan = preparation.prepare(source, tracking, *(variant.params for variant in chosen))
+    held_for = "--baselines" if baselines else None
+    dataset, target, plan = preparation.prepare(
+        source, tracking, *(variant.params for variant in chosen), held_for=held_for
+    )
     if baselines:
         chosen += make_baselines(dataset.task)
 

@@ -49,7 +49,13 @@ def train_command(
 
     with ExitStack() as stack:
         begun = BegunFit(variant, stack)
-        dataset, target, plan = preparation.prepare(source, tracking, variant.params, on_data=begun.begin)
+        dataset, target, plan = preparation.prepare(
+            source,
+            tracking,
+            variant.params,
+            on_data=begun.begin,
+            held_for=None if variant.other is None else "--estimator",
+        )
         result = train_run(variant, dataset, plan, begun=begun.result)
     registered, failed = preparation.register(name, result, dataset, plan) if registry.register else (None, None)
     results.show_warnings(result)
