@@ -156,6 +156,32 @@ def test_other_paths_of_the_login_are_closed(signed: Signed) -> None:
         assert answer.status_code == 401
 
 
+def test_session_keeps_the_role_of_its_groups(signed: Signed) -> None:
+    """Nor does a header that Connection names, and so goes no further, leave the role that the server remembers."""
+    signed.provider.put("conny", "ml-team")
+    conny = signed.log_in("conny")
+    assert signed.me(conny) == "conny@example.org member"
+    signed.provider.put("conny", "everyone")
+    hidden = {"Connection": "keep-alive, X-Replica-Role"}
+
+    def is_viewer() -> bool:
+        answer = conny.get(f"{signed.url}/people/me", headers=hidden, timeout=60)
+        return answer.text == "conny@example.org viewer\n"
+
+    wait_until(is_viewer, "the groups are read again")
+
+
+def test_tokens_do_not_reach_the_login(signed: Signed) -> None:
+    """A token is judged by the server, however the path is spelled, or not looked at."""
+    wrong = {"Authorization": f"Bearer mlr_{'a' * 43}"}
+    for path, status in {"/oauth2/start": 302, "/OAUTH2/START": 401, "/oauth2//start": 401}.items():
+        request = requests.Request("GET", signed.url, headers=wrong).prepare()
+        request.url = signed.url + path
+        with signed.browser() as browser:
+            answer = browser.send(request, verify=signed.authority, timeout=60, allow_redirects=False)
+        assert answer.status_code == status
+
+
 def test_group_change_changes_the_role(signed: Signed) -> None:
     """The session's at its next refresh; and with it that of the person's tokens."""
     signed.provider.put("gina", "ml-team")
