@@ -33,7 +33,9 @@ OTHERS = {
     "mkdir",
     "node",
     "npm",
+    "pip",
     "printf",
+    "pytest",
     "python",
 }
 OTHERS |= {"rm", "chmod", "chown", "systemctl", "cosign"}
@@ -102,7 +104,7 @@ def content(files: tuple[str, ...]) -> dict[str, Any]:
 
 def divided(one: Command) -> tuple[dict[str, list[str]], str, list[str]]:
     """Returns a command's options before the subcommand, the subcommand, and the words after it."""
-    given: dict[str, list[str]] = {"file": [], "profile": [], "env-file": []}
+    given: dict[str, list[str]] = {"file": [], "profile": [], "env-file": [], "project-name": []}
     words = one.words[2:]
     short = {"-f": "file"}
     while words[0].startswith("-"):
