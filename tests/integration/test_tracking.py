@@ -27,8 +27,9 @@ from .stack import Stack
 FIGURES = ("f1", "precision", "recall", "average_precision", "roc_auc", "log_loss")
 HISTORY = "validation_log_loss"
 PICTURES = {
-    f"plots/{name}.png"
+    f"plots/{name}.{kind}"
     for name in ("calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve")
+    for kind in ("png", "csv")
 }
 # A public data set, which CONTRIBUTING.md names.
 REAL_DATA = os.environ.get("ONLINE_SHOPPERS_CSV")
@@ -262,7 +263,8 @@ def test_sweep_is_a_parent_with_nested_runs(stack: Stack, client: MlflowClient, 
     assert pairs == {(200, 0.05), (500, 0.025), (1000, 0.01)}
     assert {(one["num_leaves"], one["max_depth"], one["min_child_samples"]) for one in params} == {("60", "12", "10")}
     assert sweep["best_run_id"] in children
-    files = {"config.yaml", "variants.csv", "plots/pr_curves.png", "plots/parameters.png"}
+    plots = {f"plots/{name}.{kind}" for name in ("pr_curves", "parameters") for kind in ("png", "csv")}
+    files = {"config.yaml", "variants.csv", *plots}
     assert keys_under(stack, client.get_run(sweep["run_id"]).info.artifact_uri) == files
 
 

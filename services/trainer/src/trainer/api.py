@@ -19,6 +19,7 @@ from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
 from trainer.config.other_estimator import parse_other_estimator
 from trainer.config.parameters import Value, parse_param
+from trainer.config.plot_style import PlotStyle, parse_plot_style
 from trainer.config.selection_metric import Metric
 from trainer.config.task import TASKS
 from trainer.config.variant import (
@@ -65,6 +66,7 @@ def train(
     folds: int = 0,
     metric: Metric | None = None,
     explain: int | Literal["all"] = 0,
+    plot_style: PlotStyle = "light",
     estimator: str | None = None,
     estimator_params: Mapping[str, Any] | None = None,
 ) -> TrainResult:
@@ -83,6 +85,7 @@ def train(
         folds: How many folds to cross-validate with, in place of ``validation_size``; 0 for none.
         metric: What stops a fit early: ``average_precision``, ``f1``, ``roc_auc`` or ``log_loss``.
         explain: On how many test rows the features' contributions are computed: 0 for none, 100 or more, or ``all``.
+        plot_style: Which plots are drawn: ``light``, ``dark`` or ``both``.
         estimator: Another estimator with scikit-learn's interface in LightGBM's place, as ``module:Class``; then
             without ``params`` and ``explain``.
         estimator_params: What its class is called with.
@@ -104,7 +107,19 @@ def train(
             raise InputError("params and explain are LightGBM's; another estimator takes estimator_params")
         given = None if estimator_params is None else dict(estimator_params)
         variant = make_other(parse_other_estimator(estimator, given), name)
-    plan = _plan(dataset, [variant], experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
+    plan = _plan(
+        dataset,
+        [variant],
+        experiment,
+        tracking_uri,
+        seed,
+        validation_size,
+        threshold,
+        folds,
+        metric,
+        explain,
+        plot_style,
+    )
     return train_run(variant, dataset, plan)
 
 
@@ -125,6 +140,7 @@ def sweep(
     folds: int = 0,
     metric: Metric | None = None,
     explain: int | Literal["all"] = 0,
+    plot_style: PlotStyle = "light",
 ) -> SweepResult:
     """Train several variants side by side, as nested runs of one parent run.
 
@@ -148,6 +164,7 @@ def sweep(
         folds: See ``train``.
         metric: What variants are chosen by; see ``train``.
         explain: See ``train``.
+        plot_style: See ``train``.
 
     Raises:
         TrainerError: A parameter is wrong, a variant failed, or the server cannot be reached.
@@ -164,7 +181,9 @@ def sweep(
     wanted = [make_variant(_parsed(overrides), base) for overrides in variants]
     if not wanted:
         raise TrainerError("a sweep needs at least one variant")
-    plan = _plan(dataset, wanted, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
+    plan = _plan(
+        dataset, wanted, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain, plot_style
+    )
     if baselines:
         wanted += make_baselines(dataset.task)
     reused = finished_runs(wanted, dataset, plan) if reuse else {}
@@ -189,6 +208,7 @@ def search(
     folds: int = 0,
     metric: Metric | None = None,
     explain: int | Literal["all"] = 0,
+    plot_style: PlotStyle = "light",
 ) -> SweepResult:
     """Search for good parameters with Optuna, each trial as a nested run of one parent run.
 
@@ -212,6 +232,7 @@ def search(
         folds: See ``train``.
         metric: What trials are pruned and chosen by; see ``train``.
         explain: See ``train``.
+        plot_style: See ``train``.
 
     Raises:
         TrainerError: A parameter is wrong, a trial failed, or the server or the storage cannot be used.
@@ -229,7 +250,9 @@ def search(
     base = _parsed(params or {})
     wanted = make_space(space, base) if isinstance(space, Mapping) else load_space(space, base)
     start = [make_variant({}, base)]
-    plan = _plan(dataset, start, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain)
+    plan = _plan(
+        dataset, start, experiment, tracking_uri, seed, validation_size, threshold, folds, metric, explain, plot_style
+    )
     settings = Settings(trials, storage, sampler=sampler, pruner=pruner)
     return run_search(wanted, base, dataset, plan, _pool(jobs, trials, plan), settings)
 
@@ -310,6 +333,7 @@ def _plan(
     folds: int,
     metric: Metric | None,
     explain: int | str,
+    plot_style: str,
 ) -> Plan:
     task = TASKS[dataset.task]
     chosen_by = selection_metric(task, metric, [variant.params for variant in variants])
@@ -319,7 +343,13 @@ def _plan(
         check_params(variant.params, dataset.task)
     check_splits(dataset, seed=seed, validation_size=validation_size, folds=folds)
     set_defaults()
-    return Plan(connect(_uri(tracking_uri), experiment), config, provenance.tags(), explain=parse_explain(explain))
+    return Plan(
+        connect(_uri(tracking_uri), experiment),
+        config,
+        provenance.tags(),
+        explain=parse_explain(explain),
+        plot_style=parse_plot_style(plot_style),
+    )
 
 
 def _pool(jobs: int | None, tasks: int, plan: Plan) -> ProcessPool:

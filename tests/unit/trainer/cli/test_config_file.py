@@ -63,6 +63,8 @@ LIGHT = ("--n-estimators", 9, "--num-leaves", 5, "--json")
             "shop.csv",
             "--explain",
             100,
+            "--plot-style",
+            "dark",
             "--missing",
             "?,-",
             "--not-missing",

@@ -103,7 +103,8 @@ def test_sweep_registers_the_best(trainer: Trainer, table: tuple[str, Path]) -> 
     version = MlflowClient().get_model_version("purchase_predict", done["registered"]["version"])
     assert float(version.tags[f"test.{spec.metrics[0]}"]) == best["metrics"][spec.metrics[0]]
     files = {Path(one.path).name for one in MlflowClient().list_artifacts(done["run_id"], "plots")}
-    assert files == {"parameters.png", *(["pr_curves.png"] if task == "multiclass" else [])}
+    names = ["parameters", *(["pr_curves"] if task == "multiclass" else [])]
+    assert files == {f"{name}.{kind}" for name in names for kind in ("png", "csv")}
     again = answered(trainer(*sweep, "--jobs", "1", "--json"))
     assert [one["reused"] for one in again["variants"]] == [True, True]
     shown = trainer("compare", "--sweep", done["run_id"], "--html", "report.html")

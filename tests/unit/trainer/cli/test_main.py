@@ -273,6 +273,7 @@ def test_options_come_from_the_environment(trainer: Trainer, workdir: Path, monk
         "TRAINER_TARGET": "",
         "TRAINER_SEED": "11",
         "TRAINER_EXPLAIN": "All",
+        "TRAINER_PLOT_STYLE": "both",
         "TRAINER_JSON": "1",
         "MLFLOW_EXPERIMENT_NAME": "from the environment",
         "MLFLOW_TRACKING_URI": "",
@@ -286,6 +287,8 @@ def test_options_come_from_the_environment(trainer: Trainer, workdir: Path, monk
     assert answer.json["name"] == "n_estimators=7 is_unbalance=true"
     client = MlflowClient(f"sqlite:///{workdir}/mlflow.db")
     assert "contributions.csv" in [file.path for file in client.list_artifacts(run.info.run_id)]
+    plots = [file.path for file in client.list_artifacts(run.info.run_id, "plots")]
+    assert {"plots/roc_curve.png", "plots/roc_curve_dark.png", "plots/roc_curve.csv"} <= set(plots)
 
 
 def test_wrong_environment_variable_is_named(trainer: Trainer, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import stat
 import sys
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from PIL import Image
+from trainer import plots
 from trainer.comparison import page, table
 from trainer.comparison.collect import Compared, Comparison, direction, number
 from trainer.comparison.plot_files import PlotFile
+from trainer.plots import themes
 
 Trainer = Callable[..., Any]
 URI = "sqlite:///mlflow.db"
@@ -244,3 +247,94 @@ def test_a_server_out_of_reach_is_one_line(trainer: Trainer, tmp_path: Path) -> 
     assert answer.code == 1
     assert "127.0.0.1:9" in answer.error
     assert not out.exists()
+
+
+LONG = "0.037454011884736254"
+
+
+def searched(*values: str) -> Comparison:
+    """Return trials of a search, whose parameters have as many digits as a number can."""
+    runs = tuple(
+        Compared(f"{n}" * 32, f"learning_rate={value} num_leaves={n}", "FINISHED" if n else "PRUNED", None,
+                 {"learning_rate": value, "num_leaves": f"{n}"}, {"f1": 0.5 + n / 10})
+        for n, value in enumerate(values)
+    )  # fmt: skip
+    return Comparison("search", runs, URI)
+
+
+def test_long_numbers_are_short_and_told_apart() -> None:
+    """Four digits are shown, or as many as tell a value from the others'; anything else is shown as it is."""
+    found = searched(LONG, "0.5", "0.0374540999", "1e-05", "1234567.25")
+    shown = [found.shown_param("learning_rate", run.params["learning_rate"]) for run in found.runs]
+    assert shown == ["0.037454", "0.5", "0.0374541", "1e-05", "1234567"]
+    assert found.shown_param("data", "2024.01.31") == "2024.01.31"
+
+
+def test_long_numbers_leave_metrics_on_the_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Terminal and report show short numbers; the exact ones are in the report's titles and in the JSON."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    found = searched(LONG, "0.63245532033675866")
+    table.show(found)
+    shown = capsys.readouterr().out
+    assert LONG not in shown
+    # Without the codes of colours.
+    shown = re.sub("\x1b[^m]*m", "", shown)
+    assert {"0.03745", "0.5000", "0.6000", "PRUNED"} <= set(shown.split())
+    assert max(map(len, shown.splitlines())) <= 100
+    report = Page(page.render(found, {}))
+    assert LONG not in report.text
+    assert "learning_rate=0.03745 num_leaves=0 (pruned)" in report.text
+    assert ("title", LONG) in report.attributes
+    assert table.content(found)["runs"][0]["params"]["learning_rate"] == LONG
+
+
+@pytest.fixture
+def drawn(workdir: Path) -> str:
+    """Return the id of a run with plots of the trainer's, in both themes, and with files that only look like some."""
+    uri = f"sqlite:///{workdir}/mlflow.db"
+    client = MlflowClient(uri, uri)
+    run_id = str(client.create_run(client.create_experiment("drawn"), run_name=HOSTILE).info.run_id)
+    heading = plots.Heading(HOSTILE, "a & b <i>")
+    curve = plots.learning_curve([0.7, 0.5, 0.4, 0.45], 4, heading)
+    plots.write_plot(curve, workdir / "plots", "learning_curve", "both")
+    broken = workdir / "plots" / "broken.png"
+    plots.save(plots.draw(curve), broken, curve.text().replace('"losses":[', '"losses":["x",'))
+    plots.save(plots.draw(curve), workdir / "plots" / "unknown.png", curve.text().replace("learning_curve", "other"))
+    client.log_artifacts(run_id, str(workdir / "plots"), "plots")
+    return run_id
+
+
+def test_report_draws_plots_for_both_themes(trainer: Trainer, drawn: str, workdir: Path) -> None:
+    """A plot is drawn once, as SVG with the page's colours; what only looks like a plot is shown as it is."""
+    answer = trainer("compare", drawn, "--html", "report.html")
+    assert answer.code == 0, answer.err
+    text = (workdir / "report.html").read_text()
+    shown = Page(text)
+    assert shown.tags.count("svg") == 1
+    assert shown.tags.count("img") == 2
+    assert HOSTILE in shown.text
+    assert "0.4000" in shown.text
+    assert not {"script", "i", "style"} & set(shown.tags[shown.tags.index("svg") :])
+    drawing = text[text.index("<svg") : text.index("</svg>")]
+    assert "var(--plot-blue)" in drawing
+    assert set(re.findall("#[0-9a-f]{6}", drawing)) == set()
+    ids = re.findall(r' id="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]*)', text)) <= set(ids)
+    assert all(f"--plot-{name}: {shade}" in text for name, shades in themes.COLOURS.items() for shade in shades)
+
+
+def test_report_needs_no_network(trainer: Trainer, drawn: str, workdir: Path) -> None:
+    """Nothing in the page has an address but its own data, and links that a reader follows."""
+    assert trainer("compare", drawn, "--html", "report.html").code == 0
+    text = (workdir / "report.html").read_text()
+    for name, value in Page(text).attributes:
+        if name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert (value or "").startswith(("data:image/", "#")), (name, value)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    assert all(address.startswith("#") for address in re.findall(r"url\(([^)]*)\)", text))

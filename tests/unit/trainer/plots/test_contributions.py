@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from trainer.training.fit import FitResult, fit_variant
 HEADING = plots.Heading("n_estimators=30 early_stopping_round=3", "some data, 400 test rows")
 #: What the help of ``--explain`` says is enough.
 ENOUGH = 1_000
+
+
+def figure_of(measure: Callable[..., plots.Content | None], *args: Any) -> Any:
+    """Return the figure of a plot."""
+    content = measure(*args)
+    assert content is not None
+    return plots.draw(content)
 
 
 def fit(dataset: Dataset, **params: Any) -> FitResult:
@@ -105,7 +113,7 @@ def test_rows_are_spread_over_the_scores() -> None:
 def test_files_hold_what_was_measured(dataset: Dataset, tmp_path: Path) -> None:
     """The table has a line a row, with the values and the contributions of its features; the plot is a plot."""
     fitted = fit(dataset, n_estimators=12, num_leaves=8)
-    plots.write_contributions(tmp_path, "baseline", dataset, fitted, 100)
+    plots.write_run_plots(tmp_path, "baseline", dataset, fitted, "light", 100)
     table, found = pd.read_csv(tmp_path / "contributions.csv"), measured(dataset, fitted, 100)
     assert list(table["row"]) == list(found.rows)
     shown = table[[f"shap_{name}" for name in found.names]].to_numpy()
@@ -136,7 +144,7 @@ def made(rows: int, total: int, features: int = 14) -> Contributions:
 )
 def test_plot_says_its_rows_and_its_margin(rows: int, total: int, said: str) -> None:
     """The plot says on how many rows it rests and how sure it is, and its texts stay clear of each other."""
-    figure: Any = plots.contributions(made(rows, total), HEADING)
+    figure: Any = figure_of(plots.contributions, made(rows, total), HEADING)
     figure.canvas.draw()
     swarm, bars = figure.axes
     labels = [text for axes in (swarm, bars) for text in axes.texts]
@@ -151,5 +159,5 @@ def test_plot_says_its_rows_and_its_margin(rows: int, total: int, said: str) -> 
 def test_worthless_and_missing_can_be_drawn(tmp_path: Path) -> None:
     """A model that splits on nothing, on a single column without values, can be drawn."""
     nothing = Contributions(["$x$"], np.arange(3), 9, np.zeros((3, 1)), np.full((3, 1), np.nan), 0.0)
-    plots.save(plots.contributions(nothing, HEADING), tmp_path / "x.png")
+    plots.save(figure_of(plots.contributions, nothing, HEADING), tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 0

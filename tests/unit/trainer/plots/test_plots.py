@@ -6,6 +6,7 @@ import itertools
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ from trainer.training.fit import FitResult, fit_variant
 
 HEADING = plots.Heading("baseline", "some data, 400 test rows")
 POINT_PICTURES = (plots.pr_curve, plots.roc_curve, plots.confusion_matrix)
+
+
+def figure_of(measure: Callable[..., plots.Content | None], *args: Any) -> Any:
+    """Return the figure of a plot."""
+    content = measure(*args)
+    assert content is not None
+    return plots.draw(content)
 
 
 def scores(rows: int = 400, seed: int = 0, skill: float = 0.4) -> tuple[Any, Any]:
@@ -52,7 +60,7 @@ def reaches(axes: Any, *, upward: bool = False) -> list[float]:
 
 def pixels(path: Path) -> Any:
     with Image.open(path) as picture:
-        assert (picture.format, picture.size) == ("PNG", (960, 720))
+        assert (picture.format, picture.size[0]) == ("PNG", 960)
         return np.asarray(picture.convert("RGB"))
 
 
@@ -63,7 +71,7 @@ def made(count: int = 3, names: list[str] | None = None) -> importance_values.Im
 
 @pytest.mark.parametrize("wide", ["特" * 28, "AMT_REQ_CREDIT_BUREAU_MON_WM", "W" * 30])
 def test_wide_letters_get_their_room(wide: str) -> None:
-    figure: Any = plots.feature_importance(made(2, [wide, "ab"]), HEADING)
+    figure: Any = figure_of(plots.feature_importance, made(2, [wide, "ab"]), HEADING)
     name = next(text for text in figure.axes[0].texts if text.get_text().startswith(wide[:3]))
     extent = name.get_window_extent(figure.canvas.get_renderer())
     assert extent.x0 >= 0
@@ -106,7 +114,7 @@ def test_pr_curve_runs_through_all_points() -> None:
     """Pr curve runs through all points of the curve."""
     args = point(*scores())
     precision, recall, _ = sklearn.metrics.precision_recall_curve(*args[:2])
-    line: Any = plots.pr_curve(*args).axes[0].lines[0]
+    line: Any = figure_of(plots.pr_curve, *args).axes[0].lines[0]
     drawn = set(zip(line.get_xdata(), line.get_ydata(), strict=True))
     # But those that share a pixel with their neighbour.
     assert drawn <= set(zip(recall, precision, strict=True))
@@ -120,7 +128,7 @@ def test_threshold_is_marked_at_its_metrics() -> None:
     on_roc: Any
     target, probability, threshold, metrics, _ = args = point(*scores())
     on_pr, on_roc = (
-        next(line for line in draw(*args).axes[0].lines if line.get_marker() == "o")
+        next(line for line in figure_of(draw, *args).axes[0].lines if line.get_marker() == "o")
         for draw in (plots.pr_curve, plots.roc_curve)
     )
     assert (on_pr.get_xdata()[0], on_pr.get_ydata()[0]) == (metrics["recall"], metrics["precision"])
@@ -136,7 +144,7 @@ def test_threshold_note_leaves_no_skill_readable(share: float, recall: float, ab
     target = (np.arange(1_000) < 1_000 * share).astype(np.int64)
     precision = min(share + above, 1.0)
     metrics = {"average_precision": share, "precision": precision, "recall": recall, "f1": 0.1}
-    figure: Any = plots.pr_curve(target, np.linspace(1, 0, 1_000), 0.00123, metrics, HEADING)
+    figure: Any = figure_of(plots.pr_curve, target, np.linspace(1, 0, 1_000), 0.00123, metrics, HEADING)
     figure.canvas.draw()
     by_start = {text.get_text()[:8]: text for text in figure.axes[0].texts}
     label = by_start["No skill"].get_window_extent()
@@ -146,12 +154,12 @@ def test_threshold_note_leaves_no_skill_readable(share: float, recall: float, ab
 def test_share_of_very_rare_positives_is_not_zero() -> None:
     target = (np.arange(10_000) < 2).astype(np.int64)
     args = point(target, np.linspace(1, 0, 10_000))
-    assert "No skill: 0.02% are positive" in texts(plots.pr_curve(*args))
+    assert "No skill: 0.02% are positive" in texts(figure_of(plots.pr_curve, *args))
 
 
 def test_roc_curve_encloses_the_area_it_names() -> None:
     args = point(*scores())
-    figure = plots.roc_curve(*args)
+    figure = figure_of(plots.roc_curve, *args)
     line: Any = figure.axes[0].lines[0]
     assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(args[3]["roc_auc"])
     assert f"{args[3]['roc_auc']:.1%}" in texts(figure)
@@ -161,7 +169,7 @@ def test_confusion_matrix_counts_every_row_once() -> None:
     target, probability, threshold, *_ = args = point(*scores())
     cells = confusion.counts(target, probability, threshold)
     np.testing.assert_array_equal(cells, sklearn.metrics.confusion_matrix(target, probability >= threshold))
-    shown = texts(plots.confusion_matrix(*args))
+    shown = texts(figure_of(plots.confusion_matrix, *args))
     for actual in (0, 1):
         for called in (0, 1):
             assert f"\n{cells[actual, called]:,}\n" in shown
@@ -179,7 +187,7 @@ def test_calibration_shows_shares_and_counts() -> None:
         assert score == pytest.approx(probability[rows].mean())
         assert share == pytest.approx(target[rows].mean())
     assert np.all((found.low <= found.share + 1e-12) & (found.share <= found.high + 1e-12))
-    figure: Any = plots.calibration_curve(target, probability, HEADING)
+    figure: Any = figure_of(plots.calibration_curve, target, probability, HEADING)
     np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), found.share)
     assert reaches(figure.axes[1], upward=True) == list(found.counts)
 
@@ -194,7 +202,7 @@ def test_scores_that_are_shares_have_a_small_gap() -> None:
 
 def test_importance_shows_the_strongest_features() -> None:
     """Importance shows the features with the largest gain, and says what it is."""
-    figure: Any = plots.feature_importance(made(300), HEADING)
+    figure: Any = figure_of(plots.feature_importance, made(300), HEADING)
     left, right = figure.axes
     labels = [text.get_text() for text in left.texts]
     assert [label for label in labels if label.startswith("f")] == [f"f{n}" for n in range(12)]
@@ -207,7 +215,7 @@ def test_importance_shows_the_strongest_features() -> None:
 
 def test_long_feature_names_keep_both_ends() -> None:
     """Long feature names keep both ends and leave room for the bars."""
-    figure = plots.feature_importance(made(2, ["a" * 100 + "_1", "a" * 100 + "_2"]), HEADING)
+    figure = figure_of(plots.feature_importance, made(2, ["a" * 100 + "_1", "a" * 100 + "_2"]), HEADING)
     labels = [text.get_text() for text in figure.axes[0].texts if text.get_text().startswith("aaa")]
     assert len(set(labels)) == 2
     assert max(map(len, labels)) <= 28
@@ -219,7 +227,7 @@ def test_lowest_loss_note_leaves_the_curve_free(slope: float) -> None:
     """Note on the lowest loss leaves the curve in sight."""
     steps = np.arange(1, 101)
     losses = 0.5 + 0.3 * np.exp(-steps / 8) + slope * steps
-    figure: Any = plots.learning_curve(list(losses), 100, HEADING)
+    figure: Any = figure_of(plots.learning_curve, list(losses), 100, HEADING)
     figure.canvas.draw()
     axes = figure.axes[0]
     note = next(text for text in axes.texts if "owest after" in text.get_text()).get_bbox_patch().get_window_extent()
@@ -229,17 +237,17 @@ def test_lowest_loss_note_leaves_the_curve_free(slope: float) -> None:
 def test_learning_curve_marks_the_lowest_loss() -> None:
     """Learning curve marks the lowest validation loss."""
     losses = [0.7, 0.5, 0.4, 0.45, 0.5]
-    figure: Any = plots.learning_curve(losses, 5, HEADING)
+    figure: Any = figure_of(plots.learning_curve, losses, 5, HEADING)
     curve, _, mark = figure.axes[0].lines
     assert list(curve.get_ydata()) == losses
     assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (3, 0.4)
     assert "After all 5: 0.5000" in texts(figure)
-    assert "Stopped early: 3 of 5 kept" in texts(plots.learning_curve(losses, 3, HEADING))
+    assert "Stopped early: 3 of 5 kept" in texts(figure_of(plots.learning_curve, losses, 3, HEADING))
 
 
 def test_falling_curve_names_its_last_loss_once() -> None:
     """Learning curve that falls to the end says its last loss once."""
-    found = texts(plots.learning_curve([0.7, 0.5, 0.4], 3, HEADING)).splitlines()
+    found = texts(figure_of(plots.learning_curve, [0.7, 0.5, 0.4], 3, HEADING)).splitlines()
     assert "Lowest after all 3: 0.4000" in found
     assert not any(line.startswith(("After all", "Lowest after 3")) for line in found)
 
@@ -270,8 +278,8 @@ def test_importance_is_counted_in_the_trees(fitted: FitResult, dataset: Dataset)
 
 
 def test_run_has_six_pictures_none_of_them_blank(dataset: Dataset, fitted: FitResult, tmp_path: Path) -> None:
-    plots.write_run_plots(tmp_path / "plots", "baseline", dataset, fitted)
-    files = sorted((tmp_path / "plots").iterdir())
+    plots.write_run_plots(tmp_path, "baseline", dataset, fitted)
+    files = sorted((tmp_path / "plots").glob("*.png"))
     assert [file.stem for file in files] == [
         "calibration", "confusion_matrix", "feature_importance", "learning_curve", "pr_curve", "roc_curve",
     ]  # fmt: skip
@@ -282,7 +290,7 @@ def test_run_has_six_pictures_none_of_them_blank(dataset: Dataset, fitted: FitRe
 
 def test_same_figure_gives_the_same_file(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        plots.save(plots.pr_curve(*point(*scores())), tmp_path / name)
+        plots.save(figure_of(plots.pr_curve, *point(*scores())), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -298,7 +306,7 @@ def touching(figure: Any) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("losses", [[0.01371], [0.013712, 0.013711, 0.013705], [0.7, 0.5, 0.4]])
 def test_curve_scale_stays_clear_of_its_title(losses: list[float]) -> None:
     """Scale of a learning curve stays clear of its title."""
-    assert touching(plots.learning_curve(losses, len(losses), HEADING)) == []
+    assert touching(figure_of(plots.learning_curve, losses, len(losses), HEADING)) == []
 
 
 @pytest.mark.parametrize("name", ["f", "a column with a very long name, number "])
@@ -306,7 +314,7 @@ def test_importance_texts_do_not_touch(name: str) -> None:
     """Texts of the importance stay clear of each other."""
     heading = plots.Heading("n_estimators=30 early_stopping_round=3", "some data, 400 test rows")
     many = made(21, [f"{name}{number}" for number in range(21)])
-    assert touching(plots.feature_importance(many, heading)) == []
+    assert touching(figure_of(plots.feature_importance, many, heading)) == []
 
 
 # Edges ----------------------------------------------------------------------------------------------------------------
@@ -322,19 +330,19 @@ def test_any_scores_and_titles_can_be_drawn(tmp_path: Path, title: str, rows: tu
     target, probability = np.array(rows[0]), np.array(rows[1])
     heading = plots.Heading(title, title)
     for draw in POINT_PICTURES:
-        plots.save(draw(*point(target, probability, heading)), tmp_path / "x.png")
-    plots.save(plots.calibration_curve(target, probability, heading), tmp_path / "x.png")
+        plots.save(figure_of(draw, *point(target, probability, heading)), tmp_path / "x.png")
+    plots.save(figure_of(plots.calibration_curve, target, probability, heading), tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("losses", [[0.5], [0.5, 0.5], [0.0, 0.0]])
 def test_any_losses_can_be_drawn(tmp_path: Path, losses: list[float]) -> None:
-    plots.save(plots.learning_curve(losses, len(losses), HEADING), tmp_path / "x.png")
+    plots.save(figure_of(plots.learning_curve, losses, len(losses), HEADING), tmp_path / "x.png")
 
 
 def test_single_worthless_feature_is_drawn(tmp_path: Path) -> None:
     """Single feature without any worth can be drawn."""
     nothing = importance_values.Importance(["$only$"], np.zeros(1), np.zeros(1, dtype=np.int64), 2)
-    plots.save(plots.feature_importance(nothing, HEADING), tmp_path / "x.png")
+    plots.save(figure_of(plots.feature_importance, nothing, HEADING), tmp_path / "x.png")
 
 
 def test_tiny_data_gives_all_plots(tmp_path: Path) -> None:
@@ -343,8 +351,8 @@ def test_tiny_data_gives_all_plots(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "tiny.csv", index=False)
     dataset = load_data(tmp_path / "tiny.csv", target="y")
     fitted = fit_variant(complete_params({"n_estimators": 2}), dataset, seed=1, validation_size=0.2)
-    plots.write_run_plots(tmp_path / "plots", "tiny", dataset, fitted)
-    assert len(list((tmp_path / "plots").iterdir())) == 6
+    plots.write_run_plots(tmp_path, "tiny", dataset, fitted)
+    assert len(list((tmp_path / "plots").glob("*.png"))) == len(list((tmp_path / "plots").glob("*.csv"))) == 6
 
 
 def test_million_points_are_thinned() -> None:
@@ -358,9 +366,9 @@ def test_million_points_are_thinned() -> None:
 
 def test_saved_plot_has_the_drawn_colours(tmp_path: Path) -> None:
     """Saved picture has the colours that were drawn."""
-    figure = plots.roc_curve(*point(*scores()))
+    figure = figure_of(plots.roc_curve, *point(*scores()))
     plots.save(figure, tmp_path / "roc.png")
-    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)  # type: ignore[attr-defined]
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
     saved = pixels(tmp_path / "roc.png").astype(int)
     assert np.abs(saved - drawn).max() < 20
     assert np.abs(saved - drawn).mean() < 1
@@ -392,7 +400,7 @@ def test_process_server_has_the_table_readers(preloaded: set[str]) -> None:
 def test_plots_saved_side_by_side_do_not_mix(tmp_path: Path) -> None:
     def save(name: str) -> bytes:
         file = tmp_path / f"{name}.png"
-        plots.save(plots.learning_curve([0.7, 0.4 + len(name) / 100], 2, plots.Heading(name)), file)
+        plots.save(figure_of(plots.learning_curve, [0.7, 0.4 + len(name) / 100], 2, plots.Heading(name)), file)
         return file.read_bytes()
 
     names = ["x" * count for count in range(1, 13)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,13 @@ from trainer.training import metrics
 HEADING = plots.Heading("Sweep", "some data")
 
 
+def figure_of(measure: Callable[..., plots.Content | None], *args: Any) -> Any:
+    """Return the figure of a plot."""
+    content = measure(*args)
+    assert content is not None
+    return plots.draw(content)
+
+
 def curves(count: int, name: str = "variant") -> list[plots.Curve]:
     return [plots.Curve(f"{name} {n}", n / 100, tuple([n / 100] * 101)) for n in range(count)]
 
@@ -33,7 +40,7 @@ def texts(figure: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", ["変種", "WIDE"])
 def test_names_of_wide_letters_stay_in_the_picture(name: str) -> None:
-    figure: Any = plots.sweep_curves(curves(2, name * 15), HEADING)
+    figure: Any = figure_of(plots.sweep_curves, curves(2, name * 15), HEADING)
     renderer = figure.canvas.get_renderer()
     names = [text for text in figure.axes[0].texts if name in text.get_text()]
     assert len(names) == 2
@@ -58,7 +65,7 @@ def test_sampled_curve_takes_first_precision() -> None:
 
 @pytest.mark.parametrize(("count", "named"), [(1, 1), (3, 3), (32, 6)])
 def test_all_curves_are_drawn_and_the_best_named(tmp_path: Path, count: int, named: int) -> None:
-    figure: Any = plots.sweep_curves(curves(count), HEADING)
+    figure: Any = figure_of(plots.sweep_curves, curves(count), HEADING)
     drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 101]
     assert len(drawn) == count
     # The best is drawn last, on top.
@@ -70,7 +77,7 @@ def test_all_curves_are_drawn_and_the_best_named(tmp_path: Path, count: int, nam
 
 
 def test_long_names_are_cut_to_two_lines() -> None:
-    figure = plots.sweep_curves(curves(2, "learning_rate=0.12345678901234 " + "x" * 200), HEADING)
+    figure = figure_of(plots.sweep_curves, curves(2, "learning_rate=0.12345678901234 " + "x" * 200), HEADING)
     named = [text for text in texts(figure) if "\n" in text]
     assert len(named) == 2
     assert all(text.count("\n") <= 2 and max(map(len, text.split("\n"))) <= 26 for text in named)
@@ -85,11 +92,15 @@ def test_grid_of_two_parameters_is_a_heat_map() -> None:
     grid = [(leaves, rate) for leaves in (7, 15, 31) for rate in (0.01, 0.1)]
     chosen = complete(*({"num_leaves": leaves, "learning_rate": rate} for leaves, rate in grid))
     scores = [leaves / 100 + rate for leaves, rate in grid]
-    figure: Any = plots.sweep_parameters(chosen, scores, HEADING)
-    image = figure.axes[0].images[0].get_array()
-    across = next(text.get_text() for text in figure.axes[0].texts if text.get_text() in chosen[0])
-    table = image.T if across == "num_leaves" else image
-    assert table.tolist() == [[leaves / 100 + rate for rate in (0.01, 0.1)] for leaves in (7, 15, 31)]
+    figure: Any = figure_of(plots.sweep_parameters, chosen, scores, HEADING)
+    shown = {text.get_text(): text.get_position() for text in figure.axes[0].texts}
+    cells = [shown[f"{score:.2%}"] for score in scores]
+    assert sorted(cells) == [(x, y) for x in range(3) for y in range(2)] or sorted(cells) == [
+        (x, y) for x in range(2) for y in range(3)
+    ]
+    # The higher the score, the stronger the colour.
+    strengths = figure.axes[0].collections[0].get_facecolor()[:, 3]
+    assert list(np.argsort(strengths)) == list(np.argsort(scores))
 
 
 @pytest.mark.parametrize("count", [3, 32])
@@ -102,7 +113,7 @@ def test_other_variants_are_parallel_coordinates(tmp_path: Path, count: int) -> 
         )
     )
     scores = [n / 40 for n in range(count)]
-    figure: Any = plots.sweep_parameters(chosen, scores, HEADING)
+    figure: Any = figure_of(plots.sweep_parameters, chosen, scores, HEADING)
     (lines,) = figure.axes[0].collections
     assert len(lines.get_segments()) == count
     # The best variant has the highest value on every numeric axis, and on that of the score.
@@ -118,10 +129,10 @@ def test_equal_scores_can_be_drawn(tmp_path: Path) -> None:
     """Equal scores and many parameters can be drawn."""
     names = [parameter.name for parameter in parameters.PARAMETERS if parameter.kind in (int, float)][:15]
     chosen = [dict.fromkeys(names, value) for value in (1, 2)]
-    figure: Any = plots.sweep_parameters(chosen, [0.5, 0.5], HEADING)
+    figure: Any = figure_of(plots.sweep_parameters, chosen, [0.5, 0.5], HEADING)
     shown = texts(figure)
     assert shown[-1] == "8 more parameters vary"
     fewer = [{name: some[name] for name in names[: MOST_AXES + 1]} for some in chosen]
-    assert texts(plots.sweep_parameters(fewer, [0.5, 0.5], HEADING))[-1] == "1 more parameter varies"
+    assert texts(figure_of(plots.sweep_parameters, fewer, [0.5, 0.5], HEADING))[-1] == "1 more parameter varies"
     assert sum(text.strip() in [style.shortened(name, 18) for name in names] for text in shown) == MOST_AXES
     plots.save(figure, tmp_path / "x.png")

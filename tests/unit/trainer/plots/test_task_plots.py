@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.transforms import Bbox
+from trainer import plots
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.plots import class_confusion, class_curves, residuals
@@ -46,7 +47,9 @@ def test_confusion_matrix_is_readable(count: int) -> None:
     """No text covers another or leaves the picture, however long the names are."""
     target, scores = rows_of(count)
     names = [f"a rather long name of a class, number {code}" if code % 3 else f"c{code}" for code in range(count)]
-    figure: Any = class_confusion.class_confusion(target, scores, names, metrics_of(target, scores), HEADING)
+    figure: Any = plots.draw(
+        class_confusion.class_confusion(target, scores, names, metrics_of(target, scores), HEADING)
+    )
     found = boxes(figure)
     width, height = figure.canvas.get_width_height()
     for place, (text, box) in enumerate(found):
@@ -63,7 +66,9 @@ def test_confusion_matrix_counts_rows() -> None:
     counts = class_confusion.class_counts(target, scores.argmax(axis=1), 4)
     assert counts.sum() == 300
     assert counts[2, 1] == int(((target == 2) & (scores.argmax(axis=1) == 1)).sum())
-    figure: Any = class_confusion.class_confusion(target, scores, "abcd", metrics_of(target, scores), HEADING)
+    figure: Any = plots.draw(
+        class_confusion.class_confusion(target, scores, "abcd", metrics_of(target, scores), HEADING)
+    )
     shown = [text.get_text() for text in figure.axes[0].texts]
     assert all(f"{number:,}" in shown for number in counts[counts > 0])
 
@@ -71,7 +76,9 @@ def test_confusion_matrix_counts_rows() -> None:
 def test_of_many_classes_the_largest_are_shown() -> None:
     target, scores = rows_of(45)
     names = [f"c{code:02}" for code in range(45)]
-    figure: Any = class_confusion.class_confusion(target, scores, names, metrics_of(target, scores), HEADING)
+    figure: Any = plots.draw(
+        class_confusion.class_confusion(target, scores, names, metrics_of(target, scores), HEADING)
+    )
     shown = {text.get_text() for text in texts(figure)}
     largest = np.argsort(-np.bincount(target), kind="stable")[:30]
     assert {names[code] for code in largest} == shown & set(names)
@@ -83,7 +90,7 @@ def test_of_many_classes_the_largest_are_shown() -> None:
 def test_hardest_classes_are_named(draw: Any, count: int) -> None:
     target, scores = rows_of(count)
     names = [f"c{code:02}" for code in range(count)]
-    figure: Any = draw(target, scores, names, metrics_of(target, scores), HEADING)
+    figure: Any = plots.draw(draw(target, scores, names, metrics_of(target, scores), HEADING))
     legend = [text.get_text() for text in figure.axes[0].texts if "%\nc" in text.get_text()]
     assert len(legend) == min(count, 6)
     areas = [float(text.partition("%")[0]) for text in legend]
@@ -111,7 +118,7 @@ def test_plots_of_numbers_of_any_size(scale: float) -> None:
     predicted = target + rng.normal(size=5_000) * scale / 3
     metrics = {"r2": 0.9, "rmse": scale / 3}
     for draw in (residuals.predicted_actual, residuals.residuals):
-        figure: Any = draw(target, predicted, metrics, HEADING)
+        figure: Any = plots.draw(draw(target, predicted, metrics, HEADING))
         assert any("3,000 of 5,000 rows drawn" in text.get_text() for text in texts(figure))
         assert all(box.x0 >= 0 for _, box in boxes(figure))
 
@@ -122,5 +129,7 @@ def test_runs_plots_are_written(request: pytest.FixtureRequest, tmp_path: Path, 
     metric: Any = "log_loss" if dataset.classes else "rmse"
     params = make_variant({"n_estimators": 5}).params
     write_run_plots(tmp_path, "tiny", dataset, fit_variant(params, dataset, seed=1, validation_size=0.2, metric=metric))
-    written = {path.stem for path in tmp_path.iterdir()}
-    assert written == {*PLOTS[dataset.task], "feature_importance", "learning_curve"}
+    names = {*PLOTS[dataset.task], "feature_importance", "learning_curve"}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        f"{name}.{of}" for name in names for of in ("png", "csv")
+    }

@@ -20,6 +20,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
+from trainer.comparison.collect import Selection, collect
 from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
 from trainer.searches import heartbeat, pruner, search, study
@@ -103,6 +104,8 @@ def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) 
         run = client.get_run(str(result.run_id))
         assert run.info.status == "KILLED"
         assert run.data.tags["trainer.pruned"] == "true"
+        compared = collect(Selection(names=(str(result.run_id),)), uri=plan.target.uri, wait=0, ui_url=None)
+        assert [one.status for one in compared.runs] == ["PRUNED"]
         assert "failure_reason" not in run.data.tags
         assert "f1" not in run.data.metrics
         assert len(client.get_metric_history(str(result.run_id), "validation_log_loss")) == result.pruned

@@ -60,7 +60,7 @@ def test_sweep_is_a_parent_with_nested_children(dataset: Dataset, plan: Plan) ->
     assert parent.data.params["random_state"] == str(plan.config.seed)
     assert "learning_rate" not in parent.data.params
     pictures = {file.path for file in client.list_artifacts(done.run_id, "plots")}
-    assert pictures == {"plots/pr_curves.png", "plots/parameters.png"}
+    assert pictures == {f"plots/{name}.{kind}" for name in ("pr_curves", "parameters") for kind in ("png", "csv")}
     with Path(client.download_artifacts(done.run_id, "variants.csv")).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["run_id"] for row in rows] == [result.run_id for result in done.results]

@@ -16,6 +16,7 @@ from trainer.config.csv_form import NAMED
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
 from trainer.config.parameters import PARAMETERS, Parameter, Value
+from trainer.config.plot_style import PLOT_STYLES, PlotStyle
 from trainer.config.selection_metric import Metric
 from trainer.config.stream import STREAM, Stream
 from trainer.config.task import CHOICES, TASK_NAMES, TASKS, TaskName
@@ -424,6 +425,15 @@ explain_option = option(
     help="Compute each feature's contributions (SHAP values) on that many test rows, for each run: a beeswarm plot and"
     " a CSV file. 1000 rows are enough for the order of the features.",
 )
+plot_style_option = option(
+    "--plot-style",
+    type=click.Choice(PLOT_STYLES),
+    default="light",
+    show_default=True,
+    group="Output",
+    env="TRAINER_PLOT_STYLE",
+    help="Draw each run's plots for a light page, a dark one (NAME_dark.png), or both.",
+)
 seed_option = option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
@@ -595,6 +605,8 @@ class DataOptions(SourceOptions):
     #: On how many test rows contributions are computed.
     explain: int
     stream: Stream
+    #: In which themes plots are drawn.
+    plot_style: PlotStyle
 
 
 @dataclass(frozen=True)
@@ -686,6 +698,7 @@ data_options = gathered(
     seed_option,
     explain_option,
     stream_option,
+    plot_style_option,
     *CSV_OPTIONS,
 )
 csv_options = gathered("form", CsvOptions, *CSV_OPTIONS)

@@ -99,7 +99,11 @@ def prepare(
     from trainer.tracking.connection import connect
 
     target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
-    return dataset, target, Plan(target, config, provenance.tags(), explain=source.explain)
+    return (
+        dataset,
+        target,
+        Plan(target, config, provenance.tags(), explain=source.explain, plot_style=source.plot_style),
+    )
 
 
 def open_engine(

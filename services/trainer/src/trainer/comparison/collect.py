@@ -15,7 +15,7 @@ from trainer.tracking.connection import query
 from trainer.tracking.errors import is_missing
 from trainer.tracking.inputs import test_digest
 from trainer.tracking.model_uri import ModelUri
-from trainer.tracking.tags import PARENT_TAG
+from trainer.tracking.tags import PARENT_TAG, PRUNED_TAG
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
@@ -31,6 +31,8 @@ _PAGE = 1_000
 #: The parameters that say which rows a run's validation metrics are of.
 _VALIDATION = ("data_digest", "seed", "validation_size", "cv_folds")
 _HIGHER = {"f1", "precision", "recall", "auc", "accuracy", "r2", "ndcg", "map", "kappa", "mcc", "specificity"}
+#: A decimal number of six digits or more.
+_LONG = re.compile(r"-?(?=(?:\D*\d){6})\d+\.\d+(?:e[+-]?\d+)?")
 #: A spread, and one fold's value out of several.
 _NO_MERIT = {"std", "fold"}
 _LOWER = {"loss", "logloss", "error", "mae", "mse", "rmse", "mape", "brier", "deviance"}
@@ -79,6 +81,17 @@ class Comparison:
         """The parameters whose values are not the same in all runs."""
         names = dict.fromkeys(name for run in self.runs for name in run.params)
         return [name for name in names if len({run.params.get(name) for run in self.runs}) > 1]
+
+    def shown_param(self, name: str, value: str) -> str:
+        """Return a parameter's value with as many digits as tell it from those of the other runs, and four at least."""
+        if not _LONG.fullmatch(value):
+            return value
+        others = {other for run in self.runs if (other := run.params.get(name, "")) != value and _LONG.fullmatch(other)}
+        for digits in range(max(4, len(value.lstrip("-").partition(".")[0])), 17):
+            text = f"{float(value):.{digits}g}"
+            if text not in {f"{float(other):.{digits}g}" for other in others}:
+                return text
+        return value
 
     @property
     def metrics(self) -> list[str]:
@@ -255,7 +268,8 @@ def _compared(run: Any, uri: str, ui_url: str | None) -> Compared:
     return Compared(
         run_id=info.run_id,
         name=one_line(info.run_name or info.run_id, 100),
-        status=info.status,
+        # To MLflow, a trial that was ended early for its losses is a run that was killed.
+        status="PRUNED" if run.data.tags.get(PRUNED_TAG) == "true" else info.status,
         url=Target(uri, info.experiment_id, "", ui_url).run_url(info.run_id),
         params=dict(sorted(run.data.params.items())),
         metrics=dict(run.data.metrics),

@@ -9,6 +9,8 @@ from importlib import resources
 from trainer.comparison.collect import Compared, Comparison, direction, number
 from trainer.comparison.markup import Markup, element
 from trainer.comparison.plot_files import PlotFile
+from trainer.plots.svg import variables
+from trainer.util.text import short_numbers
 
 #: Whatever a run's name or plot may hold, the browser loads and runs nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -22,7 +24,7 @@ def render(comparison: Comparison, plots: Mapping[str, Sequence[PlotFile]]) -> s
         plots: Plots by run id; of the sweep's parent too.
     """
     runs = comparison.runs
-    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    style = variables() + resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     title = f"Comparison: {comparison.title}"
     count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
     differs = f"{len(comparison.differing)} parameter{'s' if len(comparison.differing) != 1 else ''} differ"
@@ -63,31 +65,42 @@ def _table(comparison: Comparison) -> Markup:
     rows = [element("tr", *_cells(comparison, run)) for run in comparison.runs]
     return element(
         "table",
-        element("thead", element("tr", *(element("th", head.replace("_", " "), scope="col") for head in heads))),
+        element("thead", element("tr", *(element("th", _head(head), scope="col") for head in heads))),
         element("tbody", *rows),
     )
 
 
+def _head(name: str) -> str:
+    # A browser breaks lines at spaces.
+    return name.replace("_", " ")
+
+
 def _cells(comparison: Comparison, run: Compared) -> list[Markup]:
-    name = run.name if run.status == "FINISHED" else f"{run.name} ({run.status.lower()})"
+    mark = "" if run.status == "FINISHED" else f" ({run.status.lower()})"
+    name, short = run.name + mark, short_numbers(run.name) + mark
     safe = run.url is not None and run.url.startswith(("http://", "https://"))
     cells = [
-        element("th", element("a", name, href=run.url, rel="noreferrer") if safe else name, scope="row", title=name)
+        element("th", element("a", short, href=run.url, rel="noreferrer") if safe else short, scope="row", title=name)
     ]
     for param in comparison.differing:
         value = run.params.get(param, "-")
-        cells.append(element("td", value, class_=None if _numeric(value) else "text", title=value))
+        text, classes = comparison.shown_param(param, value), None if _numeric(value) else "text"
+        cells.append(element("td", text, class_=classes, title=value, data_label=_head(param)))
     for metric in comparison.metrics:
         if metric not in run.metrics:
-            cells.append(element("td", "-"))
+            cells.append(element("td", "-", data_label=_head(metric)))
             continue
         best = run.run_id in comparison.best(metric)
         text = number(run.metrics[metric]) + (" ★" if best else "")
         share = _share(comparison, metric, run.metrics[metric])
         bar = {} if share is None else {"style": f"--share: {share:.0%}"}
         classes = " ".join([*(["metric"] if bar else []), *(["best"] if best else [])])
-        cells.append(element("td", text, class_=classes or None, title=repr(run.metrics[metric]), **bar))
-    cells.append(element("td", element("code", run.run_id)))
+        cells.append(
+            element(
+                "td", text, class_=classes or None, title=repr(run.metrics[metric]), data_label=_head(metric), **bar
+            )
+        )
+    cells.append(element("td", element("code", run.run_id), data_label="id"))
     return cells
 
 
@@ -112,5 +125,7 @@ def _numeric(text: str) -> bool:
 
 
 def _figure(plot: PlotFile, caption: str) -> Markup:
-    image = element("img", src=plot.uri, alt=f"{plot.path} of {caption}", loading="lazy")
-    return element("figure", element("figcaption", caption), image)
+    shown = Markup(plot.svg) if plot.svg else element("img", src=plot.uri, alt=f"{plot.path} of {caption}")
+    # Of a plot that is wider than a phone, the rest is scrolled to.
+    frame = element("div", shown, class_="plot", tabindex="0")
+    return element("figure", element("figcaption", short_numbers(caption), title=caption), frame)

@@ -1,4 +1,4 @@
-"""Fetches the plots of runs."""
+"""Fetches the plots of runs, and draws those of the trainer anew as SVG, which is right on a light and a dark page."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ _DEPTH = 3
 
 @dataclass(frozen=True)
 class PlotFile:
-    """A plot of a run: its path among the run's artifacts, and its contents as a data URI."""
+    """A plot of a run: its path among the run's artifacts, and its contents as a data URI or as an ``svg`` element."""
 
     path: str
     uri: str
+    svg: str | None = None
 
 
 def fetch_plots(client: MlflowClient, run_id: str, folder: Path) -> list[PlotFile]:
@@ -43,14 +44,35 @@ def fetch_plots(client: MlflowClient, run_id: str, folder: Path) -> list[PlotFil
         run_id: The run.
         folder: Where to download to.
     """
-    plots = []
-    for artifact in _plots(client, run_id, None, _DEPTH):
+    artifacts = list(_plots(client, run_id, None, _DEPTH))
+    paths = {artifact.path for artifact in artifacts}
+    plots: list[PlotFile] = []
+    for artifact in artifacts:
+        if artifact.path.replace("_dark.png", ".png") in paths - {artifact.path}:
+            # The same plot, drawn for a dark page.
+            continue
         with downloading(folder):
             file = Path(client.download_artifacts(run_id, artifact.path, str(folder)))
-        content = base64.b64encode(file.read_bytes()).decode("ascii")
+        drawn = _drawn(file, f"p{run_id[:12]}{len(plots)}") if file.suffix.lower() == ".png" else None
+        content = "" if drawn else base64.b64encode(file.read_bytes()).decode("ascii")
         file.unlink()
-        plots.append(PlotFile(artifact.path, f"data:{TYPES[file.suffix.lower()]};base64,{content}"))
+        plots.append(PlotFile(artifact.path, f"data:{TYPES[file.suffix.lower()]};base64,{content}", drawn))
     return sorted(plots, key=lambda plot: plot.path)
+
+
+def _drawn(file: Path, mark: str) -> str | None:
+    """Return a plot of the trainer's as SVG, from what its file carries; None where that cannot be drawn."""
+    from PIL import Image
+
+    from trainer.plots.content import PNG_TEXT, parse_content
+    from trainer.plots.svg import svg
+
+    try:
+        with Image.open(file) as picture:
+            carried = picture.info.get(PNG_TEXT)
+        return svg(parse_content(carried), mark) if isinstance(carried, str) else None
+    except Exception:  # noqa: BLE001  # any program may have written the file: the report then shows it as it is
+        return None
 
 
 def _plots(client: MlflowClient, run_id: str, path: str | None, depth: int) -> Iterator[Any]:

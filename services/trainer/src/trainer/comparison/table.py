@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.comparison.collect import Comparison, number
+from trainer.comparison.collect import Compared, Comparison, number
 from trainer.config.selection_metric import OF_A_CLASS
 from trainer.config.task import TASKS
 from trainer.util.output import print_message, print_plain_table
-from trainer.util.text import one_line
+from trainer.util.text import one_line, short_numbers
 
 #: Where runs stand one below the other, there is room for these only; all are in the JSON and in the report.
 _NARROW = frozenset(
@@ -89,12 +89,12 @@ def _wide(rows: Sequence[Sequence[Cell]], edge: int | None = None) -> int:
 def _rows(comparison: Comparison, metrics: Sequence[str]) -> list[list[Cell]]:
     """Return the table with a column for each run."""
     runs = comparison.runs
-    rows: list[list[Cell]] = [[("", False), *((run.name, False) for run in runs)]]
+    rows: list[list[Cell]] = [[("", False), *((short_numbers(run.name), False) for run in runs)]]
     rows.append([("run", False), *((run.run_id, False) for run in runs)])
     if any(run.status != "FINISHED" for run in runs):
         rows.append([("status", False), *((run.status, False) for run in runs)])
     for name in comparison.differing:
-        rows.append([(name, False), *((one_line(run.params.get(name, "-") or '""', 40), False) for run in runs)])
+        rows.append([(name, False), *(_value(comparison, run, name) for run in runs)])
     for name in metrics:
         best = comparison.best(name)
         cells = [
@@ -105,6 +105,11 @@ def _rows(comparison: Comparison, metrics: Sequence[str]) -> list[list[Cell]]:
         ]
         rows.append([(one_line(name, 60), False), *cells])
     return rows
+
+
+def _value(comparison: Comparison, run: Compared, name: str) -> Cell:
+    value = run.params.get(name, "-")
+    return one_line(comparison.shown_param(name, value) or '""', 40), False
 
 
 def _rich(rows: list[list[Cell]]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.config.task import Label
-from trainer.plots import style
+from trainer.plots import scales, style
+from trainer.plots.content import Content
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,43 +32,64 @@ def class_confusion(
     classes: Sequence[Label],
     metrics: Mapping[str, float],
     heading: style.Heading,
-) -> Figure:
-    """Return a confusion matrix; the arguments are those of ``class_pr_curves``."""
-    from matplotlib.collections import PolyCollection
-    from matplotlib.colors import to_rgb
-
+) -> Content:
+    """Return what a confusion matrix shows; the arguments are those of ``class_pr_curves``."""
     cells = class_counts(target, probability.argmax(axis=1), len(classes))
-    rows = cells.sum(axis=1)
     # In the order of the codes, which is that of the names.
-    shown = np.sort(np.argsort(-rows, kind="stable")[:SHOWN])
-    count = len(shown)
-    what = "accuracy" if count == len(classes) else f"accuracy; the {count} largest of {len(classes)} classes"
-    figure = style.canvas(heading, f"{metrics['accuracy']:.1%}", what)
+    largest = np.sort(np.argsort(-cells.sum(axis=1), kind="stable")[:SHOWN])
+    names = [str(classes[code]) for code in largest]
+    shown = {
+        "cells": cells[np.ix_(largest, largest)],
+        "rows": cells.sum(axis=1)[largest],
+        "names": names,
+        "classes": len(classes),
+        "accuracy": float(metrics["accuracy"]),
+    }
+    # Of hundreds of classes, the pairs that no row is of are left out.
+    actual, called = np.nonzero(cells)
+    if len(classes) <= SHOWN:
+        actual, called = (part.ravel() for part in np.indices(cells.shape))
+    table = {
+        "actual": [classes[int(code)] for code in actual],
+        "predicted": [classes[int(code)] for code in called],
+        "rows": cells[actual, called],
+    }
+    return Content("class_confusion", heading, shown, table)
+
+
+def draw(content: Content) -> Figure:
+    """Return the matrix."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
+
+    cells, rows = np.asarray(content.shown["cells"]), np.asarray(content.shown["rows"])
+    names, classes = content.shown["names"], content.shown["classes"]
+    count = len(names)
+    of = "accuracy" if count == classes else f"accuracy; the {count} largest of {classes} classes"
+    figure = style.canvas(content.heading, f"{content.shown['accuracy']:.1%}", of, "Confusion matrix")
     size = float(np.interp(count, [3, 10, 20, 30], [12.5, 10.5, 8.0, 6.5]))
-    names = [style.shortened(str(classes[code]), style.fitting(str(classes[code]), size, 0.16)) for code in shown]
+    names = [style.cut(name, size, 0.16) for name in names]
     left = 0.075 + max(style.extent(name, size) for name in names)
     # Upright names below take as much of the height as they do of the width at the left.
     upright = max(style.extent(name, size) for name in names) > (style.RIGHT - left) / count * 0.95
     deep = max(style.extent(name, size) for name in names) * style.WIDTH / style.HEIGHT if upright else 0.03
-    axes = style.axes_in(figure, left=left, right=style.RIGHT, bottom=0.075 + deep, top=0.86)
+    axes = scales.axes_in(figure, left=left, right=style.RIGHT, bottom=0.075 + deep, top=0.86)
     corners, colours = [], []
-    white = np.ones(3)
-    for place, actual in enumerate(shown):
-        for across, called in enumerate(shown):
-            share = cells[actual, called] / max(int(rows[actual]), 1)
-            hue = np.array(to_rgb(style.BLUE if actual == called else style.ORANGE))
+    for place in range(count):
+        for across in range(count):
+            share = cells[place, across] / max(int(rows[place]), 1)
             square = ((-0.48, -0.48), (0.48, -0.48), (0.48, 0.48), (-0.48, 0.48))
             corners.append([(across + x, place + y) for x, y in square])
             # Errors are few: their colour is stronger than that of what is right.
-            strength = 0.55 * share if actual == called else 0.9 * share**0.5
-            colours.append(white + (hue - white) * (0.05 + min(strength, 0.9)))
-            if count <= _NUMBERED and cells[actual, called]:
-                axes.text(across, place, f"{cells[actual, called]:,}", fontsize=size, color=style.INK, ha="center",
+            strength = 0.5 * share if place == across else 0.5 * share**0.5
+            colours.append(to_rgba(style.BLUE if place == across else style.ORANGE, 0.05 + strength))
+            if count <= _NUMBERED and cells[place, across]:
+                axes.text(across, place, f"{cells[place, across]:,}", fontsize=size, color=style.INK, ha="center",
                           va="center")  # fmt: skip
     axes.add_collection(PolyCollection(corners, facecolors=colours, linewidths=0))
     axes.set_xlim(-0.5, count - 0.5)
     axes.set_ylim(count - 0.5, -0.5)
-    style.scale(axes, "left", range(count), names, "Class", size=size, pad=4)
+    scales.scale(axes, "left", range(count), names, "Class", size=size, pad=4)
     beside = axes.get_xaxis_transform()
     for across, name in enumerate(names):
         axes.text(across, -0.012, name, transform=beside, fontsize=size, color=style.INK, ha="center", va="top",

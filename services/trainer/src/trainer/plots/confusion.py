@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.plots import style
+from trainer.plots import scales, style
+from trainer.plots.content import Content
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,26 +29,42 @@ def confusion_matrix(
     threshold: float,
     metrics: Mapping[str, float],
     heading: style.Heading,
-) -> Figure:
-    """Return a confusion matrix; the arguments are those of ``pr_curve``."""
-    from matplotlib.collections import PolyCollection
-    from matplotlib.colors import to_rgb
-
+) -> Content:
+    """Return what a confusion matrix shows; the arguments are those of ``pr_curve``."""
     cells = counts(target, probability, threshold)
+    shown = {
+        "cells": cells,
+        "threshold": threshold,
+        "metrics": {name: float(metrics[name]) for name in ("f1", "precision", "recall")},
+    }
+    names = ("negative", "positive")
+    table = {
+        "actual": [actual for actual in names for _ in names],
+        "predicted": [called for _ in names for called in names],
+        "rows": cells.ravel(),
+    }
+    return Content("confusion_matrix", heading, shown, table)
+
+
+def draw(content: Content) -> Figure:
+    """Return the matrix."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
+
+    cells, metrics = np.asarray(content.shown["cells"]), content.shown["metrics"]
     rows, total = cells.sum(axis=1), int(cells.sum())
-    figure = style.canvas(heading, f"{metrics['f1']:.1%}", f"F1 at threshold {threshold:.3g}")
-    axes = style.axes_in(figure, left=0.2, right=0.83, bottom=0.16, top=0.755)
-    white = np.ones(3)
+    of = f"F1 at threshold {content.shown['threshold']:.3g}"
+    figure = style.canvas(content.heading, f"{metrics['f1']:.1%}", of, "Confusion matrix")
+    axes = scales.axes_in(figure, left=0.2, right=0.83, bottom=0.16, top=0.755)
     # A colour's strength is the share of the actual class.
     corners, colours = [], []
     for actual in (0, 1):
         for called in (0, 1):
             share = cells[actual, called] / max(rows[actual], 1)
-            hue = np.array(to_rgb(style.BLUE if actual == called else style.ORANGE))
             corners.append(
                 [(called + x, actual + y) for x, y in ((-0.49, -0.49), (0.49, -0.49), (0.49, 0.49), (-0.49, 0.49))]
             )
-            colours.append(white + (hue - white) * (0.06 + 0.44 * share))
+            colours.append(to_rgba(style.BLUE if actual == called else style.ORANGE, 0.06 + 0.44 * share))
             for text, drop, size, weight in (
                 (f"{cells[actual, called]:,}", -0.12, 27, "bold"),
                 (_NAMES[actual][called], 0.14, 12.5, "normal"),
@@ -62,8 +79,8 @@ def confusion_matrix(
     axes.set_ylim(1.5, -0.5)
     columns = cells.sum(axis=0)
     called_as = [f"Called negative\n{columns[0]:,} rows", f"Called positive\n{columns[1]:,} rows"]
-    style.scale(axes, "top", [0, 1], called_as, size=12.5)
-    style.scale(axes, "left", [0, 1], [f"Negative\n{rows[0]:,} rows", f"Positive\n{rows[1]:,} rows"], size=12.5)
+    scales.scale(axes, "top", [0, 1], called_as, size=12.5)
+    scales.scale(axes, "left", [0, 1], [f"Negative\n{rows[0]:,} rows", f"Positive\n{rows[1]:,} rows"], size=12.5)
     for place, name, value in (
         ((1, 1.72), "Precision", metrics["precision"]),
         ((1.62, 1), "Recall", metrics["recall"]),

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.config.task import TaskName
-from trainer.plots import style
+from trainer.plots import scales, style
+from trainer.plots.content import Content
 from trainer.plots.contribution_values import Contributions, measure_contributions
+from trainer.plots.themes import STEPS, light
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,15 +26,15 @@ SHOWN = 12
 DRAWN = 2_000
 SIZE = 12.0
 _BINS = 100
-#: Steps of colour from a low value to a high one, and how far the fullest place of a swarm reaches.
-_STEPS, _REACH = 7, 0.4
+#: How far the fullest place of a swarm reaches.
+_REACH = 0.4
 
 
-def write_contributions(folder: Path, name: str, dataset: Dataset, fitted: FitResult, rows: int) -> None:
-    """Write the contributions of a fitted variant's features on test rows, as a table and as a plot.
+def measured_contributions(folder: Path, name: str, dataset: Dataset, fitted: FitResult, rows: int) -> Content:
+    """Write the contributions of a fitted variant's features on test rows as a table, and return what their plot shows.
 
     Args:
-        folder: Where ``contributions.csv`` and ``plots/contributions.png`` go.
+        folder: Where ``contributions.csv`` goes.
         name: The variant's name.
         dataset: What it was trained on.
         fitted: The fitted variant.
@@ -54,8 +56,7 @@ def write_contributions(folder: Path, name: str, dataset: Dataset, fitted: FitRe
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(table).to_csv(folder / "contributions.csv", index=False)
     heading = style.Heading(name, f"{dataset.name}, {dataset.test.rows:,} test rows")
-    figure = contributions(found, heading, dataset.columns("text"), _UNITS[dataset.task])
-    style.save(figure, folder / "plots" / "contributions.png")
+    return contributions(found, heading, dataset.columns("text"), _UNITS[dataset.task])
 
 
 def _named(dataset: Dataset, target: NDArray[Any]) -> NDArray[Any]:
@@ -82,8 +83,8 @@ _UNITS: Mapping[TaskName, str] = {
 
 def contributions(
     found: Contributions, heading: style.Heading, unordered: Collection[str] = (), unit: str = "log-odds"
-) -> Figure:
-    """Return a beeswarm of the features with the largest mean contribution, beside these means.
+) -> Content:
+    """Return what a beeswarm of the features with the largest mean contribution shows.
 
     Args:
         found: The contributions of all features.
@@ -92,46 +93,84 @@ def contributions(
         unit: What the contributions are in.
     """
     mean, margin = found.mean, found.margin
-    order = np.argsort(-mean, kind="stable")[:SHOWN]
-    figure = style.canvas(heading, *style.shown_features(len(order), len(found.names), "by contribution"))
-    names, left = style.feature_names([found.names[index] for index in order], SIZE)
-    middle = left + (style.RIGHT - left) * 0.62
-    heights, lowest = range(len(order)), max(len(order), 4) - 0.4
-    swarm = style.axes_in(figure, left=left, right=middle - 0.03, top=0.84)
+    every = np.argsort(-mean, kind="stable")
+    order = every[:SHOWN]
     drawn = np.linspace(0, len(found.rows) - 1, min(len(found.rows), DRAWN)).astype(np.int64)
-    for height, index in enumerate(order):
-        values = found.values[drawn, index]
-        colours = _colours(found.encoded[drawn, index], ordered=found.names[index] not in unordered)
+    all_of_it = float(mean.sum()) or 1.0
+    steps = [_steps(found.encoded[drawn, index], ordered=found.names[index] not in unordered) for index in order]
+    shown = {
+        "names": [style.shortened(found.names[index], 200) for index in order],
+        "features": len(found.names),
+        "share": mean[order] / all_of_it,
+        "margin": margin[order] / all_of_it,
+        "values": [_digits(found.values[drawn, index]) for index in order],
+        "steps": [step.tolist() for step in steps],
+        "reach": [min(float(found.values[:, order].min()), 0.0), max(float(found.values[:, order].max()), 0.0)],
+        "rows": len(found.rows),
+        "total": found.total,
+        "unit": unit,
+    }
+    table = {
+        "feature": [found.names[index] for index in every],
+        "mean_abs_shap": mean[every],
+        "share": mean[every] / all_of_it,
+        "share_margin_95": margin[every] / all_of_it,
+    }
+    return Content("contributions", heading, shown, table)
+
+
+def draw(content: Content) -> Figure:
+    """Return the beeswarm, beside the features' mean contributions."""
+    from matplotlib.colors import to_rgb
+
+    shown = content.shown
+    count = len(shown["names"])
+    figures = style.shown_features(count, shown["features"], "by contribution")
+    figure = style.canvas(content.heading, *figures, "Contributions", scales.height_for(count))
+    names, left = style.feature_names(shown["names"], SIZE)
+    middle = left + (style.RIGHT - left) * 0.62
+    heights = range(count)
+    swarm = scales.rows_in(figure, left, middle - 0.03, count)
+    # The last is the colour of what has no order.
+    palette = np.array([to_rgb(colour) for colour in (*(light(f"step{step}") for step in range(STEPS)), style.GREY)])
+    drawn = 0
+    for height, values, steps in zip(heights, shown["values"], shown["steps"], strict=True):
+        values, drawn = np.asarray(values, dtype=np.float64), len(values)
+        colours = palette[np.asarray(steps)]
         swarm.scatter(values, height + _offsets(values), s=7, c=colours, alpha=0.8, linewidths=0, zorder=3)
-    low, high = min(float(found.values[:, order].min()), 0.0), max(float(found.values[:, order].max()), 0.0)
+    low, high = shown["reach"]
     edge = (high - low) * 0.03 or 1.0
     swarm.axvline(0, color=style.GREY, linewidth=0.8, zorder=1)
     swarm.set_xlim(low - edge, high + edge)
-    swarm.set_ylim(lowest, -0.6)
-    style.scale(swarm, "left", heights, names, size=SIZE)
-    bars = style.axes_in(figure, left=middle, right=style.RIGHT - 0.045, top=0.84)
-    all_of_it = float(mean.sum()) or 1.0
-    share, sure = mean[order] / all_of_it, margin[order] / all_of_it
-    style.bars(bars, heights, share, 0.62, style.BLUE, alpha=0.85, flat=True)
+    swarm.set_ylim(count - 0.5, -0.5)
+    scales.scale(swarm, "left", heights, names, size=SIZE)
+    bars = scales.rows_in(figure, middle, style.RIGHT - 0.045, count)
+    share, sure = np.asarray(shown["share"]), np.asarray(shown["margin"])
+    scales.bars(bars, heights, share, 0.62, style.BLUE, alpha=0.85, flat=True)
     reach = float((share + sure).max()) or 1.0
     for height, (value, its) in enumerate(zip(share, sure, strict=True)):
         text = f"{value:.1%}" + (f" ±{its * 100:.1f}" if its else "")
         bars.text(value + its + reach * 0.03, height, text, fontsize=SIZE - 2, color=style.INK, va="center")
     bars.hlines(heights, share - sure, share + sure, color=style.INK, linewidth=1.5, zorder=4)
     bars.set_xlim(0, reach * 1.35)
-    bars.set_ylim(lowest, -0.6)
-    count, total = len(found.rows), found.total
-    which = f"exact for all {total:,} test rows" if count == total else f"{count:,} of {total:,} test rows, ± 95%"
-    dots = "a dot a row" if len(drawn) == count else f"{len(drawn):,} rows drawn"
+    bars.set_ylim(count - 0.5, -0.5)
+    rows, total = shown["rows"], shown["total"]
+    which = f"exact for all {total:,} test rows" if rows == total else f"{rows:,} of {total:,} test rows, ± 95%"
+    dots = "a dot a row" if drawn == rows else f"{drawn:,} rows drawn"
     for axes, room, lines in (
-        (swarm, middle - left, (f"SHAP values, {unit} from {low:.2g} to {high:.2g}; {dots}",
+        (swarm, middle - left, (f"SHAP values, {shown['unit']} from {low:.2g} to {high:.2g}; {dots}",
                                 "blue: low value, orange: high, grey: text, missing")),
         (bars, style.RIGHT - middle, ("Mean |SHAP|, share of all", which)),
     ):  # fmt: skip
         # What stands below the first panel does not reach below the second.
         size = 10.5 * min(1.0, (room - 0.015) / max(style.extent(line, 10.5) for line in lines))
-        axes.text(0, -0.02, "\n".join(lines), transform=axes.transAxes, fontsize=size, color=style.INK, va="top")
+        scales.below(axes, "\n".join(lines), size)
     return figure
+
+
+def _digits(values: NDArray[np.float64]) -> list[float]:
+    """Return values with the digits that can be seen."""
+    return [float(f"{value:.4g}") for value in values.tolist()]
 
 
 def _offsets(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -146,17 +185,14 @@ def _offsets(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return (rank - (counts[place] - 1) / 2) / max(int(counts.max()) / 2, 3.0) * _REACH  # type: ignore[no-any-return]
 
 
-def _colours(encoded: NDArray[np.float64], *, ordered: bool) -> NDArray[np.float64]:
-    """Return (rows, 3) colours from blue for the lowest values to orange for the highest; grey where none fits."""
-    from matplotlib.colors import to_rgb
-
-    colours = np.tile(to_rgb(style.GREY), (len(encoded), 1))
+def _steps(encoded: NDArray[np.float64], *, ordered: bool) -> NDArray[np.int64]:
+    """Return the step of colour of each row, from 0 for the lowest values; ``STEPS`` where none fits."""
+    steps = np.full(len(encoded), STEPS)
     known = np.flatnonzero(~np.isnan(encoded))
     if ordered and len(known):
         values, place = np.unique(encoded[known], return_inverse=True)
         # By rank among the rows: a few far-off values would otherwise leave one colour for all others.
         below = np.cumsum(np.bincount(place)) - np.bincount(place) / 2
-        step = np.round(below / len(known) * (_STEPS - 1)) / (_STEPS - 1) if len(values) > 1 else np.full(1, 0.5)
-        share = step[place][:, None]
-        colours[known] = (1 - share) * to_rgb(style.BLUE) + share * to_rgb(style.ORANGE)
-    return colours
+        step = np.round(below / len(known) * (STEPS - 1)) if len(values) > 1 else np.full(1, STEPS // 2)
+        steps[known] = step[place].astype(np.int64)
+    return steps

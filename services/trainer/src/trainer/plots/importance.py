@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.plots import style
+from trainer.plots import scales, style
+from trainer.plots.content import Content
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,38 +18,64 @@ SHOWN = 12
 SIZE = 12.0
 
 
-def feature_importance(importance: Importance, heading: style.Heading) -> Figure:
-    """Return the features with the largest gain, with both measures side by side.
+def feature_importance(importance: Importance, heading: style.Heading) -> Content:
+    """Return what the importance of the features shows: those with the largest gain, with both measures side by side.
 
     Args:
         importance: The measures of all features.
         heading: The plot's heading.
     """
-    order = np.lexsort((-importance.splits, -importance.gain))[:SHOWN]
-    figure = style.canvas(heading, *style.shown_features(len(order), len(importance.names), "by gain"))
-    names, left = style.feature_names([importance.names[index] for index in order], SIZE)
-    middle = left + (style.RIGHT - left) * 0.53
-    trees = f"{importance.trees:,} tree" + ("s" if importance.trees != 1 else "")
+    order = np.lexsort((-importance.splits, -importance.gain))
+    drawn = order[:SHOWN]
     gain, splits = (
-        measure[order] / (measure.sum() or 1) for measure in (importance.gain, importance.splits.astype(np.float64))
+        measure / (measure.sum() or 1) for measure in (importance.gain, importance.splits.astype(np.float64))
     )
+    shown = {
+        # A name is drawn with its middle cut out where it is longer than this.
+        "names": [style.shortened(importance.names[index], 200) for index in drawn],
+        "gain": gain[drawn],
+        "splits": splits[drawn],
+        "features": len(importance.names),
+        "trees": importance.trees,
+    }
+    table = {
+        "feature": [importance.names[index] for index in order],
+        "gain": importance.gain[order],
+        "gain_share": gain[order],
+        "splits": importance.splits[order],
+        "split_share": splits[order],
+    }
+    return Content("feature_importance", heading, shown, table)
+
+
+def draw(content: Content) -> Figure:
+    """Return the features with the largest gain, with both measures side by side."""
+    shown = content.shown
+    count = len(shown["names"])
+    height = scales.height_for(count)
+    figures = style.shown_features(count, shown["features"], "by gain")
+    figure = style.canvas(content.heading, *figures, "Feature importance", height)
+    names, left = style.feature_names(shown["names"], SIZE)
+    middle = left + (style.RIGHT - left) * 0.53
+    trees = f"{shown['trees']:,} tree" + ("s" if shown["trees"] != 1 else "")
     panels = (
-        (left, middle - 0.045, gain, style.BLUE, f"Gain in training, share of all\nexact, from all {trees}"),
-        (middle, style.RIGHT - 0.045, splits, style.GREY, "Splits, share of all\nexact, no rows sampled"),
-    )
+        (left, middle - 0.045, np.asarray(shown["gain"]), style.BLUE,
+         f"Gain in training, share of all\nexact, from all {trees}"),
+        (middle, style.RIGHT - 0.045, np.asarray(shown["splits"]), style.GREEN,
+         "Splits, share of all\nexact, no rows sampled"),
+    )  # fmt: skip
     # What stands below the first panel does not reach below the second.
-    longest = max(len(line) for *_, label in panels for line in label.splitlines())
-    below = min(12.0, (middle - left - 0.015) * style.WIDTH * 72 / (longest * 0.55))
-    heights = range(len(order))
+    longest = max(style.extent(line, 12.0) for *_, label in panels for line in label.splitlines())
+    below = 12.0 * min(1.0, (middle - left - 0.02) / longest)
+    heights = range(count)
     for start, end, values, colour, label in panels:
-        axes = style.axes_in(figure, left=start, right=end, top=0.84)
-        style.bars(axes, heights, values, 0.62, colour, alpha=0.85, flat=True)
+        axes = scales.rows_in(figure, start, end, count)
+        scales.bars(axes, heights, values, 0.62, colour, alpha=0.85, flat=True)
         reach = float(values.max()) or 1.0
-        for height, value in enumerate(values):
-            axes.text(value + reach * 0.02, height, f"{value:.1%}", fontsize=SIZE - 1, color=style.INK, va="center")
+        for place, value in enumerate(values):
+            axes.text(value + reach * 0.02, place, f"{value:.1%}", fontsize=SIZE - 1, color=style.INK, va="center")
         axes.set_xlim(0, reach * 1.1)
-        axes.set_ylim(max(len(order), 4) - 0.4, -0.6)
         if start == left:
-            style.scale(axes, "left", heights, names, size=SIZE)
-        axes.text(0, -0.02, label, transform=axes.transAxes, fontsize=below, color=style.INK, va="top")
+            scales.scale(axes, "left", heights, names, size=SIZE)
+        scales.below(axes, label, below)
     return figure

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.plots import style
+from trainer.plots import notes, scales, style
+from trainer.plots.content import Content
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +23,8 @@ BINS, _FEWEST = 20, 10
 
 def predicted_actual(
     target: NDArray[np.float64], predicted: NDArray[np.float64], metrics: Mapping[str, float], heading: style.Heading
-) -> Figure:
-    """Return predictions against the truth.
+) -> Content:
+    """Return what predictions against the truth show.
 
     Args:
         target: (rows,) what is true.
@@ -31,47 +32,87 @@ def predicted_actual(
         metrics: The metrics of these rows.
         heading: The plot's heading.
     """
-    figure = style.canvas(heading, f"{metrics['r2']:.3f}", "R2 (1 is perfect, 0 is the mean)")
-    axes = style.axes_in(figure)
-    low, high = float(min(target.min(), predicted.min())), float(max(target.max(), predicted.max()))
+    drawn = _drawn_rows(target)
+    shown = {
+        "actual": target[drawn],
+        "predicted": predicted[drawn],
+        "bounds": [float(min(target.min(), predicted.min())), float(max(target.max(), predicted.max()))],
+        "rows": len(target),
+        "r2": float(metrics["r2"]),
+    }
+    return Content("predicted_actual", heading, shown, {"actual": target[drawn], "predicted": predicted[drawn]})
+
+
+def draw_predicted_actual(content: Content) -> Figure:
+    """Return predictions against the truth."""
+    shown = content.shown
+    of = "R2 (1 is perfect, 0 is the mean)"
+    figure = style.canvas(content.heading, f"{shown['r2']:.3f}", of, "Predicted and actual")
+    axes = scales.axes_in(figure)
+    low, high = shown["bounds"]
     edge = 0.03 * (high - low) or 1.0
     low, high = low - edge, high + edge
-    drawn = _drawn_rows(target)
-    _dots(axes, target[drawn], predicted[drawn])
+    actual, predicted = np.asarray(shown["actual"]), np.asarray(shown["predicted"])
+    _dots(axes, actual, predicted)
     axes.plot([low, high], [low, high], color=style.ORANGE, linewidth=1.5, linestyle=(0, (5, 3)), zorder=4)
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
-    _legend(axes, len(drawn), len(target), "- -  Perfect")
-    style.round_scale(axes, "bottom", low, high, "Actual")
-    style.round_scale(axes, "left", low, high, "Predicted")
-    style.baseline(axes)
+    _legend(axes, len(actual), shown["rows"], "- -  Perfect", (actual, predicted))
+    scales.round_scale(axes, "bottom", low, high, "Actual")
+    scales.round_scale(axes, "left", low, high, "Predicted")
+    scales.baseline(axes)
     return figure
 
 
 def residuals(
     target: NDArray[np.float64], predicted: NDArray[np.float64], metrics: Mapping[str, float], heading: style.Heading
-) -> Figure:
-    """Return the errors along the predictions, with their quantiles; it takes what ``predicted_actual`` takes."""
-    figure = style.canvas(heading, f"{metrics['rmse']:,.4g}", "RMSE")
-    axes = style.axes_in(figure)
+) -> Content:
+    """Return what the errors along the predictions show; it takes what ``predicted_actual`` takes."""
     error = predicted - target
     drawn = _drawn_rows(error)
-    _dots(axes, predicted[drawn], error[drawn])
-    axes.axhline(0, color=style.ORANGE, linewidth=1.5, linestyle=(0, (5, 3)), zorder=4)
     middles, quantiles = error_band(predicted, error)
+    shown = {
+        "predicted": predicted[drawn],
+        "error": error[drawn],
+        "middles": middles,
+        "quantiles": quantiles,
+        "across": [float(predicted.min()), float(predicted.max())],
+        "upward": [min(float(error.min()), 0.0), max(float(error.max()), 0.0)],
+        "rows": len(target),
+        "rmse": float(metrics["rmse"]),
+    }
+    none = [""] * len(drawn)
+    table = {
+        "of": ["row"] * len(drawn) + ["range"] * len(middles),
+        "predicted": [*predicted[drawn].tolist(), *middles.tolist()],
+        "error": [*error[drawn].tolist(), *quantiles[:, 1].tolist()],
+        "error_p05": [*none, *quantiles[:, 0].tolist()],
+        "error_p95": [*none, *quantiles[:, 2].tolist()],
+    }
+    return Content("residuals", heading, shown, table)
+
+
+def draw_residuals(content: Content) -> Figure:
+    """Return the errors along the predictions, with their quantiles."""
+    shown = content.shown
+    figure = style.canvas(content.heading, f"{shown['rmse']:,.4g}", "RMSE", "Errors along the predictions")
+    axes = scales.axes_in(figure)
+    predicted, error = np.asarray(shown["predicted"]), np.asarray(shown["error"])
+    _dots(axes, predicted, error)
+    axes.axhline(0, color=style.ORANGE, linewidth=1.5, linestyle=(0, (5, 3)), zorder=4)
+    middles, quantiles = np.asarray(shown["middles"]), np.asarray(shown["quantiles"])
     if len(middles) > 1:
         axes.fill_between(middles, quantiles[:, 0], quantiles[:, 2], color=style.SKY, alpha=0.35, linewidth=0, zorder=3)
         axes.plot(middles, quantiles[:, 1], color=style.BLUE, linewidth=2.4, zorder=5)
-    edge = 0.03 * float(np.ptp(predicted)) or 1.0
-    low, high = float(predicted.min()) - edge, float(predicted.max()) + edge
-    lowest, highest = min(float(error.min()), 0.0), max(float(error.max()), 0.0)
-    margin = 0.05 * (highest - lowest) or 1.0
-    axes.set_xlim(low, high)
+    (low, high), (lowest, highest) = shown["across"], shown["upward"]
+    edge, margin = 0.03 * (high - low) or 1.0, 0.05 * (highest - lowest) or 1.0
+    axes.set_xlim(low - edge, high + edge)
     axes.set_ylim(lowest - margin, highest + margin)
-    _legend(axes, len(drawn), len(target), "Line: median error; band: 5 % to 95 % of the rows")
-    style.round_scale(axes, "bottom", low, high, "Predicted")
-    style.round_scale(axes, "left", lowest - margin, highest + margin, "Error: predicted minus actual")
-    style.baseline(axes)
+    text = "Line: median error; band: 5 % to 95 % of the rows" if len(middles) > 1 else "- -  No error"
+    _legend(axes, len(error), shown["rows"], text, (predicted, error))
+    scales.round_scale(axes, "bottom", low - edge, high + edge, "Predicted")
+    scales.round_scale(axes, "left", lowest - margin, highest + margin, "Error: predicted minus actual")
+    scales.baseline(axes)
     return figure
 
 
@@ -95,8 +136,6 @@ def _dots(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
     axes.scatter(x, y, s=9, c=style.BLUE, alpha=0.35, linewidths=0, zorder=2)
 
 
-def _legend(axes: Axes, drawn: int, rows: int, text: str) -> None:
-    dots = "a dot a row" if drawn == rows else f"{drawn:,} of {rows:,} rows drawn"
-    box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-    axes.text(0.015, 0.985, f"{text}\n{dots}", transform=axes.transAxes, fontsize=11.5, color=style.INK, va="top",
-              linespacing=1.5, zorder=6, bbox=box)  # fmt: skip
+def _legend(axes: Axes, drawn: int, rows: int, text: str, dots: notes.Line) -> None:
+    note = "a dot a row" if drawn == rows else f"{drawn:,} of {rows:,} rows drawn"
+    notes.corner_text(axes, f"{text}\n{note}", dots, size=11.5)

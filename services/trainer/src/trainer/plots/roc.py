@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.plots import style
-from trainer.plots.style import annotate
+from trainer.plots import notes, scales, style
+from trainer.plots.content import Content
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,30 +22,51 @@ def roc_curve(
     metrics: Mapping[str, float],
     heading: style.Heading,
     weight: NDArray[np.float64] | None = None,
-) -> Figure:
-    """Return a receiver operating characteristic; the arguments are those of ``pr_curve``."""
+) -> Content:
+    """Return what a receiver operating characteristic shows; the arguments are those of ``pr_curve``."""
     from sklearn.metrics import roc_curve as curve
 
-    false_alarms, found, _ = curve(target, probability, sample_weight=weight)
-    false_alarms, found = style.thinned(false_alarms, found)
-    figure = style.canvas(heading, f"{metrics['roc_auc']:.1%}", "area under the ROC curve")
-    axes = style.axes_in(figure)
-    axes.fill_between(false_alarms, found, color=style.BLUE, alpha=0.09, linewidth=0)
-    axes.plot(false_alarms, found, color=style.BLUE, linewidth=2.4, solid_joinstyle="round", zorder=3)
-    axes.plot([0, 1], [0, 1], color=style.GREY, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
-    axes.text(0.615, 0.59, "No skill", fontsize=11.5, color=style.INK, va="top", zorder=4)
+    false_alarms, found, thresholds = curve(target, probability, sample_weight=weight)
+    false_alarms, found, thresholds = style.thinned(false_alarms, found, thresholds)
     negative = target == 0
     weights = None if weight is None else weight[negative]
-    x = float(np.average(probability[negative] >= threshold, weights=weights))
-    y = metrics["recall"]
-    axes.plot([x, x, 0], [0, y, y], color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
-    text = f"Threshold {threshold:.3g}\nFalse alarms {x:.1%}\nFound {y:.1%}"
-    # A curve rises: there is room below and to the right of its point, or else to the left of the right edge.
-    place = {"xytext": (min(x + 0.05, 0.72), max(y - 0.08, 0.25)), "textcoords": "data", "ha": "left", "va": "top"}
-    annotate(axes, text, (x, y), place)
-    style.percent_scales(
+    shown = {
+        "false_alarms": false_alarms,
+        "found": found,
+        "threshold": threshold,
+        "point": [float(np.average(probability[negative] >= threshold, weights=weights)), float(metrics["recall"])],
+        "roc_auc": float(metrics["roc_auc"]),
+    }
+    table = {"false_positive_rate": false_alarms, "recall": found, "threshold": thresholds}
+    return Content("roc_curve", heading, shown, table)
+
+
+def draw(content: Content) -> Figure:
+    """Return the curve."""
+    shown = content.shown
+    false_alarms, found = np.asarray(shown["false_alarms"]), np.asarray(shown["found"])
+    of = "area under the ROC curve"
+    figure = style.canvas(content.heading, f"{shown['roc_auc']:.1%}", of, "ROC curve")
+    axes = scales.axes_in(figure)
+    scales.percent_scales(
         axes,
         "False alarms: share of the negatives that are called positive",
         "Recall: share of the positives that are found",
     )
+    axes.fill_between(false_alarms, found, color=style.BLUE, alpha=0.09, linewidth=0)
+    axes.plot(false_alarms, found, color=style.BLUE, linewidth=2.4, solid_joinstyle="round", zorder=3)
+    diagonal = np.array([0.0, 1.0]), np.array([0.0, 1.0])
+    axes.plot(*diagonal, color=style.GREY, linewidth=1.5, linestyle=(0, (5, 3)), zorder=2)
+    x, y = shown["point"]
+    guide = np.array([x, x, 0.0]), np.array([0.0, y, y])
+    axes.plot(*guide, color=style.ORANGE, linewidth=1.2, linestyle=":", zorder=3)
+    curve = false_alarms, found
+    # Below the diagonal, from its end downwards, where the curve of a poor model does not run.
+    places = [(place, place - 0.03) for place in (0.615, 0.84, 0.4, 0.25, 0.1)]
+    boxes = [notes.text_box(axes, "No skill", 11.5, (at, up / axes.get_ylim()[1]), va="top") for at, up in places]
+    free = [place for place, box in enumerate(boxes) if not notes.touches(axes, box, [curve])]
+    best = (free or [0])[0]
+    axes.text(*places[best], "No skill", fontsize=11.5, color=style.INK, va="top", zorder=4)
+    text = f"Threshold {shown['threshold']:.3g}\nFalse alarms {x:.1%}\nFound {y:.1%}"
+    notes.annotate(axes, text, (x, y), curves=[curve], texts=[boxes[best]], guides=[guide, diagonal])
     return figure

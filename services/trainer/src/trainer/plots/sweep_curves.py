@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.config.selection_metric import metric_name
-from trainer.plots import style
+from trainer.plots import notes, scales, style
+from trainer.plots.content import Content
 from trainer.training.metrics import LEVELS
+from trainer.util.text import short_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: More curves in colour than this cannot be told apart; the others are drawn in grey.
-COLOURED = 6
-_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PINK, style.SKY, style.AMBER)
+COLOURED = len(style.LINES)
+#: Curves that are drawn; of hundreds, grey on grey, nobody sees one more.
+DRAWN = 60
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Curve:
     precision: Sequence[float]
 
 
-def sweep_curves(curves: Sequence[Curve], heading: style.Heading, metric: str = "average_precision") -> Figure:
-    """Return the curves of all variants, the best in colour and named in the order of their scores.
+def sweep_curves(curves: Sequence[Curve], heading: style.Heading, metric: str = "average_precision") -> Content:
+    """Return what the curves of all variants show, the best in colour and named in the order of their scores.
 
     Args:
         curves: At least one variant.
@@ -40,38 +42,54 @@ def sweep_curves(curves: Sequence[Curve], heading: style.Heading, metric: str = 
         metric: What the scores are of.
     """
     ranked = sorted(curves, key=lambda curve: -curve.score)
-    figure = style.canvas(heading, f"{ranked[0].score:.1%}", f"best {metric_name(metric)}")
-    axes = style.axes_in(figure, right=0.68)
+    shown = {
+        "curves": [np.round(curve.precision, 4).tolist() for curve in ranked[:DRAWN]],
+        "scores": [float(curve.score) for curve in ranked],
+        "names": [style.shortened(curve.name, 300) for curve in ranked[:COLOURED]],
+        "metric": metric,
+    }
+    levels = np.round(np.linspace(0, 1, LEVELS), 4).tolist()
+    table = {
+        "variant": [curve.name for curve in ranked for _ in levels],
+        "recall": levels * len(ranked),
+        "precision": [value for curve in ranked for value in curve.precision],
+    }
+    return Content("sweep_curves", heading, shown, table)
+
+
+def draw(content: Content) -> Figure:
+    """Return the curves."""
+    shown = content.shown
+    scores = shown["scores"]
+    of = f"best {metric_name(shown['metric'])}"
+    figure = style.canvas(content.heading, f"{scores[0]:.1%}", of, "Precision and recall")
+    axes = scales.axes_in(figure, right=0.68)
     levels = np.linspace(0, 1, LEVELS)
     # The best last, so that it lies on top.
-    for place, curve in reversed(list(enumerate(ranked))):
+    for place, precision in reversed(list(enumerate(shown["curves"]))):
         coloured = place < COLOURED
+        colour, dashes = style.LINES[place] if coloured else (style.GREY, "solid")
         axes.plot(
             levels,
-            curve.precision,
-            color=_COLOURS[place] if coloured else style.GREY,
+            precision,
+            color=colour,
+            linestyle=dashes,
             linewidth=2.6 if place == 0 else 1.6 if coloured else 0.8,
             alpha=1 if coloured else 0.4,
             zorder=4 if coloured else 3,
         )
-    for place, curve in enumerate(ranked[:COLOURED]):
-        y = 0.97 - place * 0.115
+    size, entries = 9.5, []
+    for place, (score, long_name) in enumerate(zip(scores, shown["names"], strict=False)):
         weight = "bold" if place == 0 else "normal"
         # A searched value has sixteen digits, of which four tell variants apart.
-        name = re.sub(r"\d+\.\d{5,}(?!e)", lambda found: f"{float(found[0]):.4g}", curve.name)
-        most = style.fitting(name, 9.5, 0.25, weight)
+        name = short_numbers(long_name)
+        most = style.fitting(name, size, 0.25, weight)
         lines = textwrap.wrap(name, most)
         if len(lines) > 2:
             lines[1] = lines[1][: most - 1] + "…"
-        text = "\n".join([f"{curve.score:.2%}", *lines[:2]])
-        axes.plot([1.03, 1.07], [y, y], transform=axes.transAxes, color=_COLOURS[place], linewidth=4, clip_on=False)
-        axes.text(1.085, y + 0.02, text, transform=axes.transAxes, fontsize=9.5, fontweight=weight, color=style.INK,
-                  va="top", linespacing=1.3, parse_math=False)  # fmt: skip
-    if len(ranked) > COLOURED:
-        others = ranked[COLOURED:]
-        text = f"{len(others)} others, down to {others[-1].score:.2%}"
-        axes.text(
-            1.03, 0.97 - COLOURED * 0.115, text, transform=axes.transAxes, fontsize=9.5, color=style.GREY, va="top"
-        )
-    style.percent_scales(axes, "Recall on the validation rows", "Precision on the validation rows")
+        entries.append(notes.Entry((f"{score:.2%}", *lines[:2]), *style.LINES[place], weight))
+    others = scores[len(entries) :]
+    more = f"{len(others)} others, down to {others[-1]:.2%}" if others else ""
+    notes.legend(axes, 1.03, entries, more, size=size)
+    scales.percent_scales(axes, "Recall on the validation rows", "Precision on the validation rows")
     return figure

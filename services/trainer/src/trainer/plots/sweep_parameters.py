@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.config.selection_metric import LOWER, merit, metric_name
-from trainer.plots import style
+from trainer.plots import scales, style
+from trainer.plots.content import Content
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,8 +36,8 @@ def sweep_parameters(
     scores: Sequence[float],
     heading: style.Heading,
     metric: str = "average_precision",
-) -> Figure | None:
-    """Return a plot of the parameters that vary against the score; None where none does.
+) -> Content | None:
+    """Return what the parameters that vary show against the score; None where none does.
 
     Args:
         params: Each variant's complete parameters.
@@ -44,12 +45,26 @@ def sweep_parameters(
         heading: The plot's heading.
         metric: What the scores are of.
     """
-    values = varying(params)
-    if not values:
+    names = varying(params)
+    if not names:
         return None
+    shown = {
+        "params": [{name: some.get(name) for name in names} for some in params],
+        "scores": [float(score) for score in scores],
+        "metric": metric,
+    }
+    table: dict[str, Sequence[Any]] = {name: [some.get(name) for some in params] for name in names}
+    return Content("sweep_parameters", heading, shown, {**table, f"validation_{metric}": list(scores)})
+
+
+def draw(content: Content) -> Figure:
+    """Return the plot: a heat-map for a grid of two parameters, else parallel coordinates."""
+    params, metric = content.shown["params"], content.shown["metric"]
+    values = varying(params)
     shown = _Shown(metric)
-    scores = [merit(metric, score) for score in scores]
-    figure = style.canvas(heading, shown(max(scores), 1), f"best {metric_name(metric)}")
+    scores = [merit(metric, score) for score in content.shown["scores"]]
+    of = f"best {metric_name(metric)}"
+    figure = style.canvas(content.heading, shown(max(scores), 1), of, f"Parameters and {metric_name(metric)}")
     if len(values) == 2:
         cells = {tuple(some.get(name) for name in values) for some in params}
         sizes = [len(levels) for levels in values.values()]
@@ -79,22 +94,27 @@ def _heat_map(
     values: Mapping[str, list[Any]],
     shown: _Shown,
 ) -> None:
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
+
     (across, columns), (down, rows) = values.items()
-    table = np.full((len(rows), len(columns)), np.nan)
+    low, high = min(scores), max(scores)
+    axes = scales.axes_in(figure, left=0.17)
+    corners, colours = [], []
     for some, score in zip(params, scores, strict=True):
-        table[rows.index(some.get(down)), columns.index(some.get(across))] = score
-    axes = style.axes_in(figure, left=0.17)
-    axes.imshow(table, aspect="auto", cmap="cividis", interpolation="nearest", origin="lower")
-    low, high = float(np.nanmin(table)), float(np.nanmax(table))
-    for (y, x), score in np.ndenumerate(table):
-        if np.isfinite(score):
-            # White on the dark half of the colours, ink on the light one.
-            light = high > low and score > (low + high) / 2
-            weight = "bold" if score == high else "normal"
-            axes.text(x, y, shown(float(score)), ha="center", va="center", fontsize=12 if len(columns) <= 8 else 9,
-                      fontweight=weight, color=style.INK if light else "white")  # fmt: skip
-    style.scale(axes, "bottom", range(len(columns)), [_shown(value) for value in columns], across)
-    style.scale(axes, "left", range(len(rows)), [_shown(value) for value in rows], down)
+        x, y = columns.index(some.get(across)), rows.index(some.get(down))
+        square = ((-0.48, -0.47), (0.48, -0.47), (0.48, 0.47), (-0.48, 0.47))
+        corners.append([(x + right, y + up) for right, up in square])
+        # The letters are read on the strongest colour too.
+        colours.append(to_rgba(style.BLUE, 0.06 + 0.44 * ((score - low) / (high - low) if high > low else 0.5)))
+        weight = "bold" if score == high else "normal"
+        axes.text(x, y, shown(float(score)), ha="center", va="center", fontsize=12 if len(columns) <= 8 else 9,
+                  fontweight=weight, color=style.INK)  # fmt: skip
+    axes.add_collection(PolyCollection(corners, facecolors=colours, linewidths=0))
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(-0.5, len(rows) - 0.5)
+    scales.scale(axes, "bottom", range(len(columns)), [_shown(value) for value in columns], across)
+    scales.scale(axes, "left", range(len(rows)), [_shown(value) for value in rows], down)
 
 
 def _parallel(
@@ -104,8 +124,8 @@ def _parallel(
     values: Mapping[str, list[Any]],
     shown: _Shown,
 ) -> None:
-    from matplotlib import colormaps
     from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
 
     names = sorted(values, key=lambda name: -len(values[name]))[:MOST_AXES]
     names = [name for name in values if name in names]
@@ -116,14 +136,14 @@ def _parallel(
         heights = [place[some.get(name)] for name, place in zip(names, places, strict=True)]
         heights.append((score - low) / (high - low) if high > low else 0.5)
         lines.append(list(enumerate(heights)))
-    axes = style.axes_in(figure, left=0.08, right=0.9)
+    axes = scales.axes_in(figure, left=0.08, right=0.9)
     # The best last, so that it lies on top.
     order = sorted(range(len(lines)), key=lambda index: scores[index])
     best = order[-1]
-    colours = [colormaps["cividis"](lines[index][-1][1] * 0.9) for index in order]
-    axes.add_collection(LineCollection([lines[index] for index in order], colors=colours, linewidths=1.8, alpha=0.8))
+    colours = [to_rgba(style.BLUE, 0.15 + 0.65 * lines[index][-1][1]) for index in order]
+    axes.add_collection(LineCollection([lines[index] for index in order], colors=colours, linewidths=1.8))
     axes.plot(*zip(*lines[best], strict=True), color=style.ORANGE, linewidth=3.2, marker="o", markersize=8, zorder=4)
-    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+    box = {"boxstyle": "round,pad=0.15", "facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85}
     for x, (name, place) in enumerate(zip(names, places, strict=True)):
         axes.axvline(x, color=style.GREY, linewidth=1.2, zorder=1)
         for value in _labelled(values[name], place):
@@ -139,7 +159,7 @@ def _parallel(
     # Neighbours stand at different heights where they would touch.
     labels = [("\n" if len(names) > 4 and x % 2 else "") + label for x, label in enumerate(labels)]
     title = f"{omitted} more parameter{'s vary' if omitted > 1 else ' varies'}" if omitted else ""
-    style.scale(
+    scales.scale(
         axes, "bottom", range(len(names) + 1), [*labels, metric_name(shown.metric).replace(" ", "\n")], title, size=size
     )
     axes.set_xlim(-0.1, len(names) + 0.1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.config.plot_style import PlotStyle
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric, merit
 from trainer.config.task import TaskName
 from trainer.tracking.client import Target
@@ -25,6 +26,8 @@ class Plan:
     parent: str | None = None
     #: On how many test rows contributions are computed. No result depends on it.
     explain: int = 0
+    #: In which themes the plots are drawn.
+    plot_style: PlotStyle = "light"
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def run_config(
         "metric": config.metric,
         "seed": config.seed,
         "explain": ("all" if plan.explain == ALL else plan.explain) or None,
+        "plot_style": plan.plot_style if plan.plot_style != "light" else None,
     }
     # What is left out may be set by a variable; nothing, once it is written, is nothing.
     kept = {name: value for name, value in content.items() if value not in ([], {}) and (value is not None)}

@@ -26,6 +26,7 @@ from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.inputs import dataset_inputs
 from trainer.tracking.logged_metrics import metric_history, metric_values
+from trainer.tracking.tags import PRUNED_TAG
 from trainer.training import fit
 from trainer.training.config import TrainConfig
 from trainer.training.fit import FitResult, fit_variant
@@ -89,7 +90,7 @@ def train_run(
                     fitted = begun()
             except PrunedError as pruned:
                 pruned.run_id = run.run_id
-                run.log(metric_history(history_name(dataset), pruned.loss), tags={"trainer.pruned": "true"})
+                run.log(metric_history(history_name(dataset), pruned.loss), tags={PRUNED_TAG: "true"})
                 raise
             clock.lap("fit")
             warnings = () if variant.baseline else fit_warnings(fitted, dataset.train)
@@ -224,9 +225,8 @@ class Clock:
 
 
 def _write_files(folder: Path, variant: Variant, dataset: Dataset, fitted: FitResult, plan: Plan) -> None:
-    plots.write_run_plots(folder / "plots", variant.name, dataset, fitted)
-    if plan.explain and fitted.is_lightgbm:
-        plots.write_contributions(folder, variant.name, dataset, fitted, plan.explain)
+    explain = plan.explain if fitted.is_lightgbm else 0
+    plots.write_run_plots(folder, variant.name, dataset, fitted, plan.plot_style, explain)
     if fitted.is_lightgbm:
         effective = json.dumps(fitted.effective, indent=2) + "\n"
         (folder / "lightgbm_parameters.json").write_text(effective, encoding="utf-8")

@@ -37,6 +37,7 @@ from trainer.util.errors import SweepError
 from trainer.util.signals import ignore_signals
 
 if TYPE_CHECKING:
+    from trainer.config.plot_style import PlotStyle
     from trainer.data.dataset import Dataset
     from trainer.parallel.engine import Engine
     from trainer.parallel.progress import View
@@ -164,7 +165,7 @@ def run_search(
             results = tuple(results_of(opened.study, space, plan, dataset.task))
             done = SearchResult(parent.run_id, plan.target.run_url(parent.run_id), results, name)
             config = search_config(space, base, dataset, plan, settings)
-            _log_comparison(parent, done, f"{dataset.name}, {plan.config.compared_on}", config)
+            _log_comparison(parent, done, f"{dataset.name}, {plan.config.compared_on}", plan.plot_style, config)
         # Asked after this process has signed off: of processes that end together, at least one is the last.
         done = replace(done, shared=member.others())
     except MlflowException as error:
@@ -245,7 +246,9 @@ def search_config(
     }
 
 
-def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str, config: Mapping[str, Any]) -> None:
+def _log_comparison(
+    parent: ActiveRun, done: SearchResult, subtitle: str, style: PlotStyle, config: Mapping[str, Any]
+) -> None:
     tags = {"trainer.trials": str(len(done.results)), "trainer.trials_pruned": str(len(done.pruned))}
     best = done.best
     if best is not None:
@@ -261,5 +264,5 @@ def _log_comparison(parent: ActiveRun, done: SearchResult, subtitle: str, config
         write_table(files / TABLE, done.results)
         write_config(files, "search", config)
         pairs = [(result.overrides, result) for result in done.results]
-        write_plots(files / "plots", pairs, subtitle, "trials")
+        write_plots(files / "plots", pairs, subtitle, style, "trials")
         parent.log_files(Path(folder))

@@ -23,6 +23,7 @@ from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from trainer.config.parameters import Value
+    from trainer.config.plot_style import PlotStyle
     from trainer.data.dataset import Dataset
     from trainer.parallel.engine import Engine
     from trainer.parallel.pool import TaskResult
@@ -158,7 +159,8 @@ def run_sweep(
                 done = SweepResult(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
                 )
-                _log_comparison(parent, done, params, f"{dataset.name}, {plan.config.compared_on}", config)
+                subtitle = f"{dataset.name}, {plan.config.compared_on}"
+                _log_comparison(parent, done, params, subtitle, plan.plot_style, config)
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 with ignore_signals():
@@ -233,6 +235,7 @@ def _log_comparison(
     done: SweepResult,
     params: Sequence[Mapping[str, Any] | None],
     subtitle: str,
+    style: PlotStyle,
     config: Mapping[str, Any],
 ) -> None:
     best = done.best
@@ -246,6 +249,7 @@ def _log_comparison(
             Path(folder) / "plots",
             list(zip(params, done.results, strict=True)),
             subtitle,
+            style,
         )
         parent.log_files(Path(folder))
 
@@ -254,6 +258,7 @@ def write_plots(
     folder: Path,
     variants: Sequence[tuple[Mapping[str, Any] | None, TrainResult]],
     subtitle: str,
+    style: PlotStyle,
     noun: str = "variants",
 ) -> None:
     """Write the PR curves of the finished variants on one sheet, where they have some, and parameters against a metric.
@@ -262,6 +267,7 @@ def write_plots(
         folder: Where the files go; created where it does not exist.
         variants: Each variant's parameters, None for another estimator's, and what came of it.
         subtitle: What data the curves are of.
+        style: The themes to draw in.
         noun: What the variants are called.
     """
     from trainer import plots
@@ -278,11 +284,11 @@ def write_plots(
         if result.curve
     ]
     if curves:
-        plots.save(plots.sweep_curves(curves, heading, metric), folder / "pr_curves.png")
+        plots.write_plot(plots.sweep_curves(curves, heading, metric), folder, "pr_curves", style)
     own = [(params, score) for (params, _), score in zip(finished, scores, strict=True) if params is not None]
-    figure = plots.sweep_parameters([params for params, _ in own], [score for _, score in own], heading, metric)
-    if figure is not None:
-        plots.save(figure, folder / "parameters.png")
+    content = plots.sweep_parameters([params for params, _ in own], [score for _, score in own], heading, metric)
+    if content is not None:
+        plots.write_plot(content, folder, "parameters", style)
 
 
 def write_table(path: Path, results: Sequence[TrainResult]) -> None:

@@ -8,3 +8,5 @@ FAILURE_TAG = "failure_reason"
 PARENT_TAG = "mlflow.parentRunId"
 #: When the process of a run was last known to live, in seconds since 1970; written once a minute while it is under way.
 HEARTBEAT_TAG = "trainer.heartbeat"
+#: "true" for a trial that a search ended early.
+PRUNED_TAG = "trainer.pruned"

@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+_LONG_DECIMAL = re.compile(r"(?<![\w.])\d+\.\d{5,}(?:e[+-]?\d+)?(?![\w.])")
+
 
 def listed(names: Iterable[object], most: int = 8) -> str:
     """Return names separated by commas; of more than ``most`` only the first, and how many there are."""
@@ -50,3 +52,8 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
     if not text:
         text = type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def short_numbers(text: str) -> str:
+    """Return a text whose long decimals have four digits: what a search has drawn has sixteen."""
+    return _LONG_DECIMAL.sub(lambda found: f"{float(found[0]):.4g}", text)
