@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from releasing.facts import images, version
 from releasing.stack_file import stack_file
 
 ROOT = Path(__file__).parents[3]
+ACTION = ROOT / ".github/actions/stack"
 DIGESTS = {name: f"sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in images()}
 
 
@@ -38,6 +40,20 @@ def test_tag_stands_for_version_and_digest(digests: dict[str, str] | None) -> No
     }
 
 
+def test_action_passes_what_its_step_reads() -> None:
+    """Its one step runs the script, by variables that the script reads, from inputs that are declared."""
+    action = yaml.safe_load((ACTION / "action.yml").read_text())
+    (step,) = action["runs"]["steps"]
+    assert step["run"] == '"$GITHUB_ACTION_PATH/stack" "$COMMAND"'
+    assert os.access(ACTION / "stack", os.X_OK)
+    script = (ACTION / "stack").read_text()
+    assert [name for name in step["env"] if f"${{{name}" not in script and name != "COMMAND"] == []
+    assert set(re.findall(r"inputs\.([\w-]+)", str(step))) == set(action["inputs"])
+    told = re.findall(rf"steps\.{step['id']}\.outputs\.([\w-]+)", str(action["outputs"]))
+    assert told == ["tracking-uri"]
+    assert f'echo "{told[0]}=' in script
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("variables", "arguments", "line"),
@@ -59,7 +75,7 @@ def test_action_refuses_in_one_line(tmp_path: Path, variables: dict[str, str], a
         "RUNNER_TEMP": str(tmp_path),
     }
     done = subprocess.run(
-        [ROOT / ".github/actions/stack/stack", *arguments],
+        [ACTION / "stack", *arguments],
         env={**os.environ, "OWNER": "some/repository", **given, **variables},
         capture_output=True,
         text=True,
