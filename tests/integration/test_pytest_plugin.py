@@ -148,6 +148,16 @@ def test_missing_images_are_one_line(installed: dict[str, str], tmp_path: Path) 
     assert "Traceback" not in said
 
 
+def test_no_engine_is_one_line(installed: dict[str, str], tmp_path: Path) -> None:
+    """Where nobody listens at the engine's address."""
+    (tmp_path / "test_one.py").write_text("def test_one(mlflow_stack):\n    pass\n")
+    code, said = run(tmp_path, {**installed, "DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    assert code == 1
+    (line,) = (line for line in said.splitlines() if line.startswith("mlflow_stack: "))
+    assert line.startswith("mlflow_stack: no Docker engine answers: ")
+    assert "Traceback" not in said
+
+
 def test_action_starts_and_removes_a_stack(images: None, tmp_path: Path) -> None:
     """The step of the GitHub Action, with the files that a job gives it."""
     tag = base_environment()["IMAGE_TAG"]

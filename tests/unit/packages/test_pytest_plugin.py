@@ -162,6 +162,14 @@ def test_what_is_missing_is_one_line(project: Project, variables: dict[str, str]
     assert len(project.asked("down")) == 1
 
 
+def test_what_stays_is_told(project: Project) -> None:
+    """A stack that cannot be removed fails the tests' end."""
+    code, said = project.test(STAYS="1")
+    assert code == 1
+    assert "\nmlflow_stack: the stack could not be removed: it stays\n" in said
+    assert "Traceback" not in said
+
+
 def test_no_docker_is_one_line(project: Project, tmp_path: Path) -> None:
     code, said = project.test(PATH=str(tmp_path / "nothing"))
     assert code == 1

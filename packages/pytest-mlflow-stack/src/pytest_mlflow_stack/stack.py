@@ -189,5 +189,9 @@ def running_stack(wanted: Wanted) -> Iterator[MlflowStack]:
         if code:
             raise Refusal(commands.why_not(said))
         yield look_into(commands, wanted.settings.get("BUCKET", "mlflow"))
-    finally:
-        keeper.remove()
+    except BaseException:
+        # What went wrong first is what is told.
+        with contextlib.suppress(Refusal):
+            keeper.remove()
+        raise
+    keeper.remove()
