@@ -127,6 +127,8 @@ def test_version_without_files_is_an_orphan(tidy: Stack, tmp_path: Path) -> None
     uri = client.get_run(run_id).info.artifact_uri
     for _ in range(2):
         client.create_model_version("lost", f"{uri}/nothing", run_id)
+    client.log_text(run_id, "a model of one file", "model.onnx")
+    client.create_model_version("lost", f"{uri}/model.onnx", run_id)
     client.set_registered_model_alias("lost", "champion", "2")
     listed = gc(tidy, "orphans")
     assert "orphans: lost version 1: a row, and no artifacts\n" in listed.stdout, listed.stderr
@@ -134,6 +136,7 @@ def test_version_without_files_is_an_orphan(tidy: Stack, tmp_path: Path) -> None
     assert "lost version 2: a row, and no artifacts: kept, because the alias champion points to it\n" in removed.stdout
     with pytest.raises(MlflowException, match="not found"):
         client.get_model_version("lost", "1")
+    assert client.get_model_version("lost", "3").source == f"{uri}/model.onnx"
     assert client.get_model_version_by_alias("lost", "champion").version == "2"
 
 

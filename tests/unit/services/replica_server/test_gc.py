@@ -73,3 +73,23 @@ def test_recently_deleted_things_are_kept(collection: gc.Collection) -> None:
         collection.collect_runs()
         collection.collect_experiments()
         assert collection.removed == found
+
+
+def test_what_an_address_registered_stays(collection: gc.Collection, capsys: pytest.CaptureFixture[str]) -> None:
+    """A version may name its files alone, without a run: those of a run, of a run's model, and of a model."""
+    store, registry = collection.store, collection.registry
+    runs = [store.create_run("0", "someone", 1, [], "run").info for _ in range(2)]
+    models = [store.create_logged_model("0", "model", run_id) for run_id in (runs[1].run_id, None)]
+    registry.create_registered_model("named")
+    for source in (f"{runs[0].artifact_uri}/model", *(model.artifact_location for model in models)):
+        registry.create_model_version("named", source)
+    for run in runs:
+        store.delete_run(run.run_id)
+    for model in models:
+        store.delete_logged_model(model.model_id)
+    collection.collect_models()
+    collection.collect_runs()
+    said = capsys.readouterr().out
+    assert collection.removed == set()
+    for number in (1, 2, 3):
+        assert f"kept, because named version {number} " in said

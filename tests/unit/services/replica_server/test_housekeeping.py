@@ -204,8 +204,9 @@ class Bucket:
 
     def objects(self) -> Iterator[Stored]:
         """Lists what is below the address."""
-        folder = self.artifact_uri.removeprefix(DESTINATION).lstrip("/")
-        return stored(*sorted(name for name in self.names if name.startswith(folder)))
+        inside = self.artifact_uri.removeprefix(DESTINATION).strip("/")
+        folder = f"{inside}/" if inside else ""
+        return stored(*sorted(name.removeprefix(folder) for name in self.names if name.startswith(folder)))
 
 
 def test_rows_without_artifacts(
@@ -236,6 +237,21 @@ def test_rows_without_artifacts(
     assert deleted.model_id == empty
     command.report(store, registry, repository, remove=False)
     assert empty not in capsys.readouterr().out
+
+
+def test_version_of_one_file_is_no_orphan(
+    store: Any, registry: Any, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = store.create_run(experiment, "someone", 1, [], "run").info.run_id
+    names = {f"{experiment}/{run_id}/artifacts/model.onnx"}
+    registry.create_registered_model("one file")
+    for file in ("model.onnx", "model"):
+        registry.create_model_version("one file", f"mlflow-artifacts:/{experiment}/{run_id}/artifacts/{file}", run_id)
+    monkeypatch.setattr(orphans, "_repository", lambda destination, place: Bucket(f"{destination}/{place}", names))
+    listed = orphans.Listed.read(stored(*names))
+    ready = LoggedModelStatus.READY.to_int()
+    lost = orphans.without_objects(store.engine, DESTINATION, listed, ready)
+    assert [one.version for one in lost if one.name == "one file"] == [2]
 
 
 def test_usage_counts_by_experiment_and_user(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from replica_server.artifacts.destination import read_destination
 from replica_server.artifacts.removal import RemovalError, Removed
 from replica_server.backups import turn
 from replica_server.housekeeping.files import remove_files
+from replica_server.housekeeping.ownership import Ownership
 
 DAY = 24 * 3600 * 1000  # ms
 # In days: a century. Much longer ago there is no date.
@@ -99,6 +100,10 @@ class Collection:
         found = self.registry.search_model_versions(condition, max_results=1)
         return f"{found[0].name} version {found[0].version}" if found else ""
 
+    def by_place(self) -> dict[str, str]:
+        """Returns the runs and models that registered versions come from, also by their files' address alone."""
+        return Ownership.read(self.store.engine, self.destination).versions(self.store.engine, self.destination)
+
     def remove(self, what: str, uri: str, owner: str, forget: Any) -> None:
         """Removes the files of one thing, and then its rows."""
         # A model that was deleted before its run is found twice; a dry run leaves it to be found again.
@@ -124,9 +129,10 @@ class Collection:
 
     def collect_models(self) -> None:
         """Removes models that were deleted by themselves."""
+        by_place = self.by_place()
         for model_id in self.store._get_deleted_logged_models(older_than=self.age):
             model = self.store.get_logged_model(model_id, allow_deleted=True)
-            if version := self.registered(f"source_path = 'models:/{model_id}'"):
+            if version := self.registered(f"source_path = 'models:/{model_id}'") or by_place.get(model_id):
                 self.say(f"model {model_id}", f"kept, because {version} is this model")
             else:
                 self.remove(
@@ -135,10 +141,11 @@ class Collection:
 
     def collect_runs(self) -> None:
         """Removes runs with the models that they have logged."""
+        by_place = self.by_place()
         for run_id in self.store._get_deleted_runs(older_than=self.age):
             run = self.store.get_run(run_id)
             what = f"run {run_id} ({run.info.run_name})"
-            if version := self.registered(f"run_id = '{run_id}'"):
+            if version := self.registered(f"run_id = '{run_id}'") or by_place.get(run_id):
                 self.say(what, f"kept, because {version} comes from it")
                 continue
             for model in self.models(source_run_id=run_id):

@@ -95,7 +95,11 @@ def _repository(destination: str, place: str) -> "BackedUp":
 def _is_missing(destination: str, uri: str | None) -> bool:
     """Tells whether nothing is at an address of this storage's."""
     place = place_of(uri, destination)
-    return bool(place) and next(iter(_repository(destination, place).objects()), None) is None
+    if not place or next(iter(_repository(destination, place).objects()), None) is not None:
+        return False
+    # A version may be one file, in which nothing is. It is listed: this identity may not read what it removes.
+    folder, _, file = place.rpartition("/")
+    return all(stored.name != file for stored in _repository(destination, folder).objects())
 
 
 def without_objects(engine: "Engine", destination: str, listed: Listed, ready: int) -> Iterator[Lost]:

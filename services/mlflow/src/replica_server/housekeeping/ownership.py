@@ -98,11 +98,17 @@ class Ownership:
         return found
 
     def registered(self, engine: "Engine", destination: str) -> set[str]:
-        """Returns the runs that a registered version comes from: by its row, or by where its files are."""
-        found = set()
-        for _, _, source, location, run_id in rows(engine, VERSIONS):
+        """Returns the runs and models that a registered version comes from: by its row, or by where its files are."""
+        return set(self.versions(engine, destination))
+
+    def versions(self, engine: "Engine", destination: str) -> dict[str, str]:
+        """Returns the same, each with one of the versions: `purchase_predict version 3`."""
+        found: dict[str, str] = {}
+        for name, version, source, location, run_id in rows(engine, VERSIONS):
             owners = {self.owner(place_of(uri, destination)) for uri in (source, location)}
             if urlsplit(source or "").scheme == "models":
                 owners.add(urlsplit(source).path.strip("/"))
-            found |= {run_id or ""} | owners | {self.model_runs.get(owner, "") for owner in owners}
-        return found - {""}
+            for owner in {run_id or ""} | owners | {self.model_runs.get(owner, "") for owner in owners}:
+                found.setdefault(owner, f"{name} version {version}")
+        found.pop("", None)
+        return found
