@@ -25,10 +25,12 @@ type attempts struct {
 	counts map[origin]*count
 }
 
-// origin is where attempts come from, and for whom; either is empty where it does not matter.
+// origin is where attempts come from, and for whom; either is empty where it does not matter. Tokens count by themselves: a program
+// with an old password keeps no token out.
 type origin struct {
 	address netip.Prefix
 	name    digest
+	token   bool
 }
 
 // count is what came from an origin in the period that began with the first of it.
@@ -62,7 +64,7 @@ func (a *attempts) refusal(address netip.Prefix, name digest, known bool) time.D
 func (a *attempts) add(address netip.Prefix, name digest, hashed bool) bool {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	for _, from := range []origin{{address: address}, {name: name}, {address, name}} {
+	for _, from := range []origin{{address: address}, {name: name}, {address: address, name: name}} {
 		found := a.count(from)
 		if hashed {
 			found.hashed++
@@ -76,7 +78,7 @@ func (a *attempts) add(address netip.Prefix, name digest, hashed bool) bool {
 func (a *attempts) refusalOfToken(address netip.Prefix) time.Duration {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	if found := a.of(origin{address: address}); found.wrong >= maxWrong {
+	if found := a.of(origin{address: address, token: true}); found.wrong >= maxWrong {
 		return a.left(found)
 	}
 	return 0
@@ -86,7 +88,7 @@ func (a *attempts) refusalOfToken(address netip.Prefix) time.Duration {
 func (a *attempts) addToken(address netip.Prefix) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	a.count(origin{address: address})
+	a.count(origin{address: address, token: true})
 }
 
 // count counts one more wrong login of an origin.
@@ -133,7 +135,7 @@ func later(a, b time.Time) time.Time {
 
 // nameIsSpent says whether a name has spent its hashes, and this address took part in that.
 func (a *attempts) nameIsSpent(address netip.Prefix, name digest) bool {
-	return a.of(origin{name: name}).hashed >= maxWrong && a.of(origin{address, name}).hashed > 0
+	return a.of(origin{name: name}).hashed >= maxWrong && a.of(origin{address: address, name: name}).hashed > 0
 }
 
 // of returns the count of an origin, which is an empty one when its period is over.

@@ -191,3 +191,23 @@ func TestWrongTokensOfAnAddressHaveToWait(t *testing.T) {
 		t.Error("it waits for more than a period")
 	}
 }
+
+// Behind one address, a program with an old password and one with a token that the proxy has not seen yet.
+func TestWrongPasswordsKeepNoTokenOut(t *testing.T) {
+	counted := &attempts{now: time.Now, counts: map[origin]*count{}}
+	for range 2 * maxWrong {
+		counted.add(here, digest{1}, false)
+	}
+	if wait := counted.refusalOfToken(here); wait > 0 {
+		t.Errorf("a token has to wait for %s", wait)
+	}
+	for range maxWrong {
+		counted.addToken(there)
+	}
+	if wait := counted.refusal(there, digest{2}, true); wait > 0 {
+		t.Errorf("a password has to wait for %s", wait)
+	}
+	if counted.refusalOfToken(there) == 0 {
+		t.Error("wrong tokens do not count")
+	}
+}
