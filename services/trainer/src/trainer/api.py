@@ -33,6 +33,7 @@ from trainer.config.variant import (
 from trainer.data.buckets import table_place
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
+from trainer.parallel.alone import threads_alone
 from trainer.parallel.pool import ProcessPool, available_cpus
 from trainer.registry.model_name import check_name
 from trainer.registry.registration import register_best
@@ -120,7 +121,7 @@ def train(
         explain,
         plot_style,
     )
-    return train_run(variant, dataset, plan)
+    return train_run(variant, dataset, plan, threads=threads_alone(variant, dataset))
 
 
 def sweep(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")]
@@ -16,14 +17,15 @@ pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", r
 PROGRAM = """
 import os, sys
 parent = os.getpid()
-from trainer.parallel import beside
-beside.available_cpus = lambda: {cpus}
+from trainer.parallel import alone, beside
+beside.available_cpus = alone.free_cpus = lambda: {cpus}
+alone.LARGE = {large}
 from trainer.training import fit
 inner = fit.fit_variant
 def outer(*arguments, **options):
     heavy = {{"mlflow", "matplotlib", "skops", "optuna"}} & set(sys.modules)
     with open("fitted", "w") as file:
-        print(os.getpid() != parent, heavy or "nothing", file=file)
+        print(os.getpid() != parent, heavy or "nothing", options["threads"], file=file)
     return inner(*arguments, **options)
 fit.fit_variant = outer
 from trainer.cli.main import main
@@ -31,8 +33,10 @@ main([*{args!r}, "--json"])
 """
 
 
-def train(folder: Path, *args: str, cpus: int = 2) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    program = PROGRAM.format(cpus=cpus, args=args)
+def train(
+    folder: Path, *args: str, cpus: int = 2, large: int = 10**9
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    program = PROGRAM.format(cpus=cpus, large=large, args=args)
     done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120)
     noted = folder / "fitted"
     return done, noted.read_text().split() if noted.exists() else []
@@ -46,7 +50,7 @@ def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 def test_fit_begins_in_a_fork_before_mlflow(workdir: Path) -> None:
     done, noted = train(workdir, "--n-estimators", "9")
-    assert noted == ["True", "nothing"]
+    assert noted == ["True", "nothing", "1"]
     assert result(done)["status"] == "FINISHED"
 
 
@@ -58,6 +62,20 @@ def test_fork_and_one_process_give_the_same(workdir: Path) -> None:
     assert result(forked)["iterations"] == result(alone)["iterations"]
 
 
+@pytest.mark.parametrize("cpus", [1, 2, 3])
+def test_large_table_takes_the_processors(workdir: Path, cpus: int) -> None:
+    done, noted = train(workdir, "--n-estimators", "9", cpus=cpus, large=1)
+    assert noted[2] == str(cpus)
+    assert (f"the fit uses {cpus} processors" in done.stderr) == (cpus > 1)
+    small, other = train(workdir, "--n-estimators", "9")
+    assert other[2] == "1"
+    assert "processors" not in small.stderr
+    assert result(done)["metrics"] == result(small)["metrics"]
+    params = mlflow.get_run(result(done)["run_id"]).data.params
+    assert (params["n_jobs"], params["force_row_wise"]) == ("1", "True")
+    assert params == mlflow.get_run(result(small)["run_id"]).data.params
+
+
 def test_unreachable_server_ends_the_fit(workdir: Path) -> None:
     """Server out of reach ends the command at once, however long the fit would take."""
     uri = "http://127.0.0.1:1"
@@ -65,7 +83,7 @@ def test_unreachable_server_ends_the_fit(workdir: Path) -> None:
     assert done.returncode == 1
     assert "cannot reach" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert noted in ([], ["True", "nothing"])
+    assert noted in ([], ["True", "nothing", "1"])
 
 
 def test_failed_fit_fails_the_run(workdir: Path) -> None:

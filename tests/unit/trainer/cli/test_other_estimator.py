@@ -147,7 +147,7 @@ def test_own_class_travels_with_its_model(trainer: Trainer, own_file: Path) -> N
         ),
         (
             ("--estimator", "sklearn.linear_model:LogisticRegression", "--estimator-params", "{C: many}"),
-            "LogisticRegression refuses: InvalidParameterError",
+            "--estimator-params: LogisticRegression refuses: The 'C' parameter",
         ),
         (("--estimator", "sklearn.dummy:DummyClassifier", "--estimator-params", "[1]"), "is no mapping; write such as"),
         (("--estimator-params", "{a: 1}"), "--estimator-params: name the estimator with --estimator"),
@@ -171,3 +171,27 @@ def test_baselines_need_the_table_in_memory(trainer: Trainer, workdir: Path) -> 
     assert done.code == 2
     assert done.error == "--stream always goes with LightGBM alone: --baselines needs the table in memory"
     assert not list(workdir.glob("mlruns"))
+
+
+@pytest.mark.parametrize("params", ["{depth: 3}", "{C: many}", "{max_iter: -1}"])
+def test_params_are_refused_before_the_data(trainer: Trainer, params: str) -> None:
+    """What is wrong with the parameters is told at once, not after a large file is read."""
+    estimator = ("--estimator", "sklearn.linear_model:LogisticRegression", "--estimator-params", params)
+    done = trainer("train", "--data", "no-such-file.csv", "--target", "y", *estimator)
+    assert done.code != 0
+    assert "--estimator-params: LogisticRegression refuses:" in done.error
+
+
+def test_probabilities_are_asked_before_the_data(trainer: Trainer) -> None:
+    options = (
+        "--estimator",
+        "sklearn.svm:LinearSVC",
+        "--task",
+        "binary",
+        "--data",
+        "no-such-file.csv",
+        "--target",
+        "y",
+    )
+    done = trainer("train", *options)
+    assert "LinearSVC has no predict_proba" in done.error

@@ -12,7 +12,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from trainer.parallel.alone import threads_alone
 from trainer.parallel.beside import beside, can_fork
+from trainer.util.output import print_message
 
 if TYPE_CHECKING:
     from trainer.config.variant import Variant
@@ -35,9 +37,14 @@ class BegunFit:
         self._may_fork = "lightgbm" not in sys.modules and can_fork()
         #: Waits for the fit; None where it has not begun.
         self.result: Callable[[], FitResult] | None = None
+        #: How many threads it has, or has to have where it has not begun.
+        self.threads = 1
 
     def begin(self, dataset: Dataset, config: TrainConfig) -> None:
-        """Begin the fit, if this process can be forked safely."""
+        """Decide on the fit's threads, and begin it if this process can be forked safely."""
+        self.threads = threads_alone(self._variant, dataset)
+        if self.threads > 1:
+            print_message(f"large table: the fit uses {self.threads} processors")
         # What reads from a bucket has threads, which a fork has not.
         if not (self._may_fork and dataset.train.held):
             return
@@ -47,5 +54,5 @@ class BegunFit:
 
         # The rest is imported while the fit goes on: this process loads no other's models.
         background_import.load(*fit.NEEDS, "trainer.accelerators.known_estimators")
-        fitting = beside(partial(fit_planned, self._variant, dataset, config))
+        fitting = beside(partial(fit_planned, self._variant, dataset, config, threads=self.threads))
         self.result = self._stack.enter_context(fitting).result

@@ -56,7 +56,7 @@ def train_command(
             on_data=begun.begin,
             held_for=None if variant.other is None else "--estimator",
         )
-        result = train_run(variant, dataset, plan, begun=begun.result)
+        result = train_run(variant, dataset, plan, begun=begun.result, threads=begun.threads)
     registered, failed = preparation.register(name, result, dataset, plan) if registry.register else (None, None)
     results.show_warnings(result)
     if tracking.as_json:
@@ -89,8 +89,8 @@ def _variant(
         raise InputError("--monotone takes LightGBM's trees; leave it out beside --estimator")
     variant = make_other(parse_other_estimator(path, params))
     # What is wrong with it is said before the data is read.
-    from trainer.training.other_estimators import load_class
+    from trainer.training.other_estimators import make_estimator
 
     assert variant.other is not None  # noqa: S101 - it was made of one
-    load_class(variant.other)
+    make_estimator(variant.other, source.seed, source.task)
     return variant

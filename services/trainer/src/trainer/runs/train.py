@@ -54,6 +54,7 @@ def train_run(
     key: str | None = None,
     callbacks: Sequence[Callable[[Any], None]] = (),
     begun: Callable[[], FitResult] | None = None,
+    threads: int = 1,
 ) -> TrainResult:
     """Train a variant and track it.
 
@@ -64,6 +65,7 @@ def train_run(
         key: Identifies the run before it has an id.
         callbacks: Called by LightGBM after each iteration.
         begun: Waits for a fit of the variant that has begun in another process; None where it has not.
+        threads: How many threads LightGBM fits with; the result does not depend on it.
 
     Raises:
         TrainerError: The fit or the tracking failed; the run is marked FAILED.
@@ -84,7 +86,7 @@ def train_run(
             try:
                 if begun is None:
                     with background_import.importing("trainer.runs.preload") as begin:
-                        fitted = fit_planned(variant, dataset, plan.config, [*callbacks, begin])
+                        fitted = fit_planned(variant, dataset, plan.config, [*callbacks, begin], threads)
                 else:
                     background_import.load("trainer.runs.preload")
                     fitted = begun()
@@ -130,7 +132,11 @@ def train_run(
 
 
 def fit_planned(
-    variant: Variant, dataset: Dataset, config: TrainConfig, callbacks: Sequence[Callable[[Any], None]] = ()
+    variant: Variant,
+    dataset: Dataset,
+    config: TrainConfig,
+    callbacks: Sequence[Callable[[Any], None]] = (),
+    threads: int = 1,
 ) -> FitResult:
     """Fit a variant as the settings say.
 
@@ -139,6 +145,7 @@ def fit_planned(
         dataset: What to fit it to.
         config: What the variants of a command have in common.
         callbacks: Called by LightGBM after each iteration.
+        threads: How many threads LightGBM fits with.
     """
     return fit_variant(
         variant.params,
@@ -150,6 +157,7 @@ def fit_planned(
         metric=config.metric,
         callbacks=callbacks,
         other=variant.other,
+        threads=threads,
     )
 
 

@@ -29,6 +29,7 @@ def cross_validated(
     metric: Metric,
     callbacks: Callbacks,
     other: OtherEstimator | None = None,
+    threads: int = 1,
 ) -> ValidationFit:
     """Score each row by a model that was fitted to the other folds, then fit one to all rows.
 
@@ -46,7 +47,7 @@ def cross_validated(
         shifted = [_FoldCallback(callback, fold, folds) for callback in callbacks]
         try:
             fitting = table.take(stay)
-            pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, shifted, other)
+            pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, shifted, other, threads)
         except PrunedError as pruned:
             if losses:
                 pruned.loss = mean_loss(losses)
@@ -57,7 +58,7 @@ def cross_validated(
         rounds.append(rounds_used(pipeline[-1]))
     if params["early_stopping_round"] and other is None:
         params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
-    pipeline, _ = fit_pipeline(params, dataset, table, None, seed, metric, [], other)
+    pipeline, _ = fit_pipeline(params, dataset, table, None, seed, metric, [], other, threads)
     # Folds that go forward in time leave the first rows in all of them.
     left_out = np.sort(np.concatenate(parts))
     parts = [np.searchsorted(left_out, part) for part in parts]

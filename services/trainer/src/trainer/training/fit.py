@@ -91,6 +91,7 @@ def fit_variant(
     metric: Metric = DEFAULT_METRIC,
     callbacks: Callbacks | None = None,
     other: OtherEstimator | None = None,
+    threads: int = 1,
 ) -> FitResult:
     """Return a variant fitted to the training table and scored on the test table.
 
@@ -109,6 +110,7 @@ def fit_variant(
         metric: What stops the fit early.
         callbacks: Called by LightGBM after each iteration.
         other: Another estimator, in place of LightGBM with the parameters.
+        threads: How many threads LightGBM fits with; the result does not depend on it.
 
     Raises:
         TrainerError: The estimator refuses the parameters or the data, or no threshold satisfies the rule.
@@ -117,9 +119,9 @@ def fit_variant(
     if other is None:
         task = task.with_params(params)
     if folds:
-        learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [], other)
+        learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [], other, threads)
     else:
-        learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [], other)
+        learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [], other, threads)
     threshold = task.threshold(threshold_rule or ThresholdRule(), learnt.rows, learnt.scores)
     judged = [task.evaluate(learnt.rows.take(part), learnt.scores[part], threshold) for part in learnt.parts]
     model = task.model(learnt.pipeline, dataset, threshold)
@@ -151,8 +153,9 @@ def _held_out(
     metric: Metric,
     callbacks: Callbacks,
     other: OtherEstimator | None,
+    threads: int,
 ) -> ValidationFit:
     fitting, validation = split_validation(dataset, seed=seed, validation_size=validation_size)
-    pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks, other)
+    pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks, other, threads)
     scores = training_task(dataset.task, dataset.classes).table_scores(pipeline, validation)
     return ValidationFit(pipeline, validation, scores, [np.arange(validation.rows)], [loss])

@@ -63,8 +63,13 @@ def load_class(other: OtherEstimator) -> type[Any]:
     return found
 
 
-def make_estimator(other: OtherEstimator, seed: int, task: TaskName) -> Any:
+def make_estimator(other: OtherEstimator, seed: int, task: TaskName | None) -> Any:
     """Return the unfitted estimator, with the seed where it takes one, and one thread.
+
+    Args:
+        other: The class and its parameters.
+        seed: Its ``random_state``.
+        task: What is predicted; None where that is not known yet.
 
     Raises:
         InputError: The class does not take the parameters, or has no probabilities where classes are predicted.
@@ -75,11 +80,13 @@ def make_estimator(other: OtherEstimator, seed: int, task: TaskName) -> Any:
         known = made.get_params(deep=False)
         defaults = {"random_state": seed, "n_jobs": 1}
         made.set_params(**{name: value for name, value in defaults.items() if name in known and known[name] is None})
+        # scikit-learn's own estimators look at their values in fit, long after.
+        getattr(made, "_validate_params", lambda: None)()
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"--estimator-params: {other.class_name} refuses: {one_line(error, 300)}") from None
     except Exception as error:  # noqa: BLE001 - whatever another's code raises
         raise InputError(f"--estimator: {other.class_name}: {type(error).__name__}: {one_line(error, 300)}") from None
-    if task != "regression" and not hasattr(made, "predict_proba"):
+    if task not in (None, "regression") and not hasattr(made, "predict_proba"):
         raise InputError(
             f"--estimator: {other.class_name} has no predict_proba, which a {task} target needs"
             " (sklearn.calibration:CalibratedClassifierCV gives one to most)"

@@ -18,6 +18,7 @@ from trainer.data.dataset import Dataset, Table
 from trainer.training import watching
 from trainer.training.other_estimators import fit_other
 from trainer.training.tasks import training_task
+from trainer.training.threads import fit_with_threads
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
@@ -92,6 +93,7 @@ def fit_pipeline(
     metric: Metric,
     callbacks: Callbacks,
     other: OtherEstimator | None = None,
+    threads: int = 1,
 ) -> tuple[Pipeline, list[float]]:
     """Return the encoder and the estimator, fitted, and the validation loss after each iteration, if there are any."""
     if other is not None:
@@ -125,7 +127,9 @@ def fit_pipeline(
             classify.set_params(metric="None")
     try:
         with _streaming(streamed):
-            classify.fit(
+            fit_with_threads(
+                classify,
+                threads,
                 encoded,
                 task.labels(fitting.target),
                 sample_weight=fitting.weight,
