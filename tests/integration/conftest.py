@@ -16,6 +16,7 @@ import mlflow
 import pytest
 from docker.errors import DockerException, ImageNotFound
 from mlflow import MlflowClient
+from xdist.workermanage import NodeManager
 
 from .browser import chromium, recording_proxy
 from .programs import find_program
@@ -32,6 +33,8 @@ HERE = Path(__file__).parent
 def pytest_configure() -> None:
     # A CI system ends a job with SIGTERM: the stacks are to be removed then too, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Where several processes share the tests, each removes its stacks then, which takes longer than xdist's 10 seconds.
+    NodeManager.EXIT_TIMEOUT = 180
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

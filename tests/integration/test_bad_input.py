@@ -22,7 +22,8 @@ WRONG_INPUT = {
     "header only": (["--data", "/data/header.csv", "--target", "purchase"], "no rows"),
     "not text": (["--data", "/data/binary.csv", "--target", "purchase"], "/data/binary.csv"),
     "unreadable file": (["--data", "/data/secret.csv", "--target", "purchase"], "/data/secret.csv"),
-    "several tables": (["--target", "purchase"], "--data"),
+    # The tables of a folder are the parts of one; this one is the first that cannot be.
+    "several tables": (["--target", "purchase"], "/data/binary.csv"),
     "no target named": (["--data", "/data/good.csv"], "--target"),
     "no such target": (["--data", "/data/good.csv", "--target", "purchse"], "did you mean 'purchase'"),
     "one class only": (["--data", "/data/one-class.csv", "--target", "purchase"], "one class"),
