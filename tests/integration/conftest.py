@@ -16,7 +16,7 @@ import mlflow
 import pytest
 from docker.errors import DockerException, ImageNotFound
 from mlflow import MlflowClient
-from xdist.workermanage import NodeManager
+from xdist.workermanage import NodeManager  # type: ignore[import-untyped]
 
 from .browser import chromium, recording_proxy
 from .programs import find_program
@@ -123,8 +123,8 @@ def crash_stack(new_stack: NewStack) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def client(stack: Stack) -> MlflowClient:
     """MLflow's client on the host, which knows the server's address and no credential."""
+    # Of no registry: a client of another stack would ask this one's.
     mlflow.set_tracking_uri(stack.url)
-    mlflow.set_registry_uri(stack.url)
     return MlflowClient(stack.url)
 
 

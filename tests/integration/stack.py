@@ -275,6 +275,17 @@ class Stack:
             raise StackError(f"{target.name}: {command[0]}: exit code {code}\n{(err or b'').decode()}")
         return (out or b"").decode()
 
+    def read_secret(self, service: str, path: str) -> str:
+        """Returns what a secret's file in a container holds, without the end of its last line.
+
+        On a busy machine the engine may lose what so short a program prints, and says nothing. A secret is never empty,
+        so it is asked for again.
+        """
+        for _ in range(5):
+            if found := self.exec(service, "cat", path).rstrip("\n"):
+                return found
+        raise StackError(f"{service}: {path} is empty")
+
     def health(self, service: str) -> str:
         """Returns a container's health as Docker sees it."""
         return str(self.container(service).attrs["State"].get("Health", {}).get("Status"))
@@ -384,18 +395,18 @@ class Stack:
     @property
     def postgres_password(self) -> str:
         """The database password, out of its volume."""
-        return self.exec("postgres", "cat", "/run/secrets/postgres/password").rstrip("\n")
+        return self.read_secret("postgres", "/run/secrets/postgres/password")
 
     @property
     def minio_root(self) -> Identity:
         """MinIO's administrator, out of its volume."""
         names = ("root-user", "root-password")
-        return Identity(*(self.exec("minio", "cat", f"/run/secrets/minio/{name}").rstrip("\n") for name in names))
+        return Identity(*(self.read_secret("minio", f"/run/secrets/minio/{name}") for name in names))
 
     @property
     def bucket_identity(self) -> Identity:
         """The tracking server's key pair, out of its volume."""
-        return parse_credentials(self.exec("mlflow", "cat", "/run/secrets/bucket/credentials"))
+        return parse_credentials(self.read_secret("mlflow", "/run/secrets/bucket/credentials"))
 
     @property
     def gc_identity(self) -> Identity:

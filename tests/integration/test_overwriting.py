@@ -36,15 +36,13 @@ def setting(
 ) -> Iterator[str]:
     """The setting of the server that the test's client speaks to; the client is patient, as by default."""
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    before = mlflow.get_tracking_uri()
     url = stack.url if request.param == "allow" else strict_url
     mlflow.set_tracking_uri(url)
-    mlflow.set_registry_uri(url)
     yield request.param
     while mlflow.active_run():
         mlflow.end_run()
-    mlflow.set_tracking_uri(before[0])
-    mlflow.set_registry_uri(before[1])
+    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture

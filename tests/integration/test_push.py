@@ -27,7 +27,6 @@ def push(source: Stack, target: Stack, *args: str) -> subprocess.CompletedProces
 def predictions(stack: Stack, uri: str) -> Any:
     """Returns what a stack's model says to sessions that no training has seen."""
     mlflow.set_tracking_uri(stack.url)
-    mlflow.set_registry_uri(stack.url)
     features = generate_sessions(rows=500, seed=11).drop(columns=demo.TARGET)
     return mlflow.sklearn.load_model(uri).predict_proba(features)
 
@@ -46,7 +45,6 @@ def test_version_is_copied_to_another_stack_once(
     finally:
         # The other tests' server.
         mlflow.set_tracking_uri(stack.url)
-        mlflow.set_registry_uri(stack.url)
     old, new = client.get_run(baseline["run_id"]), there.get_run(pushed["run_id"])
     assert (new.data.params, new.data.metrics) == (old.data.params, old.data.metrics)
     query = "SELECT step, value FROM metrics WHERE run_uuid = %s AND key = 'validation_log_loss' ORDER BY step"
