@@ -85,9 +85,9 @@ def test_a_run_takes_few_requests(proxy: Proxy, experiment: str, dataset: Datase
     train(proxy.url, experiment, dataset)
     assert proxy.count("POST", "/runs/create") == 1
     assert proxy.count("POST", "/runs/log-batch") == 3
-    assert sum(1 for method, _ in proxy.seen if method == "PUT") == 16
-    # One of them a file: config.yaml.
-    assert len(proxy.seen) <= 30
+    # One a file: six plots, the data of each, the model's, and config.yaml.
+    assert sum(1 for method, _ in proxy.seen if method == "PUT") == 22
+    assert len(proxy.seen) <= 36
 
 
 def test_long_history_is_logged_completely(server: str, experiment: str, dataset: Dataset) -> None:

@@ -80,8 +80,9 @@ def make_estimator(other: OtherEstimator, seed: int, task: TaskName | None) -> A
         known = made.get_params(deep=False)
         defaults = {"random_state": seed, "n_jobs": 1}
         made.set_params(**{name: value for name, value in defaults.items() if name in known and known[name] is None})
-        # scikit-learn's own estimators look at their values in fit, long after.
-        getattr(made, "_validate_params", lambda: None)()
+        # scikit-learn's own estimators look at their values in fit, long after. Others name no constraints to look at.
+        if hasattr(made, "_parameter_constraints"):
+            made._validate_params()
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"--estimator-params: {other.class_name} refuses: {one_line(error, 300)}") from None
     except Exception as error:  # noqa: BLE001 - whatever another's code raises
