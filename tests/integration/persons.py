@@ -19,7 +19,8 @@ PASSWORD = "correct horse battery"
 
 def user(stack: Stack, *args: str, password: str = "") -> str:
     """Runs `user` in the proxy's container and returns what it prints."""
-    return stack.exec("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args).strip()
+    run = stack.read if args == ("list",) else stack.exec
+    return run("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args).strip()
 
 
 class Persons:

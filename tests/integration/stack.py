@@ -275,16 +275,19 @@ class Stack:
             raise StackError(f"{target.name}: {command[0]}: exit code {code}\n{(err or b'').decode()}")
         return (out or b"").decode()
 
-    def read_secret(self, service: str, path: str) -> str:
-        """Returns what a secret's file in a container holds, without the end of its last line.
+    def read(self, service: str, *command: str) -> str:
+        """Returns what a command prints that changes nothing and always prints something.
 
-        On a busy machine the engine may lose what so short a program prints, and says nothing. A secret is never empty,
-        so it is asked for again.
+        On a busy machine the engine may lose what a short program prints, and says nothing: it is then asked again.
         """
         for _ in range(5):
-            if found := self.exec(service, "cat", path).rstrip("\n"):
+            if found := self.exec(service, *command):
                 return found
-        raise StackError(f"{service}: {path} is empty")
+        raise StackError(f"{service}: {' '.join(command)} prints nothing")
+
+    def read_secret(self, service: str, path: str) -> str:
+        """Returns what a secret's file in a container holds, without the end of its last line."""
+        return self.read(service, "cat", path).rstrip("\n")
 
     def health(self, service: str) -> str:
         """Returns a container's health as Docker sees it."""
