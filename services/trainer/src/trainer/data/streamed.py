@@ -18,9 +18,8 @@ from trainer.data.dataset import Dataset, Table
 from trainer.data.row_chunks import open_files
 from trainer.data.two_tables import check_target
 from trainer.data.typed_chunks import Columns, TypedChunks, found_types, read_columns, selected, to_frame
-from trainer.data.uniform import feature_warnings
+from trainer.data.uniform import empty_warning, feature_warnings, fields_of
 from trainer.util.errors import InputError
-from trainer.util.text import listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -163,18 +162,10 @@ def streamed_dataset(
         warnings += feature_warnings(name, kind, samples, parts[0].sample_target, how, apart=False)
     empty = [name for name in table.types if name not in parts[0].filled]
     if empty:
-        warnings.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
+        warnings.append(empty_warning(empty))
     return Dataset(
         column_types=dict(table.types),
-        target=str(how.target),
-        positive=how.positive,
-        task=how.task or "binary",
-        classes=how.classes or (),
-        monotone=dict(how.monotone),
-        form=how.form,
-        dropped=how.drop,
-        categorical=how.categorical,
-        roles={option.removeprefix("--"): name for option, name in how.roles.options},
+        **fields_of(how),
         train=streamed[0],
         test=streamed[1],
         digest=parts[0].hexdigest(),

@@ -74,7 +74,7 @@ def unified(
     if len(empty) == len(columns):
         raise InputError(f"{source}: every feature value is missing")
     if empty:
-        warnings.append(f"no training row has a value in column{'s' if len(empty) > 1 else ''} {listed(empty)}")
+        warnings.append(empty_warning(empty))
     train, test = (
         replace(table, features=pd.DataFrame(part, columns=columns))
         for table, part in zip((train, test), converted, strict=True)
@@ -82,15 +82,7 @@ def unified(
     return Dataset(
         source=source,
         column_types=column_types,
-        target=str(how.target),
-        positive=how.positive,
-        task=how.task or "binary",
-        classes=how.classes or (),
-        monotone=dict(how.monotone),
-        form=how.form,
-        dropped=how.drop,
-        categorical=how.categorical,
-        roles={option.removeprefix("--"): name for option, name in how.roles.options},
+        **fields_of(how),
         train=train,
         test=test,
         digest=train.digest,
@@ -98,6 +90,26 @@ def unified(
         warnings=tuple(warnings),
         **rest,
     )
+
+
+def fields_of(how: Reading) -> dict[str, Any]:
+    """Return the fields of a data set that say how it was read."""
+    return {
+        "target": str(how.target),
+        "positive": how.positive,
+        "task": how.task or "binary",
+        "classes": how.classes or (),
+        "monotone": dict(how.monotone),
+        "form": how.form,
+        "dropped": how.drop,
+        "categorical": how.categorical,
+        "roles": {option.removeprefix("--"): name for option, name in how.roles.options},
+    }
+
+
+def empty_warning(names: Sequence[str]) -> str:
+    """Return the warning on features without a value in any training row."""
+    return f"no training row has a value in column{'s' if len(names) > 1 else ''} {listed(names)}"
 
 
 def _converted(column: pd.Series, kind: ColumnType, label: str, how: Reading, *, from_text: bool) -> pd.Series:
