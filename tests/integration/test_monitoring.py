@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -95,5 +96,8 @@ def test_metrics_are_not_on_a_published_port(stack: Stack, serving: Container, p
     bindings = [container.ports for container in stack.containers() if container.status == "running"]
     assert [ports for ports in bindings if f"{PORT}/tcp" in ports] == []
     # What the proxy passes on, once the login is right, goes to the ports above.
-    behind = stack.exec(proxy, "grep", "-o", "reverse_proxy [a-z]*:[0-9]*", "/etc/caddy/Caddyfile").split("\n")
-    assert sorted(filter(None, behind)) == ["reverse_proxy mlflow:5000", "reverse_proxy serving:5001"]
+    # To the single sign-on's port go four paths only.
+    caddyfile = stack.exec(proxy, "cat", "/etc/caddy/Caddyfile")
+    assert sorted(re.findall(r"reverse_proxy (\S+)", caddyfile)) == ["mlflow:5000", "serving:5001", "sso:4180"]
+    [paths] = re.findall(r"@sso (.*)", caddyfile)
+    assert paths == "vars {path} /oauth2/start /oauth2/callback /oauth2/sign_in /oauth2/sign_out"
