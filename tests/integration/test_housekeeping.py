@@ -118,6 +118,26 @@ def test_orphans_are_found_both_ways(tidy: Stack, tmp_path: Path) -> None:
         client.get_logged_model(without_files)
 
 
+def test_another_stack_is_left_alone(tidy: Stack, tmp_path: Path) -> None:
+    """A second stack in a subfolder of the same bucket: its runs are neither listed nor removed."""
+    client = MlflowClient(tidy.url, tidy.url)
+    # What the second one would store, written through this server; its experiment's row is then gone, as there.
+    experiment = client.create_experiment("of the second", "mlflow-artifacts:/second/1")
+    run_id, model_id = make_run(client, experiment, 1.0, tmp_path)
+    for table, column in (("logged_models", "model_id"), ("latest_metrics", "run_uuid"), ("metrics", "run_uuid")):
+        tidy.sql(f"DELETE FROM {table} WHERE {column} = %s", model_id if table == "logged_models" else run_id)  # noqa: S608
+    for table in ("tags", "runs"):
+        tidy.sql(f"DELETE FROM {table} WHERE run_uuid = %s", run_id)  # noqa: S608
+    tidy.sql("DELETE FROM experiments WHERE experiment_id = %s", int(experiment))
+    before = tidy.object_names("second/")
+    assert len(before) == 2
+    removed = gc(tidy, "orphans", "--remove")
+    assert removed.returncode == 0, removed.stderr
+    assert "second/" not in removed.stdout
+    assert "; 2 others are in no experiment's folder: another stack's, perhaps" in removed.stdout
+    assert tidy.object_names("second/") == before
+
+
 def test_version_without_files_is_an_orphan(tidy: Stack, tmp_path: Path) -> None:
     """A registered version whose model was removed: the row is listed, and goes, unless an alias points to it."""
     client = MlflowClient(tidy.url, tidy.url)

@@ -189,11 +189,38 @@ def test_artifacts_without_a_row(store: Any, registry: Any, experiment: str) -> 
     registry.create_model_version(experiment, f"mlflow-artifacts:/{experiment}/{named}/artifacts/model")
     places = {one: f"{experiment}/{one}/artifacts" for one in (known, gone, named, f"m-{gone}")}
     objects = stored(*(f"{place}/{file}" for place in places.values() for file in "ab"), "README", "x/artifacts/a")
-    listed = orphans.Listed.read(objects)
+    listed = orphans.Listed.read(objects, orphans.experiment_folders(store.engine, DESTINATION))
     found = orphans.without_rows(store.engine, DESTINATION, listed)
     assert set(found) == {places[gone], places[f"m-{gone}"]}
     assert (found[places[gone]][1].objects, found[places[gone]][1].size) == (2, 20)
     assert listed.others.objects == 2
+
+
+def test_another_stack_is_left_alone(store: Any) -> None:
+    """A stack in a subfolder of the same bucket has runs that this one's rows do not know: they are no orphans."""
+    store.create_experiment("in a place of its own", "mlflow-artifacts:/team/models")
+    run, gone = "5" * 32, "6" * 32
+    own = {
+        f"7/{run}/artifacts": run,
+        f"7/models/m-{run}/artifacts": f"m-{run}",
+        f"7/traces/tr-{run}/artifacts": f"tr-{run}",
+        f"{run}/artifacts": run,
+        f"team/models/{run}/artifacts": run,
+        f"team/models/models/m-{gone}/artifacts": f"m-{gone}",
+    }
+    others = [
+        f"second/1/{run}/artifacts",
+        f"second/1/models/m-{run}/artifacts",
+        f"2/1/{run}/artifacts",
+        f"team/models/1/{run}/artifacts",
+        f"{gone}/1/{run}/artifacts",
+        f"second/elsewhere/{run}/artifacts",
+    ]
+    experiments = orphans.experiment_folders(store.engine, DESTINATION)
+    listed = orphans.Listed.read(stored(*(f"{place}/note.txt" for place in (*own, *others))), experiments)
+    assert {place: owner for place, (owner, _) in listed.folders.items()} == own
+    assert (listed.foreign.objects, listed.others.objects) == (len(others), 0)
+    assert set(orphans.without_rows(store.engine, DESTINATION, listed)) == set(own)
 
 
 class Bucket:
@@ -248,7 +275,7 @@ def test_version_of_one_file_is_no_orphan(
     for file in ("model.onnx", "model"):
         registry.create_model_version("one file", f"mlflow-artifacts:/{experiment}/{run_id}/artifacts/{file}", run_id)
     monkeypatch.setattr(orphans, "_repository", lambda destination, place: Bucket(f"{destination}/{place}", names))
-    listed = orphans.Listed.read(stored(*names))
+    listed = orphans.Listed.read(stored(*names), set())
     ready = LoggedModelStatus.READY.to_int()
     lost = orphans.without_objects(store.engine, DESTINATION, listed, ready)
     assert [one.version for one in lost if one.name == "one file"] == [2]

@@ -40,7 +40,7 @@ def report(store: Any, registry: Any, repository: "BackedUp", remove: bool) -> N
     from mlflow.entities import LoggedModelStatus
 
     destination = repository.artifact_uri
-    listed = orphans.Listed.read(repository.objects())
+    listed = orphans.Listed.read(repository.objects(), orphans.experiment_folders(store.engine, destination))
     folders = orphans.without_rows(store.engine, destination, listed)
     objects = size = 0
     for place, (owner, amount) in sorted(folders.items()):
@@ -61,6 +61,8 @@ def report(store: Any, registry: Any, repository: "BackedUp", remove: bool) -> N
             remove_row(store, registry, lost)
         say(what, remove)
     other = f"; {listed.others.objects:,} others are no run's, model's or trace's" if listed.others.objects else ""
+    if listed.foreign.objects:
+        other += f"; {listed.foreign.objects:,} others are in no experiment's folder: another stack's, perhaps"
     verdict = " removed" if remove else ""
     stay = f" ({kept:,} kept)" if kept else ""
     print(

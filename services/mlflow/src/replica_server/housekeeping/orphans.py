@@ -3,6 +3,9 @@
 The storage is listed before the database is read: a client makes the row of a run, a model or a trace before it
 stores an artifact of it, so whatever was listed has its row by then. A row whose artifacts seem to be missing is looked
 at once more, because they may have come after the list.
+
+Another stack may have a subfolder of the same bucket. What is not in the folder of an experiment is not this stack's to
+judge: it is counted, and neither listed nor removed.
 """
 
 import re
@@ -18,8 +21,13 @@ if TYPE_CHECKING:
 
     from replica_server.artifacts.stored import BackedUp
 
-# MLflow keeps the artifacts of a run, a model and a trace in a folder of this name below one that is called by the id.
-LAYOUT = re.compile(r"(?:^|/)([0-9a-f]{32}|m-[0-9a-f]{32}|tr-[0-9a-f]{32})/artifacts/")
+# MLflow keeps the artifacts of a run, a model and a trace in a folder of this name below one that is called by the id,
+# in the experiment's folder: the first group.
+_ID = "[0-9a-f]{32}"
+LAYOUT = re.compile(rf"^(.*?)(?:^|/)(?:({_ID})|(?:models/)?(m-{_ID})|(?:traces/)?(tr-{_ID}))/artifacts/")
+# Where MLflow puts an experiment for which no place was named, also one that `gc` has removed.
+BY_ID = re.compile("[0-9]+")
+EXPERIMENTS = "SELECT artifact_location FROM experiments"
 IDS = (
     "SELECT run_uuid FROM runs",
     "SELECT model_id FROM logged_models",
@@ -29,6 +37,17 @@ READY = "SELECT model_id, artifact_location FROM logged_models WHERE status = :r
 ALIASES = "SELECT name, version, alias FROM registered_model_aliases"
 
 
+def folder_of(name: str) -> tuple[str, str, str] | None:
+    """Returns an experiment's folder, an id in it, and the folder of the id's artifacts, by the name of one of them."""
+    found = LAYOUT.match(name)
+    return found and (found[1], found[2] or found[3] or found[4], found[0][:-1])
+
+
+def experiment_folders(engine: "Engine", destination: str) -> set[str]:
+    """Returns where in the storage the experiments are that the database knows."""
+    return {place_of(uri, destination) for (uri,) in rows(engine, EXPERIMENTS)}
+
+
 @dataclass
 class Listed:
     """What the storage holds.
@@ -36,22 +55,33 @@ class Listed:
     Attributes:
         folders: The folders of runs, models and traces, each with its owner's id and how much is in it.
         others: What is in none of them.
+        foreign: What is in such a folder, but in no experiment's: another stack's, perhaps.
     """
 
     folders: dict[str, tuple[str, Amount]] = field(default_factory=dict)
     others: Amount = field(default_factory=Amount)
+    foreign: Amount = field(default_factory=Amount)
 
     @classmethod
-    def read(cls, objects: Iterable[Stored]) -> "Listed":
-        """Reads the storage's list."""
+    def read(cls, objects: Iterable[Stored], experiments: set[str]) -> "Listed":
+        """Reads the storage's list.
+
+        Args:
+            objects: The list.
+            experiments: The experiments' folders.
+        """
         listed = cls()
         for stored in objects:
-            found = LAYOUT.search(stored.name)
-            if found:
-                _, amount = listed.folders.setdefault(stored.name[: found.end() - 1], (found[1], Amount()))
+            found = folder_of(stored.name)
+            if found is None:
+                listed.others.add(stored)
+                continue
+            experiment, owner, place = found
+            if experiment in experiments or not experiment or BY_ID.fullmatch(experiment):
+                _, amount = listed.folders.setdefault(place, (owner, Amount()))
                 amount.add(stored)
             else:
-                listed.others.add(stored)
+                listed.foreign.add(stored)
         return listed
 
 
@@ -81,7 +111,7 @@ def without_rows(engine: "Engine", destination: str, listed: Listed) -> dict[str
     for _, _, source, location, _ in rows(engine, VERSIONS):
         for uri in (source, location):
             # A version may be a folder of them, or below one.
-            if found := LAYOUT.search(place_of(uri, destination) + "/"):
+            if found := folder_of(place_of(uri, destination) + "/"):
                 used.add(found[1])
     return {place: found for place, found in listed.folders.items() if found[0] not in known | used}
 
