@@ -14,10 +14,12 @@ group "default" {
 
 target "image" {
   name      = name
-  matrix    = { name = ["bucket", "edge", "minio", "mlflow", "monitoring", "postgres", "proxy", "secrets", "trainer"] }
+  matrix    = { name = ["bucket", "edge", "minio", "mlflow", "monitoring", "postgres", "proxy", "secrets", "sso", "trainer"] }
   context   = "services/${name}"
   platforms = ["linux/amd64", "linux/arm64"]
-  tags      = ["${IMAGES}-${name}:${VERSION}"]
+  // No tag: an image is pushed by its digest, and gets the version's tag once it has been scanned and signed.
+  tags      = ["${IMAGES}-${name}"]
+  output    = ["type=image,push-by-digest=true,name-canonical=true"]
   // As in compose.yaml: of these services, mlflow alone says its version itself.
   args = name == "mlflow" ? { VERSION = VERSION } : {}
   labels = {

@@ -13,9 +13,9 @@ import tempfile
 import zlib
 from pathlib import Path
 
-from releasing.compose_file import release_compose
+from releasing.compose_file import release_compose, release_sso
 from releasing.engine import BUNDLED, bundled, docker, has, needed_images, version_of
-from releasing.facts import Refusal, version
+from releasing.facts import SSO, STACK, Refusal, version
 from releasing.release_files import BLOCK, SUMS, copy_documents, sha256, write_sums
 
 FACTS, IMAGES = "bundle.json", "images.tar"
@@ -62,7 +62,8 @@ def write(file: Path, profiles: list[str]) -> None:
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".bundle-") as work:
         folder, new = Path(work) / f"mlflow-replica-{version()}", Path(work) / "new"
         folder.mkdir()
-        (folder / "compose.yaml").write_text(release_compose(BUNDLED, pull_policy="never"))
+        (folder / STACK).write_text(release_compose(BUNDLED, pull_policy="never"))
+        (folder / SSO).write_text(release_sso(BUNDLED, pull_policy="never"))
         copy_documents(folder)
         with (folder / "README.md").open("a") as page:
             page.write(READ_ME)

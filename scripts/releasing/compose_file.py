@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from releasing.facts import IMAGE, ROOT, Refusal, version
+from releasing.facts import IMAGE, ROOT, SSO, STACK, Refusal, version
 
 STORAGES = ("minio", "gcs")
 HEADER = """\
@@ -34,10 +34,12 @@ NEEDS_CLONE = re.compile(
 
 
 def replaced(pattern: str, by: str, text: str) -> str:
-    """Replaces what there is at least once; raises Refusal where compose.yaml has changed so that nothing matches."""
+    """Replaces what there is at least once; raises Refusal where a file has changed so that nothing matches."""
     changed, count = re.subn(pattern, by, text, flags=re.MULTILINE)
     if not count:
-        raise Refusal(f"compose.yaml has nothing like {pattern!r}: scripts/releasing/compose_file.py knows another one")
+        raise Refusal(
+            f"the compose file has nothing like {pattern!r}: scripts/releasing/compose_file.py knows another one"
+        )
     return changed
 
 
@@ -72,22 +74,14 @@ def release_compose(
         pull_policy: `missing` where a registry has the images, `never` where they are loaded from a file.
         root: The repository.
     """
-    found = version(root)
-
-    def image(match: re.Match[str]) -> str:
-        name = match[1]
-        if digests is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", digests.get(name, "")):
-            raise Refusal(f"there is no digest of the image {name}")
-        return f"${{IMAGE_PREFIX:-{prefix}}}-{name}:{found}" + (f"@{digests[name]}" if digests else "")
-
-    text = (root / "compose.yaml").read_text()
-    head = HEADER.format(version=found, where=WHERE[storage], start=START[storage])
+    text = (root / STACK).read_text()
+    head = HEADER.format(version=version(root), where=WHERE[storage], start=START[storage])
     text = replaced(r"\A(?:#.*\n)+", head, text)
     text = without_sections(text)
     text = replaced(
         r"^# Images are built here.*\n^(x-service:.*\n)^  pull_policy: never$", rf"\1  pull_policy: {pull_policy}", text
     )
-    text = IMAGE.sub(image, text)
+    text = with_images(text, prefix, digests, root)
     for path, stands_for in PATHS.items():
         text = replaced(rf":-{re.escape(path)}\}}", f":-{stands_for}}}", text)
     # What is started without being named.
@@ -96,6 +90,46 @@ def release_compose(
     text = replaced(
         r"^networks:\n", f"networks:\n  # The server and its storage.\n{network}\n".replace("\\", "\\\\"), text
     )
+    return checked(text, STACK)
+
+
+def release_sso(
+    prefix: str,
+    *,
+    digests: Mapping[str, str] | None = None,
+    pull_policy: str = "missing",
+    root: Path = ROOT,
+) -> str:
+    """Returns a release's compose file for single sign-on, which is given beside the one of `release_compose`.
+
+    Args:
+        prefix: See `release_compose`, as of the others.
+        digests: The digest of each image.
+        pull_policy: `missing` or `never`.
+        root: The repository.
+    """
+    text = replaced(r"^    build:\n(?:^      .*\n)*", "", (root / SSO).read_text())
+    text = replaced(
+        r"^    # As in compose.yaml: built.*\n    pull_policy: never$", f"    pull_policy: {pull_policy}", text
+    )
+    return checked(with_images(text, prefix, digests, root), SSO)
+
+
+def with_images(text: str, prefix: str, digests: Mapping[str, str] | None, root: Path) -> str:
+    """Returns the text with the images' names in a registry; raises Refusal where a digest is missing."""
+    found = version(root)
+
+    def image(match: re.Match[str]) -> str:
+        name = match[1]
+        if digests is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", digests.get(name, "")):
+            raise Refusal(f"there is no digest of the image {name}")
+        return f"${{IMAGE_PREFIX:-{prefix}}}-{name}:{found}" + (f"@{digests[name]}" if digests else "")
+
+    return IMAGE.sub(image, text)
+
+
+def checked(text: str, file: str) -> str:
+    """Returns the text; raises Refusal where it needs the clone."""
     if left := NEEDS_CLONE.search(text):
-        raise Refusal(f"compose.yaml needs a clone: {left[0].strip()}")
+        raise Refusal(f"{file} needs a clone: {left[0].strip()}")
     return text

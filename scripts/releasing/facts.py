@@ -13,6 +13,9 @@ IMAGE = re.compile(
     r"\$\{IMAGE_PREFIX:-mlflow-replica\}-([a-z-]+)(?:\$\{POSTGRES_MAJOR:\+-\$\{POSTGRES_MAJOR:-\}\})?:\$\{IMAGE_TAG:-local\}"
 )
 
+# The stack, and its addition for a login at a provider, which has an image of its own.
+STACK, SSO = "compose.yaml", "compose.sso.yaml"
+
 
 class Refusal(Exception):  # noqa: N818 - a refusal is no fault of the program
     """What cannot be done, in one line for a person."""
@@ -27,8 +30,8 @@ def version(root: Path = ROOT) -> str:
 
 
 def images(root: Path = ROOT) -> list[str]:
-    """Returns the short names of the images of compose.yaml: `mlflow`, `trainer` and so on."""
-    return sorted(set(IMAGE.findall((root / "compose.yaml").read_text())))
+    """Returns the short names of a release's images: `mlflow`, `trainer` and so on."""
+    return sorted({name for file in (STACK, SSO) for name in IMAGE.findall((root / file).read_text())})
 
 
 def other_versions(root: Path = ROOT) -> list[str]:

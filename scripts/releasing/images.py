@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from releasing.engine import docker
 from releasing.facts import ROOT, Refusal, images, prefix_of, version
 from releasing.release_files import read_digests
 
@@ -30,8 +31,26 @@ def published(owner: str, digests: dict[str, str]) -> list[str]:
     return [f"{prefix_of(owner)}-{name}@{digests[name]}" for name in images()]
 
 
+def imagetools(*args: str) -> str:
+    """Returns what `docker buildx imagetools` says; raises Refusal with its last line when it fails."""
+    return docker("buildx", "imagetools", *args, seconds=300)
+
+
+def publish(owner: str, digests: dict[str, str]) -> None:
+    """Gives each image the version's tag; raises Refusal where a tag then leads to something else."""
+    for image in published(owner, digests):
+        name, _, digest = image.partition("@")
+        tagged = f"{name}:{version()}"
+        # Of one source it makes a copy, signatures and all that belong to its digest included.
+        imagetools("create", "--tag", tagged, image)
+        found = imagetools("inspect", "--format", "{{.Manifest.Digest}}", tagged)
+        if found != digest:
+            raise Refusal(f"{tagged} is {found}, not {digest}")
+        print(f"{tagged}@{digest}")
+
+
 def main() -> None:
-    """Prints what would be built, or builds and pushes it, or lists what was pushed."""
+    """Prints what would be built, or builds and pushes it, or lists what was pushed, or gives it its tag."""
     parser = argparse.ArgumentParser(prog="release-images", add_help=False)
     parser.add_argument("--owner", required=True)
     parser.add_argument("--tag")
@@ -39,12 +58,15 @@ def main() -> None:
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--push", type=Path)
     action.add_argument("--list", type=Path)
+    action.add_argument("--publish", type=Path)
     options = parser.parse_args()
     try:
         if options.tag and options.tag != f"v{version()}":
             raise Refusal(f"the tag {options.tag} is on files of version {version()}")
         if options.list:
             print("\n".join(published(options.owner, read_digests(options.list))))
+        elif options.publish:
+            publish(options.owner, read_digests(options.publish))
         elif options.push:
             file = str(options.push.absolute())
             sys.exit(bake(options.owner, options.source, "--push", "--metadata-file", file))

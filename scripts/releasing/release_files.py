@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from releasing.compose_file import release_compose
-from releasing.facts import ROOT, Refusal, prefix_of, version
+from releasing.compose_file import release_compose, release_sso
+from releasing.facts import ROOT, SSO, STACK, Refusal, prefix_of, version
 
 SUMS = "SHA256SUMS"
 BLOCK = 1 << 20
@@ -25,6 +25,7 @@ README = """\
     docker compose run --rm trainer sweep
 
 Then open <http://localhost:5000>. `compose.gcs.yaml` is the same for artifacts in Google Cloud Storage.
+`compose.sso.yaml` is an addition: [single sign-on](docs/operators/single-sign-on.md).
 What else it does: [Start without building](docs/operators/releases.md), and [all pages](docs/index.md).
 What is new: [CHANGELOG.md](CHANGELOG.md). License: [LICENSE](LICENSE).
 """
@@ -84,8 +85,9 @@ def main() -> None:
         prefix = prefix_of(options.owner)
         digests = read_digests(options.digests) if options.digests else None
         files = {
-            "compose.yaml": release_compose(prefix, digests=digests),
+            STACK: release_compose(prefix, digests=digests),
             "compose.gcs.yaml": release_compose(prefix, storage="gcs", digests=digests),
+            SSO: release_sso(prefix, digests=digests),
         }
         make_folder(options.folder)
         for name, text in files.items():

@@ -41,6 +41,12 @@ def test_bill_has_the_modules_of_minio(images: None) -> None:
     assert f"pkg:golang/stdlib@{toolchain}" in found
 
 
+def test_bill_has_oauth2_proxy(images: None) -> None:
+    """The image of single sign-on, which is among a release's as well."""
+    (wanted,) = re.findall(r"oauth2-proxy/v7 (v\S+)", (ROOT / "services/sso/go.mod").read_text())
+    assert f"pkg:golang/github.com/oauth2-proxy/oauth2-proxy/v7@{wanted}" in addresses("sso")
+
+
 @pytest.mark.parametrize(
     ("service", "package"),
     [("postgres", "postgresql-17"), ("postgres", "postgresql-client-17"), ("mlflow", "postgresql-client-17")],

@@ -31,7 +31,7 @@ class Folder:
         self.path = path
         for name in ("scripts", "networks", "docs"):
             shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("services/trainer/pyproject.toml", "compose.yaml", "CHANGELOG.md", "LICENSE"):
+        for name in ("services/trainer/pyproject.toml", "compose.yaml", "compose.sso.yaml", "CHANGELOG.md", "LICENSE"):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
         (path / ".gitignore").write_text("__pycache__/\n/work/\n")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from releasing import compose_file
-from releasing.compose_file import STORAGES, release_compose
+from releasing.compose_file import STORAGES, release_compose, release_sso
 from releasing.facts import Refusal, images, version
 
 ROOT = Path(__file__).parents[3]
@@ -63,9 +63,44 @@ def test_nothing_of_the_clone_is_needed(storage: str) -> None:
 
 
 def test_every_image_is_named_by_its_digest() -> None:
-    named = {one["image"] for one in parsed(release_compose(PREFIX, digests=DIGESTS))["services"].values()}
+    files = (release_compose(PREFIX, digests=DIGESTS), release_sso(PREFIX, digests=DIGESTS))
+    named = {one["image"] for file in files for one in parsed(file)["services"].values() if "image" in one}
     expected = {f"${{IMAGE_PREFIX:-{PREFIX}}}-{name}:{version()}@{digest}" for name, digest in DIGESTS.items()}
     assert named == expected
+
+
+def test_single_sign_on_is_an_addition() -> None:
+    """Its file differs from the repository's by the image alone, and needs no clone."""
+    here, released = parsed((ROOT / "compose.sso.yaml").read_text()), parsed(release_sso(PREFIX, digests=DIGESTS))
+    before, after = here["services"].pop("sso"), released["services"].pop("sso")
+    assert after["pull_policy"] == "missing"
+    assert after["image"] == f"${{IMAGE_PREFIX:-{PREFIX}}}-sso:{version()}@{DIGESTS['sso']}"
+    assert same_in_both(after, "minio") == same_in_both(before, "minio")
+    assert released == here
+    with pytest.raises(Refusal, match="there is no digest of the image sso"):
+        release_sso(PREFIX, digests={})
+
+
+@pytest.mark.process
+def test_both_files_are_one_stack(tmp_path: Path) -> None:
+    """Compose takes the two files of an empty folder, and knows no service that is to be built."""
+    (tmp_path / "compose.yaml").write_text(release_compose(PREFIX))
+    (tmp_path / "compose.sso.yaml").write_text(release_sso(PREFIX))
+    settings = {"SSO_ISSUER": "https://login.example", "SSO_CLIENT_ID": "mlflow", "SSO_ROLES": "team=member"}
+    command = ["docker", "compose", "--file", "compose.yaml", "--file", "compose.sso.yaml", "--profile", "https"]
+    done = subprocess.run(
+        [*command, "config", "--format", "json"],
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode and "unknown flag" in done.stderr:
+        pytest.skip("docker compose is not there")
+    services = json.loads(done.stdout)["services"]
+    assert {"sso", "proxy", "mlflow"} <= set(services)
+    assert [name for name, one in services.items() if "build" in one] == []
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:12", "latest"])
@@ -111,6 +146,7 @@ def test_folder_has_files_digests_and_sums(tmp_path: Path) -> None:
     assert done.stdout == f"{folder}: version {version()}, images {PREFIX}-… by digest\n"
     assert (folder / "compose.yaml").read_text() == release_compose(PREFIX, digests=DIGESTS)
     assert (folder / "compose.gcs.yaml").read_text() == release_compose(PREFIX, storage="gcs", digests=DIGESTS)
+    assert (folder / "compose.sso.yaml").read_text() == release_sso(PREFIX, digests=DIGESTS)
     sums = [line.split("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
     assert {name for _, name in sums} >= {"compose.yaml", "LICENSE", "docs/operators/upgrades.md"}
     assert [name for digest, name in sums if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest] == []

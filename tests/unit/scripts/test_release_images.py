@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -39,17 +40,21 @@ def test_every_image_is_built_for_both_platforms(targets: dict[str, Any]) -> Non
     assert sorted(targets) == images()
     for name, target in targets.items():
         assert target["platforms"] == ["linux/amd64", "linux/arm64"]
-        assert target["tags"] == [f"ghcr.io/someone/mlflow-replica-{name}:{version()}"]
+        # No tag before the scan and the signature.
+        assert target["tags"] == [f"ghcr.io/someone/mlflow-replica-{name}"]
+        (output,) = target["output"]
+        assert sorted(output.split(",")) == ["name-canonical=true", "push-by-digest=true", "type=image"]
         assert target["attest"] == ["type=provenance,mode=max", "type=sbom"]
         assert target["labels"]["org.opencontainers.image.source"] == "https://code.example/stack"
 
 
 @pytest.mark.process
 def test_images_are_built_as_compose_builds_them(targets: dict[str, Any]) -> None:
-    """Context, labels and arguments are those of compose.yaml; PostgreSQL's major version is the default."""
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()
+    """Context, labels and arguments are those of the compose files; PostgreSQL's major version is the default."""
+    files = [yaml.safe_load((ROOT / name).read_text()) for name in ("compose.yaml", "compose.sso.yaml")]
     seen = set()
-    for service in services:
+    # What adds to a service has no image of its own.
+    for service in [one for file in files for one in file["services"].values() if "image" in one]:
         name = re.findall(r"^\${IMAGE_PREFIX:-mlflow-replica}-(\w+)", service["image"])[0]
         build, target = service["build"], targets[name]
         assert target["context"] == build["context"]
@@ -72,6 +77,39 @@ def test_published_images_are_listed_by_digest(tmp_path: Path) -> None:
     file.write_text(json.dumps({"edge": {"containerimage.digest": digests["edge"]}}))
     done = release_images("--owner", "someone", "--list", file)
     assert (done.returncode, done.stderr) == (1, "release-images: error: there is no digest of the image bucket\n")
+
+
+REGISTRY = """#!/bin/bash
+echo "$*" >>{folder}/asked
+case $* in
+    "buildx imagetools create"*) [ ! -e {folder}/refuse ] || {{ echo 'ERROR: denied' >&2; exit 1; }} ;;
+    "buildx imagetools inspect"*) cat {folder}/answer ;;
+esac
+"""
+
+
+@pytest.mark.process
+def test_images_get_the_versions_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each image, by its digest; a refusal, and a tag that leads elsewhere, end it in one line."""
+    digest = f"sha256:{1:064}"
+    file = tmp_path / "digests.json"
+    file.write_text(json.dumps({name: {"containerimage.digest": digest} for name in images()}))
+    (tmp_path / "docker").write_text(REGISTRY.format(folder=tmp_path))
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "answer").write_text(digest)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done = release_images("--owner", "someone", "--publish", file)
+    names = [f"ghcr.io/someone/mlflow-replica-{name}" for name in images()]
+    assert (done.returncode, done.stdout.splitlines()) == (0, [f"{name}:{version()}@{digest}" for name in names])
+    asked = [line for line in (tmp_path / "asked").read_text().splitlines() if "create" in line]
+    assert asked == [f"buildx imagetools create --tag {name}:{version()} {name}@{digest}" for name in names]
+    (tmp_path / "answer").write_text("sha256:other")
+    done = release_images("--owner", "someone", "--publish", file)
+    expected = f"release-images: error: {names[0]}:{version()} is sha256:other, not {digest}\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+    (tmp_path / "refuse").touch()
+    done = release_images("--owner", "someone", "--publish", file)
+    assert (done.returncode, done.stderr) == (1, "release-images: error: ERROR: denied\n")
 
 
 @pytest.mark.process
@@ -97,8 +135,15 @@ def test_workflow_signs_after_the_scan_and_the_tests() -> None:
         "Build and push, with SBOM and provenance",
         "Scan for weaknesses that are high and have been fixed",
         "Sign",
+        "Write the release's files",
+        "Give the images the version's tag",
     ]
     assert [step for step in steps if step in order] == order
+    # Nothing else gives a tag, by whichever way.
+    texts = {step.get("name", ""): step.get("run", "") for step in jobs["images"]["steps"]}
+    assert [name for name, text in texts.items() if re.search("--publish|imagetools|docker (push|tag)", text)] == [
+        order[-1]
+    ]
     assert jobs["images"]["permissions"] == {"contents": "read", "packages": "write", "id-token": "write"}
     assert jobs["page"]["permissions"] == {"contents": "write"}
 
