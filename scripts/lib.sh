@@ -78,11 +78,18 @@ in_postgres() {
     fi
 }
 
-# on_backups FOLDER COMMAND...: runs a command of the service backup (replica-server backup) on a folder, as this user. For root as
-# the folder's owner: root in a container without capabilities may not write, nor read, what is another user's.
+is_bucket() { [[ $1 == s3://* || $1 == gs://* ]]; }
+
+# on_backups PLACE COMMAND...: runs a command of the service backup (replica-server backup) on a bucket, or on a folder, as this user.
+# For root as the folder's owner: root in a container without capabilities may not write, nor read, what is another user's.
 on_backups() {
     local folder=$1 owner=$1 user code=0
     shift
+    if is_bucket "$folder"; then
+        docker compose --progress quiet run --rm --no-TTY --no-deps backup --bucket "$folder" "$@" </dev/null || code=$?
+        [ "$code" != 137 ] || say "the container was killed: out of memory?"
+        return "$code"
+    fi
     user=$(id -u):$(id -g)
     if [ "${user%%:*}" = 0 ]; then
         [ ! -e "$folder/stack.json" ] || owner=$folder/stack.json
@@ -103,6 +110,20 @@ newest_snapshot() {
         [ ! -f "$snapshot" ] || newest=${snapshot%/*}
     done
     [ -n "$newest" ] && printf '%s\n' "$newest"
+}
+
+# find_snapshot PLACE: sets `folder` and `name` by a snapshot's path or address, or by that of a folder or bucket, whose newest it is;
+# `name` is empty where there is none.
+find_snapshot() {
+    local place=${1%/}
+    folder=${place%/*} name=${place##*/}
+    if is_bucket "$place"; then
+        # A bucket's own name may look like a snapshot's; then it has no folder before it.
+        [[ $name =~ ^mlflow-[0-9]{8}T[0-9]{6}Z$ && $folder == *://*[^/]* ]] || { folder=$place name=$(on_backups "$place" newest) || exit 1; }
+    elif [ ! -f "$place/manifest.jsonl.gz" ]; then
+        folder=$place name=''
+        ! place=$(newest_snapshot "$folder") || name=${place##*/}
+    fi
 }
 
 # write_dump SUFFIX FILE: writes the stack's database, or the one whose name ends in SUFFIX, to a file that is not there yet.

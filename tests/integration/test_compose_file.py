@@ -99,7 +99,7 @@ def test_files_for_unset_settings_exist(compose_config: dict[str, Any]) -> None:
     # Not /dev/null, which Windows has not.
     mounted = [volume for service in compose_config["services"].values() for volume in service.get("volumes", [])]
     files = [Path(volume["source"]) for volume in mounted if Path(volume["target"]).name in GIVEN]
-    assert files == [ROOT / "secrets" / ".none"] * 11
+    assert files == [ROOT / "secrets" / ".none"] * 12
     assert (ROOT / "secrets" / ".none").read_bytes() == b""
 
 
@@ -116,6 +116,7 @@ def test_missing_path_is_an_error_not_a_folder(compose_config: dict[str, Any]) -
     [
         ("GCS_KEY_FILE", ("preflight", "mlflow", "backup", "usage")),
         ("GC_KEY_FILE", ("gc",)),
+        ("BACKUP_KEY_FILE", ("backup",)),
         ("HOUSEKEEPING_FILE", ("gc", "usage")),
         ("PROXY_CERTIFICATE_FILE", ("proxy",)),
         ("PROXY_KEY_FILE", ("proxy",)),

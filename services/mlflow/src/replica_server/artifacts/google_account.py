@@ -53,16 +53,17 @@ class GoogleAccount:
             raise AccountError(f"{self.email} cannot be used: {one_line(str(error))}") from error
 
 
-def read_key(setting: str = SERVER_KEY) -> str:
+def read_key(setting: str = SERVER_KEY, path: str | None = None) -> str:
     """Returns the content of the key file; empty when none was given.
 
     Args:
         setting: What the message names.
+        path: Where it is; None: where this process's settings say.
 
     Raises:
         AccountError: It cannot be read.
     """
-    path = settings.current().google_key_file
+    path = settings.current().google_key_file if path is None else path
     try:
         # Whoever gives none has an empty one mounted, which this user may not be able to read.
         return Path(path).read_text().strip() if path and Path(path).stat().st_size else ""
@@ -117,11 +118,12 @@ def explained(error: "GoogleAuthError", name: str) -> AccountError:
     return AccountError(f"{name} is refused: {one_line(str(cause))} (key deleted, account disabled, or clock wrong?)")
 
 
-def find(setting: str = SERVER_KEY) -> GoogleAccount:
+def find(setting: str = SERVER_KEY, path: str | None = None) -> GoogleAccount:
     """Returns the account, after fetching a token for it.
 
     Args:
         setting: What the messages call the key file.
+        path: Where that is; None: where this process's settings say.
 
     Raises:
         AccountError: There is none, or Google refuses it.
@@ -129,7 +131,7 @@ def find(setting: str = SERVER_KEY) -> GoogleAccount:
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
 
-    key = read_key(setting)
+    key = read_key(setting, path)
     found = _from_key(key, setting) if key else _attached()
     try:
         found.credentials.refresh(Request())  # type: ignore[no-untyped-call]

@@ -27,6 +27,7 @@ from replica_server.backups import manifest
 from replica_server.backups.errors import BackupError
 
 DUMP = "database.dump"
+OWNER = "stack.json"
 BLOCK = 2**20
 # A snapshot's folder, or the file of a database alone that an earlier version wrote.
 NAME = re.compile(r"mlflow-[0-9]{8}T[0-9]{6}Z(\.dump)?")
@@ -54,6 +55,29 @@ class Target(Protocol):
 
     def write(self, content: bytes, /) -> int:
         """Takes the next bytes in."""
+
+
+class Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, content: bytes) -> int:
+        """Takes the next bytes in."""
+        return len(content)
+
+
+def owner_line(stack: str) -> str:
+    """Returns what says whose backups these are."""
+    return json.dumps({"stack": stack}) + "\n"
+
+
+def see_owner(text: str | bytes, stack: str) -> None:
+    """Raises BackupError unless a stack is the one that a place's file OWNER names."""
+    try:
+        owner = json.loads(text)["stack"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackupError(f"{OWNER} in the folder is damaged: it does not say whose backups these are") from error
+    if owner != stack:
+        raise BackupError("the folder holds the backups of another stack: name another folder")
 
 
 def remove(path: Path) -> None:
@@ -89,6 +113,9 @@ class BackupFolder:
         root: Its path.
     """
 
+    #: Whether contents that are here are read again now and then: a disk may have lost them.
+    rereads = True
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.objects = root / "objects"
@@ -97,21 +124,16 @@ class BackupFolder:
 
     def claim(self, stack: str) -> None:
         """Makes this the folder of a stack's backups; raises BackupError when it is another's."""
-        file = self.root / "stack.json"
+        file = self.root / OWNER
         try:
-            owner = json.loads(file.read_text())["stack"]
+            see_owner(file.read_text(), stack)
         except FileNotFoundError:
             new = file.with_suffix(".new")
             with new.open("w") as content:
-                content.write(json.dumps({"stack": stack}) + "\n")
+                content.write(owner_line(stack))
                 content.flush()
                 os.fsync(content.fileno())
             new.replace(file)
-            return
-        except (ValueError, KeyError, TypeError) as error:
-            raise BackupError("stack.json in the folder is damaged: it does not say whose backups these are") from error
-        if owner != stack:
-            raise BackupError("the folder holds the backups of another stack: name another folder")
 
     def entries(self) -> list[Path]:
         """Returns the snapshots and the files of former versions, the oldest first."""
@@ -120,6 +142,14 @@ class BackupFolder:
     def snapshots(self) -> list[Path]:
         """Returns the snapshots, the oldest first."""
         return [path for path in self.entries() if (path / manifest.NAME).is_file()]
+
+    def newest(self) -> str | None:
+        """Returns the newest snapshot's name."""
+        return max((path.name for path in self.snapshots()), default=None)
+
+    def snapshot(self, name: str, with_dump: bool = False) -> Path:  # noqa: ARG002 - both are here
+        """Returns where a snapshot's manifest and dump are."""
+        return self.root / name
 
     def unfinished(self) -> list[Path]:
         """Returns the folders of snapshots that were ended half-way."""
@@ -203,6 +233,12 @@ class BackupFolder:
                 return sha256(file) == artifact.digest
         except OSError:
             return False
+
+    @contextmanager
+    def content(self, artifact: manifest.Artifact) -> Iterator[IO[bytes]]:
+        """Gives an artifact's content, as a file."""
+        with self.path_of(artifact.digest).open("rb") as file:
+            yield file
 
     def prune(self, keep: int) -> Iterator[str]:
         """Removes all but the newest backups, and contents that none of those names; yields what went."""

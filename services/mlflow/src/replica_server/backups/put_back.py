@@ -9,18 +9,10 @@ from replica_server.artifacts.repository import SMALL
 from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
 from replica_server.backups import manifest
 from replica_server.backups.errors import BackupError
-from replica_server.backups.folder import DUMP, BackupFolder, Digesting, sha256
+from replica_server.backups.folder import DUMP, BackupFolder, Digesting, Nowhere, sha256
 from replica_server.backups.in_order import InOrder
 from replica_server.backups.manifest import Artifact, Header
 from replica_server.backups.take import THREADS, pages
-
-
-class Nowhere:
-    """A file that keeps nothing."""
-
-    def write(self, content: bytes) -> int:
-        """Takes the next bytes in."""
-        return len(content)
 
 
 @dataclass
@@ -89,7 +81,7 @@ class Restoration:
             return "same"
         try:
             if artifact.digest:
-                with self.folder.path_of(artifact.digest).open("rb") as file:
+                with self.folder.content(artifact) as file:
                     self.repository.write_object(file, artifact.size if artifact.size <= SMALL else None, artifact.name)
             else:
                 self.repository.bring_back(Stored(artifact.name, artifact.size, artifact.tag))

@@ -70,7 +70,7 @@ class Copy:
         for known, doubtful in self._known:
             found = known.find(stored.name)
             if found and found.digest and (found.tag, found.size) == (stored.tag, stored.size):
-                return found, doubtful or found.digest.startswith(self._read_again)
+                return found, self.folder.rereads and (doubtful or found.digest.startswith(self._read_again))
         return None, False
 
     def one(self, stored: Stored, known: Artifact | None = None, doubtful: bool = False) -> Artifact | None:

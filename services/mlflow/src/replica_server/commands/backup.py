@@ -1,4 +1,4 @@
-"""Takes snapshots of database and artifacts into the folder at /backup, and puts their artifacts back.
+"""Takes snapshots of database and artifacts into the folder at /backup, or a bucket, and puts their artifacts back.
 
 `scripts/backup` and `scripts/restore` run it, as the user who starts them. The database goes back by `scripts/restore`
 itself, which exchanges it under the running server.
@@ -6,6 +6,7 @@ itself, which exchanges it under the running server.
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,9 +18,11 @@ from replica_server import database, settings, stack_record
 from replica_server.artifacts.destination import read_destination
 from replica_server.artifacts.stored import BackedUp
 from replica_server.backups import manifest, turn
+from replica_server.backups.bucket import BackupBucket
 from replica_server.backups.errors import BackupError
-from replica_server.backups.folder import BackupFolder
+from replica_server.backups.folder import DUMP, BackupFolder
 from replica_server.backups.put_back import Restoration, check_database
+from replica_server.backups.stores import check_apart, open_store
 from replica_server.backups.take import take
 from replica_server.commands.migrate import current_revision
 from replica_server.text import one_line, printable
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
 
 FOLDER = Path("/backup")
+# Of a bucket: what is on its way, and manifests.
+WORK = Path("/var/tmp/mlflow")  # noqa: S108 - a volume
 SETTING = "BACKUP_ARTIFACTS"
 
 
@@ -88,7 +93,7 @@ def check_stack(header: manifest.Header, other: bool) -> None:
 
 def run_restore(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:
     """Checks a whole snapshot, and puts its artifacts back."""
-    snapshot = folder.root / options.snapshot
+    snapshot = folder.snapshot(options.snapshot, with_dump=True)
     header = manifest.read_header(snapshot)
     if is_newer(header.version):
         raise BackupError(
@@ -114,7 +119,7 @@ def run_restore(folder: BackupFolder, repository: BackedUp, options: argparse.Na
 
 def run_compare(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:
     """Reads every artifact of a snapshot out of the storage, and compares it."""
-    snapshot = folder.root / options.snapshot
+    snapshot = folder.snapshot(options.snapshot)
     different = [artifact.name for artifact in Restoration(folder, snapshot, repository).differences()]
     if different:
         raise BackupError(
@@ -126,12 +131,36 @@ def run_compare(folder: BackupFolder, repository: BackedUp, options: argparse.Na
 
 def run_kind(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:  # noqa: ARG001
     """Says whether a snapshot holds the artifacts' contents."""
-    print("copied" if manifest.read_header(folder.root / options.snapshot).copied else "listed")
+    print("copied" if manifest.read_header(folder.snapshot(options.snapshot)).copied else "listed")
+
+
+def run_newest(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:  # noqa: ARG001
+    """Names the newest snapshot."""
+    if not (name := folder.newest()):
+        raise BackupError(f"there is no backup in {options.bucket or 'the folder'}")
+    print(name)
+
+
+def run_dump(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:  # noqa: ARG001
+    """Writes a snapshot's database to the standard output."""
+    snapshot = folder.snapshot(options.snapshot, with_dump=True)
+    check_database(snapshot, manifest.read_header(snapshot))
+    with (snapshot / DUMP).open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def place_of(bucket: str | None, destination: str) -> BackupFolder:
+    """Returns where the backups are."""
+    if not bucket:
+        return BackupFolder(FOLDER)
+    check_apart(bucket, destination)
+    return BackupBucket(open_store(bucket), WORK)
 
 
 def parse() -> argparse.Namespace:
     """Returns the command and its options."""
     parser = argparse.ArgumentParser(prog="backup", description="Backs up database and artifacts.")
+    parser.add_argument("--bucket", help="the bucket with the backups, s3://… or gs://…, instead of the folder")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     taking = commands.add_parser("take", help="take a snapshot")
     taking.add_argument("--keep", type=int, help="remove all but the newest of this number")
@@ -147,6 +176,11 @@ def parse() -> argparse.Namespace:
     comparing = commands.add_parser("compare", help="compare the storage with a snapshot")
     comparing.add_argument("snapshot")
     comparing.set_defaults(run=run_compare)
+    newest = commands.add_parser("newest", help="name the newest snapshot")
+    newest.set_defaults(run=run_newest)
+    dumping = commands.add_parser("dump", help="print a snapshot's database")
+    dumping.add_argument("snapshot")
+    dumping.set_defaults(run=run_dump)
     return parser.parse_args()
 
 
@@ -157,7 +191,7 @@ def main() -> None:
     options = parse()
     repository = cast("BackedUp", get_artifact_repository(read_destination()))
     try:
-        options.run(BackupFolder(FOLDER), repository, options)
+        options.run(place_of(options.bucket, repository.artifact_uri), repository, options)
     except (BackupError, MlflowException) as error:
         sys.exit(f"backup: error: {printable(str(error))}")
     except psycopg2.Error as error:
