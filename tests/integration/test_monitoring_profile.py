@@ -120,6 +120,17 @@ def test_each_panel_is_an_expression_that_works(watched: tuple[Stack, Container]
     assert (page.status_code, "panels.json" in page.text) == (200, True)
 
 
+def test_usage_is_in_the_dashboard(watched: tuple[Stack, Container]) -> None:
+    """Bytes, runs and models by experiment, once the server has listed the storage; a panel shows each."""
+    stack, _ = watched
+    for name in ("bytes", "runs", "models"):
+        metric = f"mlflow_experiment_{name}"
+        wait_until(lambda metric=metric: query(stack, metric), metric, 120)  # type: ignore[misc]
+        panels = requests.get(f"{address(stack)}/consoles/panels.json", timeout=30).json()
+        assert [panel["title"] for panel in panels if f"({metric})" in panel["expr"] or f", {metric})" in panel["expr"]]
+    assert "Default" in {one["metric"]["experiment"] for one in query(stack, "mlflow_experiment_runs")}
+
+
 def test_role_reads_statistics_and_no_table(watched: tuple[Stack, Container]) -> None:
     stack, _ = watched
     password = stack.read_volume("monitor-secret", "password").strip()

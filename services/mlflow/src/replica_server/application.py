@@ -26,6 +26,7 @@ from replica_server import database, limits
 from replica_server.artifacts.addresses import Storage
 from replica_server.artifacts.repository import StorageRepository
 from replica_server.mlflow_environment import artifact_root
+from replica_server.monitoring import usage_figures
 from replica_server.monitoring.counted import Counted
 from replica_server.monitoring.database_figures import Stored
 from replica_server.monitoring.moment import Moment
@@ -98,6 +99,7 @@ def create(settings: Settings, destination: str, registry: CollectorRegistry | N
         return served
     registry.register(Moment(settings.workers))
     registry.register(Stored())
+    registry.register(usage_figures.Stored(destination))
     return Counted(served, Templates(routes.paths(app, flask_app)), registry)
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 from mlflow.entities import RunStatus, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from prometheus_client import CollectorRegistry
 from replica_server.artifacts import incoming
-from replica_server.monitoring import database_figures, moment, port
+from replica_server.housekeeping.usage import Usage
+from replica_server.monitoring import database_figures, moment, port, usage_figures
 from replica_server.monitoring.counted import Counted
 from replica_server.monitoring.templates import OTHER, Templates
 from replica_server.requests import routes
@@ -228,6 +230,64 @@ def test_database_that_fails_is_seen_as_such(stores: Any, tmp_path: Path) -> Non
 def test_last_backup_is_the_databases_comment(comment: str | None, seconds: int | None) -> None:
     found = [metric.samples[0].value for metric in database_figures._backup(comment)]
     assert found == ([] if seconds is None else [seconds])
+
+
+def usage_of(**sizes: int) -> Usage:
+    """Returns the figures of experiments that have stored so many bytes, each in one run."""
+    usage = Usage()
+    for name, size in sizes.items():
+        usage._count(name, "someone", size, True, runs=1)
+    return usage
+
+
+def test_largest_experiments_are_seen() -> None:
+    """The others are one series, and so are names that are cut to the same: Prometheus takes none twice."""
+    sizes = {f"e{number:03}": 1000 - number for number in range(usage_figures.MOST + 5)}
+    looks: list[str] = []
+
+    def look(destination: str) -> Usage:
+        looks.append(destination)
+        return usage_of(**sizes, **{"x" * 100 + end: 5000 for end in "ab"}, **{"": 7000})
+
+    now = [100.0]
+    stored = usage_figures.Stored("s3://mlflow/", look, lambda: now[0])
+    registry = CollectorRegistry()
+    registry.register(stored)
+    assert value(registry, "mlflow_usage_timestamp_seconds") is None
+    assert stored.reading
+    stored.reading.join()
+    assert value(registry, "mlflow_experiment_bytes", experiment="e000") == 1000
+    assert value(registry, "mlflow_experiment_bytes", experiment="x" * 80) == 10_000
+    assert value(registry, "mlflow_experiment_bytes", experiment=usage_figures.NOBODY) == 7000
+    assert value(registry, "mlflow_experiment_runs", experiment=usage_figures.OTHERS) == 8
+    (family,) = [one for one in registry.collect() if one.name == "mlflow_experiment_bytes"]
+    assert len({sample.labels["experiment"] for sample in family.samples}) == len(family.samples) == 20
+    assert looks == ["s3://mlflow/"]
+    now[0] += usage_figures.EVERY
+    assert value(registry, "mlflow_usage_timestamp_seconds") is not None
+    stored.reading.join()
+    assert value(registry, "mlflow_usage_timestamp_seconds") == now[0]
+    assert len(looks) == 2
+
+
+def test_storage_that_fails_keeps_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    answers: Iterator[Usage | Exception] = iter([usage_of(e=10), MlflowException("no\nanswer")])
+
+    def look(_: str) -> Usage:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    now = [100.0]
+    stored = usage_figures.Stored("s3://mlflow/", look, lambda: now[0])
+    for _ in range(2):
+        list(stored.collect())
+        assert stored.reading
+        stored.reading.join()
+        now[0] += usage_figures.EVERY
+    assert [metric.samples[0].value for metric in stored._found] == [100.0, 10, 0, 1, 0]
+    assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_heartbeat_is_the_trainers() -> None:
