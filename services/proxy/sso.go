@@ -30,7 +30,12 @@ type sso struct {
 
 // newSSO takes oauth2-proxy's address, and groups with their roles: ml-admins=admin,ml-team=member.
 func newSSO(address, mapping string) (*sso, error) {
-	made := &sso{url: address, roles: map[string]int{}, client: &http.Client{Timeout: 15 * time.Second}}
+	client := &http.Client{
+		Timeout: 15 * time.Second,
+		// What somebody else answers says nothing, and would learn the cookies.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	made := &sso{url: address, roles: map[string]int{}, client: client}
 	for _, pair := range strings.Split(mapping, ",") {
 		group, word, found := strings.Cut(strings.TrimSpace(pair), "=")
 		role := rank(word)

@@ -17,6 +17,7 @@ type theSSO struct {
 	status     int
 	mail       string
 	groups     string
+	location   string
 	asked      http.Header
 	askedFor   string
 	passed     *http.Request
@@ -31,6 +32,9 @@ func newTestSSO(t *testing.T) *theSSO {
 		w.Header().Set("X-Auth-Request-Email", stand.mail)
 		w.Header().Set("X-Auth-Request-Groups", stand.groups)
 		w.Header().Add("Set-Cookie", "__Host-mlflow=renewed")
+		if stand.location != "" {
+			w.Header().Set("Location", stand.location)
+		}
 		w.WriteHeader(stand.status)
 	}))
 	t.Cleanup(server.Close)
@@ -80,6 +84,29 @@ func TestSessionGoesOnWithNameRoleAndProof(t *testing.T) {
 	}
 	if answer.Header().Get("Set-Cookie") == "" || !s.connection.user {
 		t.Error("the session is not renewed, or the connection is a stranger's")
+	}
+}
+
+// What it is sent to could name anybody, and would get the session's cookies.
+func TestQuestionIsAskedOfOAuth2ProxyAlone(t *testing.T) {
+	s := newTestSSO(t)
+	asked := 0
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.Header().Set("X-Auth-Request-Email", "mallory@example.org")
+		w.Header().Set("X-Auth-Request-Groups", "ml-admins")
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(elsewhere.Close)
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect} {
+		s.status, s.mail, s.location = status, "", elsewhere.URL
+		_, err := s.get(t, "Cookie", "__Host-mlflow=a")
+		if failed, is := err.(caddyhttp.HandlerError); !is || failed.StatusCode != http.StatusUnauthorized || s.passed != nil {
+			t.Errorf("%d: %v, passed on: %t", status, err, s.passed != nil)
+		}
+	}
+	if asked > 0 {
+		t.Errorf("what it redirects to was asked %d times", asked)
 	}
 }
 

@@ -192,15 +192,18 @@ def test_backup_brings_people_back(persons: Persons, tmp_path: Path) -> None:
         "SELECT * FROM people.users ORDER BY 1",
         "SELECT hash::text, owner, name, expires::text FROM people.tokens ORDER BY 1",
         "SELECT * FROM people.owners ORDER BY 1, 2",
+        "SELECT * FROM people.grants ORDER BY 1, 2, 3",
         "SELECT id, person, action, object, status FROM people.record ORDER BY 1",
     )
 
     def rows() -> list[list[list[object]]]:
         return [stack.sql(statement) for statement in statements]
 
+    user(stack, "grant", "vera", "member", "--experiment", "Default")
     before = rows()
     script("backup", "--database", tmp_path / "mlflow.dump")
     user(stack, "role", "mia", "viewer")
+    user(stack, "revoke", "vera", "--experiment", "Default")
     user(stack, "token", "remove", "mia", "--name", "test")
     user(stack, "add", "later", "--role", "admin", password=PASSWORD)
     persons.tokens["later"] = user(stack, "token", "add", "later", "--name", "test")
@@ -209,6 +212,7 @@ def test_backup_brings_people_back(persons: Persons, tmp_path: Path) -> None:
     wait_until(lambda: persons.ask("mia", "GET", "/people/me").text == "mia member\n", "mia is a member again")
     assert persons.ask("later", "GET", "/people/me").status_code == 401
     assert rows() == before
+    assert persons.ask("vera", "POST", "/api/2.0/mlflow/runs/create", json={"experiment_id": "0"}).ok
     with pytest.raises(Exception, match="only appended to"):
         stack.sql("DELETE FROM people.record")
     # What was restored is told of too.

@@ -47,6 +47,7 @@ from replica_server.patches import (
 )
 from replica_server.people.directory import Directory
 from replica_server.people.entrance import Entrance
+from replica_server.people.grants import Grants
 from replica_server.people.guards import Guards
 from replica_server.people.identity import Proofs
 from replica_server.people.known import Known
@@ -109,6 +110,8 @@ def with_people(app: ASGIApp, settings: Settings) -> ASGIApp:
     Guards(directory, settings.guarded_aliases).apply()
     if settings.require_verdict:
         Verdicts(directory, settings.guarded_aliases).apply()
+    # Around those: what nobody has granted is not looked at further.
+    Grants(directory).apply(flask_app)
     record = Record(directory, settings.record_days)
     record.prune_daily()
     return Entrance(app, proofs, Known(directory), directory, record)

@@ -62,6 +62,12 @@ def check_version(recorded: str) -> None:
         )
 
 
+def create_people(cursor: "cursor") -> None:
+    """Creates the tables of people, beside MLflow's, with AUTH=on."""
+    if settings.current().auth:
+        people.create(cursor)
+
+
 def main() -> None:
     """Migrates when needed; says what it found and did."""
     wanted = REVISION_FILE.read_text().strip()
@@ -71,10 +77,9 @@ def main() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         check_version(stack_record.read(cursor).version)
-        if settings.current().auth:
-            people.create(cursor)
         found = current_revision(cursor)
         if found == wanted:
+            create_people(cursor)
             stack_record.write_version(cursor, VERSION)
             print(f"migrate: the schema is at {wanted}: nothing to do")
             return
@@ -83,5 +88,6 @@ def main() -> None:
         found = current_revision(cursor)
         if found != wanted:
             sys.exit(f"migrate: error: the schema is at {found} after the upgrade, not at {wanted}")
+        create_people(cursor)
         stack_record.write_version(cursor, VERSION)
         print(f"migrate: the schema is at {wanted}")

@@ -14,19 +14,40 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from replica_server.people.access import READING
-from replica_server.people.directory import Directory, UnavailableError
+from replica_server.people.directory import Directory, Rows, UnavailableError
 from replica_server.people.identity import NAME, TAKEN, hashed
-from replica_server.people.roles import ROLES, asking
+from replica_server.people.roles import EXPERIMENT, MODEL, ROLES, asking
+from replica_server.text import printable
 
 # What browsers, and nobody else, tell of where a request comes from.
 FROM_A_PAGE = (b"origin", b"sec-fetch-site")
 EXPIRES = re.compile(r"([1-9][0-9]{0,3})([dh])")
 USUAL_EXPIRY, MOST_DAYS = "90d", 3650
 
+# What a grant is for may be called anything.
+GRANTABLE = {EXPERIMENT: ("member",), MODEL: ("member", "release")}
+
 USERS = "SELECT name, role FROM people.users ORDER BY name"
 ADD_USER = "INSERT INTO people.users (name, role) VALUES (%s, %s)"
 CHANGE_ROLE = f"{ADD_USER} ON CONFLICT (name) DO UPDATE SET role = excluded.role"
 REMOVE_USER = "DELETE FROM people.users WHERE name = %s RETURNING name"
+GRANTS = """
+SELECT person, role, kind, coalesce(experiments.name, object) FROM people.grants
+LEFT JOIN experiments ON kind = 'experiment' AND experiment_id::text = object ORDER BY 1, 3, 4
+"""
+# The experiment or model, if there is one of that name, and the grant.
+THIS = {
+    EXPERIMENT: "SELECT experiment_id::text AS object FROM experiments WHERE name = %s",
+    MODEL: "SELECT name AS object FROM registered_models WHERE name = %s",
+}
+ADD_GRANT = """
+INSERT INTO people.grants (person, kind, object, role) SELECT %s, %s, object, %s FROM ({this}) AS this
+ON CONFLICT (person, kind, object) DO UPDATE SET role = excluded.role RETURNING object
+"""
+REMOVE_GRANT = """
+DELETE FROM people.grants USING ({this}) AS this
+WHERE person = %s AND kind = %s AND grants.object = this.object RETURNING grants.object
+"""
 TOKENS = """
 SELECT owner, name, to_char(expires AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"'),
     coalesce(to_char(used AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"'), 'never'), expires <= now()
@@ -90,8 +111,11 @@ class Console:
             for name in names + ([query["owner"]] if "owner" in query and kind == "tokens" else []):
                 if not NAME.fullmatch(name):
                     raise WrongError("a name is made of letters, digits and . _ @ -, 64 at most")
+            if "\0" in "".join(query.values()):
+                raise WrongError("a name holds no NUL character")
             if request := asking.get():
-                request.objects.append(" ".join([*names, *query.values()]))
+                said = [word for one in query.items() for word in (one if one[0] in GRANTABLE else one[1:])]
+                request.objects.append(" ".join([*names, *said]))
             text, status = await self._answer(method, kind, names, query), HTTPStatus.OK
         except WrongError as error:
             text, status = str(error), error.status
@@ -108,6 +132,8 @@ class Console:
             return f"{request.person.name} {request.person.role.word}" if request else ""
         if kind == "users":
             return await self._users(method, names, query)
+        if kind == "grants":
+            return await self._grants(method, names, query)
         return await self._tokens(method, names, query)
 
     async def _users(self, method: str, names: list[str], query: dict[str, str]) -> str:
@@ -124,6 +150,28 @@ class Console:
             return "\n".join(f"{name} {role}" for name, role in await self.directory.find(USERS))
         return ""
 
+    async def _grants(self, method: str, names: list[str], query: dict[str, str]) -> str:
+        if method not in ("POST", "DELETE"):
+            rows = await self.directory.find(GRANTS)
+            return "\n".join(f"{person} {role} {kind} {printable(name)}" for person, role, kind, name in rows)
+        kinds = [kind for kind in GRANTABLE if query.get(kind)]
+        if len(kinds) != 1:
+            raise WrongError("say what it is for: one experiment, or one registered model")
+        (kind,), (person,) = kinds, names
+        shown = f'{kind} "{printable(query[kind])}"'
+        if method == "DELETE":
+            statement = REMOVE_GRANT.format(this=THIS[kind])
+            if not await self.directory.find(statement, query[kind], person, kind):
+                raise WrongError(f"{person} has no grant for the {shown}")
+            return ""
+        role = _role(query)
+        if role not in GRANTABLE[kind]:
+            raise WrongError(f"{role} cannot be granted for one {kind}: {' and '.join(GRANTABLE[kind])} can")
+        statement = ADD_GRANT.format(this=THIS[kind])
+        if not await self._insert(statement, person, kind, role, query[kind], person=person, there=""):
+            raise WrongError(f"there is no {shown}")
+        return ""
+
     async def _tokens(self, method: str, names: list[str], query: dict[str, str]) -> str:
         if method == "POST":
             owner, name = names
@@ -135,6 +183,7 @@ class Console:
                 owner,
                 name,
                 hours,
+                person=owner,
                 there=f"{owner} has a token {name} already: remove it first",
             )
             return token
@@ -148,10 +197,10 @@ class Console:
             for owner, name, expires, used, expired in rows
         )
 
-    async def _insert(self, statement: str, *values: object, there: str) -> None:
+    async def _insert(self, statement: str, *values: object, there: str, person: str = "") -> Rows:
         try:
-            await self.directory.find(statement, *values)
+            return await self.directory.find(statement, *values)
         except psycopg2.errors.UniqueViolation:
             raise WrongError(there) from None
         except psycopg2.errors.ForeignKeyViolation:
-            raise WrongError(f'there is no user "{values[1]}" with a role') from None
+            raise WrongError(f'there is no user "{person}" with a role') from None

@@ -11,11 +11,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from replica_server.people import access, console, identity
+from replica_server.people import access, console, grants, identity
 from replica_server.people.directory import Directory
 from replica_server.people.known import Known
 from replica_server.people.record import Record, Recorded
-from replica_server.people.roles import Asking, Person, asking
+from replica_server.people.roles import EXPERIMENT, MODEL, Asking, Object, Person, Role, asking
 from replica_server.requests import answers
 
 UNAUTHORIZED = 401
@@ -28,6 +28,21 @@ def address_of(scope: Scope, person: Person) -> str:
             if name == b"x-forwarded-for":
                 return str(value.decode("latin-1").rpartition(",")[2].strip())
     return scope["client"][0] if scope.get("client") else ""
+
+
+def refused(request: Asking, row: access.Row, path: str) -> MlflowException | None:
+    """Returns why a request goes no further; None when it does, perhaps to where grants.py looks what it is about."""
+    person = request.person
+    if request.needs is None:
+        return None
+    if not request.grants:
+        return identity.forbidden(f"{person.name} has the role {person.role.word}, and this takes {request.needs.word}")
+    if row.grant == "artifact":
+        try:
+            grants.check_artifact(request, path)
+        except MlflowException as error:
+            return error
+    return None
 
 
 class Entrance:
@@ -67,19 +82,16 @@ class Entrance:
             person = await identity.identify(scope["headers"], self.proofs, self.known)
             if row is None:
                 raise MlflowException(f"There is no route {method} {path}", error_code=ENDPOINT_NOT_FOUND)
+            request = await self._asking(person, row)
         except MlflowException as error:
             await self._refuse(error, scope, receive, send)
             return
-        request = Asking(person)
         before = asking.set(request), answers.on_status.set(request.begins)
         recorded, failed = None, True
         try:
             if row.change and method not in access.READING:
                 recorded = send = self._recorded(request, row, scope, send)
-            if row.role is not None and person.role < row.role:
-                refusal = identity.forbidden(
-                    f"{person.name} has the role {person.role.word}, and this takes {row.role.word}"
-                )
+            if refusal := refused(request, row, path):
                 await self._refuse(refusal, scope, receive, send)
             elif path.startswith("/people/"):
                 await self.console(scope, receive, send)
@@ -91,6 +103,17 @@ class Entrance:
             answers.on_status.reset(before[1])
             if recorded is not None:
                 await recorded.end(failed)
+
+    async def _asking(self, person: Person, row: access.Row) -> Asking:
+        """Returns what is known of a request before it is answered: with the person's grants, where they may matter."""
+        lacks = row.role is not None and person.role < row.role
+        kind = EXPERIMENT if row.grant == "artifact" else row.grant
+        # Those for a model also let more of a member's requests through.
+        found: dict[Object, Role] = {}
+        if kind and (lacks or (kind == MODEL and person.role < Role.RELEASE)):
+            found = await self.known.grants(person.name)
+        theirs = {one: role for one, role in found.items() if one[0] == kind}
+        return Asking(person, grants=theirs, needs=row.role if lacks else None)
 
     async def _refuse(self, error: MlflowException, scope: Scope, receive: Receive, send: Send) -> None:
         answer = answers.refusal(error)

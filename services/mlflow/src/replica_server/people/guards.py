@@ -27,7 +27,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
 from replica_server.patches.replace import replace
 from replica_server.people.directory import Directory
 from replica_server.people.identity import forbidden
-from replica_server.people.roles import Asking, Role, asking
+from replica_server.people.roles import MODEL, Asking, Role, asking
 
 #: Where a client's own claim of who it is goes.
 CLAIMED = "replica.claimed_user"
@@ -165,15 +165,17 @@ class Guards:
     def own_model(self, request: Asking, values: Values) -> None:
         """Refuses what would rename or delete another's registered model, or one with a guarded alias."""
         self._unguarded(request, values["name"], None)
-        self._own(request, "model", values["name"], Role.RELEASE)
+        self._own(request, "model", values["name"], Role.RELEASE, values["name"])
         if "new_name" in values:
             request.objects.append(f"to {values['new_name']}")
 
     def own_model_with_versions(self, request: Asking, values: Values) -> None:
         """Refuses to delete it also where others' versions are in it."""
         self.own_model(request, values)
-        name, person = values["name"], request.person
-        if person.role < Role.RELEASE and (rows := self.directory.ask(OTHERS_VERSION, name, person.name)):
+        name = values["name"]
+        if releases(request, name):
+            return
+        if rows := self.directory.ask(OTHERS_VERSION, name, request.person.name):
             raise forbidden(f"{name} holds versions of others ({rows[0][0]}): the roles release and admin may do that")
 
     def own_version(self, request: Asking, values: Values) -> None:
@@ -184,7 +186,7 @@ class Guards:
         except (TypeError, ValueError):
             return  # MLflow refuses it.
         self._unguarded(request, values["name"], version)
-        self._own(request, "version", f"{values['name']}/{version}", Role.RELEASE)
+        self._own(request, "version", f"{values['name']}/{version}", Role.RELEASE, values["name"])
 
     def name(self, request: Asking, values: Values) -> None:
         """Notes what is created or moved, for the record."""
@@ -228,9 +230,10 @@ class Guards:
                 file=sys.stderr,
             )
 
-    def _own(self, request: Asking, kind: str, key: str, enough: Role) -> None:
+    def _own(self, request: Asking, kind: str, key: str, enough: Role, model: str = "") -> None:
         request.objects.append(f"{kind} {key}")
-        if request.person.role < enough:
+        # Only for a model are there grants of a role that needs to own nothing.
+        if (request.role_on(MODEL, model) if model else request.person.role) < enough:
             rows = self.directory.ask(OWNER, kind, key)
             # Not by a name: a person may be called nobody.
             if not rows or rows[0][0] != request.person.name:
@@ -243,16 +246,21 @@ class Guards:
         """Refuses to set, move or delete a guarded alias."""
         where = f"{values['name']}@{values['alias']}"
         request.objects.append(f"{where} -> {values['version']}" if "version" in values else where)
-        if values["alias"] in self.aliases and request.person.role < Role.RELEASE:
+        if values["alias"] in self.aliases and not releases(request, values["name"]):
             raise forbidden(f"The alias {where} is guarded: the roles release and admin may move it")
 
     def _unguarded(self, request: Asking, model: str, version: int | None) -> None:
-        if request.person.role >= Role.RELEASE:
+        if releases(request, model):
             return
         found = {alias for (alias,) in self.directory.ask(ALIASES, model, version)}
         if guarded := sorted(found & self.aliases):
             what = f"version {version} of {model}" if version else model
             raise forbidden(f"{what} has the guarded alias {guarded[0]}: the roles release and admin may do that")
+
+
+def releases(request: Asking, model: str) -> bool:
+    """Returns whether a person may release a registered model: everywhere, or this one by a grant."""
+    return request.role_on(MODEL, model) >= Role.RELEASE
 
 
 def around(

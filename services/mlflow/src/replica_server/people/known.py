@@ -1,7 +1,7 @@
 """What the database says of people, kept in memory until it changes.
 
-PostgreSQL tells each server that listens when users or tokens change (schema.py). Before an answer is taken from
-memory, what has been told is read, so that a change takes effect at once in every server. Where nobody would tell,
+PostgreSQL tells each server that listens when users, grants or tokens change (schema.py). Before an answer is taken
+from memory, what has been told is read, so that a change takes effect at once in every server. Where nobody would tell,
 nothing is taken from memory: the database is asked, and if it does not answer, nobody is let in.
 """
 
@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg2
 from mlflow.exceptions import MlflowException
 
+from replica_server.people.roles import ROLES, Object, Role
+
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 ROLE_OF = "SELECT role FROM people.users WHERE name = %s"
+GRANTS = "SELECT kind, object, role FROM people.grants WHERE person = %s"
 WHOSE = (
     "SELECT users.name, users.role, tokens.name, extract(epoch FROM expires - now())::float8,"
     " coalesce(used < now() - interval '1 minute', true)"
@@ -97,6 +100,16 @@ class Known:
             return str(rows[0][0]) if rows else None
 
         found: str | None = await self._answer(name, ask)
+        return found
+
+    async def grants(self, name: str) -> dict[Object, Role]:
+        """Returns what a person has been granted beside their role."""
+
+        async def ask() -> dict[Object, Role]:
+            rows = await self._directory.find(GRANTS, name)
+            return {(kind, key): ROLES[role] for kind, key, role in rows}
+
+        found: dict[Object, Role] = await self._answer(("grants", name), ask)
         return found
 
     async def token(self, digest: bytes) -> Token | None:

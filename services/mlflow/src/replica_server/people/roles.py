@@ -1,5 +1,6 @@
 """The roles, and the person whose request is being answered."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -19,6 +20,9 @@ class Role(IntEnum):
         return self.name.lower()
 
 
+#: What a grant is for: an experiment, by its id, or a registered model, by its name.
+EXPERIMENT, MODEL = "experiment", "model"
+Object = tuple[str, str]
 #: The roles by their names.
 ROLES = {role.word: role for role in Role}
 
@@ -46,11 +50,20 @@ class Asking:
         person: Who sends it.
         objects: What it changes, as the guards have seen it: for the record.
         status: What MLflow answers, also to a client that has gone; 0 before it does.
+        grants: The person's grants, as far as this request may need them.
+        needs: The role that the person has by a grant alone, if at all: grants.py then looks what the request is about.
+            None: their role suffices.
     """
 
     person: Person
     objects: list[str] = field(default_factory=list)
     status: int = 0
+    grants: Mapping[Object, Role] = field(default_factory=dict)
+    needs: Role | None = None
+
+    def role_on(self, kind: str, key: str) -> Role:
+        """Returns what the person may do to an object: by their role, or by a grant that is higher."""
+        return max(self.person.role, self.grants.get((kind, key), self.person.role))
 
     def begins(self, status: int) -> None:
         """Notes the answer's status."""

@@ -37,6 +37,17 @@ CREATE OR REPLACE TRIGGER tell AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON p
 -- When a token was used is no matter.
 CREATE OR REPLACE TRIGGER tell AFTER INSERT OR UPDATE OF hash, owner, name, expires OR DELETE OR TRUNCATE
     ON people.tokens FOR EACH STATEMENT EXECUTE FUNCTION people.tell();
+CREATE TABLE IF NOT EXISTS people.grants (
+    person text NOT NULL REFERENCES people.users ON DELETE CASCADE,
+    kind text NOT NULL CHECK (kind IN ('experiment', 'model')),
+    -- An experiment's id, which stays, or a model's name.
+    object text NOT NULL,
+    role text NOT NULL CHECK (role IN ('member', 'release')),
+    PRIMARY KEY (person, kind, object)
+);
+CREATE INDEX IF NOT EXISTS grants_object ON people.grants (kind, object);
+CREATE OR REPLACE TRIGGER tell AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON people.grants
+    FOR EACH STATEMENT EXECUTE FUNCTION people.tell();
 CREATE TABLE IF NOT EXISTS people.owners (
     kind text NOT NULL,
     key text NOT NULL,
@@ -66,8 +77,32 @@ CREATE OR REPLACE TRIGGER only_append BEFORE UPDATE OR DELETE ON people.record
 CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON people.record
     FOR EACH STATEMENT EXECUTE FUNCTION people.only_append();
 """
+# A grant ends with what it is for, and follows a model to its new name: in the same transaction, whoever does it.
+FOLLOWING = """
+CREATE OR REPLACE FUNCTION people.experiment_is_gone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM people.grants WHERE kind = 'experiment' AND object = OLD.experiment_id::text;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION people.model_is_gone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM people.grants WHERE kind = 'model' AND object = OLD.name;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION people.model_is_renamed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE people.grants SET object = NEW.name WHERE kind = 'model' AND object = OLD.name;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER people_gone AFTER DELETE ON experiments
+    FOR EACH ROW EXECUTE FUNCTION people.experiment_is_gone();
+CREATE OR REPLACE TRIGGER people_gone AFTER DELETE ON registered_models
+    FOR EACH ROW EXECUTE FUNCTION people.model_is_gone();
+CREATE OR REPLACE TRIGGER people_renamed AFTER UPDATE OF name ON registered_models
+    FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION people.model_is_renamed();
+"""
 
 
 def create(cursor: "cursor") -> None:
-    """Creates what is missing of the tables; safe to run at any time."""
-    cursor.execute(STATEMENTS)
+    """Creates what is missing of the tables and triggers; safe to run at any time once MLflow's tables are there."""
+    cursor.execute(STATEMENTS + FOLLOWING)

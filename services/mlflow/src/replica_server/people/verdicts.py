@@ -1,8 +1,9 @@
 """Lets a guarded alias move only to a version that satisfied the policy (REQUIRE_VERDICT=on).
 
 `trainer promote` checks a version, and writes tags on it before it moves the alias. Here these tags are what the alias
-needs, and only who may move the alias may write them: so nobody promotes by mistake what was not checked. Whoever may
-move the alias can write the tags by hand too; the record then has the alias, and the tags are on the version.
+needs, and only who may move the alias may write them: so nobody promotes by mistake what was not checked. A new version
+has none, also as a copy of one that has: its model may have another policy. Whoever may move the alias can write the
+tags by hand too; the record then has the alias, and the tags are on the version.
 
 Replaces: methods of the registry's `SqlAlchemyStore`, each by itself with a check before.
 Gain: a version that no policy was checked for does not become champion.
@@ -17,9 +18,9 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Regi
 
 from replica_server.patches.replace import replace
 from replica_server.people.directory import Directory
-from replica_server.people.guards import Values, around
+from replica_server.people.guards import Values, around, releases
 from replica_server.people.identity import forbidden
-from replica_server.people.roles import Asking, Role
+from replica_server.people.roles import Asking
 
 #: The tags that `trainer promote` writes (trainer/registry/champion.py), and the one that says which policy it was.
 PREFIX = "trainer.approved_"
@@ -65,18 +66,19 @@ class Verdicts:
 
     def own_tag(self, request: Asking, values: Values) -> None:
         """Refuses to write a verdict to those who may not move the alias."""
-        self._own(request, values["tag"].key)
+        self._own(request, values["name"], values["tag"].key)
 
     def own_key(self, request: Asking, values: Values) -> None:
         """Refuses them to take one away."""
-        self._own(request, values["key"])
+        self._own(request, values["name"], values["key"])
 
     def own_tags(self, request: Asking, values: Values) -> None:
-        """Refuses them to make a version that has one."""
+        """Refuses them to make a version with one; that of others has none either, as a copy is not checked yet."""
         for tag in values["tags"] or []:
-            self._own(request, tag.key)
+            self._own(request, values["name"], tag.key)
+        values["tags"] = [tag for tag in values["tags"] or [] if not tag.key.startswith(PREFIX)]
 
     @staticmethod
-    def _own(request: Asking, key: str) -> None:
-        if key.startswith(PREFIX) and request.person.role < Role.RELEASE:
+    def _own(request: Asking, model: str, key: str) -> None:
+        if key.startswith(PREFIX) and not releases(request, model):
             raise forbidden(f"The tag {key} is a policy's verdict: the roles release and admin may write it")

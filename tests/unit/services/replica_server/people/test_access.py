@@ -58,6 +58,7 @@ def test_page_counts_the_routes() -> None:
         f"{count['open']} are open",
         f"{checked} are checked: {count['viewer']} take `viewer`, {count['member']} `member`, {count['admin']} `admin`",
         f"{count['off']} are off until",
+        f"{sum(bool(row.grant) for row in access.ROWS)} of the rows can be opened by a grant",
     ):
         assert words in page
 

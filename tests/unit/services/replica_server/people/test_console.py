@@ -49,6 +49,31 @@ def test_page_changes_nothing(header: tuple[bytes, bytes]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "query", "said"),
+    [
+        ("POST", "role=member", "say what it is for: one experiment, or one registered model"),
+        ("POST", "role=member&experiment=a&model=b", "say what it is for"),
+        ("POST", "experiment=a", '"" is no role'),
+        ("POST", "role=wizard&experiment=a", '"wizard" is no role'),
+        ("POST", "role=release&experiment=a", "release cannot be granted for one experiment: member can"),
+        ("POST", "role=admin&model=a", "admin cannot be granted for one model: member and release can"),
+        ("POST", "role=viewer&model=a", "viewer cannot be granted"),
+        ("POST", "role=member&experiment=a%00b", "a name holds no NUL character"),
+        ("POST", "role=member&experiment=a%0Ab", 'there is no experiment "a b"'),
+        ("DELETE", "model=a%1B%5B2J", 'alice has no grant for the model "a?[2J"'),
+        ("DELETE", "", "say what it is for"),
+    ],
+)
+def test_wrong_grant_is_one_line(method: str, query: str, said: str) -> None:
+    status, text, directory = ask(method, "/people/grants/alice", query)
+    assert status == 400
+    assert said in text
+    assert text.count("\n") == 1
+    # The database alone knows which experiments and models there are.
+    assert bool(directory.asked) == said.startswith(("there is no", "alice has no"))
+
+
+@pytest.mark.parametrize(
     ("method", "path", "query"),
     [
         ("GET", "/people/tokens", "owner=%00"),

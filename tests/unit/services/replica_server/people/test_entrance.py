@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from replica_server.people.directory import UnavailableError
 from replica_server.people.entrance import Entrance
 from replica_server.people.identity import Proofs
-from replica_server.people.known import ROLE_OF, Known
+from replica_server.people.known import GRANTS, ROLE_OF, Known
 from replica_server.people.roles import asking
 
 PROOFS = Proofs(b"the proxy's", b"the console's", {})
@@ -31,19 +32,32 @@ class Record:
 
 
 class Directory:
-    """Stands in the database's place: alice is an administrator."""
+    """Stands in the database's place: alice has a role, and perhaps grants, which it counts the askings for."""
+
+    def __init__(self, role: str = "admin", *grants: tuple[str, str, str]) -> None:
+        self.role = role
+        self.grants = list(grants)
+        self.asked = 0
 
     async def find(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Answers one statement."""
+        assert values == ("alice",)
+        if statement == GRANTS:
+            self.asked += 1
+            return list(self.grants)
         assert statement == ROLE_OF
-        return [("admin",)] if values == ("alice",) else []
+        return [(self.role,)]
 
     async def listen(self) -> None:
         """Tells nothing."""
 
 
 def answer(
-    app: Callable[..., Awaitable[None]], path: str = DELETE, method: str = "DELETE", *headers: tuple[bytes, bytes]
+    app: Callable[..., Awaitable[None]],
+    path: str = DELETE,
+    method: str = "DELETE",
+    *headers: tuple[bytes, bytes],
+    directory: Directory | None = None,
 ) -> tuple[list[tuple[str, str, int]], list[int]]:
     """Returns what is recorded of a request that the application answers, and the statuses that are sent."""
     record, statuses = Record(), []
@@ -64,7 +78,7 @@ def answer(
         "headers": [*proven, *headers],
         "client": ("192.0.2.1", 1),
     }
-    directory = Directory()
+    directory = directory or Directory()
     entrance = Entrance(app, PROOFS, Known(directory), directory, record)  # type: ignore[arg-type]
     try:
         asyncio.run(entrance(scope, receive, send))
@@ -122,3 +136,60 @@ def test_reading_is_not_recorded() -> None:
     for method in ("GET", "HEAD", "OPTIONS"):
         assert answer(doing(200, sends=True), "/api/2.0/mlflow/webhooks", method) == ([], [200])
     assert answer(doing(200, sends=True), "/api/2.0/mlflow/webhooks", "POST")[0][0][0] == "extra-route"
+
+
+LOG = "/api/2.0/mlflow/runs/log-metric"
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/7/run/artifacts/a"
+EXPERIMENT, RELEASE = ("experiment", "7", "member"), ("model", "shop", "release")
+
+
+@pytest.mark.parametrize(
+    ("role", "grants", "method", "path", "status", "asked"),
+    [
+        # Whose role suffices, the database is asked nothing more of.
+        ("member", [EXPERIMENT], "POST", LOG, 200, 0),
+        ("release", [RELEASE], "DELETE", DELETE, 200, 0),
+        ("viewer", [EXPERIMENT], "GET", "/api/2.0/mlflow/runs/get", 200, 0),
+        # A grant lets a request through to where it is known what it is about.
+        ("viewer", [EXPERIMENT], "POST", LOG, 200, 1),
+        ("viewer", [RELEASE], "DELETE", DELETE, 200, 1),
+        ("member", [RELEASE], "DELETE", DELETE, 200, 1),
+        ("viewer", [EXPERIMENT], "PUT", ARTIFACT, 200, 1),
+        ("viewer", [EXPERIMENT], "PUT", ARTIFACT.replace("/7/", "/8/"), 403, 1),
+        # Not one of the other kind, and not what grants are not for.
+        ("viewer", [RELEASE], "POST", LOG, 403, 1),
+        ("viewer", [EXPERIMENT], "DELETE", DELETE, 403, 1),
+        ("viewer", [RELEASE], "PUT", ARTIFACT, 403, 1),
+        ("viewer", [], "POST", LOG, 403, 1),
+        ("viewer", [EXPERIMENT, RELEASE], "POST", "/api/2.0/mlflow/experiments/create", 403, 0),
+        ("viewer", [EXPERIMENT, RELEASE], "DELETE", "/api/2.0/mlflow/datasets/d-1", 403, 0),
+        ("viewer", [EXPERIMENT, RELEASE], "POST", "/people/grants/alice", 403, 0),
+        ("release", [RELEASE], "POST", "/people/grants/alice", 403, 0),
+    ],
+)
+def test_grant_lets_a_request_through(
+    role: str, grants: list[tuple[str, str, str]], method: str, path: str, status: int, asked: int
+) -> None:
+    directory = Directory(role, *grants)
+    seen: list[Any] = []
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        seen.append(asking.get())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    _, statuses = answer(app, path, method, directory=directory)
+    assert (statuses, directory.asked, len(seen)) == ([status], asked, status == 200)
+    if seen:
+        assert (seen[0].needs is None) == (role != "viewer" or method == "GET")
+
+
+def test_grants_unknown_refuse() -> None:
+    """The database is away when they are asked for."""
+
+    class Away(Directory):
+        async def find(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+            if statement == GRANTS:
+                raise UnavailableError(OSError("away"))
+            return await super().find(statement, *values)
+
+    assert answer(doing(200, sends=True), LOG, "POST", directory=Away("viewer"))[1] == [503]

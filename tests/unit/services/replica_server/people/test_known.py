@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from replica_server.people import known
 from replica_server.people.directory import UnavailableError
 from replica_server.people.known import Known
+from replica_server.people.roles import Role
 
 
 class Connection:
@@ -49,6 +50,8 @@ class Directory:
         self.meanwhile()
         if role is None:
             return []
+        if statement == known.GRANTS:
+            return [("experiment", "7", role), ("model", "shop", "release")]
         return [(role,)] if statement == known.ROLE_OF else [("alice", role, "ci", self.left, self.mark)]
 
     async def listen(self) -> Any:
@@ -115,6 +118,19 @@ def test_change_holds_with_the_next_request() -> None:
             change()
             assert await people.role("alice") is None
             assert await people.token(b"digest") is None
+
+    play(scene)
+
+
+def test_grants_end_with_the_next_request() -> None:
+    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+        expected = {("experiment", "7"): Role.MEMBER, ("model", "shop"): Role.RELEASE}
+        assert [await people.grants("alice") for _ in range(3)] == [expected] * 3
+        assert directory.asked == [known.GRANTS]
+        directory.role = None
+        assert directory.told_by
+        directory.told_by.notifies.append("people")
+        assert await people.grants("alice") == {}
 
     play(scene)
 

@@ -104,6 +104,17 @@ def test_verdict_is_written_by_release_only(registry: Any) -> None:
         registry.set_registered_model_alias("m", "champion", "2")
 
 
+def test_copy_has_no_verdict(registry: Any) -> None:
+    """Clients copy a version with its tags, also into a model with another policy: it is not checked there."""
+    with as_role(Role.RELEASE):
+        registry.create_registered_model("copied-to")
+        copied = registry.create_model_version("copied-to", "models:/m/1", None, [VERDICT, Tag("note", "kept")])
+        assert registry.get_model_version("copied-to", copied.version).tags == {"note": "kept"}
+        expect_refusal(
+            lambda: registry.set_registered_model_alias("copied-to", "champion", copied.version), "none is recorded"
+        )
+
+
 def test_it_needs_a_login() -> None:
     assert Settings.read({"AUTH": "on", "REQUIRE_VERDICT": "on"}).require_verdict
     assert not Settings.read({"AUTH": "on"}).require_verdict
