@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import nbformat
 import pytest
 import requests
 from mlflow import MlflowClient
 from nbclient import NotebookClient
 
-from .stack import ROOT, Stack, wait_until
-
-FILE = ROOT / "examples" / "purchase_predict.ipynb"
-NAME = "purchase_notebook"
-
-
-def read() -> Any:
-    """Returns the notebook as it is committed."""
-    return nbformat.read(FILE, as_version=4)  # type: ignore[no-untyped-call]
+from .notebook import FILE, NAME, execute, read
+from .stack import Stack, wait_until
 
 
 @pytest.fixture(scope="module")
 def executed(stack: Stack, client: MlflowClient, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The notebook with its outputs, after a run in an empty folder that knows the server's address only."""
-    folder = tmp_path_factory.mktemp("notebook")
-    notebook = read()
     settings = {"SERVING_MODEL": f"models:/{NAME}@champion", "SERVING_INTERVAL": "1"}
     serving = stack.start("serving", settings=settings)
     url, edge = stack.publish(serving, 5001)
@@ -40,16 +30,10 @@ def executed(stack: Stack, client: MlflowClient, tmp_path_factory: pytest.TempPa
         if "SERVING_URL" in cell.source:
             wait_until(served, "the champion is served")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", stack.url)
-        patch.setenv("SERVING_URL", url)
-        patch.setenv("TMPDIR", str(folder))
-        patch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-        resources = {"metadata": {"path": str(folder)}}
-        NotebookClient(notebook, timeout=120, resources=resources, on_cell_execute=wait_for_champion).execute()
+    variables = {"MLFLOW_TRACKING_URI": stack.url, "SERVING_URL": url}
+    notebook = execute(tmp_path_factory.mktemp("notebook"), variables, wait_for_champion)
     for container in (serving, edge):
         container.remove(force=True)
-    assert not list(folder.glob("mlruns")), "it tracks beside the places that it names"
     return notebook
 
 

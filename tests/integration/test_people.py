@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from replica_server.people import access
 from replica_server.people.roles import ROLES, Role
 
+from . import notebook, spellings
 from .conftest import NewStack
 from .persons import PASSWORD, PEOPLE, Persons, user
 from .routes import all_routes
@@ -72,7 +74,20 @@ def version_of(client: MlflowClient, model: str) -> str:
 # Every route ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_route_as_each_role(persons: Persons) -> None:
+@pytest.fixture(scope="module")
+def granted(persons: Persons) -> str:
+    """A viewer, with a grant for an experiment and one for a model: of others they may change nothing."""
+    with persons.client("ada") as ada:
+        ada.create_experiment("granted")
+        ada.create_registered_model("granted")
+    user(persons.stack, "add", "gina", "--role", "viewer", password=PASSWORD)
+    user(persons.stack, "grant", "gina", "member", "--experiment", "granted")
+    user(persons.stack, "grant", "gina", "release", "--model", "granted")
+    persons.tokens["gina"] = user(persons.stack, "token", "add", "gina", "--name", "test")
+    return "gina"
+
+
+def test_every_route_as_each_role(persons: Persons, granted: str) -> None:
     """Each route of the running application, this stack's own too, is answered as the table says, for each role."""
     routes = all_routes()
     own = [(row.method, row.path.pattern.replace("[^/]+", "x")) for row in access.ROWS if "people" in row.path.pattern]
@@ -89,12 +104,15 @@ def test_every_route_as_each_role(persons: Persons) -> None:
             return f"{case}: not open" if answer.status_code != 200 else ""
         if not name:
             return "" if answer.status_code == 401 else f"{case}: {answer.status_code}"
-        may = ROLES[PEOPLE[name]] >= row.role
+        if name == granted and row.grant:
+            # Perhaps it has no run, no name: it is refused in any case.
+            return "" if 400 <= answer.status_code < 500 else f"{case}: {answer.status_code} {answer.text[:100]}"
+        may = ROLES[PEOPLE.get(name, "viewer")] >= row.role
         return "" if may != refused else f"{case}: {answer.status_code} {answer.text[:100]}"
 
     cases = [
         (name, *route)
-        for name in ("", *PEOPLE)
+        for name in ("", *PEOPLE, granted)
         for route in (*routes, *own)
         if not (name == "ada" and SLOW in route[1])
     ]
@@ -106,6 +124,26 @@ def test_route_that_is_not_there(persons: Persons) -> None:
     assert persons.ask("", "GET", "/nothing").status_code == 401
     assert persons.ask("ada", "GET", "/nothing").status_code == 404
     assert persons.ask("ada", "PUT", "/api/2.0/mlflow/runs/create").status_code == 404
+
+
+def test_other_spellings_open_nothing(persons: Persons, proxy_url: str, authority: str) -> None:
+    """A viewer, and nobody, makes no run, however route, method or connection are spelled, at either port."""
+    count = "SELECT count(*) FROM runs"
+    login = {name: {"Authorization": f"Bearer {persons.tokens[name]}"} for name in ("vera", "mia")}
+    for url in (persons.stack.url, proxy_url):
+        assert spellings.send(url, authority, "POST", spellings.CREATE, login["mia"]) == 200
+        before = persons.stack.sql(count)
+        for headers in (login["vera"], {}):
+            cases = [(method, target, {**more, **headers}) for method, target, more in spellings.requests()]
+            with ThreadPoolExecutor(4) as pool:
+                statuses = list(pool.map(lambda case, at=url: spellings.send(at, authority, *case), cases))
+            opened = [
+                (status, *case[:2])
+                for status, case in zip(statuses, cases, strict=True)
+                if status in (*range(100, 300), 500)
+            ]
+            assert opened == []
+        assert persons.stack.sql(count) == before
 
 
 # Names ----------------------------------------------------------------------------------------------------------------
@@ -164,6 +202,19 @@ def test_user_without_a_role_is_refused(persons: Persons, proxy_url: str, author
     user(stack, "remove", "olga")
     assert ask().status_code in (401, 403)
     assert "olga" not in user(stack, "list")
+
+
+def test_password_is_given_anew(persons: Persons, proxy_url: str, authority: str) -> None:
+    """After a move the proxy's file is empty: who has a role here gets a password without another word."""
+    stack = persons.stack
+    user(stack, "add", "noah", "--role", "viewer", password=PASSWORD)
+    stack.exec("proxy", "bash", "-c", "AUTH=off user remove noah")
+    with pytest.raises(StackError, match="say what noa may do"):
+        user(stack, "add", "noa", password=PASSWORD)
+    user(stack, "add", "noah", password=PASSWORD)
+    answer = requests.get(f"{proxy_url}/people/me", auth=("noah", PASSWORD), verify=authority, timeout=30)
+    assert answer.text == "noah viewer\n"
+    user(stack, "remove", "noah")
 
 
 def test_author_is_the_login(persons: Persons) -> None:
@@ -436,6 +487,27 @@ def test_serving_reads_with_its_own_token(persons: Persons, champion: str, proxy
     assert persons.ask("serving", "GET", "/people/me").text == "serving viewer\n"
     body = {"experiment_id": "0"}
     assert persons.ask("serving", "POST", "/api/2.0/mlflow/runs/create", json=body).status_code == 403
+
+
+def test_notebook_takes_a_token(persons: Persons, tmp_path: Path) -> None:
+    """With the usual variables alone, it runs to its end as a person who may move its champion."""
+    variables = {
+        "MLFLOW_TRACKING_URI": persons.stack.url,
+        "MLFLOW_TRACKING_TOKEN": persons.tokens["ron"],
+        # No server can have this port: it says so.
+        "SERVING_URL": "http://127.0.0.1:1",
+    }
+    done = notebook.execute(tmp_path, variables)
+    printed = "".join(output.get("text", "") for cell in done.cells for output in cell.get("outputs", []))
+    assert "predicted to end in a purchase" in printed
+    assert "Traceback" not in printed
+    with persons.client("vera") as vera:
+        found = [one.experiment_id for one in vera.search_experiments() if one.name.startswith(notebook.NAME)]
+        runs = vera.search_runs(found)
+        champion = vera.get_model_version_by_alias(notebook.NAME, "champion")
+    assert len(found) == 2
+    assert {(one.info.user_id, one.info.status) for one in runs} == {("ron", "FINISHED")}
+    assert champion.run_id in {one.info.run_id for one in runs}
 
 
 def log_metrics(persons: Persons, name: str, count: int, **options: Any) -> list[int]:

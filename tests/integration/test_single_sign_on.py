@@ -70,6 +70,7 @@ def signed(new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "SSO_CLIENT_ID": "mlflow",
         "SSO_ROLES": ROLES,
         "SSO_REFRESH": "1s",
+        "SSO_TOKEN_DAYS": "30",
     }
     with ExitStack() as ending:
         stack = ending.enter_context(new_stack(settings=settings, files=("compose.sso.yaml",)))
@@ -207,6 +208,64 @@ def test_removed_person_is_let_in_no_more(signed: Signed) -> None:
     signed.user("remove", "rob@example.org")
     assert requests.get(f"{signed.stack.url}/people/me", headers=program, timeout=60).status_code == 401
     assert "rob" not in signed.user("list")
+
+
+def test_tokens_end_without_a_login(signed: Signed) -> None:
+    """SSO_TOKEN_DAYS after the person was here last, until they are here again."""
+    signed.provider.put("tess", "ml-team")
+    tess = signed.log_in("tess")
+    assert signed.me(tess) == "tess@example.org member"
+    token = signed.user("token", "add", "tess@example.org", "--name", "ci")
+
+    def ask() -> requests.Response:
+        return requests.get(f"{signed.stack.url}/people/me", headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+    last = "UPDATE people.users SET sso_seen = current_date - %s WHERE name = 'tess@example.org'"
+    signed.stack.sql(last, 29)
+    assert ask().text == "tess@example.org member\n"
+    signed.stack.sql(last, 31)
+    wait_until(lambda: ask().status_code == 401, "the server is told")
+    assert ask().json()["message"] == "The token ci of tess@example.org has expired"
+    assert signed.me(tess) == "tess@example.org member"
+    assert ask().text == "tess@example.org member\n"
+    # Being here is no change.
+    rows = signed.stack.exec("mlflow", "audit", "--json", "--who", "tess@example.org", "--change", "change-role")
+    assert len(rows.splitlines()) == 1
+
+
+def test_nobody_becomes_a_local_user(signed: Signed) -> None:
+    """Who is called at the provider like a user of the stack's own is refused, and that user's role stays."""
+    signed.stack.exec("proxy", "bash", "-c", 'user add luke@example.org --role admin <<<"$0"', "correct horse battery")
+    signed.provider.put("luke", "everyone")
+    luke = signed.log_in("luke")
+    assert signed.opened.status_code == 403
+    assert "luke@example.org is a user that this stack has made" in signed.opened.json()["message"]
+    assert signed.me(luke) == "403"
+    assert "luke@example.org admin" in signed.user("list").splitlines()
+    login = ("luke@example.org", "correct horse battery")
+    answer = requests.get(f"{signed.url}/people/me", auth=login, verify=signed.authority, timeout=60)
+    assert answer.text == "luke@example.org admin\n"
+    # The other way round, the operator decides: somebody from the provider gets a password too.
+    signed.provider.put("lucy", "ml-team")
+    lucy = signed.log_in("lucy")
+    signed.stack.exec("proxy", "bash", "-c", 'user add lucy@example.org <<<"$0"', "correct horse battery")
+    answer = requests.get(
+        f"{signed.url}/people/me", auth=("lucy@example.org", login[1]), verify=signed.authority, timeout=60
+    )
+    assert answer.text == "lucy@example.org member\n"
+    assert signed.me(lucy) == "lucy@example.org member"
+
+
+def test_person_gets_a_grant_by_name(signed: Signed) -> None:
+    """Whatever their groups are; their session and their tokens have it."""
+    signed.provider.put("gwen", "everyone")
+    gwen = signed.log_in("gwen")
+    body = {"experiment_id": "0"}
+    create = f"{signed.url}/api/2.0/mlflow/runs/create"
+    assert gwen.post(create, json=body, timeout=60).status_code == 403
+    signed.user("grant", "gwen@example.org", "member", "--experiment", "Default")
+    assert gwen.post(create, json=body, timeout=60).status_code == 200
+    assert "gwen@example.org viewer; member experiment Default" in signed.user("list").splitlines()
 
 
 def test_logging_out_ends_the_session(signed: Signed) -> None:

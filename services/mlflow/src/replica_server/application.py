@@ -114,7 +114,8 @@ def with_people(app: ASGIApp, settings: Settings) -> ASGIApp:
     Grants(directory).apply(flask_app)
     record = Record(directory, settings.record_days)
     record.prune_daily()
-    return Entrance(app, proofs, Known(directory), directory, record)
+    known = Known(directory, sso_token_days=settings.sso_token_days)
+    return Entrance(app, proofs, known, directory, record)
 
 
 def check_repository(destination: str) -> None:

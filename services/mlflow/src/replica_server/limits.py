@@ -64,6 +64,8 @@ SUPERUSER_CONNECTIONS = 3
 
 # -- The record of changes: days for which a row cannot be removed.
 LEAST_RECORD_DAYS = 30
+#: The longest that a token lasts.
+MOST_TOKEN_DAYS = 3650
 
 # -- Threads and processes, which `pids_limit` counts together. A thread of the S3 client submits an upload, another
 # sends it (of a large one: two); a download of the UI's has one more.

@@ -35,7 +35,7 @@ NOT_CARRIED = {
 }
 OFF = ("", "false", "0")
 
-AUTH, GUARDED, RECORD_DAYS = "AUTH", "GUARDED_ALIASES", "RECORD_DAYS"
+AUTH, GUARDED, RECORD_DAYS, SSO_TOKEN_DAYS = "AUTH", "GUARDED_ALIASES", "RECORD_DAYS", "SSO_TOKEN_DAYS"
 VERDICT = "REQUIRE_VERDICT"
 
 
@@ -59,6 +59,7 @@ class Settings:
         auth: AUTH. Whether every request needs a person with a role (people/).
         guarded_aliases: GUARDED_ALIASES. The aliases that only release and admin move.
         require_verdict: REQUIRE_VERDICT. Whether they move only to versions that satisfied the policy.
+        sso_token_days: SSO_TOKEN_DAYS. For how long tokens go on of people whom single sign-on has not seen since.
         record_days: RECORD_DAYS. How many days the record of changes is kept.
         password_file: POSTGRES_PASSWORD_FILE. The file with the database's password.
         google_key_file: GOOGLE_APPLICATION_CREDENTIALS. The key file of a service account; empty: the account attached
@@ -82,6 +83,7 @@ class Settings:
     auth: bool
     guarded_aliases: frozenset[str]
     require_verdict: bool
+    sso_token_days: int
     record_days: int
     password_file: Path
     google_key_file: str
@@ -111,6 +113,7 @@ class Settings:
             auth=_choice(environment, AUTH, "off", "on"),
             guarded_aliases=_aliases(environment),
             require_verdict=_verdict(environment),
+            sso_token_days=_number(environment, SSO_TOKEN_DAYS, limits.MOST_TOKEN_DAYS, limits.MOST_TOKEN_DAYS),
             record_days=_days(environment),
             password_file=Path(environment.get("POSTGRES_PASSWORD_FILE") or "/run/secrets/postgres/password"),
             google_key_file=environment.get(GOOGLE_KEY, ""),

@@ -13,6 +13,7 @@ import psycopg2
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from replica_server import limits
 from replica_server.people.access import READING
 from replica_server.people.directory import Directory, Rows, UnavailableError
 from replica_server.people.identity import NAME, TAKEN, hashed
@@ -22,7 +23,7 @@ from replica_server.text import printable
 # What browsers, and nobody else, tell of where a request comes from.
 FROM_A_PAGE = (b"origin", b"sec-fetch-site")
 EXPIRES = re.compile(r"([1-9][0-9]{0,3})([dh])")
-USUAL_EXPIRY, MOST_DAYS = "90d", 3650
+USUAL_EXPIRY = "90d"
 
 # What a grant is for may be called anything.
 GRANTABLE = {EXPERIMENT: ("member",), MODEL: ("member", "release")}
@@ -82,8 +83,8 @@ def _role(query: dict[str, str]) -> str:
 def _hours(text: str) -> int:
     found = EXPIRES.fullmatch(text)
     hours = int(found[1]) * (24 if found[2] == "d" else 1) if found else 0
-    if not 0 < hours <= MOST_DAYS * 24:
-        raise WrongError(f'"{text}" is no time for a token: 90d and 12h are, up to {MOST_DAYS}d')
+    if not 0 < hours <= limits.MOST_TOKEN_DAYS * 24:
+        raise WrongError(f'"{text}" is no time for a token: 90d and 12h are, up to {limits.MOST_TOKEN_DAYS}d')
     return hours
 
 

@@ -135,7 +135,11 @@ async def _by_sso(name: str, role: str, known: Known) -> Person:
         raise forbidden(f"{printable(name)} cannot be a name here: letters, digits and . _ @ - make one, 64 at most")
     if role not in ROLES:
         raise forbidden(f"{printable(role)} is no role: the proxy's image and the server's are of different versions")
-    await known.note(name, role)
+    if not await known.note(name, role):
+        raise forbidden(
+            f"{name} is a user that this stack has made (user list), whom nobody becomes by single sign-on: let"
+            " SSO_NAME_CLAIM name people otherwise, or remove the user"
+        )
     return Person(name, ROLES[role], "sso")
 
 

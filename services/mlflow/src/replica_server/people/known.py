@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg2
 from mlflow.exceptions import MlflowException
 
+from replica_server import limits
 from replica_server.people.roles import ROLES, Object, Role
 
 if TYPE_CHECKING:
@@ -21,20 +22,30 @@ if TYPE_CHECKING:
 
 ROLE_OF = "SELECT role FROM people.users WHERE name = %s"
 GRANTS = "SELECT kind, object, role FROM people.grants WHERE person = %s"
+# A token of somebody who comes by single sign-on also ends when they have not been here for so many days.
 WHOSE = (
-    "SELECT users.name, users.role, tokens.name, extract(epoch FROM expires - now())::float8,"
+    "SELECT users.name, users.role, tokens.name,"
+    " extract(epoch FROM least(expires, sso_seen + make_interval(days => %s)) - now())::float8,"
     " coalesce(used < now() - interval '1 minute', true)"
     " FROM people.tokens JOIN people.users ON users.name = tokens.owner WHERE hash = %s"
 )
 USED = "UPDATE people.tokens SET used = now() WHERE hash = %s"
-# The role that somebody has by their groups now, with its row in the record. Their tokens follow it.
+SSO_ROLE_OF = "SELECT role FROM people.users WHERE name = %s AND sso_seen = current_date"
+# The role that somebody has by their groups now, and that they are here; a change is in the record. Their tokens follow
+# it. Whom the command `user` has made, stays as they are: then there is no row.
 NOTE = """
-WITH noted AS (
-    INSERT INTO people.users (name, role) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET role = excluded.role
+WITH before AS (
+    SELECT role FROM people.users WHERE name = %s
+), noted AS (
+    INSERT INTO people.users (name, role, sso_seen) VALUES (%s, %s, current_date)
+    ON CONFLICT (name) DO UPDATE SET role = excluded.role, sso_seen = excluded.sso_seen WHERE users.sso_seen IS NOT NULL
     RETURNING name, role
+), recorded AS (
+    INSERT INTO people.record (person, by, address, action, object, status)
+    SELECT name, 'sso', '', 'change-role', name || ' ' || role, 200 FROM noted
+    WHERE role IS DISTINCT FROM (SELECT role FROM before)
 )
-INSERT INTO people.record (person, by, address, action, object, status)
-SELECT name, 'sso', '', 'change-role', name || ' ' || role, 200 FROM noted
+SELECT name FROM noted
 """
 
 # Seconds for which an answer is kept: a bound for the case that a connection pooler swallows what PostgreSQL tells.
@@ -80,10 +91,18 @@ class Known:
     Args:
         directory: The database.
         clock: Returns the seconds of a monotonic clock.
+        sso_token_days: For how long tokens go on of people whom single sign-on has not seen since.
     """
 
-    def __init__(self, directory: Lookup, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        directory: Lookup,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        sso_token_days: int = limits.MOST_TOKEN_DAYS,
+    ) -> None:
         self._directory = directory
+        self._sso_token_days = sso_token_days
         self._clock = clock
         self._answers: dict[object, tuple[float, Any]] = {}
         # How often something has changed, as far as this server knows.
@@ -117,7 +136,7 @@ class Known:
 
         async def ask() -> Token | None:
             asked = self._clock()
-            rows = await self._directory.find(WHOSE, digest)
+            rows = await self._directory.find(WHOSE, self._sso_token_days, digest)
             if not rows:
                 return None
             owner, role, name, left, mark = rows[0]
@@ -128,11 +147,18 @@ class Known:
         found: Token | None = await self._answer(digest, ask)
         return found
 
-    async def note(self, name: str, role: str) -> None:
-        """Gives a person the role that single sign-on says, unless they have it."""
-        if await self.role(name) != role:
-            await self._directory.find(NOTE, name, role)
-            self.forget()
+    async def note(self, name: str, role: str) -> bool:
+        """Gives a person the role that single sign-on says; False: one of this name is there, who is not from there."""
+
+        async def ask() -> str | None:
+            rows = await self._directory.find(SSO_ROLE_OF, name)
+            return str(rows[0][0]) if rows else None
+
+        if await self._answer(("sso", name), ask) == role:
+            return True
+        noted = await self._directory.find(NOTE, name, name, role)
+        self.forget()
+        return bool(noted)
 
     def forget(self) -> None:
         """Takes nothing from memory that was asked before now."""

@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS people.users (
     role text NOT NULL CHECK (role IN ('viewer', 'member', 'release', 'admin')),
     created timestamptz NOT NULL DEFAULT now()
 );
+-- When somebody who comes by single sign-on was here last; empty: the command `user` has made them.
+ALTER TABLE people.users ADD COLUMN IF NOT EXISTS sso_seen date;
 CREATE TABLE IF NOT EXISTS people.tokens (
     hash bytea PRIMARY KEY,
     owner text NOT NULL REFERENCES people.users ON DELETE CASCADE,

@@ -27,15 +27,16 @@ class Table:
 
     async def find(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Answers one statement."""
-        if statement == known.ROLE_OF:
+        if statement in (known.ROLE_OF, known.SSO_ROLE_OF):
             return [("member",)] if values == ("alice",) else []
         if statement == known.WHOSE:
             tokens = {identity.hashed(TOKEN): 3600.0, identity.hashed(EXPIRED): 0.0}
-            (asked,) = values
+            _, asked = values
             return [("alice", "member", "ci", left, True) for token, left in tokens.items() if token == asked]
         if statement == known.NOTE:
-            self.noted.append(values)
-            return []
+            self.noted.append(values[1:])
+            # One whom the command `user` has made.
+            return [] if values[0] == "local" else [values[:1]]
         assert statement == known.USED
         self.marked += 1
         return []
@@ -105,6 +106,11 @@ def test_services_and_console_need_no_database() -> None:
         ([("x-replica-user", "alice"), *[("x-replica-role", "admin")] * 2, PROVEN], 403, "more than once"),
         ([("x-replica-user", "serving"), ("x-replica-role", "admin"), PROVEN], 403, "serving cannot be a name"),
         ([("x-replica-user", "a b"), ("x-replica-role", "admin"), PROVEN], 403, "a b cannot be a name"),
+        (
+            [("x-replica-user", "local"), ("x-replica-role", "admin"), PROVEN],
+            403,
+            "local is a user that this stack has made",
+        ),
         ([("x-replica-user", "mallory"), PROVEN], 403, "mallory has no role here"),
         ([("x-replica-user", "\xe4"), PROVEN], 403, "has no role here"),
         ([("x-replica-console", "the proxy's")], 403, "the console's proof"),

@@ -224,6 +224,32 @@ def test_use_of_a_token_is_noted_unless_expired() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_role_of_the_groups_is_noted_once(there: bool) -> None:
+    """Until it changes; and of somebody who is not from there, never."""
+
+    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+        noted: list[tuple[object, ...]] = []
+        find = directory.find
+
+        async def table(statement: str, *values: object) -> list[tuple[Any, ...]]:
+            if statement == known.SSO_ROLE_OF:
+                return [(noted[-1][-1],)] if noted and there else []
+            if statement == known.NOTE:
+                noted.append(values)
+                return [("alice",)] if there else []
+            return await find(statement, *values)
+
+        directory.find = table  # type: ignore[method-assign]
+        assert [await people.note("alice", "viewer") for _ in range(3)] == [there] * 3
+        assert await people.note("alice", "member") == there
+        assert noted == [
+            ("alice", "alice", role) for role in (["viewer", "member"] if there else ["viewer"] * 3 + ["member"])
+        ]
+
+    play(scene)
+
+
 def test_database_away_is_told() -> None:
     async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
         async def away(*_: object) -> Any:
