@@ -55,9 +55,8 @@ def send(persons: Persons, name: str, request: Request) -> Any:
 
 def test_each_granted_route_has_a_request(ours: Place) -> None:
     """So that none of the table's is forgotten below."""
-    asked = [
-        access.find(method, path) for method, path, _ in (*in_experiment(ours), *of_its_owner(ours), *of_model(ours))
-    ]
+    requests = (*in_experiment(ours), *of_its_owner(ours), *of_model(ours))
+    asked = [access.find(method, path.partition("?")[0]) for method, path, _ in requests]
     assert [(row.method, row.path.pattern) for row in access.ROWS if row.grant and row not in asked] == []
 
 
@@ -66,7 +65,8 @@ def test_nothing_of_others_is_changed(persons: Persons, ours: Place, theirs: Pla
     before = persons.stack.sql(COUNTS)
     wrong = []
     for method, path, options in (*in_experiment(theirs), *of_its_owner(theirs), *of_model(theirs)):
-        for prefix in ("/api/", "/ajax-api/"):
+        # The UI's upload has one spelling.
+        for prefix in ("/ajax-api/",) if "upload-artifact" in path else ("/api/", "/ajax-api/"):
             spelled = path.replace("/ajax-api/", "/api/").replace("/api/", prefix, 1)
             answer = send(persons, "gina", (method, spelled, options))
             if answer.status_code != 403 or "no grant of theirs is for" not in answer.text:
@@ -81,8 +81,8 @@ def test_everything_of_ours_is_changed(persons: Persons, ours: Place) -> None:
     wrong = []
     for request in in_experiment(ours):
         answer = send(persons, "gina", request)
-        # The multipart upload is not of each storage's.
-        if not answer.ok and not (answer.status_code == 501 and "/mpu/" in request[1]):
+        # No storage of this stack takes a multipart upload through the server.
+        if not answer.ok and "Multipart upload is not supported" not in answer.text:
             wrong.append((request[:2], answer.status_code, answer.text[:200]))
     for request in of_its_owner(ours):
         answer = send(persons, "gina", request)
@@ -117,7 +117,9 @@ def test_client_logs_and_registers(persons: Persons, ours: Place, tmp_path: Path
         client.log_metric(run.run_id, "loss", 1.0)
         client.log_artifact(run.run_id, str(file))
         client.set_terminated(run.run_id)
-        registered = mlflow.register_model(f"runs:/{run.run_id}/a.txt", ours.model, await_registration_for=0)
+        logged = client.create_logged_model(ours.experiment, name="m", source_run_id=run.run_id)
+        client.finalize_logged_model(logged.model_id, "READY")
+        registered = mlflow.register_model(f"models:/{logged.model_id}", ours.model, await_registration_for=0)
         assert client.get_run(run.run_id).info.user_id == "gina"
         assert [one.path for one in client.list_artifacts(run.run_id)] == ["a.txt"]
         # What gina has made is her own.
@@ -146,7 +148,7 @@ def test_one_model_is_released(persons: Persons, theirs: Place) -> None:
     assert persons.ask("ada", "POST", f"{API}/registered-models/create", json={"name": "shop"}).ok
     assert champion("rita", "shop") == 403
     assert persons.ask("rita", "DELETE", f"{API}/registered-models/delete", json={"name": "shop-renamed"}).ok
-    assert persons.stack.sql("SELECT person FROM people.grants WHERE object LIKE 'shop%'") == []
+    assert persons.stack.sql("SELECT person FROM people.grants WHERE starts_with(object, 'shop')") == []
 
 
 def test_withdrawal_holds_at_once(persons: Persons, theirs: Place) -> None:
