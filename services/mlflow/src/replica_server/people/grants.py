@@ -61,11 +61,17 @@ class Grants:
         @functools.wraps(theirs)
         def granted(*arguments: Any, **options: Any) -> Any:
             request = asking.get()
-            if request is not None and request.needs is not None:
-                bound = signature.bind(*arguments, **options)
-                bound.apply_defaults()
-                self.check(request, find(bound.arguments))
-            return theirs(*arguments, **options)
+            if request is None or request.needs is None:
+                return theirs(*arguments, **options)
+            bound = signature.bind(*arguments, **options)
+            bound.apply_defaults()
+            self.check(request, find(bound.arguments))
+            # What it asks of other methods belongs to it.
+            needs, request.needs = request.needs, None
+            try:
+                return theirs(*arguments, **options)
+            finally:
+                request.needs = needs
 
         return granted
 

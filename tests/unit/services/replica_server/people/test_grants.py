@@ -185,6 +185,20 @@ def test_grant_is_for_one_model(world: World) -> None:
         expect_refusal(lambda: registry.set_registered_model_alias("shop", "champion", "2"), "shop@champion is guarded")
 
 
+def test_version_is_noted_on_its_logged_model(world: World) -> None:
+    """Registering does so, whatever experiment the logged model is in; the tags of it alone stay as they were."""
+    theirs = world.logged[1]
+    with world.as_viewer() as request:
+        world.tracking.set_model_versions_tags("shop", "1", theirs)
+        assert request.needs == Role.MEMBER
+        for what in (
+            lambda: world.tracking.set_model_versions_tags("fraud", "1", theirs),
+            lambda: world.tracking.set_logged_model_tags(theirs, [LoggedModelTag("a", "b")]),
+        ):
+            expect_refusal(what, "no grant of theirs is for")
+    assert set(world.tracking.get_logged_model(theirs).tags) == {"mlflow.modelVersions"}
+
+
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.MEMBER])
 def test_one_model_is_released_by_a_grant(world: World, role: Role) -> None:
     registry = world.registry
