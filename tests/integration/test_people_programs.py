@@ -75,6 +75,20 @@ def test_promotion_is_the_release_persons(persons: Persons, version: str) -> Non
     assert (str(champion.version), bool(champion.tags["trainer.approved_policy"])) == (version, True)
 
 
+def test_copy_is_checked_anew(persons: Persons) -> None:
+    """MLflow's client copies a version with its tags: into another model, whose policy did not see it."""
+    with persons.client("ron") as ron:
+        ron.create_registered_model("checked")
+        source = ron.create_run("0").info
+        checked = ron.create_model_version("checked", f"{source.artifact_uri}/m", source.run_id).version
+        ron.set_model_version_tag("checked", checked, "trainer.approved_policy", "a1b2c3")
+        ron.set_registered_model_alias("checked", "champion", checked)
+        copied = ron.copy_model_version(f"models:/checked/{checked}", "copied").version
+        with pytest.raises(Exception, match=f"none is recorded for version {copied}"):
+            ron.set_registered_model_alias("copied", "champion", copied)
+        assert "trainer.approved_policy" not in ron.get_model_version("copied", copied).tags
+
+
 def test_push_passes_the_login_of_both_stacks(persons: Persons, version: str, stack: Stack) -> None:
     """From a stack with a login to one without, and back: the version's run is then the pushing person's."""
     with persons.client("mia") as mia:

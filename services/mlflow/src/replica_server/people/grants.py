@@ -61,6 +61,8 @@ class Grants:
         @functools.wraps(theirs)
         def granted(*arguments: Any, **options: Any) -> Any:
             request = asking.get()
+            if request is None and flask.has_request_context():
+                raise forbidden("Nobody is known to ask for this")
             if request is None or request.needs is None:
                 return theirs(*arguments, **options)
             bound = signature.bind(*arguments, **options)

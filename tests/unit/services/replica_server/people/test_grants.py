@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from mlflow.entities import LoggedModelTag, Metric, RunStatus, RunTag, TraceInfo, TraceLocation, TraceState
+from mlflow.entities import (
+    ExperimentTag,
+    LoggedModelTag,
+    Metric,
+    RunStatus,
+    RunTag,
+    TraceInfo,
+    TraceLocation,
+    TraceState,
+)
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
 from mlflow.server import app as flask_app
@@ -233,6 +242,15 @@ def test_database_away_refuses(world: World) -> None:
         finally:
             world.table.fails = False
     assert refused.value.get_http_status_code() == 503  # type: ignore[no-untyped-call]
+
+
+def test_nobody_changes_anything(world: World) -> None:
+    """A request of nobody's, as on a thread that does not know whose it is; the server itself may."""
+    world.tracking.set_experiment_tag(world.experiments[0], ExperimentTag("a", "b"))
+    with flask_app.test_request_context("/"):
+        expect_refusal(
+            lambda: world.tracking.set_experiment_tag(world.experiments[0], ExperimentTag("a", "c")), "Nobody is known"
+        )
 
 
 def test_upload_of_the_ui_is_checked(world: World) -> None:
