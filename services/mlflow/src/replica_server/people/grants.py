@@ -27,7 +27,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingSt
 from replica_server.patches.replace import replace
 from replica_server.people.directory import Directory
 from replica_server.people.identity import forbidden
-from replica_server.people.objects import NEW_TRACE, REGISTRY, STATEMENTS, TRACKING, Values, writing
+from replica_server.people.objects import NEW, REGISTRY, STATEMENTS, TRACKING, Values, writing
 from replica_server.people.roles import EXPERIMENT, MODEL, Asking, Object, asking
 from replica_server.requests import routes
 
@@ -96,9 +96,10 @@ class Grants:
         found = list(objects)
         for kind, key in found:
             places = [(kind, key)] if kind in (EXPERIMENT, MODEL) else list(self._experiments(kind, key))
-            if not (places or kind == NEW_TRACE) or not all(_may(request, place) for place in places):
-                request.objects.append(f"{kind.removeprefix('new-')} {key}")
-                raise _refusal(request, f"{kind.removeprefix('new-')} {key}")
+            if not (places or kind.startswith(NEW)) or not all(_may(request, place) for place in places):
+                what = f"{kind.removeprefix(NEW)} {key}"
+                request.objects.append(what)
+                raise _refusal(request, what)
         if not found:
             raise _refusal(request, "this")
 

@@ -12,15 +12,17 @@ from replica_server.people.roles import EXPERIMENT, MODEL, Object
 
 Values = dict[str, Any]
 
-# A trace that need not be there yet.
-NEW_TRACE = "new-trace"
 TRACE = "SELECT experiment_id FROM trace_info WHERE request_id = %s"
+# What need not be there yet: a client gives it its id, and writes into what has that already.
+NEW = "new-"
 # Which experiment something is in; an evaluation dataset may be in several.
 STATEMENTS = {
     "run": "SELECT experiment_id FROM runs WHERE run_uuid = %s",
     "logged-model": "SELECT experiment_id FROM logged_models WHERE model_id = %s",
     "trace": TRACE,
-    NEW_TRACE: TRACE,
+    f"{NEW}trace": TRACE,
+    f"{NEW}assessment": "SELECT trace_info.experiment_id FROM assessments JOIN trace_info ON request_id = trace_id"
+    " WHERE assessment_id = %s",
     "issue": "SELECT experiment_id FROM issues WHERE issue_id = %s",
     "label-schema": "SELECT experiment_id FROM label_schemas WHERE schema_id = %s",
     "review-queue": "SELECT experiment_id FROM review_queues WHERE queue_id = %s",
@@ -111,7 +113,14 @@ def _dataset_and(values: Values) -> Iterator[Object]:
 
 def _spans(values: Values) -> Iterator[Object]:
     yield EXPERIMENT, str(values["location"])
-    yield from {(NEW_TRACE, span.trace_id) for span in values["spans"]}
+    yield from {(f"{NEW}trace", span.trace_id) for span in values["spans"]}
+
+
+def _trace(values: Values) -> Iterator[Object]:
+    info = values["trace_info"]
+    yield EXPERIMENT, str(info.experiment_id)
+    yield f"{NEW}trace", info.trace_id
+    yield from ((f"{NEW}assessment", one.assessment_id) for one in info.assessments or [] if one.assessment_id)
 
 
 #: What the methods of the tracking store change that name it in another way.
@@ -123,10 +132,7 @@ OTHERS: dict[str, Callable[[Values], Iterable[Object]]] = {
     "log_metric": lambda values: _metrics(values, [values["metric"]]),
     "log_spans": _spans,
     "remove_dataset_from_experiments": _dataset_and,
-    "start_trace": lambda values: [
-        (EXPERIMENT, str(values["trace_info"].experiment_id)),
-        (NEW_TRACE, values["trace_info"].trace_id),
-    ],
+    "start_trace": _trace,
 }
 
 

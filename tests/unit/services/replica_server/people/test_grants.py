@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from mlflow.entities import (
     ExperimentTag,
+    Feedback,
     LoggedModelTag,
     Metric,
     RunStatus,
@@ -164,6 +165,23 @@ def test_trace_of_another_experiment_is_refused(world: World) -> None:
         expect_refusal(lambda: world.tracking.start_trace(trace("tr-theirs", world.experiments[0])), "trace tr-theirs")
         world.tracking.set_trace_tag("tr-ours", "a", "b")
         expect_refusal(lambda: world.tracking.set_trace_tag("tr-theirs", "a", "b"), "for trace tr-theirs")
+
+
+def test_assessment_of_another_trace_is_refused(world: World) -> None:
+    """MLflow would put one that a trace brings with it in the place of what has its id, of whatever trace."""
+    for index, name in enumerate(("tr-mine", "tr-judged")):
+        world.tracking.start_trace(trace(name, world.experiments[index]))
+    good: Any = Feedback(name="good", value=True, trace_id="tr-judged")
+    judged = world.tracking.create_assessment(good).assessment_id
+    bad: Any = Feedback(name="good", value=False, trace_id="tr-mine")
+    bad.assessment_id = judged
+    with world.as_viewer():
+        mine = trace("tr-mine", world.experiments[0])
+        mine.assessments = [bad]
+        expect_refusal(lambda: world.tracking.start_trace(mine), f"for assessment {judged}")
+        bad.assessment_id = None
+        world.tracking.start_trace(mine)
+    assert world.tracking.get_assessment("tr-judged", judged).value is True
 
 
 def test_what_is_not_there_is_refused(world: World) -> None:
