@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,11 +71,11 @@ class Client:
         """Posts JSON to MLflow's API."""
         return self.ask("POST", API + path, json.dumps(body).encode())
 
-    def run(self, until: float) -> None:
-        """Works until this moment of the monotonic clock."""
+    def run(self, going_on: Callable[[], bool]) -> None:
+        """Works for as long as it goes on."""
         model = f"load-{self.experiment}-{self.number}"
         registered = self.post("/registered-models/create", name=model) is not None
-        while time.monotonic() < until:
+        while going_on():
             created = self.post("/runs/create", experiment_id=self.experiment, start_time=1, run_name="new")
             if created is None:
                 continue
@@ -83,7 +83,7 @@ class Client:
             self.acknowledged.runs[run] = "new"
             for number in range(ROUNDS):
                 self.round(run, number)
-                if time.monotonic() > until:
+                if not going_on():
                     break
             source = f"mlflow-artifacts:/{self.experiment}/{run}/artifacts/model"
             if registered and self.post("/model-versions/create", name=model, source=source, run_id=run) is not None:
@@ -150,7 +150,10 @@ def load(url: str, experiment: str, clients: int, seconds: float) -> Result:
     address = urlsplit(url).netloc
     all_clients = [Client(address, experiment, number) for number in range(clients)]
     until = time.monotonic() + seconds
-    threads = [threading.Thread(target=client.run, args=(until,), name="client") for client in all_clients]
+    threads = [
+        threading.Thread(target=client.run, args=(lambda: time.monotonic() < until,), name="client")
+        for client in all_clients
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

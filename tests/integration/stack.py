@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "compose.yaml"
 EMULATOR_FILE = ROOT / "compose.gcs-emulator.yaml"
 PORTS_FILE = ROOT / "compose.minio-ports.yaml"
+SERVERS_FILE = ROOT / "compose.servers.yaml"
 # Which storage the stacks use: the option --storage (tests/conftest.py).
 STORAGE = os.environ.get("TEST_STORAGE", "minio")
 STORAGE_SERVERS = {"minio": ("minio",), "gcs": ("gcs-store", "gcs")}[STORAGE]
@@ -168,6 +169,7 @@ class Stack:
             "monitoring",
             "storage",
             *(["minio-ports"] if STORAGE == "minio" else ["gcs-store"]),
+            *(["servers"] if SERVERS_FILE in self.files else []),
         ]
         taken = [
             IPv4Network(config["Subnet"])

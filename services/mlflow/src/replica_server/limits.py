@@ -52,14 +52,16 @@ ASYNCHRONOUS = 2
 BACKGROUND = 2
 # How many of its connections the server keeps when they are idle. Opening one costs as much as a small request.
 KEPT_CONNECTIONS = 16
-# One process: two would need twice the memory, and each has a pool of its own.
-SERVERS = 1
+# How many servers there are (compose.servers.yaml): each is one process, with a pool of its own. `edge` has one place
+# more, for the server that takes another's place.
+SERVERS_SETTING = "MLFLOW_SERVERS"
+MOST_SERVERS = 7
 # Those by which people are looked up (AUTH=on), each with a thread of its own.
 PEOPLE_CONNECTIONS = 2
 # And one by which the server is told that users or tokens have changed.
 LISTENING = 1
-# These, health checks, a migration, a backup and a garbage collection; and what PostgreSQL keeps for its superuser.
-OTHER_CONNECTIONS = PEOPLE_CONNECTIONS + LISTENING + 5
+# Health checks, a migration, a backup and a garbage collection; and what PostgreSQL keeps for its superuser.
+OTHER_CONNECTIONS = 5
 SUPERUSER_CONNECTIONS = 3
 
 # -- The record of changes: days for which a row cannot be removed.
@@ -97,9 +99,18 @@ def pool(workers: int = WORKERS) -> int:
     return (workers + ASYNCHRONOUS + BACKGROUND) * (SESSIONS - 1) + 1
 
 
-def connections(workers: int = WORKERS) -> int:
-    """Returns the `max_connections` that PostgreSQL needs."""
-    return SERVERS * pool(workers) + OTHER_CONNECTIONS + SUPERUSER_CONNECTIONS
+def of_server(workers: int = WORKERS) -> int:
+    """Returns how many connections one server opens at most."""
+    return pool(workers) + PEOPLE_CONNECTIONS + LISTENING
+
+
+def connections(workers: int = WORKERS, servers: int = 1) -> int:
+    """Returns the `max_connections` that PostgreSQL needs.
+
+    Of several servers, each is replaced by another one before it ends: so there is one more for a while.
+    """
+    at_once = servers if servers == 1 else servers + 1
+    return at_once * of_server(workers) + OTHER_CONNECTIONS + SUPERUSER_CONNECTIONS
 
 
 def framework_threads(workers: int = WORKERS) -> int:
@@ -128,17 +139,30 @@ def environment(workers: int = WORKERS) -> dict[str, str]:
     return {name: str(size) for name, size in sizes.items()}
 
 
-def check(database: "connection", workers: int = WORKERS) -> None:
-    """Exits with status 1 and one line when PostgreSQL accepts fewer connections than this server may open."""
+def accepted(database: "connection") -> tuple[int, int]:
+    """Returns PostgreSQL's `max_connections`, and how many of them are left for others than its superuser."""
     names = ("max_connections", "superuser_reserved_connections", "reserved_connections")
     with database.cursor() as cursor:
         cursor.execute("SELECT name, setting::int FROM pg_settings WHERE name IN %s", (names,))
         settings = dict(cursor.fetchall())
-    available = settings["max_connections"] - sum(settings.get(name, 0) for name in names[1:])
-    if available < pool(workers):
+    return settings["max_connections"], settings["max_connections"] - sum(settings.get(name, 0) for name in names[1:])
+
+
+def check(database: "connection", workers: int = WORKERS, servers: int = 1) -> None:
+    """Exits with status 1 and one line when PostgreSQL accepts fewer connections than the servers may open."""
+    most, available = accepted(database)
+    if servers > 1:
+        needed = connections(workers, servers) - SUPERUSER_CONNECTIONS
+        if available < needed:
+            sys.exit(
+                f"error: the database accepts {available} connections (max_connections {most}), and {servers} servers "
+                f"of {workers} workers, with one more while one is replaced, need {needed}: raise its max_connections "
+                f"to {connections(workers, servers)}, or lower {SERVERS_SETTING} or {WORKERS_SETTING}"
+            )
+    elif available < pool(workers):
         fitting = max((available - 1) // (SESSIONS - 1) - ASYNCHRONOUS - BACKGROUND, 0)
         advice = f", or set {WORKERS_SETTING} to {fitting} or less" if fitting else ""
         sys.exit(
-            f"error: the database accepts {available} connections (max_connections {settings['max_connections']}), and "
+            f"error: the database accepts {available} connections (max_connections {most}), and "
             f"{workers} workers need {pool(workers)}: raise its max_connections to {connections(workers)}{advice}"
         )

@@ -54,6 +54,8 @@ class Settings:
         access_log: MLFLOW_ACCESS_LOG. Whether each request is logged.
         metrics: MLFLOW_METRICS. Whether requests are counted, and metrics can be read.
         workers: MLFLOW_WORKERS. How many requests MLflow works on at a time.
+        servers: MLFLOW_SERVERS. How many servers there are, of which this is one.
+        drain: MLFLOW_DRAIN. For how many seconds a server that ends takes requests, until the balancer has noticed.
         largest_body: MLFLOW_MAX_BODY. The most bytes that a request may bring.
         extra_routes: MLFLOW_EXTRA_ROUTES. The groups of MLflow's routes that are on beside those that tracking needs.
         auth: AUTH. Whether every request needs a person with a role (people/).
@@ -78,6 +80,8 @@ class Settings:
     access_log: bool
     metrics: bool
     workers: int
+    servers: int
+    drain: int
     largest_body: int
     extra_routes: frozenset[str]
     auth: bool
@@ -108,6 +112,8 @@ class Settings:
             access_log=_switch(environment, "MLFLOW_ACCESS_LOG", "false"),
             metrics=_switch(environment, "MLFLOW_METRICS", "true"),
             workers=_number(environment, limits.WORKERS_SETTING, limits.WORKERS, 64),
+            servers=_number(environment, limits.SERVERS_SETTING, 1, limits.MOST_SERVERS),
+            drain=_number(environment, "MLFLOW_DRAIN", 0, 60, least=0),
             largest_body=_number(environment, limits.BODY_SETTING, limits.LARGEST_BODY, 2**28),
             extra_routes=_groups(environment),
             auth=_choice(environment, AUTH, "off", "on"),
@@ -148,10 +154,10 @@ def _switch(environment: Mapping[str, str], name: str, default: str) -> bool:
     return value == "true"
 
 
-def _number(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
+def _number(environment: Mapping[str, str], name: str, default: int, most: int, least: int = 1) -> int:
     value = environment.get(name) or str(default)
-    if not re.fullmatch("[1-9][0-9]{0,9}", value) or int(value) > most:
-        _refuse(f"{name} is {value}: it has to be a whole number from 1 to {most}")
+    if not re.fullmatch("0|[1-9][0-9]{0,9}", value) or not least <= int(value) <= most:
+        _refuse(f"{name} is {value}: it has to be a whole number from {least} to {most}")
     return int(value)
 
 

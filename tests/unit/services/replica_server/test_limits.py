@@ -22,7 +22,8 @@ from replica_server import limits
 from replica_server.patches import shared_pool
 from replica_server.settings import Settings
 
-SERVICES = yaml.safe_load((Path(__file__).parents[4] / "compose.yaml").read_text())["services"]
+ROOT = Path(__file__).parents[4]
+SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 
 
 def default(value: object) -> int:
@@ -39,6 +40,34 @@ def test_compose_file_agrees() -> None:
     assert limits.processes() <= mlflow["pids_limit"] < 1.5 * limits.processes()
     assert default(mlflow["environment"][limits.WORKERS_SETTING]) == limits.WORKERS
     assert default(mlflow["environment"][limits.BODY_SETTING]) == limits.LARGEST_BODY
+
+
+class Loader(yaml.SafeLoader):
+    """Reads a file that replaces parts of another one."""
+
+
+def override(loader: Loader, node: Any) -> Any:
+    """Returns what is to replace a part."""
+    return loader.construct_mapping(node)
+
+
+Loader.add_constructor("!override", override)
+
+
+def test_file_for_several_servers_agrees() -> None:
+    """Connections for three servers, and the memory that they take; otherwise PostgreSQL is started as for one."""
+    several = yaml.load((ROOT / "compose.servers.yaml").read_text(), Loader)["services"]  # noqa: S506 - a SafeLoader
+    commands = [services["postgres"]["command"] for services in (SERVICES, several)]
+    one, more = (next(word for word in command if "max_connections" in word) for command in commands)
+    assert default(more) == limits.connections(servers=3)
+    assert [word.replace(more, one) for word in commands[1]] == commands[0]
+    megabytes = re.search(r"(\d+)m\}$", several["postgres"]["mem_limit"])
+    assert megabytes
+    assert int(megabytes[1]) > 1.3 * 2.6 * limits.connections(servers=3)
+    # One place more than servers, for the one that takes another's place.
+    template = re.search(r"server-template mlflow 1-(\d+)", (ROOT / "services/edge/servers.cfg").read_text())
+    assert template
+    assert int(template[1]) == limits.MOST_SERVERS + 1
 
 
 @pytest.mark.parametrize("workers", [1, 2, 12, 64])

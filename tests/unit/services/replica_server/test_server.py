@@ -4,22 +4,25 @@ import argparse
 import re
 import sqlite3
 import stat
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import psycopg2
 import pytest
 from fastapi import FastAPI
 from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
-from replica_server import database
+from replica_server import database, stack_record
 from replica_server.artifacts import destination as address_file
 from replica_server.artifacts.removal import RemovalError, Removed
 from replica_server.artifacts.s3 import S3Repository
 from replica_server.commands import gc, migrate, schema
 from replica_server.housekeeping import files
 from replica_server.mlflow_environment import of_server
+from replica_server.people import schema as people
 from replica_server.settings import Settings
 
 
@@ -101,6 +104,22 @@ def test_database_lost_in_migration_is_one_line(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
     with pytest.raises(SystemExit, match=r"^migrate: error: the upgrade failed: [^\n]*Connection refused[^\n]*$"):
         migrate.upgrade()
+
+
+@pytest.mark.parametrize("found", ["0123456789ab", None])
+def test_running_servers_keep_their_schema(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: str | None) -> None:
+    """Another schema, while servers of the former version run, is one line: nothing is migrated or recorded."""
+    (tmp_path / "schema-revision").write_text("fedcba987654\n")
+    monkeypatch.setattr(migrate, "REVISION_FILE", tmp_path / "schema-revision")
+    monkeypatch.setattr(sys, "argv", ["migrate", "--same-schema"])
+    for name in ("open_password_file", "connect"):
+        monkeypatch.setattr(database, name, MagicMock())
+    monkeypatch.setattr(stack_record, "read", lambda _: stack_record.StackRecord("", ""))
+    monkeypatch.setattr(migrate, "current_revision", lambda _: found)
+    for place, name in ((migrate, "upgrade"), (stack_record, "write_version"), (people, "create")):
+        monkeypatch.setattr(place, name, lambda *_: pytest.fail("it changes something"))
+    with pytest.raises(SystemExit, match=rf"^migrate: error: the schema is at {found}, .*; scripts/upgrade stops them"):
+        migrate.main()
 
 
 def test_own_download_route_comes_before_mlflows() -> None:

@@ -69,7 +69,11 @@ def create_people(cursor: "cursor") -> None:
 
 
 def main() -> None:
-    """Migrates when needed; says what it found and did."""
+    """Migrates when needed; says what it found and did.
+
+    With --same-schema it exits with status 1 and one line instead: servers of the former version are still running.
+    """
+    same_schema = "--same-schema" in sys.argv[1:]
     wanted = REVISION_FILE.read_text().strip()
     database.open_password_file(settings.current().password_file)
     connection = database.connect()
@@ -78,6 +82,11 @@ def main() -> None:
         cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         check_version(stack_record.read(cursor).version)
         found = current_revision(cursor)
+        if same_schema and found != wanted:
+            sys.exit(
+                f"migrate: error: the schema is at {found}, and this version wants {wanted}: the running servers would "
+                "fail on it; scripts/upgrade stops them for the migration"
+            )
         if found == wanted:
             create_people(cursor)
             stack_record.write_version(cursor, VERSION)

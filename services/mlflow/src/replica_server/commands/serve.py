@@ -6,16 +6,19 @@ workers.
 """
 
 import os
+import sys
 import warnings
-from contextlib import closing
+from contextlib import suppress
 from importlib.metadata import version
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
-from replica_server import database, keys, limits, logs, mlflow_environment
+from replica_server import database, keys, limits, logs, mlflow_environment, neighbours
 from replica_server.artifacts import destination as address_file
 from replica_server.artifacts import temporary
+from replica_server.draining import Draining, Server
 from replica_server.settings import current
 from replica_server.version import VERSION
 
@@ -27,9 +30,13 @@ def main() -> None:
     database.open_password_file(settings.password_file)
     keys.hand_over()
     temporary.prepare()
-    with closing(database.connect()) as connection:
-        limits.check(connection, settings.workers)
-        keys.warn_of_lost_secrets(connection)
+    neighbours.name_connections(os.environ)
+    # Open until the server has others, by which its neighbours count it.
+    connection = database.connect()
+    connection.autocommit = True
+    limits.check(connection, settings.workers, settings.servers)
+    neighbours.check(connection, settings)
+    keys.warn_of_lost_secrets(connection)
     logs.shorten_broken_answers()
     mlflow_environment.prepare(os.environ, settings, destination)
     # MLflow's to mend, and otherwise the log's first lines.
@@ -39,7 +46,8 @@ def main() -> None:
     from replica_server.monitoring import port
 
     registry = port.new_registry() if settings.metrics else None
-    server = application.create(settings, destination, registry)
+    server = Draining(application.create(settings, destination, registry))
+    connection.close()
     if registry is not None:
         port.open_port(registry)
     address_file.end_when_changed(destination)
@@ -54,10 +62,15 @@ def main() -> None:
         guarded = ", ".join(sorted(settings.guarded_aliases))
         print(f"mlflow: every request needs a login; guarded aliases: {guarded}", flush=True)
     # One worker: two would need twice the memory, and PostgreSQL and the bucket do the waiting in threads.
-    uvicorn.run(
+    config = uvicorn.Config(
         server,
         host="0.0.0.0",  # noqa: S104 - in a container
         port=5000,
         access_log=settings.access_log,
         timeout_keep_alive=limits.KEEP_ALIVE,
     )
+    running = Server(config, server, settings.drain)
+    with suppress(KeyboardInterrupt):
+        running.run()
+    if not running.started:
+        sys.exit(STARTUP_FAILURE)
