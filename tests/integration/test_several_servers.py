@@ -178,7 +178,7 @@ def test_one_server_too_many_does_not_start(several: Stack) -> None:
     wait_for_servers(several)
 
 
-def test_setting_too_high_is_one_line_at_the_start(several: Stack) -> None:
+def test_setting_too_high_is_one_line(several: Stack) -> None:
     run = ("run", "--rm", "--no-deps", "-T", "mlflow")
     done = several.compose(*run, check=False, settings={"MLFLOW_SERVERS": "4"})
     assert done.returncode == 1
