@@ -15,9 +15,8 @@ from importlib import import_module
 from typing import Any
 
 from replica_server import database, settings
-from replica_server.artifacts.destination import read_destination
 from replica_server.artifacts.removal import RemovalError, Removed
-from replica_server.backups import turn
+from replica_server.commands.deletion import begin
 from replica_server.housekeeping.files import remove_files
 from replica_server.housekeeping.ownership import Ownership
 
@@ -25,7 +24,6 @@ DAY = 24 * 3600 * 1000  # ms
 # In days: a century. Much longer ago there is no date.
 OLDEST = 36_525
 PAGE = 1000
-KEY = "GC_KEY_FILE"
 # What else runs with this identity, each a module beside this one.
 OTHERS = ("retention", "orphans")
 
@@ -39,23 +37,6 @@ def days(text: str) -> float:
     if not 0 <= value <= OLDEST:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 0 to {OLDEST:,}")
     return value
-
-
-def check_identity(destination: str) -> None:
-    """Exits with status 1 and one line when no key has been given of an identity that may delete, or none works."""
-    from replica_server.artifacts import google_account
-
-    if not destination.startswith("gs://"):
-        return
-
-    try:
-        # The account attached to the machine is the server's, which may not delete.
-        if not google_account.read_key(KEY):
-            page = "docs/operators/garbage-collection.md"
-            sys.exit(f"gc: error: no key: {KEY} names the key of the account that may delete ({page})")
-        google_account.find(KEY)
-    except google_account.AccountError as error:
-        sys.exit(f"gc: error: {error}")
 
 
 def pages(search: Any, **arguments: Any) -> Iterator[Any]:
@@ -199,13 +180,8 @@ def main() -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="list what would be removed, and remove nothing")
     options = parser.parse_args()
-    destination = read_destination()
-    check_identity(destination)
-    database.open_password_file(settings.current().password_file)
-    opened = database.connect()
-    opened.autocommit = True
-    if not options.dry_run and not turn.take(opened):
-        sys.exit(f"gc: error: {turn.OTHERS}; nothing was removed")
+    # The turn lasts as long as the connection.
+    destination, _connection = begin("gc", turn_needed=not options.dry_run)
     collection = Collection(options.older_than, destination, options.dry_run)
     try:
         collection.collect_models()

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from mlflow.exceptions import MlflowException
 
 from replica_server import database, settings
-from replica_server.artifacts.destination import read_destination
 from replica_server.artifacts.removal import RemovalError
-from replica_server.backups import turn
-from replica_server.commands.gc import check_identity
+from replica_server.commands.deletion import begin
 from replica_server.housekeeping import orphans
 from replica_server.housekeeping.files import remove_files
 from replica_server.text import printable
@@ -80,14 +78,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="gc orphans", description="Lists artifacts without rows, and the reverse.")
     parser.add_argument("--remove", action="store_true", help="remove what is listed")
     options = parser.parse_args()
-    destination = read_destination()
-    check_identity(destination)
-    database.open_password_file(settings.current().password_file)
-    opened = database.connect()
-    opened.autocommit = True
-    # What a restoration puts back has no row until its end.
-    if options.remove and not turn.take(opened):
-        sys.exit(f"orphans: error: {turn.OTHERS}; nothing was removed")
+    # The turn lasts as long as the connection.
+    destination, _connection = begin("orphans", turn_needed=options.remove)
     store = SqlAlchemyStore(database.URI, settings.current().artifact_root)  # type: ignore[no-untyped-call]
     registry = Registry(database.URI)  # type: ignore[no-untyped-call]
     try:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mlflow.exceptions import MlflowException
 
 from replica_server import database, settings
-from replica_server.artifacts.destination import read_destination
-from replica_server.commands.gc import check_identity
+from replica_server.commands.deletion import begin
 from replica_server.housekeeping import retention, rules
 from replica_server.housekeeping.ownership import Ownership
 from replica_server.text import printable
@@ -67,10 +66,8 @@ def main() -> None:
         sys.exit(f"retention: error: {error}; nothing was deleted")
     if not said.retention:
         sys.exit(f"retention: error: no rules: {rules.SETTING} names the file that has them ({rules.PAGE})")
-    destination = read_destination()
-    check_identity(destination)
-    database.open_password_file(settings.current().password_file)
-    database.connect().close()
+    destination, opened = begin("retention", turn_needed=False)
+    opened.close()
     store = SqlAlchemyStore(database.URI, settings.current().artifact_root)  # type: ignore[no-untyped-call]
     try:
         apply(store, cast("BackedUp", get_artifact_repository(destination)), said, options.dry_run)

@@ -11,12 +11,10 @@ Goes when: MLflow's own permissions know owners of runs and single aliases, at a
 """
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from flask import has_request_context
 from mlflow.entities import RunTag
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
@@ -25,13 +23,12 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingSt
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
 
 from replica_server.patches.replace import replace
-from replica_server.people.directory import Directory
 from replica_server.people.identity import forbidden
-from replica_server.people.roles import MODEL, Asking, Role, asking
+from replica_server.people.roles import MODEL, Asking, Role
+from replica_server.people.store_checks import StoreChecks, Values, around
 
 #: Where a client's own claim of who it is goes.
 CLAIMED = "replica.claimed_user"
-Values = dict[str, Any]
 
 OWN = (
     "INSERT INTO people.owners (kind, key, owner) VALUES (%s, %s, %s) ON CONFLICT (kind, key) DO UPDATE SET owner = %s"
@@ -55,17 +52,8 @@ WHERE kind IN ('model', 'version') AND (key = %s OR starts_with(key, %s || '/'))
 """
 
 
-class Guards:
-    """The checks and notes.
-
-    Args:
-        directory: The database.
-        aliases: The guarded aliases.
-    """
-
-    def __init__(self, directory: Directory, aliases: frozenset[str]) -> None:
-        self.directory = directory
-        self.aliases = aliases
+class Guards(StoreChecks):
+    """The checks and notes."""
 
     def apply(self) -> None:
         """Puts them around the methods of MLflow's stores."""
@@ -261,30 +249,3 @@ class Guards:
 def releases(request: Asking, model: str) -> bool:
     """Returns whether a person may release a registered model: everywhere, or this one by a grant."""
     return request.role_on(MODEL, model) >= Role.RELEASE
-
-
-def around(
-    theirs: Callable[..., Any],
-    before: Callable[[Asking, Values], None],
-    after: Callable[[Asking, Values, Any], None] | None,
-) -> Callable[..., Any]:
-    """Returns a method of a store with a check before it, which may change its arguments, and a note after it."""
-    signature = inspect.signature(theirs)
-
-    @functools.wraps(theirs)
-    def guarded(*arguments: Any, **options: Any) -> Any:
-        request = asking.get()
-        if request is None:
-            if has_request_context():
-                raise forbidden("Nobody is known to ask for this")
-            # The server itself, at its start.
-            return theirs(*arguments, **options)
-        bound = signature.bind(*arguments, **options)
-        bound.apply_defaults()
-        before(request, bound.arguments)
-        made = theirs(*bound.args, **bound.kwargs)
-        if after is not None:
-            after(request, bound.arguments, made)
-        return made
-
-    return guarded

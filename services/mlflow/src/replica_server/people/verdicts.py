@@ -17,10 +17,10 @@ import functools
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
 
 from replica_server.patches.replace import replace
-from replica_server.people.directory import Directory
-from replica_server.people.guards import Values, around, releases
+from replica_server.people.guards import releases
 from replica_server.people.identity import forbidden
 from replica_server.people.roles import Asking
+from replica_server.people.store_checks import StoreChecks, Values, around
 
 #: The tags that `trainer promote` writes (trainer/registry/champion.py), and the one that says which policy it was.
 PREFIX = "trainer.approved_"
@@ -28,17 +28,8 @@ POLICY = f"{PREFIX}policy"
 VERDICT = "SELECT 1 FROM model_version_tags WHERE name = %s AND version = %s AND key = %s AND value <> ''"
 
 
-class Verdicts:
-    """The checks.
-
-    Args:
-        directory: The database.
-        aliases: The guarded aliases.
-    """
-
-    def __init__(self, directory: Directory, aliases: frozenset[str]) -> None:
-        self.directory = directory
-        self.aliases = aliases
+class Verdicts(StoreChecks):
+    """The checks."""
 
     def apply(self) -> None:
         """Puts them around the methods of MLflow's store."""
