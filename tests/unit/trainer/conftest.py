@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
@@ -36,6 +36,9 @@ from trainer.tracking import client
 from trainer.tracking.connection import connect
 from trainer.tracking.settings import configure
 from trainer.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from .parallel.cluster_processes import LocalCluster
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -263,6 +266,15 @@ def server(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> Iterato
     """Return the address of a real MLflow server on SQLite, with proxied artifacts."""
     with serving(tmp_path_factory.mktemp("server"), _template) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Return a cluster of two workers on this machine; no test harms it."""
+    from .parallel.cluster_processes import local_cluster
+
+    with local_cluster(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
 
 
 @dataclass

@@ -47,13 +47,6 @@ def tasks(_path: None) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Return a cluster of two workers that no test harms."""
-    with local_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
 def pool(cluster: LocalCluster) -> Iterator[ClusterPool]:
     """Return its workers."""
     with closing(cluster.pool()) as pool:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -36,13 +36,6 @@ PRUNABLE = (
     "learning_rate: [0.000001, 0.3]\nsubsample_for_bin: {low: 100000, high: 200000}\nn_estimators: 20\nnum_leaves: 6\n"
 )
 LONG = "num_leaves: {low: 6, high: 40}\nn_estimators: "
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Return a cluster of two workers that no test harms."""
-    with local_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +24,6 @@ from ..parallel.cluster_processes import LocalCluster, local_cluster, runs_of, w
 pytestmark = pytest.mark.process
 
 SWEEP = ("sweep", "--grid", "num_leaves=7,15", "--paired", "n_estimators=20,30", "--no-register", "--json")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Return a cluster of two workers."""
-    with local_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 @pytest.fixture
