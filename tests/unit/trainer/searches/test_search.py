@@ -86,6 +86,9 @@ def test_search_resumes_under_the_same_parent(dataset: Dataset, plan: Plan) -> N
         assert [row["run_id"] for row in csv.DictReader(stream)] == [r.run_id for r in rest.results]
     # Nothing left to do: no more trials, and the same result.
     assert run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(4)).results == rest.results
+    # In the experiment's table stand trials alone: a parent repeats the metrics of one of them.
+    compared = collect(Selection(experiment=plan.target.experiment_id), uri=plan.target.uri, wait=0, ui_url=None)
+    assert {run.run_id for run in compared.runs} == {run.info.run_id for run in children}
 
 
 def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) -> None:

@@ -15,19 +15,19 @@ from trainer.tracking.connection import query
 from trainer.tracking.errors import is_missing
 from trainer.tracking.inputs import test_digest
 from trainer.tracking.model_uri import ModelUri
-from trainer.tracking.tags import PARENT_TAG, PRUNED_TAG
+from trainer.tracking.tags import PARENT_TAG, PRUNED_TAG, STUDY_TAG, SWEEP_TAG
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: The trainer marks a sweep's parent with this tag; it repeats its best child's metrics.
-SWEEP_TAG = "trainer.sweep"
 #: What runs are ordered by where the user names none of them: what they were all chosen by, or else the first of these
 #: that any has; those without are last.
 ORDER = ("validation_average_precision", "average_precision", "f1", "validation_log_loss", "validation_rmse")
 _PAGE = 1_000
+#: Runs with one of these tags hold variants, and are none.
+_PARENTS = {SWEEP_TAG, STUDY_TAG}
 #: The parameters that say which rows a run's validation metrics are of.
 _VALIDATION = ("data_digest", "seed", "validation_size", "cv_folds")
 _HIGHER = {"f1", "precision", "recall", "auc", "accuracy", "r2", "ndcg", "map", "kappa", "mcc", "specificity"}
@@ -200,7 +200,7 @@ def _find(selection: Selection, client: MlflowClient) -> tuple[str, Any, list[An
         if found is None:
             known = [experiment.name for experiment in client.search_experiments(max_results=20)]
             raise InputError(f"there is no experiment {name!r} (--experiment); there are {', '.join(known)}")
-        runs = [run for run in _search(client, found.experiment_id, "") if SWEEP_TAG not in run.data.tags]
+        runs = [run for run in _search(client, found.experiment_id, "") if not _PARENTS & set(run.data.tags)]
         if not runs:
             raise InputError(f"experiment {name!r} has no runs (--experiment)")
         return found.name, None, runs

@@ -33,6 +33,7 @@ from trainer.tracking.client import Tracking
 from trainer.tracking.errors import is_missing, tracking_error
 from trainer.tracking.inputs import dataset_inputs
 from trainer.tracking.logged_metrics import metric_values
+from trainer.tracking.tags import STUDY_TAG
 from trainer.util.errors import SweepError
 from trainer.util.signals import ignore_signals
 
@@ -182,7 +183,7 @@ def _parent(opened: study.Opened, member: WorkerHeartbeat, plan: Plan) -> Iterat
     known = None if opened.made else study.wait_for(opened.study, PARENT)
     run_id = known if known is not None and _exists(tracking, known) else None
     name = opened.study.study_name
-    tags = {**plan.tags, "trainer.study": name}
+    tags = {**plan.tags, STUDY_TAG: name}
     try:
         with tracking.run(name, tags) if run_id is None else tracking.reopened(run_id) as parent:
             run_id = parent.run_id

@@ -17,6 +17,7 @@ from trainer.runs.plan import TrainResult
 from trainer.runs.run_config import run_config, write_config
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.logged_metrics import metric_values
+from trainer.tracking.tags import SWEEP_TAG
 from trainer.util.errors import SweepError
 from trainer.util.signals import ignore_signals
 from trainer.util.text import one_line
@@ -120,7 +121,7 @@ def run_sweep(
     from trainer.tracking.inputs import dataset_inputs
 
     tracking = plan.target.open()
-    tags = {**plan.tags, "trainer.sweep": str(len(variants))}
+    tags = {**plan.tags, SWEEP_TAG: str(len(variants))}
     keys = [uuid.uuid4().hex for _ in variants]
     pairs = list(zip(variants, keys, strict=True))
     results: dict[int, TrainResult] = dict(reused or {})

@@ -10,3 +10,5 @@ PARENT_TAG = "mlflow.parentRunId"
 HEARTBEAT_TAG = "trainer.heartbeat"
 #: "true" for a trial that a search ended early.
 PRUNED_TAG = "trainer.pruned"
+#: The parent run of a sweep or of a search has one of these. It repeats the metrics of its best child.
+SWEEP_TAG, STUDY_TAG = "trainer.sweep", "trainer.study"
