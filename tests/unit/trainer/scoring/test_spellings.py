@@ -21,8 +21,9 @@ import pytest
 from mlflow.models.utils import _enforce_schema
 from pyarrow import ipc, parquet
 from sklearn.metrics import log_loss
-from trainer.cli.options import SourceOptions
-from trainer.cli.promote import _loader, promote_command
+from trainer.cli.options.data import SourceOptions
+from trainer.cli.promote import promote_command
+from trainer.cli.promotion_data import version_loader
 from trainer.config.csv_form import CsvForm
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
@@ -221,7 +222,7 @@ def promote(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
     metadata = mlflow.models.Model.load(str(kept.saved.folder)).metadata
     try:
         with click.Context(promote_command):
-            dataset = _loader(options)(TrainedOn.read(kept.saved.folder, metadata))
+            dataset = version_loader(options)(TrainedOn.read(kept.saved.folder, metadata))
     except InputError:
         return REFUSED
     dataset.whole().features.to_parquet(folder / "table.parquet", index=False)

@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.option import option
+from trainer.cli.options.tracking import server_options, ui_url_option
 
 if TYPE_CHECKING:
-    from trainer.cli.options import ServerOptions
+    from trainer.cli.options.tracking import ServerOptions
 
 
-@click.command("compare", cls=options.GroupedCommand)
+@click.command("compare", cls=GroupedCommand)
 @click.argument("names", nargs=-1, metavar="[RUN_OR_MODEL]...", help="Run ids, or URIs of models or runs.")
-@options.option(
+@option(
     "--sweep",
     metavar="RUN_ID",
     group="Runs",
     env=None,
     help="All variants of a sweep, or trials of a search, given by its parent run.",
 )
-@options.option(
+@option(
     # Not from MLFLOW_EXPERIMENT_NAME, which says where to train: it would make every other choice ambiguous.
     "--experiment",
     metavar="NAME",
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     env=None,
     help="All runs of an experiment, given by name or id.",
 )
-@options.option(
+@option(
     "--html",
     type=click.Path(path_type=Path),
     group="Output",
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     help="Also write a report with the runs' plots, as one file. Written whole or not at all; an older one is"
     " replaced.",
 )
-@options.ui_url_option
-@options.server_options
+@ui_url_option
+@server_options
 def compare_command(
     names: tuple[str, ...],
     sweep: str | None,

@@ -7,34 +7,35 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.csv_files import csv_options
+from trainer.cli.options.option import option
+from trainer.cli.options.scored import model_uri_option, scored_data_option
+from trainer.cli.options.tracking import server_options
 
 if TYPE_CHECKING:
-    from trainer.cli.options import CsvOptions, ServerOptions
+    from trainer.cli.options.csv_files import CsvOptions
+    from trainer.cli.options.tracking import ServerOptions
 
 
-@click.command("evaluate", cls=options.GroupedCommand)
-@options.model_uri_option(
+@click.command("evaluate", cls=GroupedCommand)
+@model_uri_option(
     "Evaluation",
     "A model of the trainer's: runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a"
     " folder.",
 )
-@options.scored_data_option("Evaluation", "Labelled data: the same kinds of folders and files as in training.")
-@options.option(
-    "--target", group="Evaluation", env=None, help="The target column of a single table; by default the model's."
-)
-@options.option(
+@scored_data_option("Evaluation", "Labelled data: the same kinds of folders and files as in training.")
+@option("--target", group="Evaluation", env=None, help="The target column of a single table; by default the model's.")
+@option(
     "--positive",
     metavar="VALUE",
     group="Evaluation",
     env=None,
     help="The positive class's value; by default the one of the training.",
 )
-@options.option(
-    "--all", "all_rows", is_flag=True, group="Evaluation", env=None, help="Take rows too that it was trained on."
-)
-@options.csv_options
-@options.server_options
+@option("--all", "all_rows", is_flag=True, group="Evaluation", env=None, help="Take rows too that it was trained on.")
+@csv_options
+@server_options
 def evaluate_command(
     model: str,
     data: Path,

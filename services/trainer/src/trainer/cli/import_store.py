@@ -7,29 +7,31 @@ from pathlib import Path
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.command import SETTINGS, GroupedCommand
+from trainer.cli.options.option import option
+from trainer.cli.options.tracking import debug_option, json_option, wait_option
 
 
-@click.command("import", cls=options.GroupedCommand, context_settings=options.SETTINGS)
+@click.command("import", cls=GroupedCommand, context_settings=SETTINGS)
 @click.argument("store", required=False, metavar="[STORE]", help="An mlruns folder, or a SQLite file (mlflow.db).")
-@options.option("--from", "from_uri", group="Tracking", env=None, help="Another server, in the place of STORE.")
-@options.option(
+@option("--from", "from_uri", group="Tracking", env=None, help="Another server, in the place of STORE.")
+@option(
     "--to",
     "to_uri",
     group="Tracking",
     env="MLFLOW_TRACKING_URI",
     help="The server to bring everything into. Without one, mlflow.db in the working directory.",
 )
-@options.option(
+@option(
     "--artifacts",
     type=click.Path(path_type=Path),
     group="Tracking",
     env=None,
     help="The folder with STORE's artifacts, where it is neither STORE nor mlruns or mlartifacts beside it.",
 )
-@options.wait_option
-@options.json_option
-@options.debug_option
+@wait_option
+@json_option
+@debug_option
 def import_command(
     store: str | None,
     from_uri: str | None,

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from trainer.cli.options import SETTINGS, paragraphs
+from trainer.cli.options.command import SETTINGS, paragraphs
 from trainer.config.parameters import nearest_param
 from trainer.config.truth import FLAGS
 from trainer.util.errors import TrainerError, disk_full

@@ -7,23 +7,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.csv_files import csv_options
+from trainer.cli.options.option import option
+from trainer.cli.options.scored import model_uri_option, scored_data_option
+from trainer.cli.options.tracking import server_options
 
 if TYPE_CHECKING:
-    from trainer.cli.options import CsvOptions, ServerOptions
+    from trainer.cli.options.csv_files import CsvOptions
+    from trainer.cli.options.tracking import ServerOptions
 
 
-@click.command("predict", cls=options.GroupedCommand)
-@options.model_uri_option(
+@click.command("predict", cls=GroupedCommand)
+@model_uri_option(
     "Scoring",
     "runs:/RUN_ID/model, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, or a folder. Any model that"
     " MLflow can load here will do; load only models that you trust, as loading some kinds runs code.",
 )
-@options.scored_data_option(
+@scored_data_option(
     "Scoring",
     "The table to score: .csv, .tsv, one of these as .gz, or .parquet; a file, a folder of parts, or a pattern.",
 )
-@options.option(
+@option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     env=None,
     help="The file to write: .csv, .csv.gz or .parquet. Written whole or not at all; an older one is replaced.",
 )
-@options.option(
+@option(
     "--id",
     "ids",
     multiple=True,
@@ -40,23 +45,23 @@ if TYPE_CHECKING:
     env=None,
     help="A column to copy into the result. Repeatable.",
 )
-@options.option("--keep", is_flag=True, group="Scoring", env=None, help="Copy all columns into the result.")
-@options.option(
+@option("--keep", is_flag=True, group="Scoring", env=None, help="Copy all columns into the result.")
+@option(
     "--jobs",
     type=click.IntRange(1, 1024),
     group="Scoring",
     env="TRAINER_JOBS",
     help="Threads; by default as many as there are processors. The result does not depend on it.",
 )
-@options.csv_options
-@options.option(
+@csv_options
+@option(
     "--original-labels",
     is_flag=True,
     group="Scoring",
     env=None,
     help="Call two classes as the target column had them, such as good and bad, and not 0 and 1.",
 )
-@options.server_options
+@server_options
 def predict_command(
     model: str,
     data: Path,

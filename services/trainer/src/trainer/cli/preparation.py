@@ -15,7 +15,8 @@ from trainer.util.errors import InputError, TrainerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from trainer.cli.options import DataOptions, TrackingOptions
+    from trainer.cli.options.data import DataOptions
+    from trainer.cli.options.tracking import TrackingOptions
     from trainer.config.parameters import Value
     from trainer.data.dataset import Dataset
     from trainer.parallel.engine import Engine
@@ -125,7 +126,7 @@ def open_engine(
 
     if not cluster:
         return ProcessPool(min(jobs or available_cpus(), tasks), preload)
-    from trainer.cli.options import import_cluster
+    from trainer.cli.options.cluster import import_cluster
     from trainer.parallel.cluster.credentials import Credentials, parse_address
     from trainer.util.output import print_message
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from trainer.cli import options
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.csv_files import CSV_OPTIONS
+from trainer.cli.options.data import SourceOptions, data_option
+from trainer.cli.options.option import gathered, option
+from trainer.cli.options.registry import model_name_option
+from trainer.cli.options.split import seed_option, test_size_option
+from trainer.cli.options.target import positive_option, target_option
+from trainer.cli.options.tracking import server_options
 from trainer.util.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlflow.entities.model_registry import ModelVersion
 
-    from trainer.cli.options import ServerOptions, SourceOptions
-    from trainer.data.dataset import Dataset
-    from trainer.promotion.constraints import Verdict
+    from trainer.cli.options.tracking import ServerOptions
     from trainer.promotion.policy import PromotionPolicy
-    from trainer.promotion.trial import VersionMetrics
-    from trainer.promotion.unseen import Load
     from trainer.registry.registry import Registry
-    from trainer.training.trained_on import TrainedOn
 
 
-@click.command("promote", cls=options.GroupedCommand)
+@click.command("promote", cls=GroupedCommand)
 @click.argument("model_uri", required=False, help="The version; by default the latest one.")
-@options.option(
+@option(
     "--version",
     "number",
     type=click.IntRange(1),
@@ -38,15 +37,15 @@ if TYPE_CHECKING:
     env=None,
     help="The version's number, instead of a model URI. By default the latest version.",
 )
-@options.option(
+@option(
     "--policy",
     type=click.Path(path_type=Path),
     group="Promotion",
     env="TRAINER_POLICY",
     help="A YAML file of constraints, over the default ones.",
 )
-@options.option("--show-policy", is_flag=True, group="Promotion", env=None, help="Print the default policy, and end.")
-@options.option(
+@option("--show-policy", is_flag=True, group="Promotion", env=None, help="Print the default policy, and end.")
+@option(
     "--logged",
     is_flag=True,
     group="Promotion",
@@ -54,30 +53,30 @@ if TYPE_CHECKING:
     help="Take the metrics that the runs have logged, even where data is given. The champion's count only if they are"
     " of the same test rows.",
 )
-@options.option("--dry-run", is_flag=True, group="Promotion", env=None, help="Check everything, and move nothing.")
-@options.option(
+@option("--dry-run", is_flag=True, group="Promotion", env=None, help="Check everything, and move nothing.")
+@option(
     "--rollback",
     is_flag=True,
     group="Promotion",
     env=None,
     help="Return to the version that was champion before the current one was promoted; no constraint is checked.",
 )
-@options.gathered(
+@gathered(
     "source",
-    options.SourceOptions,
-    options.data_option(
+    SourceOptions,
+    data_option(
         "What to test on: the folder or table of the training, of which each version is scored on the rows that its own"
         " run held out, or other data with the same columns. An empty folder stands for the made-up sessions. Without"
         " data, the metrics that the runs have logged are compared."
     ),
-    options.target_option,
-    options.positive_option,
-    options.test_size_option,
-    options.seed_option,
-    *options.CSV_OPTIONS,
+    target_option,
+    positive_option,
+    test_size_option,
+    seed_option,
+    *CSV_OPTIONS,
 )
-@options.model_name_option
-@options.server_options
+@model_name_option
+@server_options
 def promote_command(
     model_uri: str | None,
     number: int | None,
@@ -120,6 +119,7 @@ def promote_command(
 
     from mlflow.exceptions import MlflowException
 
+    from trainer.cli.rollback import roll_back
     from trainer.registry.model_name import check_name
     from trainer.tracking.errors import tracking_error
     from trainer.tracking.settings import configure
@@ -128,7 +128,7 @@ def promote_command(
     configure(server.debug)
     try:
         if rollback:
-            _roll_back(_open(name, server), dry_run, server.as_json)
+            roll_back(_open(name, server), dry_run, server.as_json)
         else:
             _promote(name, model_uri, number, rules, dry_run, started, None if logged else source, server)
     except MlflowException as error:
@@ -176,6 +176,8 @@ def _promote(
     server: ServerOptions,
 ) -> None:
     from trainer.cli.constraints import failed_constraint, show_constraints
+    from trainer.cli.promotion_content import approved_metrics, promotion_content
+    from trainer.cli.promotion_data import version_loader
     from trainer.data.sources import check_exists
     from trainer.util.output import print_json, print_message
 
@@ -183,14 +185,14 @@ def _promote(
     if source is not None and source.data is not None:
         # How it is read, the version's own run says. Whether it is there can be said at once.
         check_exists(source.data)
-        load = _loader(source)
+        load = version_loader(source)
     registry = _open(name, server)
     version = _choose(registry, model_uri, number)
     champion = registry.aliased()
     if champion is not None and champion.version == version.version:
         print_message(f"version {version.version} of {name} is champion already; nothing was checked or changed")
         if server.as_json:
-            print_json(_content(registry, version, champion, None, rules, promoted=False, dry_run=dry_run))
+            print_json(promotion_content(registry, version, champion, None, rules, promoted=False, dry_run=dry_run))
         return
     if str(version.status) != "READY":
         raise InputError(f"version {version.version} of {name} is {version.status}, not READY; choose another one")
@@ -203,10 +205,12 @@ def _promote(
     verdict = check_version(registry, version, champion, rules, load)
     promoted = not verdict.failed and not dry_run
     if promoted:
-        ChampionAlias(registry).promote(version, champion, policy=rules.digest, metrics=_tags(verdict, champion))
+        ChampionAlias(registry).promote(
+            version, champion, policy=rules.digest, metrics=approved_metrics(verdict, champion)
+        )
     seconds = time.monotonic() - started
     if server.as_json:
-        content = _content(registry, version, champion, verdict, rules, promoted=promoted, dry_run=dry_run)
+        content = promotion_content(registry, version, champion, verdict, rules, promoted=promoted, dry_run=dry_run)
         print_json(content | {"seconds": round(seconds, 2)})
     else:
         show_constraints(verdict)
@@ -225,134 +229,7 @@ def _promote(
         print(f"champion {name} version {version.version} (before: {stays})")
 
 
-def _loader(source: SourceOptions) -> Load:
-    """Return what reads the data as a model was trained on it, or as the command says; each way once.
-
-    What the command says of the target and of CSV files goes before what a model remembers. The first model, which is
-    the one to be promoted, says how the files are written; its words for missing values are each model's own.
-    """
-    from trainer.cli.data_warnings import show_data_warnings
-    from trainer.config.csv_form import CsvForm
-    from trainer.data.sources import load_data
-
-    read: dict[str, Dataset] = {}
-    of_file: list[CsvForm] = []
-
-    def load(trained: TrainedOn | None) -> Dataset:
-        seed, test_size, types, form = source.seed, source.test_size, None, CsvForm()
-        target, positive = source.target, source.positive
-        roles: Mapping[str, str] = {}
-        task, classes = None, None
-        if trained is not None:
-            types, roles, form = trained.column_types, trained.roles, trained.form
-            task, classes = trained.task, trained.classes
-            target, positive = target or trained.target, positive or trained.positive
-            if trained.seed is not None and trained.test_size is not None:
-                seed, test_size = trained.seed, trained.test_size
-        of_file.append(form)
-        form = replace(of_file[0], missing=form.missing, not_missing=form.not_missing).with_given(source.csv)
-        key = repr((seed, test_size, types, roles, target, positive, form, task, classes))
-        if key not in read:
-            read[key] = load_data(
-                source.data,
-                target=target,
-                test_size=test_size,
-                seed=seed,
-                column_types=types,
-                positive=positive,
-                weight=roles.get("weight"),
-                time=roles.get("time"),
-                group=roles.get("group"),
-                csv=form,
-                task=task,
-                classes=classes,
-            )
-            # The table of constraints says that sessions were made up.
-            if not read[key].generated:
-                show_data_warnings(read[key].warnings)
-        return read[key]
-
-    return load
-
-
 def _choose(registry: Registry, model_uri: str | None, number: int | None) -> ModelVersion:
     if number is not None:
         return registry.version(str(number))
     return registry.find(model_uri) if model_uri else registry.latest()
-
-
-def _roll_back(registry: Registry, dry_run: bool, as_json: bool) -> None:
-    from trainer.registry.champion import ChampionAlias
-    from trainer.util.output import print_json, print_message
-
-    alias = ChampionAlias(registry)
-    current, previous = alias.rollback_target()
-    if not dry_run:
-        alias.roll_back(current, previous)
-    if as_json:
-        print_json(
-            {
-                "model": registry.name,
-                "version": str(previous.version),
-                "champion_before": str(current.version),
-                "champion": str(current.version if dry_run else previous.version),
-                "rollback": True,
-                "dry_run": dry_run,
-            }
-        )
-    elif dry_run:
-        print_message(f"dry run: champion would return from version {current.version} to version {previous.version}")
-    else:
-        print(f"champion {registry.name} version {previous.version} (rolled back from version {current.version})")
-
-
-def _tags(verdict: Verdict, champion: ModelVersion | None) -> dict[str, str]:
-    """Return the metrics compared, as a tag of the version."""
-
-    def shown(metrics: VersionMetrics) -> str:
-        # Of many classes each, they would be too many for a tag.
-        values = ", ".join(f"{name} {value:.6f}" for name, value in metrics.values.items() if "/" not in name)
-        return f"{values or 'not known'} (rows {metrics.digest or 'not known'})"
-
-    words = f"{verdict.source}: {shown(verdict.metrics)}"
-    if champion is not None and verdict.champion_metrics is not None:
-        if verdict.compared.digest != verdict.metrics.digest:
-            words += f"; on rows that neither was trained on: {shown(verdict.compared)}"
-        words += f"; version {champion.version}: {shown(verdict.champion_metrics)}"
-    return {"trainer.approved_metrics": words}
-
-
-def _content(
-    registry: Registry,
-    version: ModelVersion,
-    champion: ModelVersion | None,
-    verdict: Verdict | None,
-    rules: PromotionPolicy,
-    *,
-    promoted: bool,
-    dry_run: bool,
-) -> dict[str, Any]:
-    from trainer.cli.constraints import constraint_content
-
-    before = str(champion.version) if champion is not None else None
-    content: dict[str, Any] = {
-        "model": registry.name,
-        "version": str(version.version),
-        "champion_before": before,
-        "champion": str(version.version) if promoted else before,
-        "promoted": promoted,
-        "dry_run": dry_run,
-        "policy": rules.digest,
-    }
-    if verdict is None:
-        return content
-    return content | {
-        "satisfied": not verdict.failed,
-        "metrics": {
-            "source": verdict.source,
-            "version": dict(verdict.metrics.values),
-            "version_beside_champion": dict(verdict.compared.values) if verdict.champion_metrics is not None else None,
-            "champion": dict(verdict.champion_metrics.values) if verdict.champion_metrics is not None else None,
-        },
-        "constraints": [constraint_content(constraint) for constraint in verdict.constraints],
-    }

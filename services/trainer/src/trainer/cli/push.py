@@ -6,23 +6,25 @@ from dataclasses import asdict
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.option import option
+from trainer.cli.options.tracking import debug_option, json_option, wait_option
 
 
-@click.command("push", cls=options.GroupedCommand)
+@click.command("push", cls=GroupedCommand)
 @click.argument("model_uri", metavar="MODEL", help="models:/NAME/VERSION or models:/NAME@ALIAS.")
-@options.option("--to", "to_uri", required=True, group="Tracking", env="TRAINER_PUSH_TO", help="The server to copy to.")
-@options.option(
+@option("--to", "to_uri", required=True, group="Tracking", env="TRAINER_PUSH_TO", help="The server to copy to.")
+@option(
     "--from",
     "from_uri",
     group="Tracking",
     env="MLFLOW_TRACKING_URI",
     help="The server to copy from. Without one, mlflow.db in the working directory.",
 )
-@options.option("--alias", group="Tracking", env=None, help="An alias that is to lead to the copy, such as champion.")
-@options.wait_option
-@options.json_option
-@options.debug_option
+@option("--alias", group="Tracking", env=None, help="An alias that is to lead to the copy, such as champion.")
+@wait_option
+@json_option
+@debug_option
 def push_command(
     model_uri: str, to_uri: str, from_uri: str | None, alias: str | None, wait: float, as_json: bool, debug: bool
 ) -> None:

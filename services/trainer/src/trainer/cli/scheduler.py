@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.cluster import certificates_option, import_cluster
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.option import option
 
 
-@click.command("scheduler", cls=options.GroupedCommand)
-@options.option(
-    "--host", default="127.0.0.1", show_default=True, group="Cluster", env="TRAINER_HOST", help="Where to listen."
-)
-@options.option(
+@click.command("scheduler", cls=GroupedCommand)
+@option("--host", default="127.0.0.1", show_default=True, group="Cluster", env="TRAINER_HOST", help="Where to listen.")
+@option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8786,
@@ -22,7 +22,7 @@ from trainer.cli import options
     env="TRAINER_PORT",
     help="The port; 0 for one that the system chooses.",
 )
-@options.option(
+@option(
     "--tables",
     type=click.IntRange(1 << 20),
     default=1 << 30,
@@ -31,13 +31,13 @@ from trainer.cli import options
     env="TRAINER_TABLES",
     help="Bytes of tables that are kept in memory for the workers to fetch.",
 )
-@options.certificates_option
+@certificates_option
 def scheduler_command(host: str, port: int, tables: int, certificates: Path | None) -> None:
     """Run the scheduler of a cluster, which hands variants and trials to workers."""
     from trainer.parallel.cluster.credentials import Credentials
 
     credentials = Credentials.find(certificates)
-    options.import_cluster()
+    import_cluster()
     from trainer.parallel.cluster.scheduling import run_scheduler
 
     run_scheduler(host, port, credentials, tables)

@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.cli import options, preparation
+from trainer.cli import preparation
+from trainer.cli.options.cluster import cluster_option
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.configuration import config_option
+from trainer.cli.options.data import data_options
+from trainer.cli.options.kinds import Inline
+from trainer.cli.options.lightgbm import lightgbm_options
+from trainer.cli.options.option import option
+from trainer.cli.options.registry import registry_options
+from trainer.cli.options.tracking import tracking_options
 from trainer.config.variant import complete_params
 
 if TYPE_CHECKING:
-    from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
+    from trainer.cli.options.data import DataOptions
+    from trainer.cli.options.registry import RegistryOptions
+    from trainer.cli.options.tracking import TrackingOptions
     from trainer.config.parameters import Value
     from trainer.registry.registry import Registration
     from trainer.runs.plan import TrainResult
@@ -21,18 +32,18 @@ if TYPE_CHECKING:
 STORAGE = "optuna.journal"
 
 
-@click.command("search", cls=options.GroupedCommand)
-@options.config_option
-@options.option(
+@click.command("search", cls=GroupedCommand)
+@config_option
+@option(
     "--space",
-    type=options.Inline(dict),
+    type=Inline(dict),
     metavar="FILE",
     group="Search",
     env="TRAINER_SPACE",
     help="A YAML mapping from parameter to a range {low, high, step, log}, a list of values, or one value. Without it,"
     " a standard space of six parameters.",
 )
-@options.option(
+@option(
     "--trials",
     type=click.IntRange(1, 100_000),
     default=30,
@@ -41,7 +52,7 @@ STORAGE = "optuna.journal"
     env="TRAINER_TRIALS",
     help="Trials that the study shall hold in all, finished or pruned, whoever made them.",
 )
-@options.option(
+@option(
     "--sampler",
     type=click.Choice(("tpe", "random")),
     default="tpe",
@@ -50,7 +61,7 @@ STORAGE = "optuna.journal"
     env="TRAINER_SAMPLER",
     help="Learn from earlier trials where to look (tree-structured Parzen estimator), or draw at random.",
 )
-@options.option(
+@option(
     "--pruner",
     type=click.Choice(("median", "hyperband", "none")),
     default="median",
@@ -59,7 +70,7 @@ STORAGE = "optuna.journal"
     env="TRAINER_PRUNER",
     help="End a trial whose --metric is worse than others' at the same share of their iterations.",
 )
-@options.option(
+@option(
     "--storage",
     default=STORAGE,
     show_default=True,
@@ -67,13 +78,13 @@ STORAGE = "optuna.journal"
     env="TRAINER_STORAGE",
     help="Where the trials are kept: a file (a journal), or a database's URL such as sqlite:///trials.db.",
 )
-@options.option(
+@option(
     "--study",
     group="Search",
     env="TRAINER_STUDY",
     help="The study's name; by default one made of data, space and seed, so that the same command goes on with it.",
 )
-@options.option(
+@option(
     "--jobs",
     type=click.IntRange(1, 1024),
     group="Search",
@@ -81,11 +92,11 @@ STORAGE = "optuna.journal"
     help="Trials side by side; by default as many as there are processors, or workers with --cluster. One job makes a"
     " search reproducible.",
 )
-@options.cluster_option
-@options.data_options
-@options.registry_options(register=True)
-@options.tracking_options
-@options.lightgbm_options
+@cluster_option
+@data_options
+@registry_options(register=True)
+@tracking_options
+@lightgbm_options
 def search_command(
     space: Path | dict[str, Any] | None,
     trials: int,

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.command import SETTINGS, GroupedCommand
+from trainer.cli.options.option import option
+from trainer.cli.options.tracking import debug_option, token_file_option, tracking_uri_option
 from trainer.config.defaults import MODEL
 
 CHAMPION = f"models:/{MODEL}@champion"
 
 
-@click.command("serve", cls=options.GroupedCommand, context_settings=options.SETTINGS)
-@options.option(
+@click.command("serve", cls=GroupedCommand, context_settings=SETTINGS)
+@option(
     "--model",
     default=CHAMPION,
     show_default=True,
@@ -21,7 +23,7 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_MODEL",
     help="The model's URI. An alias is followed: when it moves, the new version is served, without a restart.",
 )
-@options.option(
+@option(
     "--interval",
     type=click.FloatRange(0.1, 3600),
     default=10.0,
@@ -30,7 +32,7 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_INTERVAL",
     help="Seconds between two looks at where the alias points.",
 )
-@options.option(
+@option(
     "--formats",
     type=click.Choice(("safe", "any")),
     default="safe",
@@ -39,10 +41,8 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_FORMATS",
     help="Which models are served: safe, those whose format runs no code (skops, LightGBM's text), or any.",
 )
-@options.option(
-    "--host", default="127.0.0.1", show_default=True, group="Server", env="TRAINER_HOST", help="Where to listen."
-)
-@options.option(
+@option("--host", default="127.0.0.1", show_default=True, group="Server", env="TRAINER_HOST", help="Where to listen.")
+@option(
     "--port",
     type=click.IntRange(0, 65535),
     default=5001,
@@ -51,7 +51,7 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_PORT",
     help="The port to listen on.",
 )
-@options.option(
+@option(
     "--max-body",
     type=click.IntRange(1_000, 2**31),
     default=4 * 1024**2,
@@ -60,7 +60,7 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_MAX_BODY",
     help="The largest request that is taken, in bytes.",
 )
-@options.option(
+@option(
     "--concurrency",
     type=click.IntRange(1, 64),
     default=4,
@@ -69,7 +69,7 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_CONCURRENCY",
     help="Requests that are worked on at a time; others wait.",
 )
-@options.option(
+@option(
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
@@ -78,16 +78,16 @@ CHAMPION = f"models:/{MODEL}@champion"
     env="TRAINER_WORKERS",
     help="Processes that answer on the one port. Each follows the alias by itself, and holds the model.",
 )
-@options.option(
+@option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     group="Server",
     env="TRAINER_METRICS_PORT",
     help="Count what is served, and tell it at this port in Prometheus's format (default: count nothing).",
 )
-@options.tracking_uri_option
-@options.token_file_option
-@options.debug_option
+@tracking_uri_option
+@token_file_option
+@debug_option
 def serve_command(
     model: str,
     interval: float,

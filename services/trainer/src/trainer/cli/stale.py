@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.command import SETTINGS, GroupedCommand
+from trainer.cli.options.option import option
+from trainer.cli.options.tracking import debug_option, json_option, token_file_option, tracking_uri_option, wait_option
 
 
-@click.command("stale", cls=options.GroupedCommand, context_settings=options.SETTINGS)
-@options.option(
+@click.command("stale", cls=GroupedCommand, context_settings=SETTINGS)
+@option(
     "--silent",
     type=click.FloatRange(2, 10_000),
     default=10.0,
@@ -20,14 +22,14 @@ from trainer.cli import options
     env="TRAINER_STALE_SILENT",
     help="Minutes without a heartbeat after which a run is stale. The trainer's runs give one each minute.",
 )
-@options.option(
+@option(
     "--max-age",
     type=click.FloatRange(0, 100_000, min_open=True),
     group="Which runs",
     env="TRAINER_STALE_MAX_AGE",
     help="Hours after which a run without a heartbeat is stale (default: never).",
 )
-@options.option(
+@option(
     "--confirm",
     type=click.FloatRange(0, 3600),
     default=90.0,
@@ -36,19 +38,19 @@ from trainer.cli import options
     env=None,
     help="Seconds until a stale run is looked at again: one that has given a sign of life by then is left alone.",
 )
-@options.option("--dry-run", is_flag=True, group="What is done", env=None, help="List the stale runs, and mark none.")
-@options.option(
+@option("--dry-run", is_flag=True, group="What is done", env=None, help="List the stale runs, and mark none.")
+@option(
     "--every",
     type=click.FloatRange(0.1, 86_400),
     group="What is done",
     env=None,
     help="Look again every so many seconds, until a signal ends it.",
 )
-@options.tracking_uri_option
-@options.token_file_option
-@options.wait_option
-@options.json_option
-@options.debug_option
+@tracking_uri_option
+@token_file_option
+@wait_option
+@json_option
+@debug_option
 def stale_command(
     silent: float,
     max_age: float | None,

@@ -8,29 +8,40 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.cli import options, preparation
+from trainer.cli import preparation
+from trainer.cli.options.cluster import cluster_option
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.configuration import config_option
+from trainer.cli.options.data import data_options
+from trainer.cli.options.kinds import Inline
+from trainer.cli.options.lightgbm import lightgbm_options
+from trainer.cli.options.option import option
+from trainer.cli.options.registry import registry_options
+from trainer.cli.options.tracking import tracking_options
 from trainer.config.variant import describe_params, make_baselines
 
 if TYPE_CHECKING:
-    from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
+    from trainer.cli.options.data import DataOptions
+    from trainer.cli.options.registry import RegistryOptions
+    from trainer.cli.options.tracking import TrackingOptions
     from trainer.config.parameters import Value
     from trainer.registry.registry import Registration
     from trainer.runs.plan import TrainResult
     from trainer.util.errors import TrainerError
 
 
-@click.command("sweep", cls=options.GroupedCommand)
-@options.config_option
-@options.option(
+@click.command("sweep", cls=GroupedCommand)
+@config_option
+@option(
     "--variants",
-    type=options.Inline(list),
+    type=Inline(list),
     metavar="FILE",
     group="Sweep",
     env="TRAINER_VARIANTS",
     help="A YAML list of mappings from LightGBM parameter to value. Without it, the standard variants:"
     " (n_estimators, learning_rate) = (200, 0.05), (500, 0.025), (1000, 0.01).",
 )
-@options.option(
+@option(
     "--grid",
     multiple=True,
     metavar="NAME=V1,V2,…",
@@ -39,7 +50,7 @@ if TYPE_CHECKING:
     help="Values of a parameter, combined with every value of the other --grid lists: two lists of two values"
     " are a grid of 2 × 2 = 4 variants. Repeatable.",
 )
-@options.option(
+@option(
     "--paired",
     multiple=True,
     metavar="NAME=V1,V2,…",
@@ -48,14 +59,14 @@ if TYPE_CHECKING:
     help="Values of a parameter, the first paired with the first of the other --paired lists, the second with the"
     " second: two lists of two values are 2 pairs. Repeatable; with --grid, each pair meets each point of the grid.",
 )
-@options.option(
+@option(
     "--jobs",
     type=click.IntRange(1, 1024),
     group="Sweep",
     env="TRAINER_JOBS",
     help="Variants trained side by side; by default as many as there are processors. Results do not depend on it.",
 )
-@options.option(
+@option(
     "--again",
     is_flag=True,
     group="Sweep",
@@ -63,7 +74,7 @@ if TYPE_CHECKING:
     help="Train every variant. Otherwise those that the experiment already holds, finished with the same data,"
     " parameters, seed, splits and code, are skipped.",
 )
-@options.option(
+@option(
     "--baselines",
     is_flag=True,
     group="Sweep",
@@ -71,11 +82,11 @@ if TYPE_CHECKING:
     help="Also train a constant and a linear model of scikit-learn's, for comparison: they are tracked and shown, and"
     " never chosen as the best.",
 )
-@options.cluster_option
-@options.data_options
-@options.registry_options(register=True)
-@options.tracking_options
-@options.lightgbm_options
+@cluster_option
+@data_options
+@registry_options(register=True)
+@tracking_options
+@lightgbm_options
 def sweep_command(
     variants: Path | list[Any] | None,
     grid: tuple[str, ...],

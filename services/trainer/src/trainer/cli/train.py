@@ -8,25 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.cli import options, preparation
+from trainer.cli import preparation
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.configuration import config_option
+from trainer.cli.options.data import data_options
+from trainer.cli.options.estimator import estimator_option, estimator_params_option
+from trainer.cli.options.lightgbm import lightgbm_options
+from trainer.cli.options.registry import registry_options
+from trainer.cli.options.tracking import tracking_options
 from trainer.config.other_estimator import parse_other_estimator
 from trainer.config.variant import make_other, make_variant
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
-    from trainer.cli.options import DataOptions, RegistryOptions, TrackingOptions
+    from trainer.cli.options.data import DataOptions
+    from trainer.cli.options.registry import RegistryOptions
+    from trainer.cli.options.tracking import TrackingOptions
     from trainer.config.parameters import Value
     from trainer.config.variant import Variant
 
 
-@click.command("train", cls=options.GroupedCommand)
-@options.config_option
-@options.data_options
-@options.estimator_option
-@options.estimator_params_option
-@options.registry_options(register=False)
-@options.tracking_options
-@options.lightgbm_options
+@click.command("train", cls=GroupedCommand)
+@config_option
+@data_options
+@estimator_option
+@estimator_params_option
+@registry_options(register=False)
+@tracking_options
+@lightgbm_options
 def train_command(
     source: DataOptions,
     estimator: str | None,

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.option import option
+from trainer.cli.options.tracking import debug_option, json_option
 
 if TYPE_CHECKING:
     from trainer.verification.verify import Finding, Report
 
 
-@click.command("verify", cls=options.GroupedCommand)
-@options.option(
+@click.command("verify", cls=GroupedCommand)
+@option(
     "--tracking-uri",
     required=True,
     group="Stack",
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     help="The MLflow server to check, as its clients reach it. A login comes from MLFLOW_TRACKING_USERNAME and"
     " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
 )
-@options.option(
+@option(
     "--large-mib",
     type=click.IntRange(1, 1024),
     default=20,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     env=None,
     help="The size of the large artifact, in MiB. It stays in the bucket where the server may not delete.",
 )
-@options.option(
+@option(
     "--wait",
     type=click.FloatRange(0, 3600),
     default=10.0,
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
     env="TRAINER_WAIT",
     help="Seconds to wait for the server.",
 )
-@options.json_option
-@options.debug_option
+@json_option
+@debug_option
 def verify_command(tracking_uri: str, large_mib: int, wait: float, as_json: bool, debug: bool) -> None:
     """Check that a running MLflow stack, production included, does what this replica does.
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import click
 
-from trainer.cli import options
+from trainer.cli.options.cluster import certificates_option, import_cluster
+from trainer.cli.options.command import GroupedCommand
+from trainer.cli.options.option import option
+from trainer.cli.options.tracking import tracking_uri_option, wait_option
 
 
-@click.command("worker", cls=options.GroupedCommand)
-@options.option(
+@click.command("worker", cls=GroupedCommand)
+@option(
     "--cluster",
     required=True,
     group="Cluster",
@@ -20,7 +23,7 @@ from trainer.cli import options
     metavar="ADDRESS",
     help="The scheduler's address, such as tls://scheduler:8786.",
 )
-@options.option(
+@option(
     "--tables",
     type=click.IntRange(1 << 20),
     default=1 << 30,
@@ -29,16 +32,16 @@ from trainer.cli import options
     env="TRAINER_TABLES",
     help="Bytes of tables that are kept in memory for further sweeps.",
 )
-@options.option(
+@option(
     "--ready-file",
     type=click.Path(path_type=Path),
     group="Cluster",
     env="TRAINER_READY_FILE",
     help="A file that exists as long as the worker takes part, for health checks.",
 )
-@options.certificates_option
-@options.tracking_uri_option
-@options.wait_option
+@certificates_option
+@tracking_uri_option
+@wait_option
 def worker_command(
     cluster: str,
     tables: int,
@@ -54,7 +57,7 @@ def worker_command(
 
     parse_address(cluster)
     credentials = Credentials.find(certificates)
-    options.import_cluster()
+    import_cluster()
     configure()
     if tracking_uri:
         os.environ[WORKER_URI] = tracking_uri

@@ -1,0 +1,1 @@
+"""The options of the commands: a module for what each is about."""
