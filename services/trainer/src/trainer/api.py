@@ -28,6 +28,7 @@ from trainer.config.variant import (
     make_baselines,
     make_other,
     make_variant,
+    parse_variant,
     selection_metric,
 )
 from trainer.data.buckets import table_place
@@ -126,7 +127,7 @@ def train(
 
 def sweep(
     dataset: Dataset,
-    variants: Sequence[Mapping[str, Value]],
+    variants: Sequence[Mapping[str, Any]],
     *,
     params: Mapping[str, Value] | None = None,
     jobs: int | None = None,
@@ -150,8 +151,9 @@ def sweep(
 
     Args:
         dataset: What to train on; see ``load_data``.
-        variants: What distinguishes each variant: LightGBM's parameters.
-        params: The parameters that all variants have in common.
+        variants: What distinguishes each variant: LightGBM's parameters; or ``estimator``, as ``module:Class``, and
+            ``estimator_params``.
+        params: LightGBM's parameters that all variants have in common.
         jobs: How many variants are trained at a time; by default as many as there are processors.
         reuse: Whether variants that the experiment already holds, finished with the same data, parameters and code,
             are taken from there.
@@ -179,7 +181,7 @@ def sweep(
         True
     """
     base = _parsed(params or {})
-    wanted = [make_variant(_parsed(overrides), base) for overrides in variants]
+    wanted = [parse_variant(item, base) for item in variants]
     if not wanted:
         raise TrainerError("a sweep needs at least one variant")
     plan = _plan(
@@ -337,7 +339,8 @@ def _plan(
     plot_style: str,
 ) -> Plan:
     task = TASKS[dataset.task]
-    chosen_by = selection_metric(task, metric, [variant.params for variant in variants])
+    lightgbm = [variant.params for variant in variants if variant.other is None]
+    chosen_by = selection_metric(task, metric, lightgbm)
     config = TrainConfig(seed, validation_size, parse_threshold_rule(threshold), folds, chosen_by)
     config.check(task)
     for variant in variants:

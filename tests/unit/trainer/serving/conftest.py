@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
+from trainer.serving.exposition import Exposition
+from trainer.serving.workers import listen
 from trainer.training.fit import fit_variant
 from trainer.training.model import save_model
 
@@ -28,3 +31,10 @@ def logged(server: str, saved: Path) -> tuple[str, str]:
     run = client.create_run("0")
     client.log_artifacts(run.info.run_id, str(saved), "model")
     return f"{run.info.artifact_uri}/model", run.info.run_id
+
+
+@pytest.fixture
+def exposition() -> Iterator[Exposition]:
+    """Return what counts the figures of serving processes."""
+    with Exposition(listen("127.0.0.1", 0)) as exposition:
+        yield exposition

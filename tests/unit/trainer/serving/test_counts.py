@@ -7,7 +7,7 @@ import http.client
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from trainer.serving.champion import Champion, load
 from trainer.serving.counts import SCORES, Counts, Figures, total
 from trainer.serving.exposition import Exposition
 from trainer.serving.own_model import Reply
-from trainer.serving.workers import listen
 
 from ..conftest import free_port
 
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
 
 JSON = [(b"content-type", b"application/json")]
 MODEL = "models:/m/1"
-
-
-@pytest.fixture
-def exposition() -> Iterator[Exposition]:
-    with Exposition(listen("127.0.0.1", 0)) as exposition:
-        yield exposition
 
 
 def ask(serving: Serving, body: bytes, path: str = "/invocations") -> int:

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     group="Sweep",
     env="TRAINER_VARIANTS",
-    help="A YAML list of mappings from LightGBM parameter to value. Without it, the standard variants:"
-    " (n_estimators, learning_rate) = (200, 0.05), (500, 0.025), (1000, 0.01).",
+    help="A YAML list of mappings from LightGBM parameter to value; with estimator in it, an item is another"
+    " estimator. Without it, the standard variants: (n_estimators, learning_rate) = (200, 0.05), (500, 0.025),"
+    " (1000, 0.01).",
 )
 @option(
     "--grid",
@@ -120,6 +121,17 @@ def sweep_command(
 
     choice = select_variants(variants, grid, paired, overrides)
     chosen = list(choice.variants)
+    lightgbm = [variant.params for variant in chosen if variant.other is None]
+    others = [variant.other for variant in chosen if variant.other is not None]
+    if others:
+        # What is wrong with one is said before the data is read.
+        from trainer.training.other_estimators import make_estimator
+
+        for other in others:
+            make_estimator(other, source.seed, source.task)
+        for name, given in (("--explain", source.explain), ("--monotone", source.monotone)):
+            if given:
+                print_message(f"{name} holds for LightGBM's variants alone")
     configure(tracking.debug)
     pool = preparation.open_engine(cluster, jobs, len(chosen), sweep.sweep_preload(tracking.served), tracking)
     # From here the processes' imports go on beside this process's own.
@@ -132,10 +144,8 @@ def sweep_command(
     from trainer.cli import results
     from trainer.sweeps.sweep import run_sweep
 
-    held_for = "--baselines" if baselines else None
-    dataset, target, plan = preparation.prepare(
-        source, tracking, *(variant.params for variant in chosen), held_for=held_for
-    )
+    held_for = "--baselines" if baselines else "another estimator" if others else None
+    dataset, target, plan = preparation.prepare(source, tracking, *lightgbm, held_for=held_for)
     if baselines:
         chosen += make_baselines(dataset.task)
 

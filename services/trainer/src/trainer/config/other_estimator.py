@@ -29,6 +29,11 @@ class OtherEstimator:
         """The class's name."""
         return self.path.rpartition(":")[2]
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What names it on the command line and in files."""
+        return {"estimator": self.path, "estimator_params": dict(self.params)}
+
 
 def parse_other_estimator(path: str, params: Any = None) -> OtherEstimator:
     """Return the estimator that a text names.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from trainer.config.other_estimator import BASELINES, OtherEstimator
-from trainer.config.parameters import BY_NAME, PARAMETERS, Value, shown_value
+from trainer.config.other_estimator import BASELINES, OtherEstimator, parse_other_estimator
+from trainer.config.parameters import BY_NAME, PARAMETERS, Value, parse_param, shown_value
 from trainer.config.selection_metric import Metric
 from trainer.config.task import Task, TaskName
 from trainer.util.errors import InputError
@@ -78,6 +79,27 @@ def make_other(other: OtherEstimator, name: str | None = None) -> Variant:
     """Return a variant of another estimator, named by its class and parameters."""
     given = " ".join(f"{key}={value}" for key, value in other.params.items())
     return Variant(name or f"{other.class_name} {given}".strip()[:250], complete_params(), other=other)
+
+
+def parse_variant(item: Mapping[str, Any], base: Mapping[str, Value] | None = None, name: str | None = None) -> Variant:
+    """Return the variant that a mapping describes: LightGBM's parameters, or another estimator.
+
+    Args:
+        item: Parameters by their names; or ``estimator``, and perhaps ``estimator_params``, alone.
+        base: LightGBM's parameters that the variants of a sweep have in common.
+        name: The variant's name; made of what distinguishes it by default.
+
+    Raises:
+        InputError: A parameter is not known, a value is not allowed, or the two are mixed.
+    """
+    if "estimator" not in item:
+        if "estimator_params" in item:
+            raise InputError("estimator_params: name the estimator with estimator")
+        return make_variant(dict(parse_param(key, value) for key, value in item.items()), base, name)
+    for key in item:
+        if key not in ("estimator", "estimator_params"):
+            raise InputError(f"{key} is LightGBM's; an estimator takes its parameters by estimator_params")
+    return make_other(parse_other_estimator(str(item["estimator"]), item.get("estimator_params")), name)
 
 
 def describe_params(params: Mapping[str, Value]) -> str:

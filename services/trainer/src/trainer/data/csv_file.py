@@ -177,8 +177,7 @@ def _parsed(path: Place, form: CsvForm, names: list[str], **options: Any) -> pd.
             decimal=form.decimal,
             index_col=False,
             low_memory=False,
-            # The nearest number to what is written, as pyarrow reads it in chunks.
-            float_precision="round_trip",
+            # By default, a number is the nearest to what is written, as pyarrow reads it in chunks.
             encoding="utf-8-sig",
             **options,
         )

@@ -41,14 +41,15 @@ def run_config(
         "drop": list(data.dropped),
         "categorical": list(data.categorical),
         **data.roles,
-        "monotone": dict(data.monotone),
+        # LightGBM's trees alone keep to it, and alone are explained.
+        "monotone": dict(data.monotone) if other is None else {},
         **data.form.note(),
         **({"test_size": data.test_size} if whole_table else {}),
         **({"cv": config.folds} if config.folds else {"validation_size": config.validation_size}),
         "threshold": str(config.threshold_rule),
         "metric": config.metric,
         "seed": config.seed,
-        "explain": ("all" if plan.explain == ALL else plan.explain) or None,
+        "explain": ("all" if plan.explain == ALL else plan.explain or None) if other is None else None,
         "plot_style": plan.plot_style if plan.plot_style != "light" else None,
     }
     # What is left out may be set by a variable; nothing, once it is written, is nothing.
@@ -56,7 +57,7 @@ def run_config(
     if data.generated:
         kept = {"data": None, **kept}
     if other is not None:
-        return {**kept, "estimator": other.path, "estimator_params": dict(other.params)}
+        return {**kept, **other.options}
     return {**kept, **{name: value for name, value in params.items() if value is not None}}
 
 

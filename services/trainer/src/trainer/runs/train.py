@@ -182,7 +182,7 @@ def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]
         **dataset.split,
         **(
             {"monotone": ", ".join(f"{name}={sign:+d}" for name, sign in dataset.monotone.items())}
-            if dataset.monotone
+            if dataset.monotone and variant.other is None
             else {}
         ),
         "features": len(dataset.column_types),

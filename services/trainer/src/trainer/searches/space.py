@@ -130,6 +130,8 @@ def make_space(content: object, base: Mapping[str, Value], source: str = "space"
         place = yaml_file.place(source, content, name)
         where = f"{place}: {name}"
         try:
+            if str(name).startswith("estimator"):
+                raise InputError(f"{place}: a search tunes LightGBM's parameters; another estimator goes into a sweep")
             if str(name) not in BY_NAME:
                 raise InputError(f"{place}: there is no parameter {str(name)!r}{suggestion(str(name))}")
             if isinstance(item, dict):

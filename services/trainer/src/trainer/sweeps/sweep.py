@@ -221,14 +221,15 @@ def sweep_config(variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> d
     for variant in variants:
         if variant.baseline:
             continue
-        others = {name: value for name, value in variant.params.items() if name not in common and value is not None}
-        own.append({"name": variant.name, **others})
+        distinct = {name: value for name, value in variant.params.items() if name not in common and value is not None}
+        own.append({"name": variant.name, **(distinct if variant.other is None else variant.other.options)})
     return {**run_config(common, dataset, plan), "variants": own, **({"baselines": True} if baselines else {})}
 
 
 def _common_params(variants: Sequence[Variant]) -> dict[str, Value]:
-    first, *others = [variant.params for variant in variants if variant.other is None]
-    return {name: value for name, value in first.items() if all(params[name] == value for params in others)}
+    lightgbm = [variant.params for variant in variants if variant.other is None]
+    first = lightgbm[0] if lightgbm else {}
+    return {name: value for name, value in first.items() if all(params[name] == value for params in lightgbm)}
 
 
 def _log_comparison(

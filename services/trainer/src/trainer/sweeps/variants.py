@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.parameters import Value, parse_param
-from trainer.config.variant import STANDARD_VARIANTS, Variant, describe_params, make_variant
+from trainer.config.variant import STANDARD_VARIANTS, Variant, describe_params, make_variant, parse_variant
 from trainer.util import yaml_file
 from trainer.util.errors import InputError
 
 #: More than this is a slip of the hand: at a second each it would take hours.
 MOST = 10_000
+
+#: Where other estimators are listed, for messages.
+OTHERS_PLACE = "another estimator is an item of the file --variants: '- estimator: module:Class'"
 
 _Lists = dict[str, list[Value]]
 
@@ -60,6 +63,7 @@ def load_variants(path: Path | list[Any], base: Mapping[str, Value]) -> list[Var
 
     Args:
         path: A file with a list, or the list itself, of mappings from parameter to value; ``name`` names the variant.
+            ``estimator``, and perhaps ``estimator_params``, stand in the parameters' place for another estimator.
         base: What the variants have in common.
 
     Raises:
@@ -75,7 +79,7 @@ def load_variants(path: Path | list[Any], base: Mapping[str, Value]) -> list[Var
     if not content:
         raise InputError(f"{source}: lists no variants; add one such as '- n_estimators: 500'")
     variants: list[Variant] = []
-    seen: dict[tuple[tuple[str, Value], ...], int] = {}
+    seen: dict[str, int] = {}
     named: dict[str, int] = {}
     for number, item in enumerate(content, start=1):
         where = f"{yaml_file.place(source, item)}: item {number}"
@@ -88,8 +92,8 @@ def load_variants(path: Path | list[Any], base: Mapping[str, Value]) -> list[Var
         if name is not None and (not isinstance(name, (str, int, float)) or not str(name).strip()):
             raise InputError(f"{where}: name must be text, not {yaml_file.what(name)}")
         try:
-            overrides = dict(parse_param(key, value) for key, value in item.items() if key != "name")
-            variant = make_variant(overrides, base, str(name) if name is not None else None)
+            own = {key: value for key, value in item.items() if key != "name"}
+            variant = parse_variant(own, base, str(name) if name is not None else None)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         twin = seen.setdefault(_identity(variant), number)
@@ -124,7 +128,7 @@ def combine_lists(grid: Sequence[str], paired: Sequence[str], base: Mapping[str,
     if total > MOST:
         raise InputError(f"--grid and --paired make {total:,} variants, more than {MOST:,}; shorten the lists")
     points = [dict(zip(in_grid, values, strict=True)) for values in itertools.product(*in_grid.values())]
-    variants: dict[tuple[tuple[str, Value], ...], Variant] = {}
+    variants: dict[str, Variant] = {}
     for pair, point in itertools.product(pairs, points):
         overrides = {**pair, **point}
         try:
@@ -146,6 +150,8 @@ def _parse_all(option: str, texts: Sequence[str]) -> _Lists:
     for text in texts:
         name, equals, values = text.partition("=")
         name = name.strip().replace("-", "_")
+        if name.startswith("estimator"):
+            raise InputError(f"{option}: lists LightGBM's parameters; {OTHERS_PLACE}")
         if not equals or not name:
             raise InputError(f"{option} {text!r}: write a parameter and its values, such as n_estimators=200,500")
         parsed: list[Value] = []
@@ -186,5 +192,5 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _identity(variant: Variant) -> tuple[tuple[str, Value], ...]:
-    return tuple(sorted(variant.params.items()))
+def _identity(variant: Variant) -> str:
+    return repr((sorted(variant.params.items()), variant.other))
