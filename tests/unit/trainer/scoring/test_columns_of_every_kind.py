@@ -65,7 +65,7 @@ def test_slower_way_is_not_taken_in_silence(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_wide_table_is_read_in_chunks_of_many_rows(tmp_path: Path) -> None:
-    from trainer.data.row_chunks import open_source
+    from trainer.data.row_chunks.opening import open_source
 
     rows, columns = 300, 2_000
     wide = pd.DataFrame(np.ones((rows, columns)), columns=[f"c{place}" for place in range(columns)])

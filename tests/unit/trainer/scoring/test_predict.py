@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from trainer.config.values import ColumnType
-from trainer.data import demo, row_chunks
+from trainer.data import demo
 from trainer.data.arrow_columns import Feature, convert
 from trainer.data.columns import convert_column
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
+from trainer.data.row_chunks import size
 from trainer.data.sources import load_data
 from trainer.scoring import models, sinks
 from trainer.scoring.models import load_model
@@ -68,7 +69,7 @@ def test_figures_are_the_models_own_bit_for_bit(
     saved: Saved, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, suffix: str
 ) -> None:
     # Many chunks: some hold only gaps, or only whole numbers, in some column.
-    monkeypatch.setattr(row_chunks, "BLOCK", 2_000)
+    monkeypatch.setattr(size, "BLOCK", 2_000)
     path = tmp_path / f"data{suffix}"
     if suffix == ".parquet":
         pd.DataFrame({name: convert_column(rows[name], kind) for name, kind in saved.column_types.items()}).to_parquet(
@@ -208,7 +209,7 @@ def test_parquet_columns_keep_their_types(saved: Saved, rows: pd.DataFrame, tmp_
 
 
 def test_row_groups_are_large(saved: Saved, rows: pd.DataFrame, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(row_chunks, "BLOCK", 2_000)
+    monkeypatch.setattr(size, "BLOCK", 2_000)
     monkeypatch.setattr(sinks, "_GROUP", 150)
     rows.to_csv(tmp_path / "data.csv", index=False)
     assert len(score(saved, tmp_path / "data.csv", tmp_path / "out.parquet")) == 400
@@ -218,7 +219,7 @@ def test_row_groups_are_large(saved: Saved, rows: pd.DataFrame, tmp_path: Path, 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.parquet"])
 def test_a_bad_row_leaves_the_older_file(saved: Saved, tmp_path: Path, monkeypatch: Any, name: str) -> None:
-    monkeypatch.setattr(row_chunks, "BLOCK", 2_000)
+    monkeypatch.setattr(size, "BLOCK", 2_000)
     table = generate_sessions(200, seed=2).drop(columns=demo.TARGET).astype(object)
     number = saved.dataset.columns("number")[0]
     table.loc[170, number] = "many"
@@ -234,7 +235,7 @@ def test_a_bad_row_leaves_the_older_file(saved: Saved, tmp_path: Path, monkeypat
 _STOPPING = """
 import sys
 from trainer.cli.main import main
-from trainer.data import row_chunks
+from trainer.data.row_chunks import size
 from trainer.scoring import sinks
 
 def write_and_stop(sink, prepared, write=sinks.CsvSink.write):
@@ -243,7 +244,7 @@ def write_and_stop(sink, prepared, write=sinks.CsvSink.write):
     print("written", flush=True)
     sys.stdin.read()
 
-row_chunks.BLOCK = 20_000
+size.BLOCK = 20_000
 sinks.CsvSink.write = write_and_stop
 main(["predict", *sys.argv[1:]])
 """

@@ -15,7 +15,7 @@ import pandas as pd
 
 from trainer.data.column_digest import TableDigest
 from trainer.data.dataset import Dataset, Table
-from trainer.data.row_chunks import open_files
+from trainer.data.row_chunks.opening import open_files
 from trainer.data.two_tables import check_target
 from trainer.data.typed_chunks import Columns, TypedChunks, found_types, read_columns, selected, to_frame
 from trainer.data.uniform import empty_warning, feature_warnings, fields_of

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data.arrow_columns import Feature, convert, to_pandas
-from trainer.data.row_chunks import TableSource, open_files
+from trainer.data.row_chunks.opening import open_files
+from trainer.data.row_chunks.source import TableSource
 from trainer.data.table_files import TableFiles
 from trainer.util.errors import InputError
 

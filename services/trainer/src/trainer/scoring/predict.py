@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from trainer.data.arrow_columns import ARROW, Feature, convert
 from trainer.data.buckets import BucketPath, Place
-from trainer.data.row_chunks import TableSource, check_source, open_source
+from trainer.data.row_chunks.opening import check_source, open_source
+from trainer.data.row_chunks.source import TableSource
 from trainer.data.table_file import is_index_name
 from trainer.scoring import locate, models
 from trainer.scoring.models import LoadedModel, load_model
