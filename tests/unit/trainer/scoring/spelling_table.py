@@ -52,6 +52,8 @@ _DATES = [
     pa.array([datetime.timedelta(seconds=5)], pa.duration("s")),
 ]
 _OTHERS = [*_DATES, pa.array([b"1"]), pa.array([[1]]), pa.array([{"a": 1}])]
+#: Without a value, a column's type says nothing.
+_NOTHING = [pa.nulls(1, of) for of in (pa.null(), pa.string(), pa.bool_(), pa.int8(), pa.timestamp("us"), pa.binary())]
 _DIGITS = [pa.array(["12"], kind) for kind in (pa.string(), pa.large_string(), pa.string_view())]
 
 CSV = [
@@ -107,7 +109,7 @@ PARQUET = [
                 *(pa.array([Decimal("12.00")]), pa.array([Decimal(12)], pa.decimal256(50, 0))),
                 pa.array([12]).dictionary_encode(),
             ],
-            MISSING: [pa.array([np.nan]), pa.array([None], pa.int64()), pa.array([None], pa.decimal128(5, 2))],
+            MISSING: [pa.array([np.nan]), pa.array([None], pa.decimal128(5, 2)), *_NOTHING],
             REFUSED: [pa.array([True]), *_DIGITS, *_OTHERS],
         },
     ),
@@ -116,7 +118,7 @@ PARQUET = [
         "flag",
         {
             True: [pa.array([True]), pa.array([True]).dictionary_encode()],
-            MISSING: [pa.array([None], pa.bool_())],
+            MISSING: _NOTHING,
             REFUSED: [pa.array([1]), pa.array([1.0]), pa.array(["true"]), *_OTHERS],
         },
     ),
@@ -129,7 +131,7 @@ PARQUET = [
                 pa.array(["a"]).dictionary_encode(),
             ],
             "7": [pa.array([7]), pa.array([7.0]), pa.array([Decimal("7.00")]), pa.array([7], pa.int8())],
-            MISSING: [pa.array(["NA"]), pa.array([""]), pa.array([None], pa.string()), pa.array([np.nan])],
+            MISSING: [pa.array(["NA"]), pa.array([""]), pa.array([np.nan]), *_NOTHING],
             UNKNOWN: [pa.array([" a"]), pa.array([7.5]), pa.array(["7.0"])],
             REFUSED: _OTHERS,
         },

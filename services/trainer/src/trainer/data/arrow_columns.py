@@ -81,7 +81,8 @@ def convert(
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_null(column.type) or feature.type == "unknown":
+    # Without a value, a column's type says nothing, as in a file of text.
+    if column.null_count == len(column) or feature.type == "unknown":
         result = pa.nulls(len(column), ARROW[feature.type])
     elif column.type == ARROW[feature.type] and feature.type != "text":
         result = column

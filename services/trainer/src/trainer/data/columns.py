@@ -91,12 +91,22 @@ def type_in_table(column: pd.Series, label: str) -> ColumnType | None:
         if found <= {str, int, float, bool}:
             return "text"
     what = values.iloc[0].__class__.__name__ if values.dtype == object else str(values.dtype)
-    raise InputError(f"{label} holds {what} values; turn them into numbers, booleans or text first")
+    raise no_feature(label, what)
+
+
+def no_feature(label: str, what: str) -> InputError:
+    """Return the error for a column whose values are of a type that no model takes."""
+    return InputError(
+        f"{label} holds {what} values; turn them into numbers, booleans or text, or leave the column out (--drop)"
+    )
 
 
 def convert_column(column: pd.Series, kind: ColumnType, form: CsvForm = _USUAL) -> pd.Series:
     """Return a column in its type: float64, booleans, text with NaN for each missing value, or NaN alone."""
     column = column.reset_index(drop=True)
+    if not column.notna().any():
+        # Its own type, such as one of dates, may be none that becomes another.
+        column = pd.Series(np.nan, index=column.index, dtype=object, name=column.name)
     if kind == "unknown":
         return pd.Series(np.nan, index=column.index, dtype="str", name=column.name)
     if kind == "number":

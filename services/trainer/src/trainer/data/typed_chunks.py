@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data.arrow_columns import Feature, convert, to_pandas
+from trainer.data.columns import no_feature
 from trainer.data.row_chunks.opening import open_files
 from trainer.data.row_chunks.source import TableSource
 from trainer.data.table_files import TableFiles
@@ -85,12 +86,10 @@ def found_types(source: TableSource, names: Sequence[str], texts: Sequence[str])
         InputError: A column holds what is neither a number, nor true or false, nor text.
     """
     found = source.found_types([name for name in names if name not in texts])
-    for name, kind in found.items():
-        if kind not in (None, "number", "boolean", "text"):
-            raise InputError(
-                f"{source.path}: column {name!r} holds {kind} values; turn them into numbers, booleans or text first"
-            )
     empty = _without_values(source, [*found, *texts])
+    for name, kind in found.items():
+        if name not in empty and kind not in (None, "number", "boolean", "text"):
+            raise no_feature(f"{source.path}: column {name!r}", str(kind))
     types: dict[str, ColumnType] = {}
     for name in names:
         held: Any = "text" if name in texts else found[name]
@@ -104,9 +103,14 @@ def _without_values(source: TableSource, names: Sequence[str]) -> set[str]:
     row = 0
     for chunk in source.chunks([Feature(name, "text") for name in names], ()):
         for name in list(left):
-            column = convert(
-                chunk.column(name), Feature(name, "text"), row, "", from_text=source.from_text, form=source.form
-            )
+            try:
+                column = convert(
+                    chunk.column(name), Feature(name, "text"), row, "", from_text=source.from_text, form=source.form
+                )
+            except InputError:
+                # Values, of a type that is no text.
+                left.discard(name)
+                continue
             if column.null_count < len(column):
                 left.discard(name)
         if not left:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import pandas as pd
 
-from trainer.util.text import one_line
+from trainer.util.text import one_line, quoted
 
 #: A warning comes from this share of unseen texts on: a few are always new.
 SHARE = 0.05
@@ -74,6 +74,4 @@ def _likely_cause(unseen: Collection[str], known: Collection[str]) -> str:
 
 
 def _shown(text: str) -> str:
-    # Marks that a letter is made of, and white space that looks like a blank, are to be seen.
-    plain = repr(text) if unicodedata.is_normalized("NFC", text) else ascii(text)
-    return one_line(plain, 40)
+    return one_line(quoted(text), 40)

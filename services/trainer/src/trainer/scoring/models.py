@@ -31,7 +31,7 @@ from trainer.scoring.scorers import (
 from trainer.training.model_metadata import noted_form, noted_task, own_column_types
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.output import print_message
-from trainer.util.text import listed, nearest, one_line
+from trainer.util.text import listed, nearest, one_line, quoted
 
 _SIGNATURE: Mapping[str, Type] = {
     "boolean": "boolean",
@@ -188,7 +188,7 @@ def missing_columns(features: Sequence[Feature], names: Sequence[str], source: s
     by_look = {name.strip().lower(): name for name in unused}
     close = by_look.get(missing[0].strip().lower()) or nearest(missing[0], unused)
     if close is not None:
-        hint = f"; is {missing[0]!r} the file's {close!r}?"
+        hint = f"; is {quoted(missing[0])} the file's {quoted(close)}?"
     else:
         hint = f"; the file's other columns are {listed(unused)}" if unused else ""
     hint += header_hint(names, form)

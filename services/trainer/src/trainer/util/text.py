@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 
 _LONG_DECIMAL = re.compile(r"(?<![\w.])\d+\.\d{5,}(?:e[+-]?\d+)?(?![\w.])")
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:
-    """Return names separated by commas; of more than ``most`` only the first, and how many there are."""
-    texts = [str(name) for name in names]
+    """Return names separated by commas; of more than ``most`` only the first, and how many there are.
+
+    A name with white space at its ends, or more than a blank inside, stands in quotes: nothing else would show it.
+    """
+    texts = [text if quoted(text := str(name)) == repr(" ".join(text.split())) else quoted(text) for name in names]
     return ", ".join(texts[:most]) + (f", … ({len(texts)} in all)" if len(texts) > most else "")
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes, in which marks that a letter is made of show: else two Unicode forms look the same."""
+    return repr(text) if unicodedata.is_normalized("NFC", text) else ascii(text)
 
 
 def nearest(name: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -30,7 +39,7 @@ def nearest(name: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
 def did_you_mean(name: str, among: Iterable[str], otherwise: str) -> str:
     """Return ``did you mean 'x'?`` for the nearest of some names, or ``otherwise`` where none is like it."""
     near = nearest(name, among)
-    return f"did you mean {near!r}?" if near is not None else otherwise
+    return f"did you mean {quoted(near)}?" if near is not None else otherwise
 
 
 def one_line(error: BaseException | str, limit: int = 500) -> str:

@@ -74,7 +74,7 @@ class ParquetSource(TableSource):
                 found[name] = "boolean"
             elif pa.types.is_timestamp(held) or pa.types.is_date(held):
                 found[name] = "datetime"
-            elif pa.types.is_string(held) or pa.types.is_large_string(held):
+            elif pa.types.is_string(held) or pa.types.is_large_string(held) or pa.types.is_string_view(held):
                 found[name] = "text"
             else:
                 found[name] = "number"
