@@ -81,6 +81,9 @@ def convert(
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_float16(column.type):
+        # Arrow computes little with these.
+        column = column.cast(pa.float32())
     # Without a value, a column's type says nothing, as in a file of text.
     if column.null_count == len(column) or feature.type == "unknown":
         result = pa.nulls(len(column), ARROW[feature.type])

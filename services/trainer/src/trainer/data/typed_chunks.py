@@ -86,37 +86,37 @@ def found_types(source: TableSource, names: Sequence[str], texts: Sequence[str])
         InputError: A column holds what is neither a number, nor true or false, nor text.
     """
     found = source.found_types([name for name in names if name not in texts])
-    empty = _without_values(source, [*found, *texts])
-    for name, kind in found.items():
-        if name not in empty and kind not in (None, "number", "boolean", "text"):
-            raise no_feature(f"{source.path}: column {name!r}", str(kind))
+    empty, odd = _empty_and_odd(source, [*found, *texts])
+    for name, held in odd.items():
+        raise no_feature(f"{source.path}: column {name!r}", held)
     types: dict[str, ColumnType] = {}
     for name in names:
-        held: Any = "text" if name in texts else found[name]
-        types[name] = "unknown" if name in empty or held is None else held
+        kind: Any = "text" if name in texts else found[name]
+        types[name] = "unknown" if name in empty or kind is None else kind
     return types
 
 
-def _without_values(source: TableSource, names: Sequence[str]) -> set[str]:
-    """Return the columns in which no row has a value; the first rows show nearly all others."""
-    left = set(names)
-    row = 0
+def _empty_and_odd(source: TableSource, names: Sequence[str]) -> tuple[set[str], dict[str, str]]:
+    """Return the columns in which no row has a value, and those with values of a type that no model takes.
+
+    The first rows show nearly all of them.
+    """
+    empty, odd = set(names), dict[str, str]()
     for chunk in source.chunks([Feature(name, "text") for name in names], ()):
-        for name in list(left):
+        for name in sorted(empty):
+            column = chunk.column(name)
             try:
-                column = convert(
-                    chunk.column(name), Feature(name, "text"), row, "", from_text=source.from_text, form=source.form
-                )
+                values = convert(column, Feature(name, "text"), 0, "", from_text=source.from_text, form=source.form)
             except InputError:
-                # Values, of a type that is no text.
-                left.discard(name)
-                continue
-            if column.null_count < len(column):
-                left.discard(name)
-        if not left:
+                # Everything else can be written as a text.
+                odd[name] = str(column.type)
+                empty.discard(name)
+            else:
+                if values.null_count < len(values):
+                    empty.discard(name)
+        if not empty:
             break
-        row += chunk.num_rows
-    return left
+    return empty, odd
 
 
 def read_columns(source: TableSource, names: Sequence[str]) -> pd.DataFrame:
