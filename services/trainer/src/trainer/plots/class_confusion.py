@@ -10,6 +10,7 @@ import numpy as np
 from trainer.config.task import Label
 from trainer.plots import scales, style
 from trainer.plots.content import Content
+from trainer.plots.names import cut_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ def draw(content: Content) -> Figure:
     of = "accuracy" if count == classes else f"accuracy; the {count} largest of {classes} classes"
     figure = style.canvas(content.heading, f"{content.shown['accuracy']:.1%}", of, "Confusion matrix")
     size = float(np.interp(count, [3, 10, 20, 30], [12.5, 10.5, 8.0, 6.5]))
-    names = [style.cut(name, size, 0.16) for name in names]
+    names = cut_apart(names, size, 0.16)
     left = 0.075 + max(style.extent(name, size) for name in names)
     # Upright names below take as much of the height as they do of the width at the left.
     upright = max(style.extent(name, size) for name in names) > (style.RIGHT - left) / count * 0.95
@@ -94,6 +95,7 @@ def draw(content: Content) -> Figure:
     for across, name in enumerate(names):
         axes.text(across, -0.012, name, transform=beside, fontsize=size, color=style.INK, ha="center", va="top",
                   rotation=90 if upright else 0, parse_math=False)  # fmt: skip
-    figure.text((left + style.RIGHT) / 2, 0.028, "Called (numbers of rows; colours are shares of the class)",
+    cell = "numbers of rows; colours" if count <= _NUMBERED else "colours"
+    figure.text((left + style.RIGHT) / 2, 0.028, f"Called ({cell} are shares of the class)",
                 fontsize=12, color=style.INK, ha="center", va="center")  # fmt: skip
     return figure

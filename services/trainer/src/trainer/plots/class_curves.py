@@ -10,6 +10,7 @@ import numpy as np
 from trainer.config.task import Label
 from trainer.plots import notes, scales, style
 from trainer.plots.content import Content
+from trainer.plots.names import cut_apart
 from trainer.training.class_metrics import told_apart
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ def _drawn(content: Content, of: str, what: str, titles: tuple[str, str], steps:
                   alpha=1 if coloured else 0.5, zorder=4 if coloured else 3)  # fmt: skip
     size = 10.5
     entries = [
-        notes.Entry((f"{area:.1%}", style.cut(name, size, 0.2)), *style.LINES[place])
-        for place, (area, name) in enumerate(zip(areas, names, strict=False))
+        notes.Entry((f"{area:.1%}", name), *style.LINES[place])
+        for place, (area, name) in enumerate(zip(areas, cut_apart(names, size, 0.2), strict=False))
     ]
     others = areas[len(entries) :]
     more = f"{len(others)} other classes,\nfrom {others[0]:.1%} to {others[-1]:.1%}" if others else ""

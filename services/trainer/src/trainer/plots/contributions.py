@@ -12,6 +12,7 @@ from trainer.config.task import TaskName
 from trainer.plots import scales, style
 from trainer.plots.content import Content
 from trainer.plots.contribution_values import Contributions, measure_contributions
+from trainer.plots.names import feature_names
 from trainer.plots.themes import STEPS, light
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ SHOWN = 12
 DRAWN = 2_000
 SIZE = 12.0
 _BINS = 100
+#: The size of the letters below a panel (points): of four lines, and of two at the most.
+_CAPTION = 8.0, 10.5
+#: How far texts of two panels stay apart, and where the last one ends (shares of the figure's width).
+_APART, _EDGE = 0.03, 0.99
 #: How far the fullest place of a swarm reaches.
 _REACH = 0.4
 
@@ -127,7 +132,7 @@ def draw(content: Content) -> Figure:
     count = len(shown["names"])
     figures = style.shown_features(count, shown["features"], "by contribution")
     figure = style.canvas(content.heading, *figures, "Contributions", scales.height_for(count))
-    names, left = style.feature_names(shown["names"], SIZE)
+    names, left = feature_names(shown["names"], SIZE)
     middle = left + (style.RIGHT - left) * 0.62
     heights = range(count)
     swarm = scales.rows_in(figure, left, middle - 0.03, count)
@@ -147,24 +152,26 @@ def draw(content: Content) -> Figure:
     bars = scales.rows_in(figure, middle, style.RIGHT - 0.045, count)
     share, sure = np.asarray(shown["share"]), np.asarray(shown["margin"])
     scales.bars(bars, heights, share, 0.62, style.BLUE, alpha=0.85, flat=True)
-    reach = float((share + sure).max()) or 1.0
-    for height, (value, its) in enumerate(zip(share, sure, strict=True)):
-        text = f"{value:.1%}" + (f" ±{its * 100:.1f}" if its else "")
-        bars.text(value + its + reach * 0.03, height, text, fontsize=SIZE - 2, color=style.INK, va="center")
+    texts = [f"{value:.1%}" + (f" ±{its * 100:.1f}" if its else "") for value, its in zip(share, sure, strict=True)]
+    scales.beside_bars(bars, (share + sure).tolist(), texts, SIZE - 2, _EDGE - middle)
     bars.hlines(heights, share - sure, share + sure, color=style.INK, linewidth=1.5, zorder=4)
-    bars.set_xlim(0, reach * 1.35)
     bars.set_ylim(count - 0.5, -0.5)
     rows, total = shown["rows"], shown["total"]
     which = f"exact for all {total:,} test rows" if rows == total else f"{rows:,} of {total:,} test rows, ± 95%"
     dots = "a dot a row" if drawn == rows else f"{drawn:,} rows drawn"
-    for axes, room, lines in (
-        (swarm, middle - left, (f"SHAP values, {shown['unit']} from {low:.2g} to {high:.2g}; {dots}",
-                                "blue: low value, orange: high, grey: text, missing")),
+    span = f"from {scales.short(low)} to {scales.short(high)}"
+    for axes, room, parts in (
+        (swarm, middle - left, (f"SHAP values, {shown['unit']}", f"{span}; {dots}",
+                                "blue: low value, orange: high,", "grey: text, missing")),
         (bars, style.RIGHT - middle, ("Mean |SHAP|, share of all", which)),
     ):  # fmt: skip
-        # What stands below the first panel does not reach below the second.
-        size = 10.5 * min(1.0, (room - 0.015) / max(style.extent(line, 10.5) for line in lines))
-        scales.below(axes, "\n".join(lines), size)
+        # What stands below the first panel does not reach below the second. A narrow panel has more lines.
+        lines = [" ".join(parts[:2]), " ".join(parts[2:])] if len(parts) == 4 else list(parts)
+        if max(style.extent(line, _CAPTION[0]) for line in lines) > room - _APART:
+            lines = list(parts)
+        widest = max(style.extent(line, _CAPTION[1]) for line in lines)
+        most = _CAPTION[1] if len(lines) <= 2 else _CAPTION[0]
+        scales.below(axes, "\n".join(lines), min(most, _CAPTION[1] * (room - _APART) / widest))
     return figure
 
 

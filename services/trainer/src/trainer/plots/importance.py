@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer.plots import scales, style
 from trainer.plots.content import Content
+from trainer.plots.names import feature_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SHOWN = 12
 SIZE = 12.0
+#: Where the last text ends, as a share of the figure's width.
+_EDGE = 0.99
 
 
 def feature_importance(importance: Importance, heading: style.Heading) -> Content:
@@ -55,7 +58,7 @@ def draw(content: Content) -> Figure:
     height = scales.height_for(count)
     figures = style.shown_features(count, shown["features"], "by gain")
     figure = style.canvas(content.heading, *figures, "Feature importance", height)
-    names, left = style.feature_names(shown["names"], SIZE)
+    names, left = feature_names(shown["names"], SIZE)
     middle = left + (style.RIGHT - left) * 0.53
     trees = f"{shown['trees']:,} tree" + ("s" if shown["trees"] != 1 else "")
     panels = (
@@ -66,15 +69,13 @@ def draw(content: Content) -> Figure:
     )  # fmt: skip
     # What stands below the first panel does not reach below the second.
     longest = max(style.extent(line, 12.0) for *_, label in panels for line in label.splitlines())
-    below = 12.0 * min(1.0, (middle - left - 0.02) / longest)
+    below = 12.0 * min(1.0, (middle - left - 0.035) / longest)
     heights = range(count)
     for start, end, values, colour, label in panels:
         axes = scales.rows_in(figure, start, end, count)
         scales.bars(axes, heights, values, 0.62, colour, alpha=0.85, flat=True)
-        reach = float(values.max()) or 1.0
-        for place, value in enumerate(values):
-            axes.text(value + reach * 0.02, place, f"{value:.1%}", fontsize=SIZE - 1, color=style.INK, va="center")
-        axes.set_xlim(0, reach * 1.1)
+        room = (middle - 0.01 if start == left else _EDGE) - start
+        scales.beside_bars(axes, values.tolist(), [f"{value:.1%}" for value in values], SIZE - 1, room)
         if start == left:
             scales.scale(axes, "left", heights, names, size=SIZE)
         scales.below(axes, label, below)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.plots import notes, scales, style
+from trainer.plots import learning, notes, scales, style
 from trainer.plots.content import Content
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def draw_predicted_actual(content: Content) -> Figure:
     """Return predictions against the truth."""
     shown = content.shown
     of = "R2 (1 is perfect, 0 is the mean)"
-    figure = style.canvas(content.heading, f"{shown['r2']:.3f}", of, "Predicted and actual")
+    figure = style.canvas(content.heading, f"{shown['r2']:z.3f}", of, "Predicted and actual")
     axes = scales.axes_in(figure)
     low, high = shown["bounds"]
     edge = 0.03 * (high - low) or 1.0
@@ -95,7 +95,7 @@ def residuals(
 def draw_residuals(content: Content) -> Figure:
     """Return the errors along the predictions, with their quantiles."""
     shown = content.shown
-    figure = style.canvas(content.heading, f"{shown['rmse']:,.4g}", "RMSE", "Errors along the predictions")
+    figure = style.canvas(content.heading, learning.number(shown["rmse"]), "RMSE", "Errors along the predictions")
     axes = scales.axes_in(figure)
     predicted, error = np.asarray(shown["predicted"]), np.asarray(shown["error"])
     _dots(axes, predicted, error)
@@ -105,7 +105,8 @@ def draw_residuals(content: Content) -> Figure:
         axes.fill_between(middles, quantiles[:, 0], quantiles[:, 2], color=style.SKY, alpha=0.35, linewidth=0, zorder=3)
         axes.plot(middles, quantiles[:, 1], color=style.BLUE, linewidth=2.4, zorder=5)
     (low, high), (lowest, highest) = shown["across"], shown["upward"]
-    edge, margin = 0.03 * (high - low) or 1.0, 0.05 * (highest - lowest) or 1.0
+    # Of a lone prediction, a range in which a scale can be read.
+    edge, margin = 0.03 * (high - low) or 0.1 * abs(high) or 1.0, 0.05 * (highest - lowest) or 1.0
     axes.set_xlim(low - edge, high + edge)
     axes.set_ylim(lowest - margin, highest + margin)
     text = "Line: median error; band: 5 % to 95 % of the rows" if len(middles) > 1 else "- -  No error"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Side: TypeAlias = Literal["left", "bottom", "top"]
 
+#: Large numbers on a scale, by their sign.
+_UNITS = (1e9, "bn"), (1e6, "M"), (1e3, "k")
 #: Of axes with a row for each feature (inches): what is above and below them, and what a row takes.
 _ABOVE, _BELOW, _ROW = 0.95, 0.72, 0.365
 
@@ -155,14 +157,10 @@ def round_scale(axes: Axes, side: Side, low: float, high: float, title: str, *, 
         if low <= place <= high
     ]
     step = places[1] - places[0] if len(places) > 1 else 1.0
-    # As many digits as tell the steps apart.
-    digits = next((count for count in range(7) if abs(round(step, count) - step) < 1e-3 * step), None)
-    if digits is None or max(map(abs, places), default=0) >= 1e7:
-        # 4e9: as short as numbers of this size get.
-        labels = [f"{place:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-") for place in places]
-    else:
-        labels = [f"{place:,.{digits}f}" for place in places]
+    labels = _labels(places, step)
     size = 12.0
+    if side == "bottom" and sum(style.extent(label, size) for label in labels) > 0.7:
+        places, labels = places[::2], labels[::2]
     while (
         side == "left"
         and size > style.SMALLEST - 2
@@ -171,6 +169,58 @@ def round_scale(axes: Axes, side: Side, low: float, high: float, title: str, *, 
         size -= 0.5
     scale(axes, side, places, labels, title, size=size)
     grid(axes, side, places)
+
+
+def _labels(places: Sequence[float], step: float) -> list[str]:
+    """Return round numbers as texts, with as many digits as tell the steps apart, and thousands and millions short."""
+    largest = max(map(abs, places), default=0.0)
+    unit, sign = _unit(largest)
+    digits = _digits(step / unit)
+    if sign and digits is not None and digits <= 3:
+        return [f"{place / unit:,.{digits}f}{sign}" if place else "0" for place in places]
+    digits = _digits(step)
+    if digits is None or largest >= 1e7:
+        # 4e9: as short as numbers of this size get.
+        return [f"{place:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-") for place in places]
+    return [f"{place:,.{digits}f}" for place in places]
+
+
+def short(value: float) -> str:
+    """Return a number with two digits that count, and thousands and millions short."""
+    unit, sign = _unit(value)
+    return f"{float(f'{value / unit:.2g}'):g}{sign}"
+
+
+def _unit(largest: float) -> tuple[float, str]:
+    """Return in what numbers of a size are told, and its sign."""
+    return next(((unit, sign) for unit, sign in _UNITS if max(unit, 1e4) <= abs(largest) < 1e12), (1.0, ""))
+
+
+def _digits(step: float) -> int | None:
+    """Return how many decimals a step has, up to six; None where it has more."""
+    return next((count for count in range(7) if abs(round(step, count) - step) < 1e-3 * step), None)
+
+
+def beside_bars(axes: Axes, ends: Sequence[float], texts: Sequence[str], size: float, room: float) -> None:
+    """Write a text to the right of each bar, and give the axes the range in which all of them have room.
+
+    Args:
+        axes: Axes of rows; see ``rows_in``.
+        ends: Where the bars end, in the axes' data, from zero.
+        texts: As many texts.
+        size: The letters' size (points).
+        room: From the axes' left side to where the texts end (a share of the figure's width).
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    gap = 5 / 72
+    wide = axes.get_position().width
+    reach = float(max(ends)) or 1.0
+    texts_wide = max(style.extent(text, size) for text in texts) + 2 * gap / style.WIDTH
+    axes.set_xlim(0, reach * wide / max(room - texts_wide, 0.1 * wide))
+    beside = axes.transData + ScaledTranslation(gap, 0, axes.figure.dpi_scale_trans)
+    for place, (end, text) in enumerate(zip(ends, texts, strict=True)):
+        axes.text(end, place, text, transform=beside, fontsize=size, color=style.INK, va="center")
 
 
 def height_for(rows: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.plots.themes import light
+from trainer.util.text import short_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,8 @@ def canvas(heading: Heading, merit: str, its_name: str, what: str = "", height: 
     Canvas(figure)
     second = ": ".join(part for part in (what, heading.subtitle) if part)
     for y, size, title, its_size, its, ink, its_ink, weight in (
-        (0.944, 17.0, heading.title, 20.0, merit, INK, BLUE, "bold"),
+        # What a search has drawn has sixteen digits, of which four tell variants apart.
+        (0.944, 17.0, short_numbers(heading.title), 20.0, merit, INK, BLUE, "bold"),
         (0.893, 12.0, second, 12.0, its_name, GREY, GREY, "normal"),
     ):
         # A long heading gets smaller, and then shorter, to stay clear of what is at its right.
@@ -146,13 +147,6 @@ def shown_features(shown: int, total: int, order: str) -> tuple[str, str]:
     if total == 1:
         return "1", "feature"
     return (f"{shown} of {total:,}" if total > shown else f"{total}"), f"features, {order}"
-
-
-def feature_names(names: Sequence[str], size: float) -> tuple[list[str], float]:
-    """Return features' names as a plot has room for them, and how far to the right they reach."""
-    # Names get what they need, and what is drawn the rest.
-    names = [cut(name, size, 0.36) for name in names]
-    return names, 0.03 + max(extent(name, size) for name in names)
 
 
 def shortened(text: str, most: int) -> str:

@@ -278,7 +278,8 @@ def write_plots(
     finished = [(params, result) for params, result in variants if f"validation_{metric}" in result.metrics]
     if not finished:
         return
-    heading = plots.Heading(f"{len(finished)} {noun}", subtitle)
+    counted = noun if len(finished) != 1 else noun.removesuffix("s")
+    heading = plots.Heading(f"{len(finished)} {counted}", subtitle)
     scores = [result.metrics[f"validation_{metric}"] for _, result in finished]
     curves = [
         plots.Curve(result.name, score, result.curve)
