@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from trainer.config.values import ColumnType
-from trainer.data import demo, sources
+from trainer.data import demo
 from trainer.data.dataset import stratified_split, table_digest
+from trainer.data.four_files import PARTS
 from trainer.data.sources import load_data
 from trainer.data.target import binary_target
 from trainer.util.errors import InputError
@@ -174,7 +175,7 @@ def test_column_order_may_differ(four_files: Path) -> None:
 
 def test_index_columns_are_left_out_with_a_remark(four_files: Path) -> None:
     expected = load_data(four_files)
-    for part in sources.PARTS:
+    for part in PARTS:
         pd.read_csv(four_files / f"{part}.csv").to_csv(four_files / f"{part}.csv")
     read = load_data(four_files)
     assert read.digest == expected.digest
@@ -184,7 +185,7 @@ def test_index_columns_are_left_out_with_a_remark(four_files: Path) -> None:
 def test_target_in_another_order_is_refused(four_files: Path) -> None:
     """Target in another order than the features is refused."""
     expected = load_data(four_files)
-    shuffled = {part: pd.read_csv(four_files / f"{part}.csv").sample(frac=1, random_state=1) for part in sources.PARTS}
+    shuffled = {part: pd.read_csv(four_files / f"{part}.csv").sample(frac=1, random_state=1) for part in PARTS}
     for part, table in shuffled.items():
         table.to_csv(four_files / f"{part}.csv")
     assert load_data(four_files).train.target.sum() == expected.train.target.sum()

@@ -12,35 +12,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from trainer.config.csv_form import CsvForm
 from trainer.config.stream import Stream
 from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 from trainer.data import demo
 from trainer.data.buckets import Place, table_place
-from trainer.data.dataset import Dataset, stratified_split
+from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.data.file_errors import readable
-from trainer.data.parts import read_files
+from trainer.data.four_files import PARTS, from_four
+from trainer.data.one_table import from_table, split_table
 from trainer.data.reading import Reading
 from trainer.data.roles import Roles
-from trainer.data.split import split_parameters, split_rows
-from trainer.data.stream_choice import why_streamed
-from trainer.data.table_file import read_column, read_table
 from trainer.data.table_files import TableFiles, folder_parts, is_pattern, is_table, table_files
-from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
-from trainer.data.targets import Column, GuessedTaskError, read_targets
-from trainer.data.two_tables import apart_warnings, check_target, text_columns, with_test_file
-from trainer.data.uniform import unified
+from trainer.data.two_tables import with_test_file
 from trainer.util.errors import InputError
 from trainer.util.text import listed
 
 if TYPE_CHECKING:
-    from trainer.data.typed_chunks import TypedChunks
+    pass
 
-PARTS = ("X_train", "X_test", "y_train", "y_test")
 EXPECTED = (
     "X_train.csv, X_test.csv, y_train.csv and y_test.csv, or one .csv or .parquet table, or its parts"
     " (with --target NAME)"
@@ -134,7 +126,7 @@ def load_data(
             if not names:
                 return _generated(how, rows, f"{path} holds no data")
             return _from_folder(path, names, how, stream)
-    return _from_table(table_files(path), how, stream)
+    return from_table(table_files(path), how, stream)
 
 
 def check_exists(path: Place) -> None:
@@ -159,7 +151,7 @@ def _generated(how: Reading, rows: int | None, why: str) -> Dataset:
     if how.task not in (None, "binary"):
         raise InputError(f"{why}: the generated sessions have a binary target, and --task asks for {how.task}")
     how = replace(how, target=demo.TARGET, positive=None)
-    return _split_table(
+    return split_table(
         how.without_dropped(table, "the generated sessions"),
         how,
         name="generated-sessions",
@@ -175,155 +167,16 @@ def _from_folder(path: Place, names: Sequence[str], how: Reading, stream: Stream
     if len(present) == len(files):
         if stream == "always":
             raise InputError(f"{path}: --stream always goes with one table, not with four files")
-        return _from_four(path, how)
+        return from_four(path, how)
     if present:
         missing = ", ".join(name for name in files if name not in present)
         raise InputError(f"{path}: {missing} missing beside {', '.join(present)}; expected {EXPECTED}")
     tables = [path / name for name in names if is_table(path / name)]
     if len(tables) == 1:
-        return _from_table(TableFiles(tables[0], (tables[0],)), how, stream)
+        return from_table(TableFiles(tables[0], (tables[0],)), how, stream)
     if tables:
-        return _from_table(TableFiles(path, folder_parts(path, tables)), how, stream)
+        return from_table(TableFiles(path, folder_parts(path, tables)), how, stream)
     raise InputError(f"{path}: holds {listed(names)}, which is no data; expected {EXPECTED}")
-
-
-def _from_four(path: Place, how: Reading) -> Dataset:
-    warnings: list[str] = []
-    files = [path / "X_train.csv", path / "X_test.csv"]
-    x_train, x_test = (read_table(file, warnings, how.texts, how.form) for file in files)
-    if codes := text_columns(path, x_train, x_test):
-        x_train, x_test = (read_table(file, [], {*how.texts, *codes}, how.form) for file in files)
-    y_train, y_test = (read_column(path / f"{part}.csv", warnings, how.form) for part in ("y_train", "y_test"))
-    name = str(y_train.name)
-    if y_test.name != y_train.name:
-        raise InputError(f"{path}: y_train.csv holds {name!r} but y_test.csv holds {str(y_test.name)!r}")
-    if how.target is not None and how.target != name:
-        raise InputError(f"{path}: y_train.csv holds {name!r}, not the target {how.target!r} (--target)")
-    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
-        if len(x) != len(y):
-            raise InputError(f"{path}: X_{part}.csv has {len(x)} rows but y_{part}.csv has {len(y)}")
-        # One of them may have been numbered anew, or have no index; the same numbers in another order are other rows.
-        written = x.index.name is not None and y.index.name is not None
-        if written and not x.index.equals(y.index) and x.index.sort_values().equals(y.index.sort_values()):
-            raise InputError(
-                f"{path}: X_{part}.csv and y_{part}.csv hold the same index in different orders; sort them alike"
-            )
-        if name in x.columns:
-            raise InputError(f"{path / f'X_{part}.csv'}: holds the target {name!r} as a feature; remove it")
-    columns = [Column(y, f"{path / f'y_{part}.csv'}: {name}") for part, y in (("train", y_train), ("test", y_test))]
-    read = read_targets(columns, how)
-    targets = read.values
-    warnings += read.warnings
-    check_class_sizes(targets[0], f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1, read.classes)
-    how = replace(read.known_to(how), target=name)
-    train, test = (
-        how.roles.table(how.without_dropped(x, file), target, file)
-        for x, target, file in zip((x_train, x_test), targets, map(str, files), strict=True)
-    )
-    warnings += apart_warnings(train, test, how.roles)
-    return unified(train, test, how, name=path.resolve().name, source=str(path.resolve()), warnings=warnings)
-
-
-def _from_table(files: TableFiles, how: Reading, stream: Stream) -> Dataset:
-    warnings: list[str] = []
-    if (reason := why_streamed(files, stream)) is not None:
-        return _streamed(files, how, reason)
-    table = read_files(files, warnings, how.texts, how.form)
-    check_target(table, files.place, how.target, how.form)
-    table = how.without_dropped(table, str(files.place))
-    return _split_table(
-        table,
-        how,
-        name=files.name,
-        source=str(files.place.resolve()),
-        warnings=warnings,
-        from_text=files.from_text,
-    )
-
-
-def _streamed(files: TableFiles, how: Reading, reason: str) -> Dataset:
-    from trainer.data.streamed import narrow_table, streamed_types
-
-    table, names = narrow_table(files, how)
-    return _split_table(
-        table,
-        how,
-        name=files.name,
-        source=str(files.place.resolve()),
-        warnings=[*([] if files.note is None else [files.note]), reason],
-        from_text=files.from_text,
-        streamed=streamed_types(files, how, names),
-    )
-
-
-def _split_table(
-    table: pd.DataFrame,
-    how: Reading,
-    *,
-    name: str,
-    source: str,
-    warnings: list[str],
-    generated: bool = False,
-    from_text: bool = True,
-    streamed: TypedChunks | None = None,
-) -> Dataset:
-    label = f"{source}: {how.target}"
-    read = read_targets([Column(table[how.target], label)], how)
-    (labels,) = read.values
-    warnings = [*warnings, *read.warnings]
-    # A model's classes need not all be in the rows that it scores.
-    scored = how.column_types is not None and read.task == "multiclass"
-    if not scored:
-        try:
-            check_class_sizes(labels, label, FEWEST_PER_CLASS, read.classes)
-        except InputError as error:
-            raise (GuessedTaskError(str(error)) if how.task is None and read.task != "binary" else error) from None
-    how = read.known_to(how)
-    whole = how.roles.table(table.drop(columns=str(how.target)), labels, source)
-    try:
-        stay, out = split_rows(whole, how.test_size, how.seed)
-    except InputError:
-        if how.column_types is None:
-            raise
-        # Of one time or one group alone, it is not what the model was trained on: no row is chosen by this split.
-        stay, out = stratified_split(whole.target, how.test_size, how.seed)
-    train, test = whole.take(stay), whole.take(out)
-    # A model's own split was checked in training; other data is not scored by its split.
-    if not scored and (how.column_types is None or not (how.roles.time or how.roles.group)):
-        share = f" (--test-size {how.test_size:g})" if how.column_types is None else ""
-        check_class_sizes(train.target, f"{label}: the training part{share}", FEWEST_PER_CLASS - 1, read.classes)
-        check_class_sizes(test.target, f"{label}: the test part{share}", 1, read.classes)
-    if streamed is not None:
-        from trainer.data.streamed import streamed_dataset
-
-        return streamed_dataset(
-            train,
-            test,
-            streamed,
-            out,
-            how,
-            name=name,
-            source=source,
-            warnings=warnings,
-            test_size=how.test_size,
-            seed=how.seed,
-            test_positions=out,
-            split=split_parameters(train, test),
-        )
-    return unified(
-        train,
-        test,
-        how,
-        name=name,
-        source=source,
-        warnings=warnings,
-        from_text=from_text,
-        generated=generated,
-        test_size=how.test_size,
-        seed=how.seed,
-        test_positions=out,
-        split=split_parameters(train, test),
-    )
 
 
 def _is_ignored(entry: Place) -> bool:
