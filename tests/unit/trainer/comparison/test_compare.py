@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from trainer import plots
 from trainer.comparison import page, table
-from trainer.comparison.collect import Compared, Comparison, direction, number
+from trainer.comparison.compared import Compared, Comparison, direction, number
 from trainer.comparison.plot_files import PlotFile
 from trainer.plots import themes
 

@@ -7,7 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from trainer.comparison import page
-from trainer.comparison.collect import Comparison, Selection, collect
+from trainer.comparison.collect import Selection, collect
+from trainer.comparison.compared import Comparison
 from trainer.comparison.plot_files import PlotFile, fetch_plots
 from trainer.tracking.errors import tracking_error
 from trainer.util.atomic import atomic_file

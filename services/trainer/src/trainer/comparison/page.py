@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from trainer.comparison.collect import Compared, Comparison, direction, number
+from trainer.comparison.compared import Compared, Comparison, direction, number
 from trainer.comparison.markup import Markup, element
 from trainer.comparison.plot_files import PlotFile
 from trainer.plots.svg import variables

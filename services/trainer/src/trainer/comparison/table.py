@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.comparison.collect import Compared, Comparison, number
+from trainer.comparison.compared import Compared, Comparison, number
 from trainer.config.selection_metric import OF_A_CLASS
 from trainer.config.task import TASKS
 from trainer.util.output import print_message, print_plain_table

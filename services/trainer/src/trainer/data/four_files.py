@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from trainer.data.buckets import Place
 from trainer.data.dataset import Dataset
@@ -14,10 +13,6 @@ from trainer.data.targets import Column, read_targets
 from trainer.data.two_tables import apart_warnings, text_columns
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
-
-if TYPE_CHECKING:
-    pass
-
 
 #: The files, each as .csv.
 PARTS = ("X_train", "X_test", "y_train", "y_test")

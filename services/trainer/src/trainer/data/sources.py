@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from trainer.config.csv_form import CsvForm
 from trainer.config.stream import Stream
@@ -29,9 +28,6 @@ from trainer.data.table_files import TableFiles, folder_parts, is_pattern, is_ta
 from trainer.data.two_tables import with_test_file
 from trainer.util.errors import InputError
 from trainer.util.text import listed
-
-if TYPE_CHECKING:
-    pass
 
 EXPECTED = (
     "X_train.csv, X_test.csv, y_train.csv and y_test.csv, or one .csv or .parquet table, or its parts"

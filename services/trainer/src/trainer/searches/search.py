@@ -26,7 +26,8 @@ from trainer.searches.storage import open_storage
 from trainer.searches.study import PARENT
 from trainer.searches.tasks import SearchContext, train_trial
 from trainer.searches.trials import COUNTED, Trials, results_of
-from trainer.sweeps.sweep import SweepResult, finished_result, write_plots, write_table
+from trainer.sweeps.comparison_files import write_plots, write_table
+from trainer.sweeps.sweep import SweepResult, finished_result
 from trainer.sweeps.tasks import VariantTask
 from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.client import Tracking

@@ -1,0 +1,76 @@
+"""What a sweep or a search writes of its variants side by side: plots, and a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.config.task import TASKS
+from trainer.runs.plan import TrainResult
+
+if TYPE_CHECKING:
+    from trainer.config.plot_style import PlotStyle
+
+
+def write_plots(
+    folder: Path,
+    variants: Sequence[tuple[Mapping[str, Any] | None, TrainResult]],
+    subtitle: str,
+    style: PlotStyle,
+    noun: str = "variants",
+) -> None:
+    """Write the PR curves of the finished variants on one sheet, where they have some, and parameters against a metric.
+
+    Args:
+        folder: Where the files go; created where it does not exist.
+        variants: Each variant's parameters, None for another estimator's, and what came of it.
+        subtitle: What data the curves are of.
+        style: The themes to draw in.
+        noun: What the variants are called.
+    """
+    from trainer import plots
+
+    metric = TASKS[next((result.task for _, result in variants if result.metrics), "binary")].drawn
+    finished = [(params, result) for params, result in variants if f"validation_{metric}" in result.metrics]
+    if not finished:
+        return
+    counted = noun if len(finished) != 1 else noun.removesuffix("s")
+    heading = plots.Heading(f"{len(finished)} {counted}", subtitle)
+    scores = [result.metrics[f"validation_{metric}"] for _, result in finished]
+    curves = [
+        plots.Curve(result.name, score, result.curve)
+        for (_, result), score in zip(finished, scores, strict=True)
+        if result.curve
+    ]
+    if curves:
+        plots.write_plot(plots.sweep_curves(curves, heading, metric), folder, "pr_curves", style)
+    own = [(params, score) for (params, _), score in zip(finished, scores, strict=True) if params is not None]
+    content = plots.sweep_parameters([params for params, _ in own], [score for _, score in own], heading, metric)
+    if content is not None:
+        plots.write_plot(content, folder, "parameters", style)
+
+
+def write_table(path: Path, results: Sequence[TrainResult]) -> None:
+    """Write the variants as a CSV table: name, run, status, what distinguishes it, its metrics, and its error.
+
+    ``reused`` is "yes" for a variant whose run an earlier sweep made.
+    """
+    overrides = list(dict.fromkeys(name for result in results for name in result.overrides))
+    metric_names = list(dict.fromkeys(name for result in results for name in result.metrics))
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["variant", "run_id", "status", "reused", *overrides, *metric_names, "error"])
+        for result in results:
+            writer.writerow(
+                [
+                    result.name,
+                    result.run_id or "",
+                    result.status,
+                    "yes" if result.reused else "no",
+                    *(result.overrides.get(name, "") for name in overrides),
+                    *(result.metrics.get(name, "") for name in metric_names),
+                    result.error or "",
+                ]
+            )
