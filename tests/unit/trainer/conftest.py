@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,7 +51,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in before:
         if name.startswith(("TRAINER_", "MLFLOW_")):
             monkeypatch.delenv(name)
-    configure()
+    # The command line's silence about warnings is not that of the tests.
+    with warnings.catch_warnings():
+        configure()
     # MLflow's own notion of the server outlives a test: loading a model by its URI sets it.
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
     mlflow.set_registry_uri(None)  # type: ignore[arg-type]

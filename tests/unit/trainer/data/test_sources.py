@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
+import shlex
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data import demo
 from trainer.data.dataset import stratified_split, table_digest
@@ -346,6 +349,31 @@ def notes_on(path: Path, *values: str, rows: int = 60) -> str:
 def test_numbers_that_are_taken_as_text_are_noted(tmp_path: Path, values: list[str], example: str) -> None:
     noted = notes_on(tmp_path, *values)
     assert f"column 'v' is taken as text, each value a category, because of values such as {example}" in noted
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        (['"{},5"'], "--decimal , reads them"),
+        (['"{},5"', "{}"], "--decimal , reads them"),
+        (["{}.5"] * 59 + ["unknown"], "--missing unknown takes them for missing values"),
+        (["{}.5"] * 58 + ["?", "-"], "--missing '-,?' takes them for missing values"),
+        (['"{},000.5"', "{}.5"], "write digits alone, decimals with a point"),
+        (["{} 042", "{}"], "write digits alone, decimals with a point"),
+        (["\u2212{}.5"], "write digits alone, decimals with a point"),
+    ],
+    ids=["comma", "comma and whole", "word", "words", "thousands", "thousands apart", "another minus"],
+)
+def test_advice_on_numbers_reads_them(tmp_path: Path, values: list[str], advice: str) -> None:
+    """An option is named only where it makes numbers of the column."""
+    noted = notes_on(tmp_path, *values)
+    assert f"({advice}" in noted
+    found = re.search(r"--(decimal|missing) (.+?) (?:reads|takes)", noted)
+    if found is not None:
+        (word,) = shlex.split(found[2])
+        form = CsvForm(decimal=word) if found[1] == "decimal" else CsvForm(missing=tuple(word.split(",")))
+        dataset = load_data(tmp_path / "shop.csv", target="y", csv=form)
+        assert dataset.column_types == {"v": "number"}
 
 
 @pytest.mark.parametrize(

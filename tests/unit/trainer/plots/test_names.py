@@ -20,7 +20,7 @@ def test_cut_names_stay_different() -> None:
     assert max(style.extent(text, SIZE) for text in shown) <= ROOM
 
 
-def test_names_that_differ_at_an_end_keep_both_ends() -> None:
+def test_cut_names_keep_both_ends() -> None:
     names = ["short", f"a{'x' * 60}b", f"c{'x' * 60}d"]
     shown = cut_apart(names, SIZE, ROOM)
     assert shown[0] == "short"

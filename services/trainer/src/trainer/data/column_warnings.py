@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import pandas as pd
@@ -16,9 +17,11 @@ _PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _COMMA_NUMBER = (
     r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
 )
-_DECIMAL_COMMA = r"[-+]?\d+,\d+"
+_DECIMAL_COMMA, _WHOLE_NUMBER = r"[-+]?\d+,\d+", r"[-+]?\d+"
+#: So many words beside numbers most likely stand for missing values.
+_FEW = 3
 #: A number as people write it: 12.5 %, $1,234.50, (3.20).
-_DRESSED_NUMBER = rf"\(?[-+]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
+_DRESSED_NUMBER = rf"\(?[-+\u2212]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
 #: What stands for a missing value in exports of databases and spreadsheets, and is none to pandas.
 _MISSING_WORDS = {"", "\\N", "?", "-", "--", ".", "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!"}
 #: The warning on a column of dates.
@@ -50,13 +53,16 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
     # Where all are plain, the file itself says that they are text.
     if not plain.all() and (_most(numbers) or (plain.any() and set(stripped[~plain]) <= _MISSING_WORDS)):
         example = one_line(repr(str(texts[~plain].iloc[0])), 40)
-        if _most(stripped.str.fullmatch(_DECIMAL_COMMA) | plain):
-            return (
-                f"is taken as text, each value a category, because of values such as {example} (--decimal , reads them)"
-            )
+        because = f"is taken as text, each value a category, because of values such as {example}"
+        commas = stripped.str.fullmatch(_DECIMAL_COMMA)
+        if commas.any() and _most(commas | stripped.str.fullmatch(_WHOLE_NUMBER)):
+            return f"{because} (--decimal , reads them)"
+        words = sorted(set(stripped[~plain]))
+        if len(words) <= _FEW and not any(numbers[~plain]) and all(word and "," not in word for word in words):
+            given = shlex.quote(",".join(words))
+            return f"{because} beside numbers (--missing {given} takes them for missing values)"
         return (
-            f"is taken as text, each value a category, because of values such as {example};"
-            f" {int(numbers.sum()):,} of its {len(texts):,} distinct values look like numbers"
+            f"{because}; {int(numbers.sum()):,} of its {len(texts):,} distinct values look like numbers"
             " (write digits alone, decimals with a point, and a missing value as nothing)"
         )
     if _most(stripped.str.match(_DATE)):

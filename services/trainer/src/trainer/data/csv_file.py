@@ -18,7 +18,7 @@ from trainer.config.csv_form import CsvForm, separator_option, separator_word
 from trainer.config.truth import BOOLEANS
 from trainer.data.buckets import Place
 from trainer.data.file_errors import check_unique_names, reading
-from trainer.data.uneven import uneven_rows
+from trainer.data.uneven import open_quote, uneven_rows
 from trainer.util.errors import InputError
 
 _USUAL = CsvForm()
@@ -251,7 +251,20 @@ def _width(row: list[str]) -> int:
     return len(row) - next((place for place, field in enumerate(reversed(row)) if field.strip()), len(row))
 
 
+def check_quotes(path: Place, form: CsvForm) -> None:
+    """Refuse a file that ends within quotes.
+
+    Raises:
+        InputError: It does.
+    """
+    with open_text(path, form) as stream:
+        if (wrong := open_quote(stream, separator=form.separator_of(path), header=form.header)) is not None:
+            raise InputError(f"{path}: {wrong}")
+
+
 def _check_fields(path: Place, form: CsvForm) -> None:
+    # What follows an open quote is missing in its row.
+    check_quotes(path, form)
     with open_text(path, form) as stream:
         separator = form.separator_of(path)
         if (wrong := uneven_rows(stream, slack=True, separator=separator, header=form.header)) is not None:

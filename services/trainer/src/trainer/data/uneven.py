@@ -1,10 +1,16 @@
-"""Says which row of a CSV table has more or fewer fields than the header. Imports nothing heavy: a server uses it."""
+"""Says which row of a CSV table has more or fewer fields than the header, or an open quote. A server uses it, too.
+
+It imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
 from contextlib import suppress
+
+#: The largest field, in letters: an open quote has all that follows it.
+_WHOLE_FILE = 2**31 - 1
 
 
 def uneven_rows(lines: Iterable[str], *, slack: bool = False, separator: str = ",", header: bool = True) -> str | None:
@@ -28,3 +34,22 @@ def uneven_row(row: int, fields: int, width: int, *, separator: str = ",", heade
     advice = "complete it, or remove it" if fields < width else f"a field that holds {holds} needs quotes"
     first = "header" if header else "first row"
     return f"row {row:,} has {fields} field{'s' if fields != 1 else ''}, the {first} {width}; {advice}"
+
+
+def open_quote(lines: Iterable[str], *, separator: str = ",", header: bool = True) -> str | None:
+    """Return what is wrong with a CSV table that ends within quotes, or None.
+
+    Readers of such a table take all that follows the quote for one field, and say nothing.
+    """
+    before = csv.field_size_limit(_WHOLE_FILE)
+    number = 0 if header else 1
+    try:
+        for row in csv.reader(lines, delimiter=separator, strict=True):
+            number += bool(row)
+    except csv.Error as error:
+        # Of other faults, the table's own reader is the judge.
+        if "unexpected end" in str(error):
+            return f"row {number:,}: a quote is left open: what follows it would be one field; close it, or double it"
+    finally:
+        csv.field_size_limit(before)
+    return None

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from trainer.data.uneven import uneven_row
+from trainer.data.uneven import open_quote, uneven_row
 from trainer.util.text import one_line
 
 #: A column's values, one a row, in a list, a tuple, or an array of numbers.
@@ -71,6 +71,9 @@ def read_csv(body: bytes) -> Table:
     if not rows:
         raise RequestError("'No columns to parse from file'")
     names, *values = rows
+    # A quote that is left open has all that follows it in the last field.
+    if "\n" in rows[-1][-1] and (wrong := open_quote(io.StringIO(text, newline=""))) is not None:
+        raise RequestError(wrong)
     return _from_rows(names, values, {}, from_text=True)
 
 

@@ -11,7 +11,7 @@ import pyarrow.csv as csv
 from trainer.config.csv_form import CsvForm
 from trainer.data.arrow_columns import ARROW, Feature, Type, bad_value
 from trainer.data.buckets import Place
-from trainer.data.csv_file import csv_header
+from trainer.data.csv_file import check_quotes, csv_header
 from trainer.data.file_errors import reading
 from trainer.data.row_chunks import size
 from trainer.data.row_chunks.source import TableSource
@@ -66,6 +66,10 @@ class CsvSource(TableSource):
             direct = feature.type == "number" and feature.name not in texts
             types[feature.name] = ARROW[feature.type] if direct else pa.string()
         by_name = {feature.name: feature for feature in features}
+        wanted, last = list(types), self.names[-1]
+        # What follows an open quote is read as one field, of the last column or in a row that is too short.
+        types.setdefault(last, pa.string())
+        ends_with = ""
         with reading(self.path), self.path.open("rb") as file:
             stream = pa.CompressedInputStream(file, "gzip") if self.path.name.lower().endswith(".gz") else file
             try:
@@ -92,12 +96,15 @@ class CsvSource(TableSource):
                     # What is read ahead counts as read: near enough for a progress bar.
                     self._read = file.tell() / self.size
                     if chunk.num_rows:
-                        yield chunk
+                        ends_with = str(chunk.column(last)[-1])
+                        yield chunk.select(wanted)
             except pa.ArrowInvalid as error:
                 # A header without a line's end is no rows; the header itself was read before.
                 if "Empty CSV file" not in str(error):
                     self._check_gap(error, texts)
                     raise self._explained(error, by_name) from None
+        if "\n" in ends_with:
+            check_quotes(self.path, self.form)
 
     def _check_gap(self, error: pa.ArrowInvalid, texts: Set[str]) -> None:
         """Raise a sign where what is no number is a missing value with white space around it."""
@@ -144,6 +151,8 @@ class CsvSource(TableSource):
         if match := re.match(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)", text):
             separator = self.form.separator_of(self.path)
             fields, width = int(match[3]), int(match[2])
+            if fields < width:
+                check_quotes(self.path, self.form)
             wrong = uneven_row(self._row(match[1]), fields, width, separator=separator, header=self.form.header)
             return InputError(f"{self.path}: {wrong}")
         if "straddling" in text:
