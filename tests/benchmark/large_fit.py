@@ -18,7 +18,8 @@ from trainer.config.variant import complete_params
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.parallel.pool import available_cpus
-from trainer.training.pipeline import encoder, fit_pipeline
+from trainer.training.encoding import Encoding, encoder
+from trainer.training.pipeline import fit_pipeline
 from trainer.training.split import split_validation
 
 ROUNDS = 3
@@ -27,7 +28,8 @@ ROUNDS = 3
 def trainers(dataset: Dataset, threads: int) -> str:
     """Fit as `trainer train` does; return the model's text."""
     fitting, validation = split_validation(dataset, seed=42, validation_size=0.2)
-    pipeline, _ = fit_pipeline(complete_params(), dataset, fitting, validation, 42, DEFAULT_METRIC, [], threads=threads)
+    rows = Encoding(dataset, fitting)
+    pipeline, _ = fit_pipeline(complete_params(), dataset, rows, validation, 42, DEFAULT_METRIC, [], threads=threads)
     return str(pipeline[-1].booster_.model_to_string())
 
 

@@ -19,9 +19,10 @@ from trainer.data.dataset import Dataset, Table
 from trainer.runs.plan import Plan
 from trainer.runs.train import train_run
 from trainer.training import metrics
+from trainer.training.encoding import encoder
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.metrics import METRIC_NAMES
-from trainer.training.pipeline import encoder, estimator
+from trainer.training.pipeline import estimator
 from trainer.training.split import check_splits
 from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util.errors import InputError, PrunedError

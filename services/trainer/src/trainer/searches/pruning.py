@@ -28,6 +28,8 @@ class Pruning:
 
     order = 25
     before_iteration = False
+    #: By the metric, see ``training.watching``.
+    decides = True
 
     def __init__(self, number: int, metric: Metric, report: Callable[[int, int, float], bool]) -> None:
         self._number, self._metric, self._report = number, metric, report

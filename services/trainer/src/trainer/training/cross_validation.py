@@ -12,6 +12,8 @@ from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import Metric
 from trainer.data.dataset import Dataset
+from trainer.training import watching
+from trainer.training.encoding import Encoding
 from trainer.training.pipeline import Callbacks, ValidationFit, fit_pipeline, mean_loss, rounds_used
 from trainer.training.split import fold_splits
 from trainer.training.tasks import training_task
@@ -46,8 +48,8 @@ def cross_validated(
         validation = table.take(out)
         shifted = [_FoldCallback(callback, fold, folds) for callback in callbacks]
         try:
-            fitting = table.take(stay)
-            pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, shifted, other, threads)
+            encoding = Encoding(dataset, table.take(stay))
+            pipeline, loss = fit_pipeline(params, dataset, encoding, validation, seed, metric, shifted, other, threads)
         except PrunedError as pruned:
             if losses:
                 pruned.loss = mean_loss(losses)
@@ -58,7 +60,7 @@ def cross_validated(
         rounds.append(rounds_used(pipeline[-1]))
     if params["early_stopping_round"] and other is None:
         params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
-    pipeline, _ = fit_pipeline(params, dataset, table, None, seed, metric, [], other, threads)
+    pipeline, _ = fit_pipeline(params, dataset, Encoding(dataset, table), None, seed, metric, [], other, threads)
     # Folds that go forward in time leave the first rows in all of them.
     left_out = np.sort(np.concatenate(parts))
     parts = [np.searchsorted(left_out, part) for part in parts]
@@ -79,6 +81,10 @@ class _FoldCallback:
     @property
     def order(self) -> int:
         return int(getattr(self.callback, "order", 0))
+
+    @property
+    def decides(self) -> bool:
+        return watching.decides(self.callback)
 
     @property
     def before_iteration(self) -> bool:

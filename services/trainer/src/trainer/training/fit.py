@@ -15,8 +15,9 @@ import numpy as np
 from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, Table
 from trainer.training.cross_validation import cross_validated
+from trainer.training.encoding import Encoding, hold_out
 from trainer.training.pipeline import (
     Callbacks,
     ValidationFit,
@@ -26,7 +27,6 @@ from trainer.training.pipeline import (
     mean_loss,
     rounds_used,
 )
-from trainer.training.split import split_validation
 from trainer.training.tasks import TrainingTask, training_task
 from trainer.training.threshold_rule import ThresholdRule
 
@@ -126,7 +126,7 @@ def fit_variant(
     judged = [task.evaluate(learnt.rows.take(part), learnt.scores[part], threshold) for part in learnt.parts]
     model = task.model(learnt.pipeline, dataset, threshold)
     classify = learnt.pipeline[-1]
-    scores = task.table_scores(model, dataset.test)
+    scores = _scores(dataset, learnt.pipeline, dataset.test, learnt.encoding)
     return FitResult(
         task=task,
         model=model,
@@ -155,7 +155,16 @@ def _held_out(
     other: OtherEstimator | None,
     threads: int,
 ) -> ValidationFit:
-    fitting, validation = split_validation(dataset, seed=seed, validation_size=validation_size)
-    pipeline, loss = fit_pipeline(params, dataset, fitting, validation, seed, metric, callbacks, other, threads)
-    scores = training_task(dataset.task, dataset.classes).table_scores(pipeline, validation)
-    return ValidationFit(pipeline, validation, scores, [np.arange(validation.rows)], [loss])
+    held_out = hold_out(dataset, seed=seed, validation_size=validation_size)
+    encoding, rows = held_out.encoding, held_out.validation
+    pipeline, loss = fit_pipeline(params, dataset, encoding, rows, seed, metric, callbacks, other, threads)
+    scores = _scores(dataset, pipeline, rows, encoding)
+    return ValidationFit(pipeline, rows, scores, [np.arange(rows.rows)], [loss], encoding)
+
+
+def _scores(dataset: Dataset, pipeline: Pipeline, rows: Table, encoding: Encoding | None) -> NDArray[Any]:
+    """Return what a pipeline says of some rows, which are not encoded again where they have been."""
+    task = training_task(dataset.task, dataset.classes)
+    if encoding is None or not rows.held or not is_lightgbm(pipeline[-1]):
+        return task.table_scores(pipeline, rows)
+    return task.scores(pipeline[-1], encoding.table(rows))

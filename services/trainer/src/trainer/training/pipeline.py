@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,9 +12,9 @@ from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import Metric
 from trainer.config.task import TaskName
-from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset, Table
 from trainer.training import watching
+from trainer.training.encoding import Encoding
 from trainer.training.other_estimators import fit_other
 from trainer.training.tasks import training_task
 from trainer.training.threads import fit_with_threads
@@ -25,11 +24,9 @@ from trainer.util.text import one_line
 if TYPE_CHECKING:
     from lightgbm import LGBMModel
     from numpy.typing import NDArray
-    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
 Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
-_ENCODED: tuple[ColumnType, ...] = ("text", "boolean", "unknown")
 #: Column names may hold what LightGBM refuses in a feature's name (JSON's special characters).
 _REFUSED = frozenset('[]{}":,')
 
@@ -38,30 +35,6 @@ def estimator(params: Mapping[str, Value], seed: int, task: TaskName = "binary")
     """Return the unfitted LightGBM estimator of a variant; see ``tasks``."""
     unfitted: LGBMModel = training_task(task).estimator(params, seed)
     return unfitted
-
-
-def encoder(dataset: Dataset) -> ColumnTransformer:
-    """Return the unfitted transformer that turns texts and booleans into category codes and leaves numbers alone.
-
-    Unseen and missing categories become missing values, which LightGBM treats as it treats a missing value.
-    """
-    from sklearn.compose import ColumnTransformer
-    from sklearn.preprocessing import OrdinalEncoder
-
-    gaps = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan, "encoded_missing_value": np.nan}
-    texts, booleans, unknown = (dataset.columns(kind) for kind in _ENCODED)
-    truth = np.array([False, True], dtype=object)
-    return ColumnTransformer(
-        [
-            ("text", OrdinalEncoder(**gaps), texts),
-            # Named outright: a column that is all true in training still knows false.
-            ("boolean", OrdinalEncoder(categories=[truth] * len(booleans), **gaps), booleans),
-            # Whatever they may hold one day, the trees do not get to see them.
-            *([("unknown", "drop", unknown)] if unknown else []),
-        ],
-        remainder="passthrough",
-        verbose_feature_names_out=False,
-    ).set_output(transform="pandas")
 
 
 @dataclass(frozen=True)
@@ -77,6 +50,8 @@ class ValidationFit:
     scores: NDArray[np.float64]
     parts: list[NDArray[np.int64]]
     losses: list[list[float]]
+    #: How the pipeline's rows were encoded, where there is one model only.
+    encoding: Encoding | None = None
 
     @property
     def probability(self) -> NDArray[np.float64]:
@@ -87,7 +62,7 @@ class ValidationFit:
 def fit_pipeline(
     params: Mapping[str, Value],
     dataset: Dataset,
-    fitting: Table,
+    encoding: Encoding,
     validation: Table | None,
     seed: int,
     metric: Metric,
@@ -97,13 +72,12 @@ def fit_pipeline(
 ) -> tuple[Pipeline, list[float]]:
     """Return the encoder and the estimator, fitted, and the validation loss after each iteration, if there are any."""
     if other is not None:
-        return fit_other(other, dataset, fitting, seed), []
+        return fit_other(other, dataset, encoding.fitting, seed), []
     from lightgbm.basic import LightGBMError
     from sklearn.pipeline import Pipeline
 
-    encode = encoder(dataset)
-    streamed: dict[int, Any] = {}
-    encoded = _encoded(encode, fitting, streamed, fitted=False)
+    fitting = encoding.fitting
+    encoded = encoding.table(fitting)
     categories = len(dataset.columns("text")) + len(dataset.columns("boolean"))
     names = _feature_names(list(encoded.columns))
     task = training_task(dataset.task, dataset.classes)
@@ -112,21 +86,24 @@ def fit_pipeline(
         # In the order of the encoded columns.
         classify.set_params(monotone_constraints=[dataset.monotone.get(str(name), 0) for name in encoded.columns])
     watched: dict[str, Any] = {}
+    stops = bool(params["early_stopping_round"])
+    # Another metric after each iteration takes a tenth of a fit's time: only where something is decided by it.
+    decides = stops or any(map(watching.decides, callbacks))
     if validation is not None:
         watched = {
-            "eval_X": _encoded(encode, validation, streamed, fitted=True),
+            "eval_X": encoding.table(validation),
             # As codes: LightGBM encodes the classes of the rows fitted to only.
             "eval_y": validation.target,
             **({} if validation.weight is None else {"eval_sample_weight": [validation.weight]}),
             "eval_names": ["validation"],
-            "eval_metric": watching.evaluated(task.task, metric),
+            "eval_metric": watching.evaluated(task.task, metric if decides else None),
         }
-        if params["early_stopping_round"]:
+        if stops:
             classify.set_params(**watching.settings(metric))
-        elif watching.is_own(metric):
+        elif decides and watching.is_own(metric):
             classify.set_params(metric="None")
     try:
-        with _streaming(streamed):
+        with encoding.streaming():
             fit_with_threads(
                 classify,
                 threads,
@@ -145,31 +122,7 @@ def fit_pipeline(
         loss = [float(value) for value in classify.evals_result_["validation"][watching.LOSSES[task.task.name]]]
         # The stored model would hold each of its values as a file.
         classify.evals_result_.clear()
-    return Pipeline([("encode", encode), ("classify", classify)]), loss
-
-
-def _encoded(encode: ColumnTransformer, table: Table, streamed: dict[int, Any], *, fitted: bool) -> Any:
-    """Return a table as the encoder makes it, or what stands for one that is read in passes, noted in ``streamed``."""
-    if table.held:
-        return encode.transform(table.features) if fitted else encode.fit_transform(table.features)
-    from trainer.data.streamed import StreamedTable
-    from trainer.training import streamed_fit
-
-    assert isinstance(table, StreamedTable)  # noqa: S101 - tells the type checker
-    if not fitted:
-        encode.fit(streamed_fit.distinct_rows(table))
-    rows = streamed_fit.EncodedRows(table, encode)
-    shown = streamed_fit.stand_in(rows, list(encode.get_feature_names_out()))
-    streamed[id(shown)] = rows
-    return shown
-
-
-def _streaming(streamed: dict[int, Any]) -> AbstractContextManager[None]:
-    if not streamed:
-        return nullcontext()
-    from trainer.training import streamed_fit
-
-    return streamed_fit.streaming(streamed)
+    return Pipeline([("encode", encoding.encode), ("classify", classify)]), loss
 
 
 def rounds_used(classify: LGBMModel) -> int:

@@ -1,7 +1,8 @@
-"""What LightGBM computes on the validation rows after each iteration: the metric that is chosen by, and the loss.
+"""What LightGBM computes on the validation rows after each iteration: the loss, and the metric that is chosen by.
 
-The metric comes first. LightGBM stops early by the first one (``first_metric_only``), so that it stops by what variants
-are chosen by. Both are computed without class weights, as the metrics of a run are.
+The metric is computed where a fit stops early or may be pruned. It comes first then: LightGBM stops early by the first
+one (``first_metric_only``), so that it stops by what variants are chosen by. Both are computed without class weights,
+as the metrics of a run are.
 """
 
 from __future__ import annotations
@@ -29,13 +30,20 @@ _NAMES: Mapping[str, str] = {
 }
 
 
-def evaluated(task: Task, metric: Metric) -> list[Any]:
-    """Return the metrics to compute, as LightGBM's ``fit`` takes them."""
+def evaluated(task: Task, metric: Metric | None) -> list[Any]:
+    """Return the metrics to compute, as LightGBM's ``fit`` takes them; for None the loss alone."""
+    if metric is None:
+        return [LOSSES[task.name]]
     if is_own(metric):
         # LightGBM puts its own metrics before those of others: the loss comes from here as well.
         return [_OWN[metric], _OWN_LOSSES[task.name]]
     name = LOSSES[task.name] if metric == task.loss else _NAMES[metric]
     return list(dict.fromkeys([name, LOSSES[task.name]]))
+
+
+def decides(callback: object) -> bool:
+    """Tell whether a callback reads the metric that is chosen by, and not the loss alone: it says ``decides``."""
+    return bool(getattr(callback, "decides", False))
 
 
 def is_own(metric: Metric) -> bool:
