@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -16,7 +16,9 @@ import requests
 from mlflow import MlflowClient
 
 from .conftest import NewStack
-from .stack import ROOT, Stack
+from .next_version import git, make_clone
+from .persons import Persons
+from .stack import ROOT, STORAGE, Stack
 from .test_lifecycle import store_something
 from .test_version import VERSION
 
@@ -25,43 +27,19 @@ FORWARD = ["backing up", "bringing the files", "building", "stopping", "starting
 BACK = ["bringing the files", "bringing the images", "restoring into", "exchanging", f"starting {VERSION}"]
 
 
-def git(folder: Path, *args: str) -> str:
-    """Runs git in a folder, as someone."""
-    someone = ["-c", "user.name=Someone", "-c", "user.email=someone@example.com"]
-    return subprocess.run(["git", *someone, *args], cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.fixture(scope="module")
 def clone(tracked_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of these files on the branch `main`, with a tag of a higher version."""
     folder = tmp_path_factory.mktemp("clone")
-    for file in tracked_files:
-        if file.is_file():
-            target = folder / file.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, target)
-    git(folder, "init", "--quiet", "--initial-branch", "main")
-    git(folder, "add", "--all", "--force")
-    git(folder, "commit", "--quiet", "--message", "These files")
-    git(folder, "checkout", "--quiet", "-b", "next")
-    for name in ("compose.yaml", "services/trainer/pyproject.toml"):
-        text = (folder / name).read_text()
-        changed = re.sub(rf'^(.*version.*)"{re.escape(VERSION)}"$', rf'\1"{NEXT}"', text, flags=re.M)
-        assert changed != text
-        (folder / name).write_text(changed)
-    log = (folder / "CHANGELOG.md").read_text()
-    (folder / "CHANGELOG.md").write_text(log.replace(f"## {VERSION}", f"## {NEXT}\n\n- A change.\n\n## {VERSION}", 1))
-    git(folder, "commit", "--quiet", "--all", "--message", "The next version")
-    git(folder, "tag", f"v{NEXT}")
-    git(folder, "checkout", "--quiet", "main")
+    make_clone(tracked_files, folder, NEXT)
     return folder
 
 
-@pytest.fixture(scope="module")
-def older(clone: Path, new_stack: NewStack) -> Iterator[Stack]:
-    """A stack of the clone's own, under image names of its own: the upgrade builds some of them anew."""
+@contextmanager
+def with_own_images(new_stack: NewStack, **settings: str) -> Iterator[Stack]:
+    """A stack under image names of its own: an upgrade builds some of them anew."""
     engine = docker.from_env()
-    with new_stack(settings={"IMAGE_TAG": os.environ.get("IMAGE_TAG", "test")}) as stack:
+    with new_stack(settings={"IMAGE_TAG": os.environ.get("IMAGE_TAG", "test"), **settings}) as stack:
         own = stack.project
         try:
             for image in engine.images.list():
@@ -83,7 +61,14 @@ def older(clone: Path, new_stack: NewStack) -> Iterator[Stack]:
             engine.images.prune(filters={"dangling": True, "label": label})
 
 
-def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "") -> tuple[int, str]:
+@pytest.fixture(scope="module")
+def older(clone: Path, new_stack: NewStack) -> Iterator[Stack]:
+    """A stack of the clone's own."""
+    with with_own_images(new_stack) as stack:
+        yield stack
+
+
+def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "", token: str = "") -> tuple[int, str]:
     """Runs the clone's script on the stack; kills it with all that it has started once it says what `kill_at` matches.
 
     Returns:
@@ -94,7 +79,7 @@ def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "") -> tuple[i
     said = ""
     with subprocess.Popen(
         command,
-        env={**os.environ, **settings},
+        env={**os.environ, **settings, **({"MLFLOW_TRACKING_TOKEN": token} if token else {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -221,6 +206,35 @@ def test_upgrade_that_fails_leaves_a_way_back(clone: Path, older: Stack) -> None
     assert git(clone, "branch", "--show-current") == "main\n"
     assert_stored()
     assert versions(older) == {VERSION}
+
+
+def test_upgrade_keeps_people_and_tokens(clone: Path, new_stack: NewStack) -> None:
+    """With AUTH=on, on either storage: tokens go on, there and back; a token lets the upgrade verify the server."""
+    with with_own_images(new_stack, COMPOSE_PROFILES=f"{STORAGE},https", AUTH="on") as stack:
+        persons = Persons(stack)
+        with persons.client("mia") as client:
+            run = client.create_run("0", run_name="mia's").info
+            client.log_text(run.run_id, "before", "note.txt")
+
+        def assert_kept() -> None:
+            file = {"run_uuid": run.run_id, "path": "note.txt"}
+            assert persons.ask("mia", "GET", "/get-artifact", params=file).text == "before"
+            assert persons.ask("", "GET", "/get-artifact", params=file).status_code == 401
+            assert persons.ask("vera", "POST", "/api/2.0/mlflow/runs/create", json={}).status_code == 403
+
+        code, said = upgrade(clone, stack, NEXT, token=persons.tokens["ada"])
+        assert code == 0, said
+        assert "==> verifying\n" in said
+        assert versions(stack) == {NEXT}
+        assert_kept()
+        code, said = upgrade(clone, stack, "--back")
+        assert code == 0, said
+        assert versions(stack) == {VERSION}
+        assert_kept()
+        code, said = upgrade(clone, stack, NEXT)
+        assert code == 0, said
+        assert "not verified: the server asks for a login, and MLFLOW_TRACKING_TOKEN is not set" in said
+        assert_kept()
 
 
 @pytest.mark.minio
