@@ -162,6 +162,38 @@ def test_damaged_snapshot_changes_nothing(crash_stack: Stack, folder: Path) -> N
     assert_stored()
 
 
+def test_killed_restore_is_finished(crash_stack: Stack, folder: Path, tmp_path: Path) -> None:
+    """Killed while artifacts are put back: the database stays as it is, and the same command finishes it."""
+    crash_stack.wait_healthy()
+    client = MlflowClient(crash_stack.url)
+    run_id = client.create_run("0").info.run_id
+    files = tmp_path / "files"
+    files.mkdir()
+    for content in ("first", "second"):
+        for number in range(300):
+            (files / f"{number:03}.txt").write_text(f"{content} {number}")
+        client.log_artifacts(run_id, str(files))
+        if content == "first":
+            take(crash_stack, folder)
+    store_something(crash_stack, "after the snapshot")
+    names = sorted(name for name in crash_stack.object_names() if run_id in name)
+    environment = {**os.environ, **crash_stack.settings, **COPY}
+    command = [str(ROOT / "scripts" / "restore"), "--discard", str(folder)]
+    killed = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: crash_stack.containers("com.docker.compose.service=backup"), "the restoration begins")
+    (container,) = crash_stack.containers("com.docker.compose.service=backup")
+    wait_until(lambda: crash_stack.object_content(names[0]).startswith(b"first"), "an artifact is back")
+    container.kill()
+    killed.communicate(timeout=60)
+    assert killed.returncode == 1
+    assert crash_stack.object_content(names[-1]).startswith(b"second")
+    assert "after the snapshot" in run_names(crash_stack)
+    done = run("restore", crash_stack, "--discard", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {crash_stack.object_content(name)[:5] for name in names} == {b"first"}
+    assert "after the snapshot" not in run_names(crash_stack)
+
+
 def test_another_stacks_snapshot_is_refused(crash_stack: Stack, new_stack: NewStack, folder: Path) -> None:
     crash_stack.wait_healthy()
     store_something(crash_stack, "of the one stack")

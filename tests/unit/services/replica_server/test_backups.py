@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -250,6 +251,33 @@ def test_damaged_contents_are_copied_again(
     for _ in range(16):
         last = take_one(tmp_path, storage)
     assert list(restoration(last, storage).missing()) == []
+
+
+@pytest.mark.parametrize("done", range(7))
+def test_ended_restoration_is_finished(tmp_path: Path, dumps: list[FakeStorage], done: int) -> None:
+    """Ended at each write, before it or after: the same call puts back the rest, and nothing a second time."""
+    contents = {f"{number}": f"content {number}".encode() for number in range(6)}
+    snapshot = take_one(tmp_path, FakeStorage(**contents))
+    storage = FakeStorage(**{"0": b"another", "kept": b"x"})
+    write, written = storage.write_object, 0
+
+    def end(source: Any, size: int | None, path: str) -> None:
+        nonlocal written
+        if written == done:
+            raise KeyboardInterrupt
+        write(source, size, path)
+        written += 1
+
+    storage.write_object = end  # type: ignore[method-assign]
+    with nullcontext() if done == len(contents) else pytest.raises(KeyboardInterrupt):
+        restoration(snapshot, storage).put_back(set())
+    storage.write_object = write  # type: ignore[method-assign]
+    before = {name for name, content in contents.items() if storage.contents.get(name) == content}
+    assert len(before) == written
+    again = restoration(snapshot, storage).put_back(set())
+    assert (again.same, again.written) == (written, len(contents) - written)
+    assert storage.contents == {**contents, "kept": b"x"}
+    assert list(restoration(snapshot, storage).differences()) == []
 
 
 def test_lost_turn_is_no_snapshot(tmp_path: Path, dumps: list[FakeStorage]) -> None:
