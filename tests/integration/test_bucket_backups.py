@@ -182,11 +182,13 @@ def test_empty_bucket_is_one_line(crash_stack: Stack, target: Target) -> None:
     assert error(done) == f"backup: error: there is no backup in {target.address}"
 
 
-def test_killed_upload_is_finished_by_the_next(crash_stack: Stack, target: Target) -> None:
+def test_killed_upload_is_finished_by_the_next(crash_stack: Stack, target: Target, tmp_path: Path) -> None:
     client = MlflowClient(crash_stack.url)
-    run_id = client.create_run("0").info.run_id
-    for number in range(60):
-        client.log_text(run_id, f"{number}" * 1000, f"{number}.txt")
+    files = tmp_path / "files"
+    files.mkdir()
+    for number in range(300):
+        (files / f"{number}.txt").write_text(f"{tmp_path.name} {number}" * 100)
+    client.log_artifacts(client.create_run("0").info.run_id, str(files))
     done: list[int] = []
 
     def back_up() -> None:
@@ -194,14 +196,15 @@ def test_killed_upload_is_finished_by_the_next(crash_stack: Stack, target: Targe
 
     thread = threading.Thread(target=back_up)
     thread.start()
+    wait_until(lambda: crash_stack.containers("com.docker.compose.service=backup"), "the backup begins")
+    (container,) = crash_stack.containers("com.docker.compose.service=backup")
     wait_until(lambda: any(name.startswith("objects/") for name in objects(crash_stack, target)), "uploads")
-    for container in crash_stack.containers("com.docker.compose.service=backup"):
-        container.kill()
-    thread.join(timeout=60)
+    container.kill()
+    thread.join(timeout=120)
     assert done == [1]
     assert not [name for name in objects(crash_stack, target) if name.endswith("manifest.jsonl.gz")]
     count, _ = take(crash_stack, target)
-    assert count >= 60
+    assert count >= 300
     assert len([name for name in objects(crash_stack, target) if name.endswith("manifest.jsonl.gz")]) == 1
 
 

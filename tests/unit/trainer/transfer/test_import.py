@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -59,14 +60,27 @@ client.create_run(client.get_experiment_by_name(experiment).experiment_id, run_n
 """
 
 
-@pytest.fixture(scope="session", params=["mlruns", "sqlite"])
+# Written by MLflow 2.22; make_stores_of_mlflow_2.py beside it says how.
+OF_MLFLOW_2 = Path(__file__).with_name("stores_of_mlflow_2.tar.xz")
+
+
+@pytest.fixture(scope="session", params=["mlruns", "sqlite", "mlruns2", "sqlite2"])
 def written_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A store that MLflow has written: what it is called, and its folder."""
+    """A store that MLflow 3 has written, or MLflow 2: what it is called, and its folder."""
     folder = tmp_path_factory.mktemp(request.param)
+    if request.param.endswith("2"):
+        with tarfile.open(OF_MLFLOW_2) as archive:
+            archive.extractall(folder, filter="data")
+        return request.param, folder / "stores" / request.param
     uri = (folder / "mlruns").as_uri() if request.param == "mlruns" else f"sqlite:///{folder}/mlflow.db"
     names = (f"moved {request.param}", f"moved_{request.param}")
     subprocess.run([sys.executable, "-c", WRITE, uri, *names], cwd=folder, check=True, capture_output=True, timeout=300)
     return request.param, folder
+
+
+def store_in(kind: str, folder: Path) -> str:
+    """Returns what is named to bring a store in."""
+    return str(folder / ("mlruns" if kind.startswith("mlruns") else "mlflow.db"))
 
 
 @pytest.fixture
@@ -78,7 +92,7 @@ def moved(written_store: tuple[str, Path], tmp_path: Path) -> Iterator[tuple[str
     hidden = before.with_name(f"{before.name}.away")
     before.rename(hidden)
     try:
-        yield kind, str(folder / ("mlruns" if kind == "mlruns" else "mlflow.db")), folder
+        yield kind, store_in(kind, folder), folder
     finally:
         hidden.rename(before)
 
@@ -133,7 +147,9 @@ def test_whole_store_is_brought_in_once(
     answer = trainer("import", store, "--to", server, "--json")
     assert answer.code == 0, answer.err
     told = json.loads(answer.out)
-    assert (told["runs"], told["models"], told["versions"], told["aliases"]) == (3, 1, 2, 1)
+    # MLflow 2 keeps a model among the artifacts of its run.
+    models = 0 if kind.endswith("2") else 1
+    assert (told["runs"], told["models"], told["versions"], told["aliases"]) == (3, models, 2, 1)
     assert [what for what in told["left_out"] if "(died): it has not ended" not in what] == []
     assert digests(folder) == before
     client = MlflowClient(server, server)
@@ -141,6 +157,8 @@ def test_whole_store_is_brought_in_once(
     assert {name: found[name] for name in EXPECTED} == EXPECTED
     assert found["loss"] == [(step, 1 / (step + 1)) for step in range(30)]
     assert list(found["versions"].values()) == [True, True]
+    if kind.endswith("2"):
+        assert client.get_model_version(f"moved_{kind}", "2").tags["trainer.push.stage"] == "Staging"
     with as_default(server):
         uri = f"models:/moved_{kind}@champion"
         with_model = mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path / "copy"))
@@ -163,7 +181,7 @@ def test_interrupted_import_is_finished(
     """Whatever it had begun: the same command goes on, and no run is there twice."""
     kind, folder = written_store
     target = f"sqlite:///{tmp_path}/target.db"
-    store = str(folder / ("mlruns" if kind == "mlruns" else "mlflow.db"))
+    store = store_in(kind, folder)
     real, calls = files.sha256, iter(range(1000))
 
     def failing(file: Path) -> str:
@@ -187,6 +205,66 @@ def test_interrupted_import_is_finished(
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == len({run.data.tags[RUN_TAG] for run in runs}) == 3
     assert {run.data.tags[STATE_TAG] for run in runs} == {"complete"}
+
+
+# Kills itself at a later and later step, a transaction or a file, and begins anew each time, until it comes to its end.
+# A fork each: what is imported once need not be imported again.
+KILLED = """
+import os, signal, sys
+from mlflow import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from trainer.cli.main import main
+from trainer.transfer import files
+arguments, target = sys.argv[1:], sys.argv[-1]
+def dies_at(step):
+    left = [step]
+    def count(*_):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+    event.listen(Engine, "commit", count)
+    real = files.sha256
+    files.sha256 = lambda file: count() or real(file)
+def forked(work):
+    child = os.fork()
+    if not child:
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+# MLflow's own tables are there before.
+forked(lambda: MlflowClient(target, target).search_experiments())
+def work():
+    dies_at(step)
+    main(arguments)
+step = killed = 0
+code = -signal.SIGKILL
+while code == -signal.SIGKILL:
+    step += 9
+    code = forked(work)
+    killed += code == -signal.SIGKILL
+print(killed)
+sys.exit(code)
+"""
+
+
+def test_killed_import_is_finished(written_store: tuple[str, Path], tmp_path: Path) -> None:
+    """Killed at many steps, one after the other: the same command goes on each time, and nothing is there twice."""
+    kind, folder = written_store
+    target = f"sqlite:///{tmp_path}/target.db"
+    command = [sys.executable, "-c", KILLED, "import", store_in(kind, folder), "--to", target]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) >= 4
+    client = MlflowClient(target, target)
+    found = everything(client, kind)
+    assert {name: found[name] for name in EXPECTED} == EXPECTED
+    assert found["loss"] == [(step, 1 / (step + 1)) for step in range(30)]
+    experiment = client.get_experiment_by_name(f"moved {kind}")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len({run.data.tags[RUN_TAG] for run in runs}) == len(runs) == 3
+    assert sorted(found["versions"]) == ["1", "2"]
 
 
 def test_server_is_brought_into_another(server: str, trainer: Trainer, tmp_path: Path) -> None:

@@ -93,12 +93,23 @@ class Counts:
         # The processes of a former one are gone.
         self._figures.gauges = {}
         self._changed = True
+        # What a request or a score is counted by, once it has been.
+        self._requests: dict[tuple[str, int], tuple[Key, list[float]]] = {}
+        self._scores: dict[str, list[float]] = {}
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count a request that is over."""
         path = path if path in _PATHS else "other"
-        self._add((REQUESTS, path, str(status)), 1)
-        self._observe((TOOK, path), SECONDS, (seconds,))
+        found = self._requests.get((path, status))
+        if found is None:
+            # To put a key together costs more than to count.
+            found = self._requests[path, status] = (REQUESTS, path, str(status)), self._of((TOOK, path), SECONDS)
+        key, numbers = found
+        counters = self._figures.counters
+        counters[key] = counters.get(key, 0) + 1
+        numbers[bisect_left(SECONDS, seconds)] += 1
+        numbers[-1] += seconds
+        self._changed = True
 
     def reply(self, model: str, reply: Reply) -> None:
         """Count what an answer was made of."""
@@ -110,7 +121,12 @@ class Counts:
             # Numbers have no bounds in common.
             pass
         elif len(scores) == 1:
-            self._observe((SCORED, model), SCORES, (scores.item(0),))
+            score = scores.item(0)
+            numbers = self._scores.get(model)
+            if numbers is None:
+                numbers = self._scores[model] = self._of((SCORED, model), SCORES)
+            numbers[bisect_left(SCORES, score)] += 1
+            numbers[-1] += score
         else:
             self._observe_all((SCORED, model), scores)
         for column, number in (reply.unseen or {}).items():
@@ -141,12 +157,6 @@ class Counts:
 
     def _of(self, key: Key, bounds: Sequence[float]) -> list[float]:
         return self._figures.histograms.setdefault(key, [0] * (len(bounds) + 2))
-
-    def _observe(self, key: Key, bounds: Sequence[float], values: Iterable[float]) -> None:
-        numbers = self._of(key, bounds)
-        for value in values:
-            numbers[bisect_left(bounds, value)] += 1
-            numbers[-1] += value
 
     def _observe_all(self, key: Key, values: NDArray[Any]) -> None:
         import numpy as np
