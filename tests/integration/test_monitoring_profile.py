@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from mlflow import MlflowClient
 
 from .memory import MIB, held
 from .stack import ROOT, Stack, StackError, wait_until
@@ -123,12 +124,17 @@ def test_each_panel_is_an_expression_that_works(watched: tuple[Stack, Container]
 def test_usage_is_in_the_dashboard(watched: tuple[Stack, Container]) -> None:
     """Bytes, runs and models by experiment, once the server has listed the storage; a panel shows each."""
     stack, _ = watched
+    client = MlflowClient(stack.url)
+    client.log_text(client.create_run(client.create_experiment("shown")).info.run_id, "x" * 500, "note.txt")
+    # The server lists the storage once a minute, and Prometheus asks it every 15 seconds.
+    shown = 'mlflow_experiment_bytes{experiment="shown"}'
+    wait_until(lambda: query(stack, shown), shown, 240)
+    assert [one["value"][1] for one in query(stack, shown)] == ["500"]
     for name in ("bytes", "runs", "models"):
         metric = f"mlflow_experiment_{name}"
-        wait_until(lambda metric=metric: query(stack, metric), metric, 120)  # type: ignore[misc]
         panels = requests.get(f"{address(stack)}/consoles/panels.json", timeout=30).json()
         assert [panel["title"] for panel in panels if f"({metric})" in panel["expr"] or f", {metric})" in panel["expr"]]
-    assert "Default" in {one["metric"]["experiment"] for one in query(stack, "mlflow_experiment_runs")}
+        assert "shown" in {one["metric"]["experiment"] for one in query(stack, metric)}
 
 
 def test_role_reads_statistics_and_no_table(watched: tuple[Stack, Container]) -> None:

@@ -263,11 +263,35 @@ def test_largest_experiments_are_seen() -> None:
     (family,) = [one for one in registry.collect() if one.name == "mlflow_experiment_bytes"]
     assert len({sample.labels["experiment"] for sample in family.samples}) == len(family.samples) == 20
     assert looks == ["s3://mlflow/"]
-    now[0] += usage_figures.EVERY
+    now[0] += usage_figures.LEAST - 1
+    list(stored.collect())
+    stored.reading.join()
+    assert len(looks) == 1
+    now[0] += 1
     assert value(registry, "mlflow_usage_timestamp_seconds") is not None
     stored.reading.join()
     assert value(registry, "mlflow_usage_timestamp_seconds") == now[0]
     assert len(looks) == 2
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.1, 60), (2, 200), (100, 3600)])
+def test_slow_storage_is_listed_rarely(took: float, pause: float) -> None:
+    """A hundredth of the time at most, and once an hour at least."""
+    now, looks = [100.0], 0
+
+    def look(_: str) -> Usage:
+        nonlocal looks
+        looks += 1
+        now[0] += took
+        return usage_of(e=1)
+
+    stored = usage_figures.Stored("s3://mlflow/", look, lambda: now[0])
+    for wait, wanted in ((0, 1), (pause - 1, 1), (1, 2)):
+        now[0] += wait
+        list(stored.collect())
+        assert stored.reading
+        stored.reading.join()
+        assert looks == wanted
 
 
 def test_storage_that_fails_keeps_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,7 +309,7 @@ def test_storage_that_fails_keeps_the_figures(capsys: pytest.CaptureFixture[str]
         list(stored.collect())
         assert stored.reading
         stored.reading.join()
-        now[0] += usage_figures.EVERY
+        now[0] += usage_figures.LEAST
     assert [metric.samples[0].value for metric in stored._found] == [100.0, 10, 0, 1, 0]
     assert capsys.readouterr().out.count("\n") == 1
 

@@ -1,6 +1,7 @@
 """Figures of what is stored: bytes, runs and models of the largest experiments.
 
-For these the whole storage is listed. So a thread does it, once an hour, and only where someone asks for the metrics.
+For these the whole storage is listed. So a thread does it, only where someone asks for the metrics, and the rarer the
+longer it takes: at most a hundredth of the time, and once an hour at least.
 """
 
 import time
@@ -17,8 +18,8 @@ from replica_server.artifacts.stored import BackedUp
 from replica_server.housekeeping.usage import Usage, Used, largest
 from replica_server.text import one_line
 
-# Seconds until the storage is listed again, and after a failure.
-EVERY, AGAIN = 3600.0, 300.0
+# Seconds until the storage is listed again: at least, at most, as many times the seconds that it took, after a failure.
+LEAST, MOST_SECONDS, TIMES, AGAIN = 60.0, 3600.0, 100, 300.0
 # So many experiments have series of their own; the others are one.
 MOST = 20
 OTHERS, NOBODY = "(others)", "(no run, no model)"
@@ -75,18 +76,21 @@ class Stored(Collector):
         found = self._found
         busy = self.reading is not None and self.reading.is_alive()
         if not busy and self._clock() >= self._next:
-            self._next = self._clock() + EVERY
+            self._next = self._clock() + LEAST
             self.reading = Thread(target=self._read, name="usage", daemon=True)
             self.reading.start()
         yield from found
 
     def _read(self) -> None:
+        begin = self._clock()
         try:
             usage = self._look(self._destination)
         except Exception as error:  # noqa: BLE001 - each storage has errors of its own, and the server goes on
             self._next = self._clock() + AGAIN
             print(f"mlflow: what experiments have stored could not be read: {one_line(str(error))}", flush=True)
             return
+        took = self._clock() - begin
+        self._next = self._clock() + min(MOST_SECONDS, max(LEAST, TIMES * took))
         said = "When the figures of experiments were read."
         found: list[Metric] = [GaugeMetricFamily("mlflow_usage_timestamp_seconds", said, self._clock())]
         experiments = shown(usage)
