@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--megabytes", type=int, default=5_000)
     options = parser.parse_args()
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     if options.megabytes * 10**6 // PIECE > options.runs:
         parser.error(f"each run has one artifact of {PIECE // 10**6} MB at most: more --runs, or fewer --megabytes")
     filled = f"of {options.runs:,} runs and {options.megabytes:,} MB"
