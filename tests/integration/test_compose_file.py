@@ -91,7 +91,16 @@ def test_containers_ignore_the_shells_address(plain_stack: Stack) -> None:
     assert addresses == dict.fromkeys(("trainer", "housekeeping", "serving", "worker"), "http://mlflow:5000")
 
 
-GIVEN = ("gcs-key", "gc-key", "certificate", "key", "alert-webhook", "alert-mail-password", "housekeeping.yaml")
+GIVEN = (
+    "gcs-key",
+    "gc-key",
+    "backup-key",
+    "certificate",
+    "key",
+    "alert-webhook",
+    "alert-mail-password",
+    "housekeeping.yaml",
+)
 
 
 def test_files_for_unset_settings_exist(compose_config: dict[str, Any]) -> None:
