@@ -18,9 +18,9 @@ from .conftest import NewStack
 from .faults import FAULTS
 from .load import ARTIFACTS, Client, Result
 from .moments import Sweeping
-from .stack import ROOT, Stack, free_port, wait_until
+from .stack import ROOT, STORAGE_NETWORK, Stack, free_port, wait_until
 from .test_load import check_all_is_there, new_experiment
-from .test_networks import attempt
+from .test_networks import attempt, networks_of
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -56,6 +56,18 @@ def up(stack: Stack) -> int:
 def wait_for_servers(stack: Stack) -> None:
     """Waits until requests go to all servers."""
     wait_until(lambda: up(stack) == SERVERS, "requests go to all servers", 120)
+
+
+def test_only_the_balancer_reaches_the_servers(several: Stack) -> None:
+    """They share a network with `edge` that has no way out, and with the database and the storage."""
+    wait_for_servers(several)
+    for server in servers(several):
+        assert networks_of(several, server) == {"database", STORAGE_NETWORK, "servers"}
+    assert networks_of(several, several.container("edge")) == {"servers", "inside", "outside"}
+    (network,) = several.docker.networks.list(names=[f"{several.project}_servers"])
+    network.reload()
+    assert network.attrs["Internal"] is True
+    assert len(network.attrs["Containers"]) == SERVERS + 1
 
 
 def test_clients_inside_have_the_same_address(several: Stack) -> None:
