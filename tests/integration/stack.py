@@ -425,8 +425,9 @@ class Stack:
         if STORAGE == "gcs":
             blobs = self.gcs("mlflow-gc").bucket(BUCKET).list_blobs(prefix=PREFIX + prefix)
             return {blob.name.removeprefix(PREFIX) for blob in blobs if blob.size}
-        found = self.s3(self.minio_root).list_objects_v2(Bucket=BUCKET, Prefix=prefix)
-        return {item["Key"] for item in found.get("Contents", []) if item["Size"] > 0}
+        # A page has 1,000 names at most.
+        pages = self.s3(self.minio_root).get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return {item["Key"] for page in pages for item in page.get("Contents", []) if item["Size"] > 0}
 
     def object_content(self, name: str) -> bytes:
         """Returns what an artifact's object holds."""
