@@ -1,11 +1,13 @@
 """Runs in a clean process: loads a model, predicts its input example, scores a table, and measures the latency.
 
-Started by its path with ``python -I``: neither this package nor anything else of the command's process is there, as
-where the model will be used. What comes of it goes to files in the folder named last.
+Started by its path with ``python -I``: nothing of the command's process is there, and of this package only two
+accelerators, which make the imports of a third of the processor time (5.2 s without them, 3.5 s with them: a small
+model, Python 3.11). What comes of it goes to files in the folder named last.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import sys
@@ -17,6 +19,15 @@ from typing import Any
 
 #: Predictions of one row: these come before the clock runs, and so many are timed, within so many seconds.
 WARM_UP, TIMED, TIMED_SECONDS = 5, 100, 1.0
+ACCELERATORS = Path(__file__).parents[1] / "accelerators"
+
+
+def accelerate(name: str) -> None:
+    """Run an accelerator for its effect, by its file: the package it belongs to is not imported."""
+    spec = importlib.util.spec_from_file_location(name, ACCELERATORS / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(ACCELERATORS / f"{name}.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def main(model_folder: str, table: str, latency: str, folder: str) -> None:
@@ -32,6 +43,8 @@ def main(model_folder: str, table: str, latency: str, folder: str) -> None:
     logging.disable(logging.ERROR)
     out: dict[str, Any] = {}
     started = time.monotonic()
+    accelerate("garbage_collection")
+    accelerate("lazy_modules")
     try:
         out["stage"] = "load"
         import mlflow.pyfunc
