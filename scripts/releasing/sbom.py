@@ -10,7 +10,6 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from releasing.facts import Refusal
@@ -39,6 +38,9 @@ def bill(image: str, digest: str, parts: set[Part]) -> str:
     bom = Bom(components=components)
     bom.metadata.component = Component(type=ComponentType.CONTAINER, name=image, version=digest, bom_ref=image)
     bom.register_dependency(bom.metadata.component, components)
+    # Imported here: it builds a grammar, which takes longer than all else of this program.
+    from cyclonedx.validation.json import JsonStrictValidator
+
     text = JsonV1Dot6(bom).output_as_string(indent=1)
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
         raise Refusal(f"the bill of {image} is not in the format: {error}")
