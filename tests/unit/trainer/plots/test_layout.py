@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,14 @@ from trainer.plots.content import Content, parse_content
 
 from . import shapes
 
-FAMILIES = [shapes.binary, shapes.losses, shapes.features, shapes.classes, shapes.numbers, shapes.sweeps]
+Family = Callable[[], Iterator[tuple[str, Content]]]
+FAMILIES: list[Family] = [shapes.binary, shapes.losses, shapes.features, shapes.classes, shapes.numbers, shapes.sweeps]
+
+
+@cache
+def plots_of(family: Family) -> tuple[tuple[str, Content], ...]:
+    """Return a family's plots, each with its name. Their contents are computed once for all tests."""
+    return tuple(family())
 
 
 def texts_of(figure: Any) -> list[Any]:
@@ -68,16 +76,16 @@ def covers(box: Any, line: Line2D) -> bool:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
-def test_nothing_touches(family: Callable[[], Iterator[tuple[str, Content]]]) -> None:
+def test_nothing_touches(family: Family) -> None:
     """In no plot of many shapes does a text touch another, a note cover a curve, or anything leave the picture."""
-    found = {name: list(faults(plots.draw(content))) for name, content in family()}
+    found = {name: list(faults(plots.draw(content))) for name, content in plots_of(family)}
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
-def test_drawn_anew_from_its_text(family: Callable[[], Iterator[tuple[str, Content]]]) -> None:
+def test_drawn_anew_from_its_text(family: Family) -> None:
     """A plot that is drawn from what its file carries is the same."""
-    for name, content in itertools.islice(family(), 0, None, 11):
+    for name, content in itertools.islice(plots_of(family), 0, None, 11):
         pictures = []
         for one in (content, parse_content(content.text())):
             figure: Any = plots.draw(one)
@@ -88,8 +96,8 @@ def test_drawn_anew_from_its_text(family: Callable[[], Iterator[tuple[str, Conte
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
-def test_tables_have_equal_columns(family: Callable[[], Iterator[tuple[str, Content]]]) -> None:
-    for name, content in family():
+def test_tables_have_equal_columns(family: Family) -> None:
+    for name, content in plots_of(family):
         assert content.table, name
         assert len({len(column) for column in content.table.values()}) == 1, name
 
@@ -97,7 +105,7 @@ def test_tables_have_equal_columns(family: Callable[[], Iterator[tuple[str, Cont
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_features_leave_no_void(count: int) -> None:
     """The picture is as high as its rows need: most of its height has ink in it."""
-    for name, content in shapes.features():
+    for name, content in plots_of(shapes.features):
         if name.split()[1] == str(count):
             figure: Any = plots.draw(content)
             figure.canvas.draw()
@@ -158,7 +166,7 @@ def test_curves_are_told_apart_without_a_colour(theme: int, missing: str) -> Non
 def test_dark_plot_has_only_dark_colours() -> None:
     """No colour of the light theme is left, whatever is drawn: not even between two colours."""
     for family in FAMILIES:
-        for name, content in itertools.islice(family(), 0, None, 23):
+        for name, content in itertools.islice(plots_of(family), 0, None, 23):
             figure: Any = plots.draw(content)
             themes.darken(figure)
             figure.canvas.draw()

@@ -74,6 +74,8 @@ class Kept:
     scores: dict[tuple[str, Any], float]
     trees: OwnModel
     frames: OwnModel
+    #: As MLflow loads it for anybody; a prediction changes nothing in it.
+    loaded: Any
 
 
 def written(table: pd.DataFrame, form: CsvForm, path: Path) -> Path:
@@ -111,9 +113,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kept]:
             alike = (UNKNOWN, np.inf, -np.inf)
             of_column = [score for (of, value), score in scores.items() if of == column and value not in alike]
             assert len(set(of_column)) == len(of_column), (column, of_column)
-        frames = frame_model(mlflow.pyfunc.load_model(str(saved.folder)))
+        loaded = mlflow.pyfunc.load_model(str(saved.folder))
+        frames = frame_model(loaded)
         assert frames is not None
-        found[name] = Kept(saved, form, scores, TreeModel.read(saved.folder), frames)
+        found[name] = Kept(saved, form, scores, TreeModel.read(saved.folder), frames, loaded)
     return found
 
 
@@ -226,7 +229,7 @@ def promote(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
     except InputError:
         return REFUSED
     dataset.whole().features.to_parquet(folder / "table.parquet", index=False)
-    sandbox_child._score(mlflow.pyfunc.load_model(str(kept.saved.folder)), str(folder / "table.parquet"), folder)
+    sandbox_child._score(kept.loaded, str(folder / "table.parquet"), folder)
     return float(np.load(folder / "probability.npy")[0, 1])
 
 
@@ -239,10 +242,9 @@ def pyfunc(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
         form = kept.form
         how: dict[str, Any] = {"sep": form.separator or ",", "decimal": form.decimal, "na_values": list(form.missing)}
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, **how)
-    model = mlflow.pyfunc.load_model(str(kept.saved.folder))
     try:
-        checked: Any = _enforce_schema(table, model.metadata.get_input_schema())
-        return float(model.get_raw_model().predict_proba(checked)[0, 1])
+        checked: Any = _enforce_schema(table, kept.loaded.metadata.get_input_schema())
+        return float(kept.loaded.get_raw_model().predict_proba(checked)[0, 1])
     except Exception:  # noqa: BLE001 - whatever MLflow, pandas and LightGBM raise
         return REFUSED
 
