@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# Imported for its effect: the garbage collector stays out of the way of the imports, and of the tests' many objects.
+import trainer.accelerators.garbage_collection  # noqa: F401
+
 # Whoever asks for one of these starts a server or a process, or works on a database in a file.
 NEEDS_MORE = {"collection", "proxy", "serve", "server", "start", "stores", "workdir", "written_store"}
 

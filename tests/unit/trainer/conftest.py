@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -31,12 +32,15 @@ from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.data.sources import load_data
 from trainer.parallel.pool import ProcessPool
+from trainer.promotion import sandbox
 from trainer.runs.plan import Plan
 from trainer.sweeps import sweep
 from trainer.tracking import client
 from trainer.tracking.connection import connect
 from trainer.tracking.settings import configure
 from trainer.training.config import TrainConfig
+
+from . import programs
 
 if TYPE_CHECKING:
     from .parallel.cluster_processes import LocalCluster
@@ -173,7 +177,18 @@ class Answer:
 
 
 @pytest.fixture
-def trainer(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def warm_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the processes in which promotion tries a model from the warm server, unless the test is marked ``cold``."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    if sys.platform == "linux" and "process" in marks and "cold" not in marks:
+        # Started now: the sandbox has a clock.
+        programs.warm_server()
+        forking = {**vars(subprocess), "Popen": programs.WarmProgram}
+        monkeypatch.setattr(sandbox, "subprocess", SimpleNamespace(**forking))
+
+
+@pytest.fixture
+def trainer(capfd: pytest.CaptureFixture[str], warm_sandbox: None) -> Callable[..., Answer]:
     """Return a function that runs the command line in this process."""
 
     def run(*args: object) -> Answer:
@@ -186,28 +201,14 @@ def trainer(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     return run
 
 
-def start_trainer(*args: object, cwd: Path, own_group: bool = False, **environment: str) -> subprocess.Popen[str]:
-    """Start the command line in a process of its own, and in a group of its own as a terminal does."""
-    dropped = ("TRAINER_", "MLFLOW_", "PYTHONUNBUFFERED")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "trainer", *map(str, args)],
-        cwd=cwd,
-        env={**kept, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=own_group,
-    )
-
-
 @pytest.fixture
-def start(workdir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(workdir: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that starts the command line in a process of its own, in the working directory."""
     started: list[subprocess.Popen[str]] = []
+    cold = request.node.get_closest_marker("cold") is not None
 
-    def run(*args: object, own_group: bool = False, **environment: str) -> subprocess.Popen[str]:
-        started.append(start_trainer(*args, cwd=workdir, own_group=own_group, **environment))
+    def run(*args: object, **options: Any) -> subprocess.Popen[str]:
+        started.append(programs.start_trainer(*args, cwd=workdir, cold=cold, **options))
         return started[-1]
 
     yield run
@@ -244,9 +245,9 @@ def serving(folder: Path, template: Path, **settings: str) -> Iterator[str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **settings,
     }
-    command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--port", str(port)]
+    command = ["-m", "uvicorn", "mlflow.server.fastapi_app:app", "--port", str(port)]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+        process = programs.start(command, env=environment, stdout=log, stderr=log, cwd=folder)
     try:
         url = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 120

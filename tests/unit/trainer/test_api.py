@@ -18,6 +18,8 @@ from trainer.data.dataset import Dataset
 from trainer.tracking import model_uri
 from trainer.util.errors import InputError
 
+from . import programs
+
 FUNCTIONS = [name for name in trainer.__all__ if inspect.isfunction(getattr(trainer, name))]
 
 
@@ -54,7 +56,7 @@ def test_example_of_the_docs_runs(table: pd.DataFrame, workdir: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     table.rename(columns={"purchase": "Revenue"}).to_csv(workdir / "shop.csv", index=False)
     (workdir / "script.py").write_text(code.replace("200}", "5}").replace("500", "10"))
-    done = subprocess.run([sys.executable, "script.py"], cwd=workdir, capture_output=True, text=True)
+    done = programs.run(["script.py"], cwd=workdir)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("models:/purchase_predict/1\n")
 

@@ -298,6 +298,8 @@ def test_wrong_environment_variable_is_named(trainer: Trainer, workdir: Path, mo
     assert "num-leaves" in answer.error
 
 
+# What its imports would print is part of it.
+@pytest.mark.cold
 def test_first_use_in_an_empty_folder_is_quiet(tmp_path: Path, start: Start) -> None:
     """First use in an empty folder works and is quiet."""
     process = start(*SMALL, "--json", "--tracking-uri", f"sqlite:///{tmp_path}/new/fresh.db")
@@ -420,6 +422,7 @@ def wait_until_it_answers_signals(process: subprocess.Popen[str]) -> None:
 
 
 # Whatever it is doing by then: the command line's own imports, the heavy ones, or the first variant.
+@pytest.mark.cold
 @pytest.mark.parametrize("seconds", [0, 0.05, 0.1, 0.5, 1.0, 2.0])
 def test_terminal_interrupt_prints_one_line(start: Start, workdir: Path, seconds: float) -> None:
     """Ctrl c in a terminal reaches all processes and prints one line."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ import pytest
 from mlflow import MlflowClient
 from trainer.parallel.cluster.credentials import Credentials
 from trainer.parallel.cluster.remote_pool import ClusterPool
+
+from .. import programs
 
 GENERATE = Path(__file__).parents[4] / "services/secrets/generate-cluster"
 #: A worker that imports nothing before its first task, and of another version of the code where one is named.
@@ -90,9 +91,7 @@ class LocalCluster:
             "TRAINER_CLUSTER_CERTIFICATES": str(self.certificates / f"cluster-{part}"),
         }
         log = (self.folder / f"log-{len(self.processes)}").open("w")
-        process = subprocess.Popen(
-            [sys.executable, *args], env=environment, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder
-        )
+        process = programs.start(args, env=environment, stderr=log, cwd=self.folder)
         self.processes.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()

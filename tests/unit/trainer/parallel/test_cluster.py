@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from trainer.parallel.cluster.remote_pool import ATTEMPTS, ClusterPool
 from trainer.parallel.pool import TaskDiedError
 from trainer.util.errors import InputError
 
+from .. import programs
 from .cluster_processes import LocalCluster, local_cluster, make_certificates
 
 pytestmark = pytest.mark.process
@@ -169,10 +169,9 @@ threading.Thread(target=die).start()
 pool = ClusterPool({cluster.address!r}, Credentials.find(Path({str(cluster.client.folder)!r})), 10)
 list(pool.map(engine_tasks.wait_and_tidy_up, [1], Path.cwd()))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)}, timeout=60,
-    )  # fmt: skip
+    done = programs.run(
+        ["-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)}, timeout=60
+    )
     assert done.returncode == -signal.SIGKILL
     _wait_for(tmp_path / "tidied-1")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pty
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,8 @@ from trainer.config.variant import complete_params
 from trainer.data.dataset import Dataset
 from trainer.parallel import progress
 from trainer.training.fit import fit_variant
+
+from .. import programs
 
 
 def test_lightgbm_reports_while_it_fits(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,9 +98,9 @@ def test_display_counts_finished_variants() -> None:
 def test_sweep_on_a_terminal_has_live_lines(workdir: Path) -> None:
     """Sweep on a terminal has live lines and plain results."""
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "trainer", "sweep", "--grid", "num_leaves=4,5", "--n-estimators", "5"]
+    command = ["-m", "trainer", "sweep", "--grid", "num_leaves=4,5", "--n-estimators", "5"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}
-    with subprocess.Popen(command, cwd=workdir, env=environment, stdout=subprocess.PIPE, stderr=follower) as process:
+    with programs.start(command, cwd=workdir, env=environment, stderr=follower) as process:
         os.close(follower)
         written = b""
         while True:
@@ -111,7 +111,7 @@ def test_sweep_on_a_terminal_has_live_lines(workdir: Path) -> None:
             if not piece:
                 break
             written += piece
-        out = process.communicate()[0].decode()
+        out = process.communicate()[0]
     os.close(leader)
     text = written.decode()
     assert process.returncode == 0, text

@@ -308,6 +308,7 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     assert trainer("promote", "--rollback").code == 3
 
 
+@pytest.mark.cold
 def test_version_is_scored_on_its_own_test_rows(
     workdir: Path, trainer: Callable[..., Answer], shop: Path, tmp_path: Path
 ) -> None:
@@ -417,6 +418,7 @@ def test_version_whose_files_are_gone(models: MlflowClient, trainer: Callable[..
     assert "champion" not in models.get_registered_model("purchase_predict").aliases
 
 
+@pytest.mark.cold
 def test_model_that_does_not_load_is_refused(models: MlflowClient, trainer: Callable[..., Answer]) -> None:
     location = models.get_model_version_download_uri("purchase_predict", "1").removeprefix("file://")
     file = Path(location) / "model.skops"

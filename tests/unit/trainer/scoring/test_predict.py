@@ -31,6 +31,7 @@ from trainer.scoring.predict import PredictRequest, predict_file
 from trainer.scoring.scorers import ClassifierScorer, TreeScorer
 from trainer.util.errors import InputError, TrainerError
 
+from .. import programs
 from .scoring_files import Saved, read, save, score, scorer_of
 
 Trainer = Callable[..., Any]
@@ -256,14 +257,7 @@ def test_a_killed_process_leaves_the_older_file(saved: Saved, tmp_path: Path, nu
     (tmp_path / "out.csv").write_text("older")
     generate_sessions(2_000, seed=2)[list(saved.column_types)].to_csv(tmp_path / "data.csv", index=False)
     options = ["--model", str(saved.folder), "--data", "data.csv", "--out", "out.csv", "--jobs", "2"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", _STOPPING, *options],
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = programs.start(["-c", _STOPPING, *options], cwd=tmp_path, stdin=subprocess.PIPE)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "written\n"

@@ -26,7 +26,8 @@ from trainer.searches.storage import open_storage
 from trainer.tracking.connection import connect
 from trainer.tracking.tags import FAILURE_TAG
 
-from ..conftest import Answer, start_trainer
+from .. import programs
+from ..conftest import Answer
 from ..parallel.cluster_processes import LocalCluster, local_cluster, runs_of, wait_until
 
 pytestmark = pytest.mark.process
@@ -131,7 +132,7 @@ def test_failed_trials_end_the_search(
 def start(cluster: LocalCluster, server: str, workdir: Path, experiment: str, count: int) -> Any:
     """Start a search of endless trials, and wait until so many of them run."""
     (workdir / "space.yaml").write_text(LONG + "99999\n")
-    process = start_trainer(
+    process = programs.start_trainer(
         "search", "--space", "space.yaml", "--experiment", experiment, "--cluster", cluster.address,
         "--tracking-uri", server, cwd=workdir, TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
     )  # fmt: skip

@@ -32,6 +32,8 @@ from trainer.training.fit import fit_variant
 from trainer.training.hard_rows import ROWS, hard_rows
 from trainer.training.model import save_model
 
+from .. import programs
+
 PARQUET, ARROW = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
 
 
@@ -277,7 +279,7 @@ def test_unloadable_model_is_told(saved: Path, tmp_path: Path) -> None:
         f"try: load({str(folder)!r})\n"
         "except ModelError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    done = programs.run(["-c", script], timeout=300)
     assert done.stdout.startswith(f"{folder} cannot be loaded: its files are no model"), (done.stdout, done.stderr)
 
 

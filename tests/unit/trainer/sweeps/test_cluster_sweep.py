@@ -18,7 +18,8 @@ from trainer.sweeps.sweep import SweepFailedError, run_sweep
 from trainer.tracking.connection import connect
 from trainer.tracking.tags import FAILURE_TAG, KEY_TAG
 
-from ..conftest import Answer, start_trainer
+from .. import programs
+from ..conftest import Answer
 from ..parallel.cluster_processes import LocalCluster, local_cluster, runs_of, wait_until
 
 pytestmark = pytest.mark.process
@@ -76,7 +77,7 @@ def test_interrupted_sweep_leaves_no_run_running(
     cluster: LocalCluster, tracked: MlflowClient, server: str, tmp_path: Path
 ) -> None:
     arguments = ("sweep", "--grid", "n_estimators=20000,20001,20002", "--experiment", "stopped")
-    process = start_trainer(
+    process = programs.start_trainer(
         *arguments, "--cluster", cluster.address, "--tracking-uri", server, cwd=tmp_path,
         TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
     )  # fmt: skip

@@ -23,6 +23,7 @@ from trainer.transfer.marks import STATE_TAG
 from trainer.transfer.source import RUN_TAG
 from trainer.util.errors import TrackingError
 
+from .. import programs
 from ..conftest import Answer
 
 Trainer = Callable[..., Answer]
@@ -74,7 +75,7 @@ def written_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         return request.param, folder / "stores" / request.param
     uri = (folder / "mlruns").as_uri() if request.param == "mlruns" else f"sqlite:///{folder}/mlflow.db"
     names = (f"moved {request.param}", f"moved_{request.param}")
-    subprocess.run([sys.executable, "-c", WRITE, uri, *names], cwd=folder, check=True, capture_output=True, timeout=300)
+    programs.run(["-c", WRITE, uri, *names], cwd=folder, check=True, timeout=300)
     return request.param, folder
 
 
