@@ -61,6 +61,9 @@ def worker_command(
     configure()
     if tracking_uri:
         os.environ[WORKER_URI] = tracking_uri
+    # The authority of the tracking server's certificate, where no public one made it.
+    if (authority := credentials.folder / "tracking.pem").is_file():
+        os.environ.setdefault("MLFLOW_TRACKING_SERVER_CERT_PATH", str(authority))
     from trainer.parallel.cluster.working import run_worker
     from trainer.sweeps.sweep import sweep_preload
 
