@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from trainer.config.stream import Stream
 from trainer.config.task import TASKS
 from trainer.config.variant import make_variant
 from trainer.data import demo
@@ -20,6 +21,7 @@ from trainer.training.model import save_model
 from trainer.util.errors import InputError
 
 TARGET = demo.TARGET
+STREAMS: tuple[Stream, ...] = ("never", "always")
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +179,15 @@ def test_size_decides(rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.Mo
     assert not streamed.train.held
     assert any("is read in passes: it would take about" in line for line in streamed.warnings)
     assert load_data(path, target=TARGET, stream="never").train.held
+
+
+def test_loss_beside_weights_of_classes(tmp_path: Path) -> None:
+    """Validation rows have no weights, whatever those have that are fitted to."""
+    path = tmp_path / "table.csv"
+    demo.generate_sessions(900, seed=4).to_csv(path, index=False)
+    params = make_variant({"n_estimators": 5, "class_weight": "balanced"}).params
+    held, streamed = (
+        fit_variant(params, load_data(path, target=TARGET, stream=way), seed=1, validation_size=0.2) for way in STREAMS
+    )
+    assert min(streamed.loss) > 0
+    assert streamed.loss == held.loss

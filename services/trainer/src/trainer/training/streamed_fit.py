@@ -128,6 +128,19 @@ class _StreamedDataset(lightgbm.Dataset):
         """Return all parameters."""
         return dict(self.params or {})
 
+    def construct(self) -> _StreamedDataset:
+        """Read and bin the rows.
+
+        LightGBM makes room for the weights that the data set has to whose bins it keeps, and for scores to begin with:
+        zeros, where these rows have none.
+        """
+        fresh = self._handle is None
+        super().construct()
+        for field, given in (("weight", self.weight), ("init_score", self.init_score)) if fresh else ():
+            if given is None:
+                self.set_field(field, None)
+        return self
+
 
 def stand_in(rows: EncodedRows, names: Sequence[str]) -> pd.DataFrame:
     """Return a table of the same shape, which takes no room: what scikit-learn's interface is given."""
