@@ -17,8 +17,7 @@ from mlflow import MlflowClient
 
 from .conftest import NewStack
 from .next_version import git, make_clone
-from .persons import Persons
-from .stack import ROOT, STORAGE, Stack
+from .stack import ROOT, Stack
 from .test_lifecycle import store_something
 from .test_version import VERSION
 
@@ -68,7 +67,7 @@ def older(clone: Path, new_stack: NewStack) -> Iterator[Stack]:
         yield stack
 
 
-def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "", token: str = "") -> tuple[int, str]:
+def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "") -> tuple[int, str]:
     """Runs the clone's script on the stack; kills it with all that it has started once it says what `kill_at` matches.
 
     Returns:
@@ -79,7 +78,7 @@ def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "", token: str
     said = ""
     with subprocess.Popen(
         command,
-        env={**os.environ, **settings, **({"MLFLOW_TRACKING_TOKEN": token} if token else {})},
+        env={**os.environ, **settings},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -206,35 +205,6 @@ def test_upgrade_that_fails_leaves_a_way_back(clone: Path, older: Stack) -> None
     assert git(clone, "branch", "--show-current") == "main\n"
     assert_stored()
     assert versions(older) == {VERSION}
-
-
-def test_upgrade_keeps_people_and_tokens(clone: Path, new_stack: NewStack) -> None:
-    """With AUTH=on, on either storage: tokens go on, there and back; a token lets the upgrade verify the server."""
-    with with_own_images(new_stack, COMPOSE_PROFILES=f"{STORAGE},https", AUTH="on") as stack:
-        persons = Persons(stack)
-        with persons.client("mia") as client:
-            run = client.create_run("0", run_name="mia's").info
-            client.log_text(run.run_id, "before", "note.txt")
-
-        def assert_kept() -> None:
-            file = {"run_uuid": run.run_id, "path": "note.txt"}
-            assert persons.ask("mia", "GET", "/get-artifact", params=file).text == "before"
-            assert persons.ask("", "GET", "/get-artifact", params=file).status_code == 401
-            assert persons.ask("vera", "POST", "/api/2.0/mlflow/runs/create", json={}).status_code == 403
-
-        code, said = upgrade(clone, stack, NEXT, token=persons.tokens["ada"])
-        assert code == 0, said
-        assert "==> verifying\n" in said
-        assert versions(stack) == {NEXT}
-        assert_kept()
-        code, said = upgrade(clone, stack, "--back")
-        assert code == 0, said
-        assert versions(stack) == {VERSION}
-        assert_kept()
-        code, said = upgrade(clone, stack, NEXT)
-        assert code == 0, said
-        assert "not verified: the server asks for a login, and MLFLOW_TRACKING_TOKEN is not set" in said
-        assert_kept()
 
 
 @pytest.mark.minio
