@@ -99,5 +99,5 @@ def test_metrics_are_not_on_a_published_port(stack: Stack, serving: Container, p
     # To the single sign-on's port go four paths only.
     caddyfile = stack.exec(proxy, "cat", "/etc/caddy/Caddyfile")
     assert sorted(re.findall(r"reverse_proxy (\S+)", caddyfile)) == ["mlflow:5000", "serving:5001", "sso:4180"]
-    [paths] = re.findall(r"@sso (.*)", caddyfile)
-    assert paths == "vars {path} /oauth2/start /oauth2/callback /oauth2/sign_in /oauth2/sign_out"
+    [paths] = re.findall(r"@sso vars (.*)", caddyfile)
+    assert paths == "{path} /oauth2/start /oauth2/callback /oauth2/sign_in /oauth2/sign_out"

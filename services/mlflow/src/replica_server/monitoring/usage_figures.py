@@ -25,11 +25,12 @@ MOST = 20
 OTHERS, NOBODY = "(others)", "(no run, no model)"
 # A longer name is cut.
 WIDTH = 80
+# What each metric is, and what it holds of `Used`.
 METRICS = {
-    "bytes": "Bytes of artifacts, those of deleted runs and models included.",
-    "deleted_bytes": "Bytes of deleted runs and models, which gc frees.",
-    "runs": "Runs that are not deleted.",
-    "models": "Logged models that are not deleted.",
+    "mlflow_experiment_bytes": ("bytes", "Bytes of artifacts, those of deleted runs and models included."),
+    "mlflow_experiment_deleted_bytes": ("deleted_bytes", "Bytes of deleted runs and models, which gc frees."),
+    "mlflow_experiment_runs": ("runs", "Runs that are not deleted."),
+    "mlflow_experiment_models": ("models", "Logged models that are not deleted."),
 }
 
 
@@ -45,7 +46,7 @@ def shown(usage: Usage) -> dict[str, Used]:
     for place, (name, used) in enumerate(largest(usage.experiments)):
         label = (name or NOBODY)[:WIDTH] if place < MOST else OTHERS
         known = found.setdefault(label, Used())
-        for field in METRICS:
+        for field, _ in METRICS.values():
             setattr(known, field, getattr(known, field) + getattr(used, field))
     return found
 
@@ -94,8 +95,8 @@ class Stored(Collector):
         said = "When the figures of experiments were read."
         found: list[Metric] = [GaugeMetricFamily("mlflow_usage_timestamp_seconds", said, self._clock())]
         experiments = shown(usage)
-        for field, text in METRICS.items():
-            family = GaugeMetricFamily(f"mlflow_experiment_{field}", text, labels=("experiment",))
+        for metric, (field, text) in METRICS.items():
+            family = GaugeMetricFamily(metric, text, labels=("experiment",))
             for name, used in experiments.items():
                 family.add_metric((name,), getattr(used, field))
             found.append(family)
