@@ -26,6 +26,7 @@ from replica_server.patches.replace import replace
 from replica_server.people.identity import forbidden
 from replica_server.people.roles import MODEL, Asking, Role
 from replica_server.people.store_checks import StoreChecks, Values, around
+from replica_server.text import printable
 
 #: Where a client's own claim of who it is goes.
 CLAIMED = "replica.claimed_user"
@@ -200,7 +201,8 @@ class Guards(StoreChecks):
             self.directory.ask(RENAME, now, len(before) + 1, before, before)
         except MlflowException as error:
             print(
-                f"warning: {now} has no owner, so release and admin alone delete it: {error.message}", file=sys.stderr
+                f"warning: {printable(now)} has no owner, so release and admin alone delete it: {error.message}",
+                file=sys.stderr,
             )
 
     @staticmethod
@@ -214,7 +216,7 @@ class Guards(StoreChecks):
         except MlflowException as error:
             # It is made already, and a client that is told of an error would make another.
             print(
-                f"warning: {kind} {key} has no owner, so only an administrator deletes it: {error.message}",
+                f"warning: {kind} {printable(key)} has no owner, so only an administrator deletes it: {error.message}",
                 file=sys.stderr,
             )
 

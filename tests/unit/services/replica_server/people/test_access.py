@@ -88,6 +88,14 @@ def test_viewers_change_nothing() -> None:
     }
 
 
+def test_graphql_changes_nothing() -> None:
+    """A viewer may ask it: what it calls mutations are searches, and a word that it says again."""
+    from mlflow.server.graphql.graphql_schema_extensions import schema
+
+    (mutation,) = (kind for kind in schema.graphql_schema.type_map.values() if kind.name == "Mutation")
+    assert set(mutation.fields) == {"mlflowSearchDatasets", "mlflowSearchRuns", "testMutation"}
+
+
 def test_extra_routes_are_the_administrators() -> None:
     roles = {access.find(method, path) for method, path in loaded() if routes.group(path)}
     reading = {row for row in roles if row is not None and row.method == "GET"}

@@ -257,6 +257,20 @@ def test_database_that_is_away_refuses(stores: Any, table: Table) -> None:
         table.fails = False
 
 
+def test_name_writes_no_line_into_the_log(stores: Any, table: Table, capsys: pytest.CaptureFixture[str]) -> None:
+    """MLflow takes any character in a model's name; where its owner cannot be noted, the log tells so in one line."""
+    _, registry = stores
+    table.fails = True
+    try:
+        with as_person("alice"):
+            registry.create_registered_model("m\nerror forged \x1b[2J")
+    finally:
+        table.fails = False
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if not line.startswith("warning: model m error forged ?[2J has no owner")] == []
+    assert len(said) == 1
+
+
 def test_request_of_nobody_is_refused(stores: Any) -> None:
     """The server works for itself outside of requests only: a request whose sender got lost changes nothing."""
     tracking, _ = stores
