@@ -287,6 +287,14 @@ class Stack:
                 return found
         raise StackError(f"{service}: {' '.join(command)} prints nothing")
 
+    def refusal(self, service: str, *command: str) -> tuple[int, str]:
+        """Returns the exit code of a command that is refused and changes nothing, and what it says; see ``read``."""
+        for _ in range(5):
+            code, output = self.container(service).exec_run(list(command))
+            if output or not code:
+                break
+        return code or 0, cast("bytes", output).decode()
+
     def read_secret(self, service: str, path: str) -> str:
         """Returns what a secret's file in a container holds, without the end of its last line."""
         return self.read(service, "cat", path).rstrip("\n")

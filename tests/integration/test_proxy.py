@@ -9,7 +9,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pytest
@@ -233,10 +233,8 @@ def test_wrong_use_is_one_line_and_changes_nothing(
     stack: Stack, proxy: Container, args: tuple[str, ...], password: str, message: str
 ) -> None:
     before = user(stack, "list")
-    command = ["bash", "-c", 'user "$@" <<<"$0"', password, *args]
-    done = stack.container("proxy").exec_run(command)
-    text = cast("bytes", done.output).decode()
-    assert done.exit_code == 2
+    code, text = stack.refusal("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args)
+    assert code == 2
     assert text.startswith("user: error: ")
     assert message in text
     assert user(stack, "list") == before
