@@ -269,10 +269,16 @@ class Stack:
         return found[0]
 
     def exec(self, container: str | Container, *command: str, environment: Mapping[str, str] | None = None) -> str:
-        """Runs a command in a container and returns what it prints; raises StackError when it fails."""
+        """Runs a command in a container and returns what it prints; raises StackError when it fails.
+
+        One that fails and says nothing is run again: on a busy machine the engine may lose what a short program prints.
+        """
         target = self.container(container) if isinstance(container, str) else container
-        code, output = target.exec_run(list(command), demux=True, environment=dict(environment or {}))
-        out, err = cast("tuple[bytes | None, bytes | None]", output)
+        for _ in range(5):
+            code, output = target.exec_run(list(command), demux=True, environment=dict(environment or {}))
+            out, err = cast("tuple[bytes | None, bytes | None]", output)
+            if code == 0 or out or err:
+                break
         if code != 0:
             raise StackError(f"{target.name}: {command[0]}: exit code {code}\n{(err or b'').decode()}")
         return (out or b"").decode()

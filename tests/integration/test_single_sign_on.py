@@ -291,12 +291,10 @@ def test_oauth2_proxy_reaches_nothing_of_the_stack(signed: Signed) -> None:
     host = found["HostConfig"]
     assert list(found["NetworkSettings"]["Networks"]) == [f"{signed.stack.project}_outside"]
     assert (host["ReadonlyRootfs"], host["CapDrop"], host["PortBindings"]) == (True, ["ALL"], {})
-    assert signed.stack.exec("sso", "id", "-u") == "1009\n"
+    assert signed.stack.read("sso", "id", "-u") == "1009\n"
     assert [one["Destination"] for one in found["Mounts"]] == ["/run/secrets/sso"]
-    secrets = [
-        signed.stack.exec("sso", "cat", f"/run/secrets/sso/{name}").strip() for name in ("cookie", "client-secret")
-    ]
-    arguments = signed.stack.exec("sso", "cat", "/proc/1/cmdline", "/proc/1/environ")
+    secrets = [signed.stack.read_secret("sso", f"/run/secrets/sso/{name}") for name in ("cookie", "client-secret")]
+    arguments = signed.stack.read("sso", "cat", "/proc/1/cmdline", "/proc/1/environ")
     shown = signed.stack.logs() + json.dumps(found) + arguments
     assert [secret for secret in secrets if secret in shown] == []
 
