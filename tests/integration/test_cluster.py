@@ -148,6 +148,32 @@ def test_interrupt_ends_the_variants(clustered: Stack) -> None:
     assert clustered.train(*SMALL, "--cluster", "--again")["variants"]
 
 
+# Kills the worker's process, which is the first child of the container's init.
+KILL = "import os; os.kill(int(open('/proc/1/task/1/children').read().split()[0]), 9)"
+
+
+def fits(container: Container) -> bool:
+    """Tells whether a worker fits its part of a model."""
+    container.reload()
+    return container.status == "running" and "fit_child" in str(container.top())
+
+
+def test_distributed_fit_survives_a_killed_worker(clustered: Stack) -> None:
+    """It starts again on the worker that is left; the run is like any other, and no process stays behind."""
+    wait_until(lambda: {clustered_health(one) for one in workers(clustered)} == {"healthy"}, "both are there", 120)
+    size = ("--n-estimators", "8000", "--num-leaves", "15")
+    fit = clustered.start_trainer("train", "--distributed", *size, "--experiment", "joint", "--json")
+    wait_until(lambda: all(map(fits, workers(clustered))), "both workers fit", 90)
+    # From inside, which is sooner done: the fit goes on meanwhile.
+    clustered.exec(workers(clustered)[0], "python3", "-S", "-c", KILL)
+    code, out, err = end_of(fit)
+    assert code == 0, err
+    assert err.count("the fit starts again on the workers that are left") == 1
+    assert statuses(clustered, "joint") == ["FINISHED"]
+    assert json.loads(out)["metrics"]["average_precision"] > 0.5
+    wait_until(lambda: not any(map(fits, workers(clustered))), "no worker fits any more")
+
+
 def test_missing_cluster_is_one_line(stack: Stack) -> None:
     done = stack.run_trainer(*SMALL, "--cluster", "tls://nowhere:8786", "--wait", "1")
     assert done.returncode == 1

@@ -117,13 +117,13 @@ def test_failure_of_the_answer_reaches_the_task(pool: ClusterPool, tasks: Any) -
 def test_table_travels_once(pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second map differs in what all share, and not in the table: that is neither sent nor unpacked again."""
     sent: list[str] = []
-    ask = pool._ask
+    ask = pool.scheduler.ask
 
     def listen(what: str, **arguments: Any) -> Any:
         sent.extend([arguments["digest"]] if what == "trainer_put" else [])
         return ask(what, **arguments)
 
-    monkeypatch.setattr(pool, "_ask", listen)
+    monkeypatch.setattr(pool.scheduler, "ask", listen)
     maps = [list(pool.map(tasks.identity, range(8), {"table": table(), "name": name})) for name in ("one", "two")]
     places = [{outcome.answer for outcome in outcomes} for outcomes in maps]
     assert places[0] == places[1]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainer.cli.options.tracking import TrackingOptions
     from trainer.config.parameters import Value
     from trainer.data.dataset import Dataset
+    from trainer.parallel.cluster.remote_pool import ClusterPool
     from trainer.parallel.engine import Engine
     from trainer.registry.registry import Registration
     from trainer.runs.plan import Plan, TrainResult
@@ -32,6 +33,7 @@ def prepare(
     *all_params: Mapping[str, Value],
     on_data: Callable[[Dataset, TrainConfig], None] = lambda _dataset, _config: None,
     held_for: str | None = None,
+    distributed: bool = False,
 ) -> tuple[Dataset, Target, Plan]:
     """Check everything that was given, data first, and only then turn to the server.
 
@@ -41,6 +43,7 @@ def prepare(
         all_params: Each variant's complete parameters.
         on_data: Called with the data and the settings as soon as they are there, before the server is.
         held_for: The option that needs the table in memory, if any.
+        distributed: Whether one fit is made by several processes.
 
     Raises:
         TrainerError: Something that was given cannot be used, or the server cannot be reached.
@@ -81,7 +84,7 @@ def prepare(
     )
     task = TASKS[dataset.task]
     metric = selection_metric(task, source.metric, all_params)
-    config = TrainConfig(source.seed, source.validation_size, rule, source.folds or 0, metric)
+    config = TrainConfig(source.seed, source.validation_size, rule, source.folds or 0, metric, distributed)
     config.check(task)
     for some in all_params:
         check_params(some, dataset.task)
@@ -126,23 +129,36 @@ def open_engine(
 
     if not cluster:
         return ProcessPool(min(jobs or available_cpus(), tasks), preload)
-    from trainer.cli.options.cluster import import_cluster
-    from trainer.parallel.cluster.credentials import Credentials, parse_address
-    from trainer.util.output import print_message
-
     if not tracking.served:
         raise InputError(
             "--cluster: the workers need a tracking server; name one with --tracking-uri (they cannot write to a file)"
         )
+    pool = open_cluster(cluster, tracking.wait)
+    if jobs is not None:
+        pool.most = jobs
+    return pool
+
+
+def open_cluster(cluster: str, patience: float) -> ClusterPool:
+    """Return the workers of a cluster.
+
+    Args:
+        cluster: The scheduler's address.
+        patience: How long to wait for the scheduler and for the first worker, in seconds.
+
+    Raises:
+        TrainerError: The cluster cannot be used.
+    """
+    from trainer.cli.options.cluster import import_cluster
+    from trainer.parallel.cluster.credentials import Credentials, parse_address
+    from trainer.util.output import print_message
+
     parse_address(cluster)
     credentials = Credentials.find()
     import_cluster()
     from trainer.parallel.cluster.remote_pool import ClusterPool
 
-    pool = ClusterPool(cluster, credentials, tracking.wait, print_message)
-    if jobs is not None:
-        pool.most = jobs
-    return pool
+    return ClusterPool(cluster, credentials, patience, print_message)
 
 
 def where(cluster: str | None) -> str:

@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from trainer.cli import preparation
+from trainer.cli.options.cluster import CLUSTER, cluster_option, distributed_option
 from trainer.cli.options.command import GroupedCommand
 from trainer.cli.options.configuration import config_option
 from trainer.cli.options.data import data_options
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 @data_options
 @estimator_option
 @estimator_params_option
+@distributed_option
+@cluster_option
 @registry_options(register=False)
 @tracking_options
 @lightgbm_options
@@ -40,6 +44,8 @@ def train_command(
     source: DataOptions,
     estimator: str | None,
     estimator_params: dict[str, Any] | None,
+    distributed: bool,
+    cluster: str | None,
     registry: RegistryOptions,
     tracking: TrackingOptions,
     overrides: Mapping[str, Value],
@@ -50,20 +56,25 @@ def train_command(
 
     name = check_name(registry.model_name)
     variant = _variant(overrides, estimator, estimator_params, source)
+    _check_cluster(distributed, variant)
     print_start(f"one variant, {variant.name}")
 
     from trainer.cli import results
     from trainer.cli.begun_fit import BegunFit
+    from trainer.cli.spread_fit import SpreadFit
     from trainer.runs.train import train_run
 
     with ExitStack() as stack:
-        begun = BegunFit(variant, stack)
+        begun = (
+            SpreadFit(variant, stack, cluster or CLUSTER, tracking.wait) if distributed else BegunFit(variant, stack)
+        )
         dataset, target, plan = preparation.prepare(
             source,
             tracking,
             variant.params,
             on_data=begun.begin,
             held_for=None if variant.other is None else "--estimator",
+            distributed=distributed,
         )
         result = train_run(variant, dataset, plan, begun=begun.result, threads=begun.threads)
     registered, failed = preparation.register(name, result, dataset, plan) if registry.register else (None, None)
@@ -75,6 +86,16 @@ def train_command(
         results.show_registered(registered)
     if failed is not None:
         raise failed
+
+
+def _check_cluster(distributed: bool, variant: Variant) -> None:
+    if distributed and variant.other is not None:
+        raise InputError("--distributed is LightGBM's; leave it out beside --estimator")
+    source = click.get_current_context().get_parameter_source("cluster")
+    if not distributed and source is ParameterSource.COMMANDLINE:
+        raise InputError(
+            "--cluster trains the variants of a sweep or a search; one model takes --distributed beside it"
+        )
 
 
 def _variant(

@@ -58,6 +58,10 @@ class Table:
             None if self.group is None else self.group[index],
         )
 
+    def span(self, start: int, stop: int) -> Table:
+        """Return the rows from one position to before another."""
+        return self.take(np.arange(start, stop))
+
     @property
     def digest(self) -> str:
         """The digest of its contents, see ``table_digest``; weights, times and groups count."""

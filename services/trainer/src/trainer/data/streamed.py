@@ -60,6 +60,12 @@ class StreamedTable(Table):
             chosen=chosen,
         )
 
+    def span(self, start: int, stop: int) -> StreamedTable:
+        """Return the rows from one position to before another; of the files, only those are read that hold them."""
+        taken = self.take(np.arange(start, stop))
+        source, first, last = taken.source.spanning(taken.chosen)
+        return replace(taken, source=source, chosen=taken.chosen[first:last])
+
     def columns(self) -> Iterator[Columns]:
         """Yield the rows in chunks, as Arrow's columns: one pass.
 

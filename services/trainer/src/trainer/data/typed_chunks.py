@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data.arrow_columns import Feature, convert, to_pandas
 from trainer.data.columns import no_feature
-from trainer.data.row_chunks.opening import open_files
+from trainer.data.row_chunks.opening import count_rows, open_files
 from trainer.data.row_chunks.source import TableSource
 from trainer.data.table_files import TableFiles
 from trainer.util.errors import InputError
@@ -64,6 +65,27 @@ class TypedChunks:
             }
             yield row, chunk.num_rows, columns
             row += chunk.num_rows
+
+    def spanning(self, chosen: NDArray[np.bool_]) -> tuple[TypedChunks, int, int]:
+        """Return the table in those of its files that hold chosen rows, and which rows of this one it has.
+
+        Args:
+            chosen: Which of all rows are chosen; at least one is.
+        """
+        starts = [*self.starts, len(chosen)]
+        rows = np.flatnonzero(chosen)
+        first = int(np.searchsorted(starts, rows[0], side="right")) - 1
+        last = int(np.searchsorted(starts, rows[-1], side="right"))
+        files = replace(self.files, files=self.files.files[first:last])
+        return replace(self, files=files), starts[first], starts[last]
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """How many rows come before each file: a pass over files of text."""
+        if len(self.files.files) == 1:
+            return [0]
+        counts = [count_rows(file, self.form) for file in self.files.files]
+        return [0, *np.cumsum(counts[:-1]).tolist()]
 
 
 def selected(columns: Columns, rows: NDArray[np.bool_]) -> Columns:

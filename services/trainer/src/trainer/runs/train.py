@@ -27,11 +27,12 @@ from trainer.tracking.errors import tracking_error
 from trainer.tracking.inputs import dataset_inputs
 from trainer.tracking.logged_metrics import metric_history, metric_values
 from trainer.tracking.tags import PRUNED_TAG
-from trainer.training import fit
+from trainer.training import fit as fitting
 from trainer.training.config import TrainConfig
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.fit_warnings import fit_warnings
 from trainer.training.model import MODEL_NAME, save_model
+from trainer.training.pipeline import FitPipeline, fit_pipeline
 from trainer.util.errors import PrunedError, TrainerError
 
 #: The validation rows' PR curve: a sweep draws it also for a variant that it does not train again.
@@ -70,7 +71,7 @@ def train_run(
     from mlflow.exceptions import MlflowException
 
     clock = Clock()
-    background_import.load(*fit.NEEDS)
+    background_import.load(*fitting.NEEDS)
     tracking = plan.target.open()
     try:
         tags = {**plan.tags, cache_key.TAG: run_key(variant, dataset, plan.config)}
@@ -134,6 +135,7 @@ def fit_planned(
     config: TrainConfig,
     callbacks: Sequence[Callable[[Any], None]] = (),
     threads: int = 1,
+    fit: FitPipeline = fit_pipeline,
 ) -> FitResult:
     """Fit a variant as the settings say.
 
@@ -143,6 +145,7 @@ def fit_planned(
         config: What the variants of a command have in common.
         callbacks: Called by LightGBM after each iteration.
         threads: How many threads LightGBM fits with.
+        fit: What fits each pipeline.
     """
     return fit_variant(
         variant.params,
@@ -155,6 +158,7 @@ def fit_planned(
         callbacks=callbacks,
         other=variant.other,
         threads=threads,
+        fit=fit,
     )
 
 

@@ -22,6 +22,8 @@ class TrainConfig:
     folds: int = 0
     #: What variants are pruned, stopped and chosen by.
     metric: Metric = DEFAULT_METRIC
+    #: Whether one fit is made by several processes, whose result differs a little.
+    distributed: bool = False
 
     @property
     def chosen_by(self) -> str:

@@ -14,7 +14,7 @@ from trainer.config.selection_metric import Metric
 from trainer.data.dataset import Dataset
 from trainer.training import watching
 from trainer.training.encoding import Encoding
-from trainer.training.pipeline import Callbacks, ValidationFit, fit_pipeline, mean_loss, rounds_used
+from trainer.training.pipeline import Callbacks, FitPipeline, ValidationFit, fit_pipeline, mean_loss, rounds_used
 from trainer.training.split import fold_splits
 from trainer.training.tasks import training_task
 from trainer.util.errors import PrunedError
@@ -32,6 +32,7 @@ def cross_validated(
     callbacks: Callbacks,
     other: OtherEstimator | None = None,
     threads: int = 1,
+    fit: FitPipeline = fit_pipeline,
 ) -> ValidationFit:
     """Score each row by a model that was fitted to the other folds, then fit one to all rows.
 
@@ -49,7 +50,7 @@ def cross_validated(
         shifted = [_FoldCallback(callback, fold, folds) for callback in callbacks]
         try:
             encoding = Encoding(dataset, table.take(stay))
-            pipeline, loss = fit_pipeline(params, dataset, encoding, validation, seed, metric, shifted, other, threads)
+            pipeline, loss = fit(params, dataset, encoding, validation, seed, metric, shifted, other, threads)
         except PrunedError as pruned:
             if losses:
                 pruned.loss = mean_loss(losses)
@@ -60,7 +61,7 @@ def cross_validated(
         rounds.append(rounds_used(pipeline[-1]))
     if params["early_stopping_round"] and other is None:
         params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
-    pipeline, _ = fit_pipeline(params, dataset, Encoding(dataset, table), None, seed, metric, [], other, threads)
+    pipeline, _ = fit(params, dataset, Encoding(dataset, table), None, seed, metric, [], other, threads)
     # Folds that go forward in time leave the first rows in all of them.
     left_out = np.sort(np.concatenate(parts))
     parts = [np.searchsorted(left_out, part) for part in parts]

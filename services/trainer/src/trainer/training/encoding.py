@@ -55,31 +55,50 @@ def is_small(dataset: Dataset) -> bool:
 
 
 class Encoding:
-    """An encoder, and what it makes of tables; ``table(fitting)``, the first to be asked for, fits it."""
+    """An encoder, and what it makes of tables; ``table(fitting)``, the first to be asked for, fits it.
 
-    def __init__(self, dataset: Dataset, fitting: Table) -> None:
+    Args:
+        dataset: What the tables are of.
+        fitting: The rows that are fitted to.
+        encode: The encoder, if it is already fitted: to more rows than these.
+    """
+
+    def __init__(self, dataset: Dataset, fitting: Table, encode: ColumnTransformer | None = None) -> None:
         self.fitting = fitting
-        self.encode = encoder(dataset)
+        self._fitted = encode is not None
+        self.encode = encoder(dataset) if encode is None else encode
         self._keeps = is_small(dataset)
         self._kept: list[tuple[Table, Any]] = []
         self._streamed: dict[int, Any] = {}
+
+    def fit(self) -> ColumnTransformer:
+        """Fit the encoder, unless it is fitted, and return it."""
+        if not self._fitted and self.fitting.held:
+            self.encode.fit(self.fitting.features)
+        elif not self._fitted:
+            from trainer.training import streamed_fit
+
+            self.encode.fit(streamed_fit.distinct_rows(_streamed(self.fitting)))
+        self._fitted = True
+        return self.encode
 
     def table(self, table: Table) -> Any:
         """Return a table's features as the encoder makes them, or what stands for them where it is read in passes."""
         known = next((encoded for kept, encoded in self._kept if kept is table), None)
         if known is not None:
             return known
-        fits = table is self.fitting
+        fits = table is self.fitting and not self._fitted
         if table.held:
             encode = self.encode.fit_transform if fits else self.encode.transform
             encoded = encode(table.features)
+            self._fitted = self._fitted or fits
             if self._keeps:
                 self._kept.append((table, encoded))
             return encoded
         from trainer.training import streamed_fit
 
         if fits:
-            self.encode.fit(streamed_fit.distinct_rows(_streamed(table)))
+            self.fit()
         rows = streamed_fit.EncodedRows(_streamed(table), self.encode)
         shown = streamed_fit.stand_in(rows, list(self.encode.get_feature_names_out()))
         self._streamed[id(shown)] = rows

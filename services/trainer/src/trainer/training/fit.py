@@ -20,6 +20,7 @@ from trainer.training.cross_validation import cross_validated
 from trainer.training.encoding import Encoding, hold_out
 from trainer.training.pipeline import (
     Callbacks,
+    FitPipeline,
     ValidationFit,
     effective_parameters,
     fit_pipeline,
@@ -92,6 +93,7 @@ def fit_variant(
     callbacks: Callbacks | None = None,
     other: OtherEstimator | None = None,
     threads: int = 1,
+    fit: FitPipeline = fit_pipeline,
 ) -> FitResult:
     """Return a variant fitted to the training table and scored on the test table.
 
@@ -111,6 +113,7 @@ def fit_variant(
         callbacks: Called by LightGBM after each iteration.
         other: Another estimator, in place of LightGBM with the parameters.
         threads: How many threads LightGBM fits with; the result does not depend on it.
+        fit: What fits each pipeline.
 
     Raises:
         TrainerError: The estimator refuses the parameters or the data, or no threshold satisfies the rule.
@@ -119,9 +122,9 @@ def fit_variant(
     if other is None:
         task = task.with_params(params)
     if folds:
-        learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [], other, threads)
+        learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [], other, threads, fit)
     else:
-        learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [], other, threads)
+        learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [], other, threads, fit)
     threshold = task.threshold(threshold_rule or ThresholdRule(), learnt.rows, learnt.scores)
     judged = [task.evaluate(learnt.rows.take(part), learnt.scores[part], threshold) for part in learnt.parts]
     model = task.model(learnt.pipeline, dataset, threshold)
@@ -154,10 +157,11 @@ def _held_out(
     callbacks: Callbacks,
     other: OtherEstimator | None,
     threads: int,
+    fit: FitPipeline,
 ) -> ValidationFit:
     held_out = hold_out(dataset, seed=seed, validation_size=validation_size)
     encoding, rows = held_out.encoding, held_out.validation
-    pipeline, loss = fit_pipeline(params, dataset, encoding, rows, seed, metric, callbacks, other, threads)
+    pipeline, loss = fit(params, dataset, encoding, rows, seed, metric, callbacks, other, threads)
     scores = _scores(dataset, pipeline, rows, encoding)
     return ValidationFit(pipeline, rows, scores, [np.arange(rows.rows)], [loss], encoding)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
+    from trainer.training.network import Seat
+
 Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
+#: What fits a pipeline: ``fit_pipeline``, or what does the same elsewhere.
+FitPipeline: TypeAlias = "Callable[..., tuple[Pipeline, list[float]]]"
 #: Column names may hold what LightGBM refuses in a feature's name (JSON's special characters).
 _REFUSED = frozenset('[]{}":,')
 
@@ -69,22 +75,23 @@ def fit_pipeline(
     callbacks: Callbacks,
     other: OtherEstimator | None = None,
     threads: int = 1,
+    seat: Seat | None = None,
 ) -> tuple[Pipeline, list[float]]:
-    """Return the encoder and the estimator, fitted, and the validation loss after each iteration, if there are any."""
+    """Return the encoder and the estimator, fitted, and the validation loss after each iteration, if there are any.
+
+    With a ``seat``, this process is one of several that fit the model, each to rows of its own, by an encoder that
+    is fitted to those of all; see ``network``.
+    """
     if other is not None:
         return fit_other(other, dataset, encoding.fitting, seed), []
-    from lightgbm.basic import LightGBMError
     from sklearn.pipeline import Pipeline
 
     fitting = encoding.fitting
     encoded = encoding.table(fitting)
     categories = len(dataset.columns("text")) + len(dataset.columns("boolean"))
-    names = _feature_names(list(encoded.columns))
+    names = feature_names(list(encoded.columns))
     task = training_task(dataset.task, dataset.classes)
-    classify = estimator(params, seed, dataset.task)
-    if dataset.monotone:
-        # In the order of the encoded columns.
-        classify.set_params(monotone_constraints=[dataset.monotone.get(str(name), 0) for name in encoded.columns])
+    classify = unfitted(params, dataset, seed, list(encoded.columns))
     watched: dict[str, Any] = {}
     stops = bool(params["early_stopping_round"])
     # Another metric after each iteration takes a tenth of a fit's time: only where something is decided by it.
@@ -102,27 +109,47 @@ def fit_pipeline(
             classify.set_params(**watching.settings(metric))
         elif decides and watching.is_own(metric):
             classify.set_params(metric="None")
-    try:
-        with encoding.streaming():
-            fit_with_threads(
-                classify,
-                threads,
-                encoded,
-                task.labels(fitting.target),
-                sample_weight=fitting.weight,
-                feature_name=names,
-                categorical_feature=names[:categories],
-                callbacks=list(callbacks),
-                **watched,
-            )
-    except LightGBMError as error:
-        raise TrainerError(f"LightGBM refuses: {one_line(error)}") from error
+    if seat is None:
+        fit = partial(fit_with_threads, classify, threads)
+    else:
+        from trainer.training.network import fit_in_network
+
+        fit = partial(fit_in_network, seat, classify)
+    with refusals(), encoding.streaming():
+        fit(
+            encoded,
+            task.labels(fitting.target),
+            sample_weight=fitting.weight,
+            feature_name=names,
+            categorical_feature=names[:categories],
+            callbacks=list(callbacks),
+            **watched,
+        )
     loss: list[float] = []
     if validation is not None:
         loss = [float(value) for value in classify.evals_result_["validation"][watching.LOSSES[task.task.name]]]
         # The stored model would hold each of its values as a file.
         classify.evals_result_.clear()
     return Pipeline([("encode", encoding.encode), ("classify", classify)]), loss
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Raise LightGBM's errors as those of the trainer."""
+    from lightgbm.basic import LightGBMError
+
+    try:
+        yield
+    except LightGBMError as error:
+        raise TrainerError(f"LightGBM refuses: {one_line(error)}") from error
+
+
+def unfitted(params: Mapping[str, Value], dataset: Dataset, seed: int, columns: Sequence[str]) -> LGBMModel:
+    """Return the unfitted estimator for these encoded columns, in this order."""
+    classify = estimator(params, seed, dataset.task)
+    if dataset.monotone:
+        classify.set_params(monotone_constraints=[dataset.monotone.get(str(name), 0) for name in columns])
+    return classify
 
 
 def rounds_used(classify: LGBMModel) -> int:
@@ -151,7 +178,7 @@ def effective_parameters(classifier: LGBMModel) -> dict[str, str]:
     return {name.rstrip(":"): value for name, _, value in pairs}
 
 
-def _feature_names(columns: list[str]) -> list[str]:
+def feature_names(columns: list[str]) -> list[str]:
     """Return the columns' names as LightGBM takes them: unique, and without the characters that it refuses."""
     names: list[str] = []
     for column in columns:

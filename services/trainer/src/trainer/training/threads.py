@@ -12,7 +12,7 @@ LightGBM's ``deterministic`` alone does not give that. Three things make the dif
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.parameters import FIXED
@@ -43,22 +43,33 @@ def fit_with_threads(classify: LGBMModel, threads: int, *args: Any, **options: A
     faster = clone(classify).set_params(n_jobs=threads, **_EXACT)
     callbacks = [*(options.pop("callbacks", None) or ()), _OneThreadEvaluates()]
     faster.fit(*args, callbacks=callbacks, **options)
-    _undo(faster.booster_)
-    parameters = {*faster.get_params(), "_other_params"}
-    classify.__dict__.update({name: value for name, value in vars(faster).items() if name not in parameters})
-
-
-def _undo(booster: Any) -> None:
-    """Leave no sign of the threads in a fitted model."""
-    vars(booster).pop("eval_valid", None)
-    text: str = booster.model_to_string()
-    for name, value in _TEXT.items():
-        text = re.sub(rf"^\[{name}: .*\]$", f"[{name}: {value}]", text, flags=re.MULTILINE)
-    booster.model_from_string(text)
+    vars(faster.booster_).pop("eval_valid", None)
     own = {"num_threads": FIXED["n_jobs"], "force_row_wise": FIXED["force_row_wise"]}
+    restore(classify, faster, _TEXT, own, _EXACT)
+
+
+def restore(
+    classify: LGBMModel, fitted: LGBMModel, text: Mapping[str, str], own: Mapping[str, Any], added: Container[str]
+) -> None:
+    """Make an estimator what a fit of its own had made it, of one that was fitted with other settings.
+
+    Args:
+        classify: The unfitted estimator.
+        fitted: Its fitted clone. No sign of the settings is left in its model.
+        text: The settings as the text of a model has them without the change.
+        own: Those of the model's parameters that were changed.
+        added: Those that were added.
+    """
+    booster = fitted.booster_
+    content: str = booster.model_to_string()
+    for name, value in text.items():
+        content = re.sub(rf"^\[{name}: .*\]$", f"[{name}: {value}]", content, flags=re.MULTILINE)
+    booster.model_from_string(content)
     booster.params = {
-        name: own.get(name, value) for name, value in booster.params.items() if name in own or name not in _EXACT
+        name: own.get(name, value) for name, value in booster.params.items() if name in own or name not in added
     }
+    parameters = {*fitted.get_params(), "_other_params"}
+    classify.__dict__.update({name: value for name, value in vars(fitted).items() if name not in parameters})
 
 
 class _OneThreadEvaluates:

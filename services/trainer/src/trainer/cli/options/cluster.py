@@ -30,6 +30,14 @@ cluster_option = option(
     help=f"Run on the workers of a cluster, whose scheduler is at this address; without one, at {CLUSTER}.",
 )
 
+distributed_option = option(
+    "--distributed",
+    is_flag=True,
+    group="Cluster",
+    env="TRAINER_DISTRIBUTED",
+    help="Fit the one model over all workers of the cluster, each with a part of the rows.",
+)
+
 
 def import_cluster() -> None:
     """Import Dask's distributed, which is an extra of the package.

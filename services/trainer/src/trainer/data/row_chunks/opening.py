@@ -44,3 +44,11 @@ def open_files(files: TableFiles, form: CsvForm, scale: int = 1) -> TableSource:
         ParquetSource(file, form, scale) if is_parquet(file) else CsvSource(file, form, scale) for file in files.files
     ]
     return opened[0] if len(opened) == 1 else PartsSource(files.place, opened)
+
+
+def count_rows(file: Place, form: CsvForm) -> int:
+    """Return how many rows a file has: Parquet says so, and a file of text is read for it."""
+    source = open_files(TableFiles(file, (file,)), form)
+    if isinstance(source, ParquetSource):
+        return int(source.rows)
+    return sum(chunk.num_rows for chunk in source.chunks((), source.names[:1]))

@@ -32,8 +32,8 @@ class ParquetSource(TableSource):
                 raise InputError(f"{path}: is empty")
             with path.open("rb") as stream, parquet.ParquetFile(stream) as file:
                 self._schema = file.schema_arrow
-                self._rows = file.metadata.num_rows
-                self.size = max(self._rows, 1)
+                self.rows = file.metadata.num_rows
+                self.size = max(self.rows, 1)
             names = [name for name in self._schema.names if not _INDEX.fullmatch(name)]
             check_unique_names(path, names)
         if not names:
@@ -60,7 +60,7 @@ class ParquetSource(TableSource):
 
     def share(self, rows: int) -> float:
         """Return the share of the file's rows."""
-        return rows / max(int(self._rows), 1)
+        return rows / max(int(self.rows), 1)
 
     def found_types(self, names: Sequence[str]) -> dict[str, Type | None]:
         """Return what the file's own types amount to; None of a column without a type."""

@@ -13,11 +13,11 @@ from typing import Any, Generic
 from distributed import Client
 from distributed.client import Future
 
+from trainer.parallel.cluster.client_requests import Requests
 from trainer.parallel.cluster.code_version import code_resource, code_version
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
 from trainer.parallel.cluster.parcels import pack
 from trainer.parallel.cluster.remote_task import Call, portable, run_remotely
-from trainer.parallel.cluster.scheduling import PART
 from trainer.parallel.cluster.settings import configure_dask
 from trainer.parallel.engine import Answer, Item
 from trainer.parallel.pool import GRACE, TaskDiedError, TaskResult
@@ -70,6 +70,7 @@ class ClusterPool:
             )
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterError(f"{self.address}: no scheduler answers: {one_line(error)} (--cluster)") from error
+        self.scheduler = Requests(self._client, self.address)
         self._slots, self.most = 0, 1 << 30
         self._wait_for_workers(patience)
 
@@ -190,7 +191,7 @@ class ClusterPool:
             content = pickle.dumps((answer(question) if answer is not None else None, None))
         except Exception as error:  # noqa: BLE001 - whatever it is, the task that asked gets it
             content = pickle.dumps((None, portable(error)))
-        self._ask("trainer_answer", number=number, answer=content)
+        self.scheduler.ask("trainer_answer", number=number, answer=content)
 
     def _end(self, running: dict[int, _Running[Any]], events: queue.SimpleQueue[list[Any]]) -> None:
         """Have the tasks that still run interrupted, and give them time to tidy up."""
@@ -206,20 +207,15 @@ class ClusterPool:
             if kind in ("answer", "error", "interrupted"):
                 running.pop(rest[0], None)
 
+    def look(self) -> int:
+        """Look which workers there are now; return how many of this code."""
+        self._look()
+        return self._slots
+
     def _send(self, shared: Any) -> str:
         """Send what all tasks share to the scheduler, unless it is there; return the parcel's digest."""
         digest, parcels = pack(shared)
-        reply = self._ask("trainer_need", client=self._client.id, digests=list(parcels))
-        if (largest := max(map(len, parcels.values()))) > reply["room"]:
-            raise ClusterError(
-                f"{self.address}: a table of {largest >> 20:,} MiB is larger than what the scheduler keeps,"
-                f" {reply['room'] >> 20:,} MiB (SCHEDULER_TABLES, in bytes)"
-            )
-        for missing in reply["missing"]:
-            content = parcels[missing]
-            for offset in range(0, len(content), PART):
-                last = offset + PART >= len(content)
-                self._ask("trainer_put", digest=missing, part=content[offset : offset + PART], last=last)
+        self.scheduler.send(parcels)
         return digest
 
     def _wait_for_workers(self, patience: float) -> None:
@@ -237,7 +233,7 @@ class ClusterPool:
 
     def _look(self) -> None:
         """Count the workers of this code, and name each other one once."""
-        workers = self._ask("identity", n_workers=-1)["workers"].values()
+        workers = self.scheduler.ask("identity", n_workers=-1)["workers"].values()
         self._slots = 0
         for worker in workers:
             resources = worker["resources"]
@@ -250,14 +246,3 @@ class ClusterPool:
                     f"worker {worker['name']} runs another version of the code ({other}, here {code_version()})"
                     " and gets no task: build its image anew"
                 )
-
-    def _ask(self, what: str, **arguments: Any) -> Any:
-        """Send the scheduler a request and return its reply."""
-        try:
-            return self._client.sync(getattr(self._client.scheduler, what), **arguments)
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(
-                f"{self.address}: the scheduler is gone; the same command goes on where this one was"
-            ) from error
-        except (AttributeError, ValueError, TypeError) as error:
-            raise ClusterError(f"{self.address}: is no scheduler of this trainer: {one_line(error)}") from error

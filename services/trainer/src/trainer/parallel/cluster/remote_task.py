@@ -5,7 +5,9 @@ The scheduler imports this module too, so it imports nothing heavy.
 
 from __future__ import annotations
 
+import os
 import pickle
+import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +32,17 @@ class Channel(Protocol):
 
     def unpack(self, digest: str) -> Any:
         """Return what the parcel of this digest holds."""
+
+    def fetch(self, digest: str) -> bytes:
+        """Return the parcel of this digest, which is not kept here."""
+
+    def host(self) -> str:
+        """Return this machine's address, as the scheduler and its other workers reach it."""
+
+
+def worker_name() -> str:
+    """Return this worker's name: its host, which in a container is the container's id, and its process."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 @dataclass

@@ -31,6 +31,8 @@ class ParcelStore(SchedulerPlugin):
         self._arriving: dict[str, bytearray] = {}
         self._needed: dict[str, set[str]] = {}
         self._questions: dict[str, asyncio.Future[bytes]] = {}
+        #: The client whose fit has all workers, if any.
+        self._fitting = ""
 
     def handlers(self) -> dict[str, Any]:
         """Return what the scheduler answers beside Dask's own requests."""
@@ -40,6 +42,8 @@ class ParcelStore(SchedulerPlugin):
             "trainer_get": self.get,
             "trainer_ask": self.ask,
             "trainer_answer": self.answer,
+            "trainer_turn": self.turn,
+            "trainer_turn_over": self.turn_over,
         }
 
     def need(self, client: str, digests: list[str]) -> dict[str, Any]:
@@ -82,9 +86,20 @@ class ParcelStore(SchedulerPlugin):
         if question is not None and not question.done():
             question.set_result(answer)
 
-    def remove_client(self, scheduler: Scheduler, client: str) -> None:  # noqa: ARG002
-        """Let a client's parcels go when there is no room."""
+    def turn(self, client: str) -> bool:
+        """Give a client all workers for one fit, unless another has them; two such fits would wait for each other."""
+        self._fitting = self._fitting or client
+        return self._fitting == client
+
+    def turn_over(self, client: str) -> None:
+        """Take the turn back; the client's parcels may go."""
+        if self._fitting == client:
+            self._fitting = ""
         self._needed.pop(client, None)
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:  # noqa: ARG002
+        """Let a client's parcels go when there is no room, and its turn."""
+        self.turn_over(client)
         self._make_room()
 
     async def start(self, scheduler: Scheduler) -> None:

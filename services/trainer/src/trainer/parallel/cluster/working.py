@@ -29,7 +29,7 @@ from trainer.parallel import progress
 from trainer.parallel.cluster.code_version import code_resource
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
 from trainer.parallel.cluster.parcels import ParcelCache, digest_of
-from trainer.parallel.cluster.remote_task import PROCESS, Channel
+from trainer.parallel.cluster.remote_task import PROCESS, Channel, worker_name
 from trainer.parallel.cluster.settings import configure_dask
 from trainer.util.signals import interrupt, send_again
 
@@ -152,9 +152,9 @@ class _OurWorker(Worker):
 
 
 class _WorkerChannel(Channel):
-    def __init__(self, worker: Worker, room: int) -> None:
-        self._worker = worker
-        self._cache = ParcelCache(room, self._fetch)
+    def __init__(self, worker: Worker, room: int, scheduler: tuple[str, int]) -> None:
+        self._worker, self._scheduler = worker, scheduler
+        self._cache = ParcelCache(room, self.fetch)
 
     def send(self, topic: str, message: list[Any]) -> None:
         self._worker.log_event(topic, message)
@@ -173,7 +173,13 @@ class _WorkerChannel(Channel):
     def unpack(self, digest: str) -> Any:
         return self._cache.unpack(digest)
 
-    def _fetch(self, digest: str) -> bytes:
+    def host(self) -> str:
+        # No packet is sent: the system says by which of its addresses it would.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(self._scheduler)
+            return str(probe.getsockname()[0])
+
+    def fetch(self, digest: str) -> bytes:
         content = bytearray()
         while True:
             got = sync(self._worker.loop, self._worker.scheduler.trainer_get, digest=digest, offset=len(content))
@@ -183,11 +189,6 @@ class _WorkerChannel(Channel):
         if digest_of(bytes(content)) != digest:
             raise ClusterError(f"the scheduler has lost the data {digest[:12]}; the same command sends them again")
         return bytes(content)
-
-
-def worker_name() -> str:
-    """Return this worker's name: its host, which in a container is the container's id, and its process."""
-    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def run_worker(
@@ -246,7 +247,7 @@ async def _take_part(
         )
         worker.main_thread = executor
         async with worker:
-            channel = _WorkerChannel(worker, room)
+            channel = _WorkerChannel(worker, room, (host, port))
             PROCESS.channel = channel
             progress.relay = lambda step: channel.send(PROCESS.topic, ["step", *step.fields()])
             print(f"worker {worker.name}: takes part at tls://{host}:{port}, code {code_resource()[5:]}", flush=True)

@@ -1,0 +1,153 @@
+"""Fits one model over the workers of a cluster, and starts again on the others when one is lost.
+
+LightGBM's own Dask interface is not used: its issues report hangs when a worker is lost, when parts stop early by rows
+of their own, and when two fits run at once. Here each worker's task starts LightGBM in a process that it watches, with
+the same validation rows on all; the scheduler gives all workers to one fit at a time.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from trainer.parallel.cluster.credentials import ClusterError
+from trainer.parallel.cluster.joint_fit import Here, Place, fit_part
+from trainer.parallel.cluster.parcels import digest_of
+from trainer.parallel.pool import TaskDiedError
+from trainer.util.errors import InputError, TrainerError
+from trainer.util.text import one_line
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from trainer.config.other_estimator import OtherEstimator
+    from trainer.config.parameters import Value
+    from trainer.config.selection_metric import Metric
+    from trainer.data.dataset import Dataset, Table
+    from trainer.parallel.cluster.remote_pool import ClusterPool
+    from trainer.training.encoding import Encoding
+    from trainer.training.pipeline import Callbacks
+    from trainer.training.shares import Prepared
+
+#: A fit is started so many times.
+ATTEMPTS = 3
+#: How often to ask for the turn, in seconds.
+_ASK = 1.0
+#: What LightGBM says when another process of the fit is gone.
+_NETWORK = re.compile(r"socket|binding port|connect|linkers|network", re.IGNORECASE)
+
+
+class _LostError(TrainerError):
+    """A worker is gone: the fit starts again."""
+
+
+class DistributedFit:
+    """What fits pipelines over the workers of a cluster.
+
+    Args:
+        pool: The workers.
+        tell: Called with a line where the fit waits, or starts again.
+    """
+
+    def __init__(self, pool: ClusterPool, tell: Callable[[str], None]) -> None:
+        self._pool, self._tell = pool, tell
+
+    def fit_pipeline(
+        self,
+        params: Mapping[str, Value],
+        dataset: Dataset,
+        encoding: Encoding,
+        validation: Table | None,
+        seed: int,
+        metric: Metric,
+        callbacks: Callbacks,
+        other: OtherEstimator | None = None,
+        threads: int = 1,
+    ) -> tuple[Pipeline, list[float]]:
+        """Do what ``training.pipeline.fit_pipeline`` does; callbacks are none, and a worker has one thread.
+
+        Raises:
+            TrainerError: LightGBM refuses, or workers were lost again and again.
+            ClusterError: The scheduler or the last worker is gone, or the rows are more than the scheduler takes.
+        """
+        from trainer.training import shares
+
+        assert other is None and not callbacks and threads == 1  # noqa: S101, PT018 - the command line sees to it
+        prepared = shares.prepare(params, dataset, encoding, validation, seed, metric)
+        with self._turn():
+            for attempt in range(1, ATTEMPTS + 1):
+                workers = self._pool.look()
+                if not workers:
+                    raise ClusterError(f"{self._pool.address}: no worker is left for the fit")
+                try:
+                    fitted, loss = self._attempt(prepared, prepared.most(workers))
+                except _LostError as lost:
+                    if attempt == ATTEMPTS:
+                        raise TrainerError(f"the fit was started {ATTEMPTS} times, and each time: {lost}") from lost
+                    self._tell(f"{lost}: the fit starts again on the workers that are left")
+                else:
+                    return shares.finished(prepared, fitted), loss
+        raise AssertionError
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        told = False
+        try:
+            while not self._pool.scheduler.take_turn():
+                if not told:
+                    self._tell("another fit has the cluster's workers: this one waits for its end")
+                told = True
+                time.sleep(_ASK)
+            yield
+        finally:
+            self._pool.scheduler.end_turn()
+
+    def _attempt(self, prepared: Prepared, workers: int) -> tuple[Pipeline, list[float]]:
+        work, parts = prepared.cut(workers)
+        contents = [pickle.dumps(one, protocol=pickle.HIGHEST_PROTOCOL) for one in (work, *parts)]
+        digests = [digest_of(content) for content in contents]
+        self._check_room(sum(map(len, contents)))
+        self._pool.scheduler.send(dict(zip(digests, contents, strict=True)))
+        del work, parts, contents
+        places = [Place(number, part, digests[0]) for number, part in enumerate(digests[1:])]
+        came: dict[int, str] = {}
+
+        def answer(here: Here) -> str | None:
+            if self._pool.jobs < workers:
+                raise _LostError("a worker left before the fit began")
+            came[here.number] = here.address
+            return ",".join(came[number] for number in range(workers)) if len(came) == workers else None
+
+        answers: list[Any] = []
+        with closing(self._pool.map(fit_part, places, answer=answer)) as outcomes:
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    raise _of(outcome.error)
+                answers.append(outcome.answer)
+        if len({digest for digest, _ in answers}) > 1:
+            raise TrainerError("the workers have made different models of the same fit")
+        model: tuple[Pipeline, list[float]] = next(fitted for _, fitted in answers if fitted is not None)
+        return model
+
+    def _check_room(self, size: int) -> None:
+        room = self._pool.scheduler.room()
+        if size > room:
+            raise ClusterError(
+                f"{self._pool.address}: {size >> 20:,} MiB of rows are more than the scheduler keeps,"
+                f" {room >> 20:,} MiB (SCHEDULER_TABLES, in bytes); or put the files where all workers read them, and"
+                " give --stream always"
+            )
+
+
+def _of(error: BaseException) -> BaseException:
+    """Return what a task's error means for the fit: that it starts again, or that it ends."""
+    # Of files, whose names may say anything.
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, TaskDiedError | _LostError) or _NETWORK.search(str(error)):
+        return _LostError(one_line(error))
+    return error

@@ -1,0 +1,100 @@
+"""What the processes that fit one model together are given: their common work, and a part of the rows each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from trainer.config.parameters import Value
+from trainer.config.selection_metric import Metric
+from trainer.data.dataset import Dataset, Table
+from trainer.training import network
+from trainer.training.encoding import Encoding
+from trainer.training.network import Common, Seat
+from trainer.training.pipeline import feature_names, fit_pipeline, refusals, unfitted
+from trainer.training.tasks import training_task
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+#: A part has at least so many rows: fewer are fitted sooner by fewer processes.
+LEAST = 100
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of all processes; plain data. ``dataset`` is without its tables."""
+
+    params: Mapping[str, Value]
+    dataset: Dataset
+    validation: Table | None
+    seed: int
+    metric: Metric
+    common: Common
+
+    def fit(self, part: Table, meet: Callable[[], tuple[str, int]]) -> tuple[Pipeline, list[float]]:
+        """Fit the model together with the others; see ``fit_pipeline`` and ``network.Seat``."""
+        seat, encoding = Seat(self.common, meet), Encoding(self.dataset, part, self.common.encode)
+        return fit_pipeline(self.params, self.dataset, encoding, self.validation, self.seed, self.metric, [], seat=seat)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A fit that can be cut into as many parts as there are processes."""
+
+    work: Work
+    fitting: Table
+
+    def most(self, processes: int) -> int:
+        """Return how many of so many processes have enough to do."""
+        return max(min(processes, self.fitting.rows // LEAST), 1)
+
+    def cut(self, processes: int) -> tuple[Work, list[Table]]:
+        """Return the work for so many processes, and the rows of each: all rows, in their order."""
+        work = replace(self.work, common=replace(self.work.common, processes=processes))
+        bounds = np.linspace(0, self.fitting.rows, processes + 1).astype(np.int64)
+        return work, [self.fitting.span(int(start), int(stop)) for start, stop in pairwise(bounds)]
+
+
+def prepare(
+    params: Mapping[str, Value],
+    dataset: Dataset,
+    encoding: Encoding,
+    validation: Table | None,
+    seed: int,
+    metric: Metric,
+) -> Prepared:
+    """Fit the encoder, and choose the bins: what depends on all rows; see ``fit_pipeline`` for the arguments.
+
+    Raises:
+        TrainerError: LightGBM refuses the parameters.
+    """
+    fitting, encode = encoding.fitting, encoding.fit()
+    columns = [str(name) for name in encode.get_feature_names_out()]
+    classify = unfitted(params, dataset, seed, columns)
+    names = feature_names(columns)
+    categories = names[: len(dataset.columns("text")) + len(dataset.columns("boolean"))]
+    with refusals():
+        sample = encode.transform(fitting.rows_at(network.sample_positions(classify, fitting.rows)))
+        bins = network.make_bins(classify, sample.to_numpy(dtype=np.float64), fitting.rows, names, categories)
+    labels = training_task(dataset.task, dataset.classes).labels(fitting.target)
+    common = Common(encode, bins, np.unique(labels), 1)
+    work = Work(params, _without_rows(dataset), validation, seed, metric, common)
+    return Prepared(work, network.weighted(fitting, classify, labels))
+
+
+def finished(prepared: Prepared, fitted: Pipeline) -> Pipeline:
+    """Return the pipeline that another process has fitted, with this one's encoder."""
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline([("encode", prepared.work.common.encode), ("classify", fitted[-1])])
+
+
+def _without_rows(dataset: Dataset) -> Dataset:
+    none = Table(pd.DataFrame(), np.empty(0, dtype=np.int64))
+    return replace(dataset, train=none, test=none, test_positions=None, warnings=())
