@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 SMALL = ("sweep", "--grid", "n_estimators=20,30,40", "--no-register")
 SEARCH = ("search", "--trials", "3", "--jobs", "1", "--n-estimators", "20", "--no-register")
-LONG = ("sweep", "--grid", "n_estimators=3000,3001,3002", "--no-register", "--json")
+LONG = ("sweep", "--grid", "n_estimators=6000,6001,6002", "--no-register", "--json")
+#: None of its variants comes to its end before it is interrupted.
+ENDLESS = ("sweep", "--grid", "n_estimators=40000,40001,40002", "--no-register", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +47,9 @@ def children(stack: Stack, experiment: str) -> list[Run]:
     return [run for run in runs if "mlflow.parentRunId" in run.data.tags]
 
 
-def start_sweep(stack: Stack, experiment: str, running: int) -> Container:
+def start_sweep(stack: Stack, experiment: str, running: int, sweep: tuple[str, ...] = LONG) -> Container:
     """Starts a sweep on the cluster, and waits until so many of its variants run."""
-    container = stack.start_trainer(*LONG, "--cluster", "--experiment", experiment)
+    container = stack.start_trainer(*sweep, "--cluster", "--experiment", experiment)
     wait_until(lambda: len(children(stack, experiment)) >= running, "the variants run", 90)
     return container
 
@@ -139,7 +141,7 @@ def test_killed_scheduler_ends_the_sweep_in_one_line(clustered: Stack) -> None:
 
 
 def test_interrupt_ends_the_variants(clustered: Stack) -> None:
-    sweep = start_sweep(clustered, "interrupted", 2)
+    sweep = start_sweep(clustered, "interrupted", 2, ENDLESS)
     sweep.kill("SIGINT")
     code, _, err = end_of(sweep)
     assert (code, err.splitlines()[-1]) == (130, "trainer: error: interrupted")
