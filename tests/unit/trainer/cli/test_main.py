@@ -111,7 +111,7 @@ main(sys.argv[1:])
 
 
 def run_watched(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", WATCHED, *args], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", WATCHED, *args], capture_output=True, text=True, timeout=150)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_sweep_json_holds_all_variants(trainer: Trainer, workdir: Path) -> None:
 
 def wait_for_runs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
     """Wait until so many runs have begun to train."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while sum("rows_fit" in run.data.params or "variants" in run.data.params for run in runs(folder)) < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -404,7 +404,7 @@ def test_interrupted_sweep_kills_children_and_parent(start: Start, workdir: Path
     process = start("sweep", "--variants", "v.yaml", "--jobs", 2)
     wait_for_runs(workdir, 3, process)
     os.kill(process.pid, number)
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 128 + number
     assert "Traceback" not in err, err
     assert [run.info.status for run in runs(workdir)] == ["KILLED"] * 3
@@ -412,7 +412,7 @@ def test_interrupted_sweep_kills_children_and_parent(start: Start, workdir: Path
 
 def wait_until_it_answers_signals(process: subprocess.Popen[str]) -> None:
     """Wait until a process has handlers of its own: before, it is Python that starts, and knows nothing of ours."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     caught = 0
     while not caught & 1 << (signal.SIGTERM - 1):
         assert process.poll() is None, process.communicate()
@@ -431,7 +431,7 @@ def test_terminal_interrupt_prints_one_line(start: Start, workdir: Path, seconds
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(seconds)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "trainer: error: interrupted"
     assert "Traceback" not in err, err
