@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SMALL = ("sweep", "--grid", "n_estimators=20,30,40", "--no-register")
 SEARCH = ("search", "--trials", "3", "--jobs", "1", "--n-estimators", "20", "--no-register")
-LONG = ("sweep", "--grid", "n_estimators=6000,6001,6002", "--no-register", "--json")
+LONG = ("sweep", "--grid", "n_estimators=4000,4001,4002", "--no-register", "--json")
 #: None of its variants comes to its end before it is interrupted.
 ENDLESS = ("sweep", "--grid", "n_estimators=40000,40001,40002", "--no-register", "--json")
 
@@ -56,7 +56,7 @@ def start_sweep(stack: Stack, experiment: str, running: int, sweep: tuple[str, .
 
 def end_of(container: Container) -> tuple[int, str, str]:
     """Waits for a container's end; returns its exit code and what it printed."""
-    code = int(container.wait(timeout=150)["StatusCode"])
+    code = int(container.wait(timeout=400)["StatusCode"])
     out, err = container.logs(stderr=False).decode(), container.logs(stdout=False).decode()
     return code, out, err
 
@@ -97,9 +97,10 @@ def test_setting_sends_sweeps_to_the_cluster(clustered: Stack) -> None:
 
 def test_killed_worker_loses_nothing(clustered: Stack) -> None:
     """Its variant is trained by another one; its half-made run says why it failed; no variant is finished twice."""
+    # Looked up before: on a busy machine the engine's answer takes as long as a variant.
+    victim = workers(clustered)[0].attrs["State"]["Pid"]
     sweep = start_sweep(clustered, "killed", 2)
-    victim = workers(clustered)[0]
-    clustered.signal_processes("KILL", victim.attrs["State"]["Pid"])
+    clustered.signal_processes("KILL", victim)
     code, out, err = end_of(sweep)
     assert code == 0, err
     runs = children(clustered, "killed")
