@@ -21,6 +21,8 @@ from .stack import PROJECT_LABEL, ROOT, base_environment, wait_until
 
 # The stack of the fixture has its artifacts in MinIO.
 pytestmark = pytest.mark.minio
+#: What the pytest that runs here, and MLflow's client in it, have put into the environment.
+DROPPED = ("PYTEST_", "MLFLOW_EXPERIMENT", "MLFLOW_RUN")
 
 # Two modules, which run at the same time: each logs a run, and waits until the other has logged one.
 SIDE_BY_SIDE = """
@@ -62,7 +64,7 @@ def installed(images: None, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     # The user of a container looks into the package's folder.
     for path in (folder, folder.parent, folder.parent.parent):
         path.chmod(0o755)
-    shell = {name: value for name, value in base_environment().items() if not name.startswith("PYTEST_")}
+    shell = {name: value for name, value in base_environment().items() if not name.startswith(DROPPED)}
     return {"IMAGE_PREFIX": "mlflow-replica", **shell, "PYTHONPATH": str(folder / "site")}
 
 

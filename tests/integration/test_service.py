@@ -79,9 +79,10 @@ def test_service_starts_stops_and_starts_again(new_stack: Any, unit: dict[str, s
 def test_nightly_backup_runs_with_the_units_rights(stack: Stack, tmp_path: Path) -> None:
     unit = directives("mlflow-replica-backup.service")
     folder = f"/var/lib/{unit['StateDirectory']}"
-    assert folder in unit["ExecStart"]
+    assert unit["Environment"] == f"BACKUP_TARGET={folder}"
+    assert unit["ExecStart"].endswith(" ${BACKUP_TARGET}")
     # As root the machine's folder is systemd's to make; here another one takes its place.
-    run(unit | {"ExecStart": unit["ExecStart"].replace(folder, str(tmp_path))}, "ExecStart", stack)
+    run(unit | {"ExecStart": unit["ExecStart"].replace("${BACKUP_TARGET}", str(tmp_path))}, "ExecStart", stack)
     (snapshot,) = tmp_path.glob("mlflow-*Z")
     assert (snapshot / "database.dump").stat().st_size > 0
     assert snapshot.stat().st_mode & 0o077 == 0
