@@ -232,12 +232,12 @@ def test_users_added_at_once_are_all_there(stack: Stack, proxy: Container) -> No
 def test_wrong_use_is_one_line_and_changes_nothing(
     stack: Stack, proxy: Container, args: tuple[str, ...], password: str, message: str
 ) -> None:
-    before = stack.read("proxy", "user", "list")
+    before = stack.read("proxy", "cat", "/data/users")
     code, text = stack.refusal("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args)
     assert code == 2
     assert text.startswith("user: error: ")
     assert message in text
-    assert stack.read("proxy", "user", "list") == before
+    assert stack.read("proxy", "cat", "/data/users") == before
 
 
 # What a user's command does in a container of its own, whose /data holds 16 KiB.
