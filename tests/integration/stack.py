@@ -12,7 +12,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -104,6 +104,21 @@ def parse_credentials(text: str) -> Identity:
     parser = configparser.RawConfigParser()
     parser.read_string(text)
     return Identity(parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"])
+
+
+def _run(
+    container: Container, command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Runs a command in a container; returns its exit code, and what it printed and said of errors.
+
+    One that fails and says nothing is run again: on a busy machine the engine may lose what a short program prints.
+    """
+    for _ in range(5):
+        code, output = container.exec_run(list(command), demux=True, environment=dict(environment or {}))
+        out, err = cast("tuple[bytes | None, bytes | None]", output)
+        if code == 0 or out or err:
+            break
+    return code or 0, (out or b"").decode(), (err or b"").decode()
 
 
 def published_port(container: Container, port: int) -> int:
@@ -269,19 +284,12 @@ class Stack:
         return found[0]
 
     def exec(self, container: str | Container, *command: str, environment: Mapping[str, str] | None = None) -> str:
-        """Runs a command in a container and returns what it prints; raises StackError when it fails.
-
-        One that fails and says nothing is run again: on a busy machine the engine may lose what a short program prints.
-        """
+        """Runs a command in a container and returns what it prints; raises StackError when it fails."""
         target = self.container(container) if isinstance(container, str) else container
-        for _ in range(5):
-            code, output = target.exec_run(list(command), demux=True, environment=dict(environment or {}))
-            out, err = cast("tuple[bytes | None, bytes | None]", output)
-            if code == 0 or out or err:
-                break
+        code, out, err = _run(target, command, environment)
         if code != 0:
-            raise StackError(f"{target.name}: {command[0]}: exit code {code}\n{(err or b'').decode()}")
-        return (out or b"").decode()
+            raise StackError(f"{target.name}: {command[0]}: exit code {code}\n{err}")
+        return out
 
     def read(self, service: str, *command: str) -> str:
         """Returns what a command prints that changes nothing and always prints something.
@@ -295,11 +303,8 @@ class Stack:
 
     def refusal(self, service: str, *command: str) -> tuple[int, str]:
         """Returns the exit code of a command that is refused and changes nothing, and what it says; see ``read``."""
-        for _ in range(5):
-            code, output = self.container(service).exec_run(list(command))
-            if output or not code:
-                break
-        return code or 0, cast("bytes", output).decode()
+        code, out, err = _run(self.container(service), command)
+        return code, out + err
 
     def read_secret(self, service: str, path: str) -> str:
         """Returns what a secret's file in a container holds, without the end of its last line."""

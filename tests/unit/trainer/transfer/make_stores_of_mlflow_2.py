@@ -2,7 +2,7 @@
 
 Made once, in an environment of its own, since no test downloads anything:
 
-    python3 -m venv /tmp/mlflow2 && /tmp/mlflow2/bin/pip install mlflow==2.22.2
+    python3 -m venv /tmp/mlflow2 && /tmp/mlflow2/bin/pip install mlflow==2.22.5 'sqlalchemy<2.1'
     /tmp/mlflow2/bin/python make_stores_of_mlflow_2.py stores_of_mlflow_2.tar.xz
 """
 
