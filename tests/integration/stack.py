@@ -325,7 +325,15 @@ class Stack:
 
     def signal(self, name: str, *services: str) -> None:
         """Sends a signal to containers' main processes, from outside of them."""
-        self.signal_processes(name, *(self.container(service).attrs["State"]["Pid"] for service in services))
+        self.signal_processes(name, *(self.main_process(self.container(service)) for service in services))
+
+    def main_process(self, container: Container) -> int:
+        """Returns the id, on the host, of the process that a container is about: below its init, where it has one."""
+        first = int(container.attrs["State"]["Pid"])
+        if not container.attrs["HostConfig"]["Init"]:
+            return first
+        processes = container.top(ps_args="-o pid,ppid")["Processes"]
+        return next(int(pid) for pid, parent in processes if int(parent) == first)
 
     def signal_processes(self, name: str, *pids: int) -> None:
         """Sends a signal to processes of the host that runs the containers; some may have ended meanwhile."""

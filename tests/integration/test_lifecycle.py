@@ -111,6 +111,18 @@ def test_servers_end_by_themselves_when_stopped(crash_stack: Stack) -> None:
     assert_stored()
 
 
+def test_starting_server_ends_when_stopped(crash_stack: Stack) -> None:
+    """A server that is told to end in the first moments of its start does so, and is not killed later."""
+    crash_stack.wait_healthy()
+    server = crash_stack.container("mlflow")
+    server.stop()
+    server.start()
+    server.stop(timeout=30)
+    server.reload()
+    assert server.attrs["State"]["ExitCode"] == 143
+    crash_stack.up()
+
+
 @pytest.mark.parametrize("service", SERVERS)
 def test_killed_server_comes_back_and_works(crash_stack: Stack, service: str) -> None:
     crash_stack.wait_healthy()

@@ -112,7 +112,7 @@ def test_change_is_never_sent_to_a_second_server(several: Stack) -> None:
             made = pool.submit(begun.post, f"{several.url}/api/2.0/mlflow/runs/create", json=body, timeout=120)
             # Whichever has it: all of them, one after the other.
             for server in servers(several):
-                several.signal_processes("KILL", server.attrs["State"]["Pid"])
+                several.signal_processes("KILL", several.main_process(server))
             answer = made.result(120)
         finally:
             several.signal_processes("CONT", database, *children)
