@@ -5,6 +5,7 @@
 Without a tracking URI it tracks to a SQLite file in a folder that is removed afterwards.
 """
 
+import compileall
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import trainer
 from trainer.parallel.pool import available_cpus
 
 GRID = ("n_estimators=200,500", "learning_rate=0.025,0.05", "num_leaves=15,31,60,90", "min_child_samples=10,30")
@@ -46,6 +48,8 @@ def loop(folder: str, uri: str) -> float:
 
 def main() -> None:
     """Measures and prints."""
+    # As in the image, whatever PYTHONDONTWRITEBYTECODE says here.
+    compileall.compile_dir(Path(trainer.__file__).parent, quiet=1)
     with tempfile.TemporaryDirectory(prefix="sweep32-") as folder:
         uri = sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{folder}/mlflow.db"
         wall, result = sweep(folder, "--again", "--tracking-uri", uri)

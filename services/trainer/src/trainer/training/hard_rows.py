@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.values import ColumnType
@@ -38,7 +39,7 @@ class Ranges:
     """What a model's columns hold: their types, the categories of the texts, and the bounds of the numbers."""
 
     columns: Mapping[str, ColumnType]
-    categories: Mapping[str, Sequence[str]]
+    categories: Mapping[str, tuple[str, ...]]
     bounds: Mapping[str, tuple[float, float]]
 
 
@@ -58,9 +59,8 @@ def answers_digest(scores: NDArray[np.float64], classes: NDArray[np.int64]) -> s
 def ask_model(model: Any, ranges: Ranges) -> str:
     """Return the digest of what a fitted model says to the hard rows."""
     import numpy as np
-    import pandas as pd
 
-    rows = pd.DataFrame({name: _series(values, ranges.columns[name]) for name, values in hard_rows(ranges).items()})
+    rows = _frame(*(tuple(part.items()) for part in (ranges.columns, ranges.categories, ranges.bounds)))
     answers = model.predict(rows)
     if not hasattr(model, "predict_proba"):
         return answers_digest(answers, np.empty(0, dtype=np.int64))
@@ -68,6 +68,19 @@ def ask_model(model: Any, ranges: Ranges) -> str:
     probability = model.predict_proba(rows)
     called = np.array([codes[answer] for answer in answers.tolist()], dtype=np.int64)
     return answers_digest(probability[:, 1] if len(codes) == 2 else probability, called)
+
+
+@lru_cache(maxsize=1)
+def _frame(
+    columns: tuple[tuple[str, ColumnType], ...],
+    categories: tuple[tuple[str, tuple[str, ...]], ...],
+    bounds: tuple[tuple[str, tuple[float, float]], ...],
+) -> pd.DataFrame:
+    """Return the hard rows as a table; the variants of a sweep have the same ones."""
+    import pandas as pd
+
+    ranges = Ranges(dict(columns), dict(categories), dict(bounds))
+    return pd.DataFrame({name: _series(values, ranges.columns[name]) for name, values in hard_rows(ranges).items()})
 
 
 def feature_bounds(trees: str, order: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -150,7 +150,7 @@ def _ranges(model: Any, dataset: Dataset) -> Ranges:
     """Return what the columns of a fitted model hold, in the order of its signature."""
     encode, classify = parts_of(model)
     categories = {
-        name: [value for value in known if isinstance(value, str)]
+        name: tuple(value for value in known if isinstance(value, str))
         for label, transformer, columns in encode.transformers_
         if label == "text" and len(columns)
         for name, known in zip(columns, transformer.categories_, strict=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from trainer.accelerators.model_text import write_once
 from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import Metric
@@ -146,6 +147,7 @@ def refusals() -> Iterator[None]:
 
 def unfitted(params: Mapping[str, Value], dataset: Dataset, seed: int, columns: Sequence[str]) -> LGBMModel:
     """Return the unfitted estimator for these encoded columns, in this order."""
+    write_once()
     classify = estimator(params, seed, dataset.task)
     if dataset.monotone:
         classify.set_params(monotone_constraints=[dataset.monotone.get(str(name), 0) for name in columns])
