@@ -30,6 +30,9 @@ NOISE = RNG.normal(size=ROWS)
         (TARGET + 0.1 * NOISE, "nearly decides the target by itself (ROC AUC 1.000)"),
         (-TARGET - 0.3 * NOISE, "nearly decides the target by itself (ROC AUC 0.99"),
         (np.where(TARGET == 1, NOISE, np.nan), "nearly decides"),
+        (np.where(np.arange(ROWS) % 8 == 0, np.nan, TARGET), "is a copy of the target"),
+        ([f"Mr {max(place, 20)}" for place in range(ROWS)], "has another text in nearly each row: leave it out"),
+        ([None if place % 5 == 0 else f"Mr {place}" for place in range(ROWS)], "another text in nearly each row"),
     ],
     ids=[
         "running number",
@@ -42,6 +45,9 @@ NOISE = RNG.normal(size=ROWS)
         "late",
         "late and falling",
         "known of one class",
+        "copy with gaps",
+        "name that some share",
+        "name with gaps",
     ],
 )
 def test_feature_that_gives_the_target_away(values: object, words: str) -> None:
@@ -62,8 +68,9 @@ def test_feature_that_gives_the_target_away(values: object, words: str) -> None:
         np.where(NOISE > 0, "a", "b"),
         [f"code {place // 3}" for place in range(ROWS)],
         [np.nan] * ROWS,
+        np.where(np.arange(ROWS) % 8 == 0, TARGET, np.nan),
     ],
-    ids=["noise", "good feature", "amounts", "groups", "words", "codes", "empty"],
+    ids=["noise", "good feature", "amounts", "groups", "words", "codes", "empty", "known of few"],
 )
 def test_feature_that_gives_nothing_away(values: object) -> None:
     assert leak_warning("it", pd.Series(values), TARGET) is None

@@ -424,6 +424,14 @@ def test_booleans_that_are_taken_as_text_are_noted(tmp_path: Path, other: str, e
     )
 
 
+def test_two_ways_to_write_a_boolean_are_noted(tmp_path: Path) -> None:
+    """A column of TRUE and 0 is none of true and false, and none of numbers."""
+    assert notes_on(tmp_path, "TRUE", "0", "") == (
+        "column 'v' is taken as text, each value a category, because it holds true as well as 0"
+        " (write true and false the same way in all rows)"
+    )
+
+
 @pytest.mark.parametrize(("values", "noted"), [(1_000, ""), (1_001, "has 1,001 distinct texts: if it identifies rows")])
 def test_text_that_may_identify_rows_is_noted(tmp_path: Path, values: int, noted: str) -> None:
     # Each twice: texts of which each row has its own are told however few there are.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from trainer.config.stream import Stream
 from trainer.data.sources import load_data
 from trainer.training.split import check_splits, fold_splits, split_validation
 from trainer.util.errors import InputError
 
 Load = Callable[..., Any]
+STREAMS: tuple[Stream, ...] = ("never", "always")
 
 
 @pytest.fixture
@@ -152,6 +156,55 @@ def test_what_cannot_be_meant_is_refused(load: Load, columns: Any, how: Any, sai
         load(columns, **how)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "role", "said"),
+    [
+        (pd.date_range("2020-01-01", periods=600), "weight", "weights must be numbers"),
+        (pd.to_timedelta(np.arange(1, 601), unit="h"), "weight", "weights must be numbers"),
+        ([[1, 2]] * 600, "group", "(--group) holds lists or structures"),
+        ([{"a": 1}] * 600, "group", "(--group) holds lists or structures"),
+        (
+            ["2020-01-01"] * 599 + ["9999-12-31"],
+            "time",
+            "from 1678 to 2261; 1 of 600 are not (the first in row 600",
+        ),
+        ([datetime.date(1, 1, 1)] * 600, "time", "600 of 600 are not (the first in row 1: 0001-01-01"),
+        ([datetime.time(7, 8)] * 600, "time", "or as numbers (Time data 07:08:00 is not ISO8601 format)"),
+        ([[1, 2]] * 600, "time", "write dates as 2024-12-31"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("stream", STREAMS)
+def test_typed_column_of_no_use_is_refused(
+    table: pd.DataFrame, tmp_path: Path, values: Any, role: str, said: str, stream: Stream
+) -> None:
+    """Dates would be weights of nanoseconds; beyond 2262 they would come first, as nanoseconds begin anew there."""
+    table.assign(it=values).to_parquet(tmp_path / "shop.parquet")
+    roles: Any = {role: "it"}
+    with pytest.raises(InputError) as refused:
+        load_data(tmp_path / "shop.parquet", target="purchase", stream=stream, **roles)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "last"),
+    [
+        ([Decimal(place) / 4 for place in range(600)], "149.75"),
+        ([f" {day.date()} " for day in pd.date_range("1960-05-01", periods=600)], "1961-12-21"),
+        ([day.date() for day in pd.date_range("1960-05-01", periods=600)], "1961-12-21"),
+        (pd.date_range("1960-05-01", periods=600, tz="Europe/Berlin"), "1961-12-20T23:00:00"),
+    ],
+    ids=["decimals", "texts with blanks", "dates", "moments in a zone"],
+)
+@pytest.mark.parametrize("stream", STREAMS)
+def test_times_of_every_type(table: pd.DataFrame, tmp_path: Path, values: Any, last: str, stream: Stream) -> None:
+    table.assign(it=values).to_parquet(tmp_path / "shop.parquet")
+    dataset = load_data(tmp_path / "shop.parquet", target="purchase", time="it", stream=stream)
+    assert dataset.split["test_last_time"] == last
+    np.testing.assert_array_equal(dataset.held_out, np.arange(480, 600))
 
 
 def test_validation_of_one_class_is_refused(load: Load, table: pd.DataFrame) -> None:

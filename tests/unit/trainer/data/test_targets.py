@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from trainer.config.csv_form import CsvForm
+from trainer.config.stream import Stream
 from trainer.data.reading import Reading
 from trainer.data.sources import load_data
 from trainer.data.targets import MOST_CLASSES, Column, read_targets
 from trainer.data.task_guess import FEW, guess_task
 from trainer.util.errors import InputError
+
+STREAMS: tuple[Stream, ...] = ("never", "always")
 
 
 def column(values: list[Any]) -> pd.Series:
@@ -84,6 +88,7 @@ def test_labels_of_two_classes_are_kept() -> None:
     found = read(["good", "bad", "good"], positive="bad")
     assert (found.task, found.classes) == ("binary", ("good", "bad"))
     assert read([2, 1, 1], positive="2").classes == (1, 2)
+    assert read([-1, 1, 1], positive="+1").classes == (-1, 1)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +104,9 @@ def test_labels_of_two_classes_are_kept() -> None:
         ([[1.5, None, 2.5]], {"task": "regression"}, ["missing", "row 2"]),
         ([["1.5", "abc", "2"]], {"task": "regression"}, ["1 of 3 values are no numbers", "row 2", "'abc'"]),
         ([[2.5, 2.5, 2.5]], {"task": "regression"}, ["all 3 values are 2.5"]),
+        ([[1.5, -2e37, 2.5]], {}, ["1 of 3 values are beyond 1e+37", "row 2", "-2e+37", "divide them"]),
+        ([[[1], [2], [1]]], {}, ["part 0: y", "holds lists or structures"]),
+        ([[{"a": 1}, {"a": 2}]], {"task": "binary"}, ["part 0: y", "holds lists or structures"]),
         ([[True, False, True]], {"task": "regression"}, ["bool values", "takes numbers"]),
         ([["a", "b", "c"]], {"task": "multiclass", "positive": "a"}, ["--positive", "no positive class"]),
         ([[1.5, 2.5, 3.5]], {"task": "regression", "positive": "1.5"}, ["--positive", "no positive class"]),
@@ -112,9 +120,40 @@ def test_what_is_refused(parts: list[list[Any]], how: dict[str, Any], words: lis
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (1.6e9 + np.arange(50) / 2, True),
+        (np.arange(1, 51) * 1e-300, True),
+        (1.6e9 + np.arange(50) * 1e4, False),
+        (np.arange(50) / 7, False),
+    ],
+)
+def test_numbers_that_lightgbm_does_not_tell_apart(values: Any, told: bool) -> None:
+    """It keeps a target in single precision: a moment in seconds, for one, becomes a multiple of 128."""
+    warnings = read(values.tolist(), task="regression").warnings
+    assert [warning for warning in warnings if "LightGBM tells" in warning] == list(warnings)
+    assert bool(warnings) is told
+
+
 def test_many_classes_say_what_they_cost() -> None:
     found = read([f"c{n}" for n in range(60)] * 2)
     assert "each iteration makes 60 trees" in found.warnings[1]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("word", ["NA", "", "null"])
+def test_word_for_a_missing_value_is_no_class(tmp_path: Path, suffix: str, word: str) -> None:
+    """Unless it is said to be one: in each kind of file, and in passes."""
+    content = pd.DataFrame({"x": range(60), "y": ["a", "b", word] * 20})
+    path = tmp_path / f"t.{suffix}"
+    content.to_csv(path, index=False) if suffix == "csv" else content.to_parquet(path)
+    for stream in STREAMS:
+        with pytest.raises(InputError, match=r"y: 20 of 60 values are missing \(the first in row 3\)"):
+            load_data(path, target="y", stream=stream)
+        if word:
+            read = load_data(path, target="y", csv=CsvForm(not_missing=(word,)), stream=stream)
+            assert set(read.classes) == {"a", "b", word}
 
 
 def test_class_with_one_row_is_named(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ _USUAL = CsvForm()
 #: In any case, as pandas reads them.
 _TRUTH = pa.array(sorted(BOOLEANS))
 _WHOLE = ("integer", "long")
+_DECIMAL = pa.decimal128(38)
 _NUMBERS = ("number", "float", *_WHOLE)
 
 
@@ -84,6 +85,9 @@ def convert(
     if pa.types.is_float16(column.type):
         # Arrow computes little with these.
         column = column.cast(pa.float32())
+    if pa.types.is_decimal(column.type) and column.type.bit_width < _DECIMAL.bit_width:
+        # Nor with these.
+        column = column.cast(pa.decimal128(_DECIMAL.precision, column.type.scale))
     # Without a value, a column's type says nothing, as in a file of text.
     if column.null_count == len(column) or feature.type == "unknown":
         result = pa.nulls(len(column), ARROW[feature.type])
@@ -142,6 +146,8 @@ def _cast(column: pa.Array, feature: Feature, row: int, source: str, form: CsvFo
             words = pa.array([category_text(value) for value in coded.dictionary.to_pylist()], pa.string())
             return words.take(coded.indices)
     elif feature.type in ("number", "float") and numeric:
+        # By way of its digits, a decimal becomes the nearest number, as in training.
+        column = column.cast(pa.string()) if types.is_decimal(held) else column
         return column.cast(ARROW[feature.type], safe=False)
     elif feature.type in _WHOLE and numeric:
         if types.is_floating(held):

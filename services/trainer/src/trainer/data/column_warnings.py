@@ -24,6 +24,8 @@ _FEW = 3
 _DRESSED_NUMBER = rf"\(?[-+\u2212]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
 #: What stands for a missing value in exports of databases and spreadsheets, and is none to pandas.
 _MISSING_WORDS = {"", "\\N", "?", "-", "--", ".", "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!"}
+#: Two ways to write the same.
+_TRUTH, _DIGITS = {"true", "false"}, {"0", "1", "0.0", "1.0"}
 #: The warning on a column of dates.
 DATES = "is taken as text, each value a category, but looks like dates: later ones are unknown to the model"
 _MONTH = r"[^\W\d_]{3,9}"
@@ -38,7 +40,8 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
     """Return a warning on a text column that may have been meant as something else, or None."""
     texts = pd.Series(pd.concat(columns).dropna().unique(), dtype="str")
     stripped = texts.str.strip()
-    if set(stripped.str.lower()) >= {"true", "false"}:
+    spelt = set(stripped.str.lower())
+    if spelt >= _TRUTH:
         others = texts[~texts.str.lower().isin(("true", "false"))]
         # Where there are none, the file itself says that they are text.
         if others.empty:
@@ -47,6 +50,11 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
         return (
             f"is taken as text, each value a category, because of values such as {example} beside true and false"
             " (write a missing value as nothing)"
+        )
+    if (digits := spelt - _TRUTH) < spelt and digits and digits <= _DIGITS:
+        return (
+            f"is taken as text, each value a category, because it holds {min(spelt & _TRUTH)} as well as {min(digits)}"
+            " (write true and false the same way in all rows)"
         )
     plain = stripped.str.fullmatch(_PLAIN_NUMBER)
     numbers = stripped.str.fullmatch(_DRESSED_NUMBER)

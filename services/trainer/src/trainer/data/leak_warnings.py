@@ -20,6 +20,8 @@ _DECIDES = 0.99
 #: From this rank correlation on, one nearly is the number that is predicted.
 _AGREES = 0.999
 _COPY = "a copy"
+#: From this share of different texts on, a text names the rows: two of them may share it.
+_NEARLY = 0.9
 #: Fewer rows than this prove nothing.
 _FEWEST = 50
 
@@ -39,11 +41,20 @@ def leak_warning(name: str, column: pd.Series, target: NDArray[Any], task: TaskN
     if len(target) > _SAMPLE:
         chosen = np.random.default_rng(0).choice(len(target), _SAMPLE, replace=False)
         column, target = column.iloc[chosen], target[chosen]
-    if len(target) < _FEWEST or len(np.unique(target)) < 2 or (told := _TELLS[task](column, target)) is None:
+    if (told := _told(column, target, task)) is None:
+        # What is known of most rows may decide the target where it is.
+        there = column.notna().to_numpy()
+        told = _told(column[there], target[there], task) if len(target) > there.sum() >= len(target) / 2 else None
+    if told is None:
         return None
     if told == _COPY:
         return f"column {name!r} is a copy of the target: {remedy}"
     return f"column {name!r} nearly decides the target by itself ({told}): {remedy}"
+
+
+def _told(column: pd.Series, target: NDArray[Any], task: TaskName) -> str | None:
+    """Return how far a column by itself tells the target, in words, if that is too far."""
+    return None if len(target) < _FEWEST or len(np.unique(target)) < 2 else _TELLS[task](column, target)
 
 
 def _tells_two(column: pd.Series, target: NDArray[Any]) -> str | None:
@@ -96,10 +107,15 @@ _TELLS: Mapping[TaskName, Callable[[pd.Series, NDArray[Any]], str | None]] = {
 def _names_rows(column: pd.Series) -> str | None:
     """Return how a column tells each row from all others; None where it does not, or may well mean something."""
     values = column.dropna()
-    if len(values) < _FEWEST or len(values) < len(column) or not values.is_unique:
+    if len(values) < _FEWEST:
         return None
-    if column.dtype != np.float64:
-        return "has another text in each row" if isinstance(column.dtype, pd.StringDtype) else None
+    if isinstance(column.dtype, pd.StringDtype):
+        distinct = values.nunique()
+        if distinct == len(column):
+            return "has another text in each row"
+        return "has another text in nearly each row" if distinct >= _NEARLY * len(values) else None
+    if column.dtype != np.float64 or len(values) < len(column) or not values.is_unique:
+        return None
     numbers = values.to_numpy()
     if not (np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()):
         return None

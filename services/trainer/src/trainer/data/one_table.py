@@ -44,13 +44,14 @@ def from_table(files: TableFiles, how: Reading, stream: Stream) -> Dataset:
 def _streamed(files: TableFiles, how: Reading, reason: str) -> Dataset:
     from trainer.data.streamed import narrow_table, streamed_types
 
-    table, names = narrow_table(files, how)
+    warnings: list[str] = []
+    table, names = narrow_table(files, how, warnings)
     return split_table(
         table,
         how,
         name=files.name,
         source=str(files.place.resolve()),
-        warnings=[*([] if files.note is None else [files.note]), reason],
+        warnings=[*([] if files.note is None else [files.note]), *warnings, reason],
         from_text=files.from_text,
         streamed=streamed_types(files, how, names),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,13 +59,14 @@ class Roles:
             target,
             weight=None if self.weight is None else _weights(raw[self.weight], f"{source}: column {self.weight!r}"),
             time=None if self.time is None else _times(raw[self.time], f"{source}: column {self.time!r}"),
-            group=None if self.group is None else hash_values(raw[self.group]),
+            group=None if self.group is None else _groups(raw[self.group], f"{source}: column {self.group!r}"),
         )
 
 
 def _weights(column: pd.Series, label: str) -> NDArray[np.float64]:
     try:
-        if pd.api.types.is_bool_dtype(column.dtype):
+        # Dates would be nanoseconds.
+        if pd.api.types.is_bool_dtype(column.dtype) or column.dtype.kind in "mM":
             raise TypeError
         values = column.to_numpy(dtype=np.float64)
     except (TypeError, ValueError):
@@ -82,20 +84,38 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
     """Return numbers as they are, and dates in nanoseconds since 1970 (UTC where they name no zone)."""
     if pd.api.types.is_bool_dtype(column.dtype):
         raise InputError(f"{label} (--time) holds boolean values; expected dates or numbers")
-    if pd.api.types.is_numeric_dtype(column.dtype):
+    if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.iloc[0], Decimal):
         return column.to_numpy(dtype=np.float64)
+    if isinstance(column.dtype, pd.StringDtype):
+        column = column.str.strip()
     try:
         moments = pd.to_datetime(column, format=None if column.dtype.kind == "M" else "ISO8601", utc=True)
     except (ValueError, TypeError, OverflowError) as error:
-        found = one_line(error, 80)
+        # pandas goes on with advice to programmers.
+        found = one_line(str(error).partition(". You might want")[0], 80)
         raise InputError(
             f"{label} (--time): write dates as 2024-12-31 or 2024-12-31T23:59:59, or as numbers ({found})"
         ) from None
-    return moments.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
+    moments = moments.dt.tz_localize(None)
+    # Beyond these, nanoseconds would begin anew at the other end, without an error.
+    if len(wrong := np.flatnonzero((moments < pd.Timestamp.min) | (moments > pd.Timestamp.max))):
+        raise InputError(
+            f"{label} (--time): dates must be from 1678 to 2261; {len(wrong):,} of {len(moments):,} are not (the first"
+            f" in row {wrong[0] + 1:,}: {shown_time(moments.iloc[wrong[0]])})"
+        )
+    return moments.to_numpy("datetime64[ns]").astype(np.int64)
+
+
+def _groups(column: pd.Series, label: str) -> NDArray[np.int64]:
+    try:
+        return hash_values(column)
+    except TypeError:
+        raise InputError(f"{label} (--group) holds lists or structures; expected texts, numbers or dates") from None
 
 
 def shown_time(value: Any) -> str:
     """Return a time as people write it."""
     if isinstance(value, np.floating):
         return f"{float(value):.15g}"
-    return str(pd.Timestamp(int(value)).isoformat()).removesuffix("T00:00:00")
+    moment = value if isinstance(value, pd.Timestamp) else pd.Timestamp(int(value))
+    return str(moment.isoformat()).removesuffix("T00:00:00")

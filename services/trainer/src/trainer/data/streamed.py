@@ -14,8 +14,11 @@ import numpy as np
 import pandas as pd
 
 from trainer.data.column_digest import TableDigest
+from trainer.data.column_names import alike_names_warnings
+from trainer.data.csv_faults import check_repeated_header
 from trainer.data.dataset import Dataset, Table
 from trainer.data.row_chunks.opening import open_files
+from trainer.data.table_file import no_rows
 from trainer.data.two_tables import check_target
 from trainer.data.typed_chunks import Columns, TypedChunks, found_types, read_columns, selected, to_frame
 from trainer.data.uniform import empty_warning, feature_warnings, fields_of
@@ -112,18 +115,25 @@ class StreamedTable(Table):
         return frame
 
 
-def narrow_table(files: TableFiles, how: Reading) -> tuple[pd.DataFrame, list[str]]:
-    """Return the columns of a table that are no features, and the names of all columns.
+def narrow_table(files: TableFiles, how: Reading, warnings: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the columns of a table that are no features, and the names of all columns; ``warnings`` takes warnings.
 
     Raises:
         InputError: There is no such column, or the file cannot be read.
     """
     source = open_files(files, how.form)
-    head = pd.DataFrame(columns=source.names)
+    names = source.named(warnings)
+    head = pd.DataFrame(columns=names)
     check_target(head, files.place, how.target, how.form)
     how.without_dropped(head, str(files.place))
     wanted = [str(how.target), *(name for _, name in how.roles.options)]
-    return read_columns(source, wanted), source.names
+    table = read_columns(source, wanted)
+    if table.empty:
+        raise no_rows(files.place, how.form)
+    if source.from_text and (table[how.target] == how.target).any():
+        for file in files.files:
+            check_repeated_header(file, how.form)
+    return table, names
 
 
 def streamed_types(files: TableFiles, how: Reading, names: list[str]) -> TypedChunks:
@@ -162,7 +172,7 @@ def streamed_dataset(
             part.add(start, count, columns)
     streamed = [part.table() for part in parts]
     streamed[1] = replace(streamed[1], target=_wide(streamed[1].target))
-    warnings = list(rest.pop("warnings"))
+    warnings = [*rest.pop("warnings"), *alike_names_warnings(table.types)]
     for name, kind in table.types.items():
         samples = [part.sample[name] for part in parts]
         warnings += feature_warnings(name, kind, samples, parts[0].sample_target, how, apart=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -50,7 +50,7 @@ def read_table(
     if table.columns.empty:
         raise InputError(f"{path}: has no columns")
     if table.empty:
-        raise InputError(f"{path}: has {'a header but ' if form.header else ''}no rows")
+        raise no_rows(path, form)
     kept = _without_unnamed(table, path, warnings)
     if words is not None:
         warnings.append(words)
@@ -62,26 +62,55 @@ def is_index_name(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
+def unnamed_columns(names: Sequence[str]) -> tuple[int, list[int]]:
+    """Return how many first columns are indexes that pandas wrote, and the places of the others without a name."""
+    # At least one column stays.
+    indexes = len(list(itertools.takewhile(is_index_name, names[:-1])))
+    return indexes, [
+        place for place, name in enumerate(names) if place >= indexes and name in ("", f"Unnamed: {place}")
+    ]
+
+
+def unnamed_warnings(path: Place, indexes: int, unnamed: Sequence[int]) -> list[str]:
+    """Return the warnings on what ``unnamed_columns`` found, which is left out."""
+    found = []
+    if indexes:
+        what = "column is taken for an index" if indexes == 1 else f"{indexes} columns are taken for indexes"
+        found.append(f"{path.name}: its unnamed first {what} and left out")
+    if len(unnamed) == 1:
+        found.append(f"{path.name}: its column {unnamed[0] + 1} has no name and no values, and is left out")
+    elif unnamed:
+        found.append(f"{path.name}: {len(unnamed)} of its columns have no name and no values, and are left out")
+    return found
+
+
+def no_rows(path: Place, form: CsvForm) -> InputError:
+    """Return the error for a table without a row."""
+    return InputError(f"{path}: has {'a header but ' if form.header else ''}no rows")
+
+
+def no_name(path: Place, place: int) -> InputError:
+    """Return the error for a column that has values and no name."""
+    return InputError(f"{path}: column {place + 1} has no name; name it, or remove it")
+
+
 def _without_unnamed(table: pd.DataFrame, path: Place, warnings: list[str]) -> pd.DataFrame:
     """Return a table without the indexes that pandas wrote, and the empty columns that commas at lines' ends make."""
     names = [str(name) for name in table.columns]
-    # At least one column stays.
-    indexes = len(list(itertools.takewhile(is_index_name, names[:-1])))
-    if indexes:
-        what = "column is taken for an index" if indexes == 1 else f"{indexes} columns are taken for indexes"
-        warnings.append(f"{path.name}: its unnamed first {what} and left out")
-    unnamed = [place for place, name in enumerate(names) if place >= indexes and name in ("", f"Unnamed: {place}")]
+    indexes, unnamed = unnamed_columns(names)
     for place in unnamed:
         if table[names[place]].notna().any():
-            raise InputError(f"{path}: column {place + 1} has no name; name it, or remove it")
-    if len(unnamed) == 1:
-        warnings.append(f"{path.name}: its column {unnamed[0] + 1} has no name and no values, and is left out")
-    elif unnamed:
-        warnings.append(f"{path.name}: {len(unnamed)} of its columns have no name and no values, and are left out")
+            raise no_name(path, place)
+    warnings += unnamed_warnings(path, indexes, unnamed)
     kept = table.drop(columns=[*names[:indexes], *(names[place] for place in unnamed)])
     if indexes:
         kept.index = pd.Index(table.iloc[:, 0], name=names[0])
     return kept
+
+
+def index_warning(path: Place, index: Sequence[str]) -> str:
+    """Return the warning on columns that pandas wrote as an index into a Parquet file."""
+    return f"{path.name}: its pandas index {listed(index)} is left out"
 
 
 def _read_parquet(path: Place, warnings: list[str]) -> pd.DataFrame:
@@ -93,7 +122,7 @@ def _read_parquet(path: Place, warnings: list[str]) -> pd.DataFrame:
         check_unique_names(path, pyarrow.parquet.read_schema(stream).names)
         table = pd.read_parquet(stream)
     if index := [str(name) for name in table.index.names if name is not None]:
-        warnings.append(f"{path.name}: its pandas index {listed(index)} is left out")
+        warnings.append(index_warning(path, index))
     table = table.reset_index(drop=True)
     table.columns = pd.Index([str(name) for name in table.columns])
     return table

@@ -80,6 +80,7 @@ def _named(found: list[str], positive: str, label: str) -> dict[str, bool | None
 def _plain_text(text: str) -> str:
     """Return a value as it is compared: a whole number however it is written, other texts in small letters."""
     plain = text.strip().lower()
+    plain = plain[1:] if plain.startswith("+") and plain[1:].replace(".", "", 1).isdecimal() else plain
     return plain[:-2] if plain.endswith(".0") and plain[:-2].lstrip("+-").isdecimal() else plain
 
 

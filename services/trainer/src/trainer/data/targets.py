@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Each iteration makes a tree for each class. From so many classes on a line says what that costs; more than the second
 #: number are refused.
 MANY_CLASSES, MOST_CLASSES = 50, 200
+#: LightGBM keeps targets and gradients in single precision, which ends at 3.4e38.
+_LARGEST = 1e37
 
 
 class GuessedTaskError(InputError):
@@ -57,6 +59,7 @@ def read_targets(columns: Sequence[Column], how: Reading) -> Targets:
     Raises:
         InputError: They cannot be the target of the task.
     """
+    columns = [_checked(column, how) for column in columns]
     task, note = how.task, None
     if task is None and how.positive is None:
         for column in columns:
@@ -129,7 +132,30 @@ def _regression(columns: Sequence[Column], how: Reading) -> Targets:
     values = tuple(_numbers(column) for column in columns)
     if how.column_types is None and np.ptp(values[0]) == 0:
         raise InputError(f"{columns[0].label}: all {len(values[0])} values are {values[0][0]:g}; nothing is to be told")
-    return Targets("regression", (), values)
+    warnings = _coarse_warnings(columns[0], values[0]) if how.column_types is None else ()
+    return Targets("regression", (), values, warnings)
+
+
+def _coarse_warnings(column: Column, values: NDArray[np.float64]) -> tuple[str, ...]:
+    """Return a warning where many different numbers are one to LightGBM, which keeps a target's first seven digits."""
+    distinct, fitted = len(np.unique(values)), len(np.unique(values.astype(np.float32)))
+    if 2 * fitted > distinct:
+        return ()
+    return (
+        f"target {column.values.name} has {distinct:,} different numbers, of which LightGBM tells {fitted:,} apart,"
+        " because it keeps seven digits: subtract what they have in common, or take another unit",
+    )
+
+
+def _checked(column: Column, how: Reading) -> Column:
+    """Return a target in which words for a missing value are one, as in a CSV file; refuse lists and structures."""
+    values = column.values
+    there = values.dropna()
+    if len(there) and isinstance(there.iloc[0], list | dict | np.ndarray):
+        raise InputError(f"{column.label}: holds lists or structures; expected numbers, texts, or true and false")
+    if isinstance(values.dtype, pd.StringDtype):
+        values = values.mask(values.isin(how.form.text_gaps))
+    return replace(column, values=values)
 
 
 _READERS: Mapping[TaskName, Callable[[Sequence[Column], Reading], Targets]] = {
@@ -155,6 +181,11 @@ def _numbers(column: Column) -> NDArray[np.float64]:
         raise InputError(
             f"{label}: {len(wrong):,} of {len(values):,} values are infinite (the first in row {wrong[0] + 1});"
             " remove those rows"
+        )
+    if len(wrong := np.flatnonzero(np.abs(numbers) > _LARGEST)):
+        raise InputError(
+            f"{label}: {len(wrong):,} of {len(values):,} values are beyond {_LARGEST:g} (the first in row"
+            f" {wrong[0] + 1}: {numbers[wrong[0]]:g}), too large for LightGBM: divide them, or remove those rows"
         )
     return numbers
 

@@ -8,7 +8,7 @@ import pandas as pd
 from trainer.config.csv_form import CsvForm
 from trainer.data.buckets import Place, table_place
 from trainer.data.columns import type_in_table
-from trainer.data.csv_file import header_hint
+from trainer.data.csv_faults import header_hint
 from trainer.data.dataset import Dataset, Table
 from trainer.data.file_errors import readable
 from trainer.data.parts import read_files

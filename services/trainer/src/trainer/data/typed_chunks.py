@@ -150,7 +150,7 @@ def read_columns(source: TableSource, names: Sequence[str]) -> pd.DataFrame:
             pieces[name].append(column.dictionary_encode() if source.from_text else column)
     table: dict[str, pd.Series] = {}
     for name, parts in pieces.items():
-        column = pa.chunked_array(parts)
+        column = pa.chunked_array(parts or [pa.array([], pa.string()).dictionary_encode()])
         if source.from_text:
             whole = column.unify_dictionaries().combine_chunks()
             column = _as_read(whole.dictionary, source.form).take(whole.indices)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from trainer.config.task import TaskName
 from trainer.config.values import ColumnType
+from trainer.data.column_names import alike_names_warnings, meant_column
 from trainer.data.column_warnings import DATES, text_warning
 from trainer.data.columns import column_type, convert_column, read_as
 from trainer.data.dataset import Dataset
@@ -42,13 +43,18 @@ def unified(
     missing = [name for name in columns if name not in test.features.columns]
     extra = [name for name in test.features.columns if name not in columns]
     if how.column_types is not None and (lacking := [name for name in columns if name not in train.features.columns]):
-        raise InputError(f"{source}: lacks columns that the model takes: {listed(lacking)}")
+        others = [name for name in train.features.columns if name not in columns]
+        raise InputError(
+            f"{source}: lacks columns that the model takes: {listed(lacking)}{meant_column(lacking[0], others)}"
+        )
     if how.column_types is None and (missing or extra):
         parts = [f"{listed(missing)} only in {names[0]}"] if missing else []
         parts += [f"{listed(extra)} only in {names[1]}"] if extra else []
         raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
     if not columns:
         raise InputError(f"{source}: has no feature columns")
+    if how.column_types is None:
+        warnings += alike_names_warnings(columns)
     column_types: dict[str, ColumnType] = {}
     converted: tuple[dict[str, pd.Series], dict[str, pd.Series]] = ({}, {})
     for name in columns:

@@ -17,7 +17,8 @@ import pyarrow as pa
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label
 from trainer.data.arrow_columns import Feature, Type
-from trainer.data.csv_file import header_hint
+from trainer.data.column_names import meant_column
+from trainer.data.csv_faults import header_hint
 from trainer.scoring.scorers import (
     CHECKED_ROWS,
     BoosterScorer,
@@ -31,7 +32,7 @@ from trainer.scoring.scorers import (
 from trainer.training.model_metadata import noted_form, noted_task, own_column_types
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.output import print_message
-from trainer.util.text import listed, nearest, one_line, quoted
+from trainer.util.text import listed, one_line
 
 _SIGNATURE: Mapping[str, Type] = {
     "boolean": "boolean",
@@ -184,12 +185,5 @@ def missing_columns(features: Sequence[Feature], names: Sequence[str], source: s
         return
     unused = [name for name in names if name not in {feature.name for feature in features}]
     plural = "s" if len(missing) > 1 else ""
-    # Letters' case and white space are what names differ by most often.
-    by_look = {name.strip().lower(): name for name in unused}
-    close = by_look.get(missing[0].strip().lower()) or nearest(missing[0], unused)
-    if close is not None:
-        hint = f"; is {quoted(missing[0])} the file's {quoted(close)}?"
-    else:
-        hint = f"; the file's other columns are {listed(unused)}" if unused else ""
-    hint += header_hint(names, form)
+    hint = meant_column(missing[0], unused) + header_hint(names, form)
     raise InputError(f"{source}: lacks {len(missing)} column{plural} that the model takes: {listed(missing)}{hint}")

@@ -19,7 +19,7 @@ from trainer.data.arrow_columns import ARROW, Feature, convert
 from trainer.data.buckets import BucketPath, Place
 from trainer.data.row_chunks.opening import check_source, open_source
 from trainer.data.row_chunks.source import TableSource
-from trainer.data.table_file import is_index_name
+from trainer.data.table_file import is_index_name, no_rows
 from trainer.scoring import locate, models
 from trainer.scoring.models import LoadedModel, load_model
 from trainer.scoring.progress import progress
@@ -105,7 +105,7 @@ def _write(request: PredictRequest, loaded: LoadedModel, stream: BinaryIO) -> Pr
     with progress(request.data.name) as show, closing(source.chunks(read, copied)) as chunks:
         first = next(chunks, None)
         if first is None:
-            raise InputError(f"{request.data}: has {'a header but ' if source.form.header else ''}no rows")
+            raise no_rows(request.data, source.form)
         table = _Table(source, features, copied)
         columns = table.convert(first, 0)
         scorer = loaded.scorer(features, columns, first.num_rows, request.jobs)

@@ -64,13 +64,17 @@ def decoded(body: bytes) -> str:
 
 def read_csv(body: bytes) -> Table:
     """Return the table in a CSV body."""
-    text = decoded(body)
+    text = decoded(body).lstrip("\ufeff")
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     # A line of nothing but blanks is none, as it is none to pandas.
     rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) > 1 or (row and row[0].strip(" \t"))]
     if not rows:
         raise RequestError("'No columns to parse from file'")
     names, *values = rows
+    named = next((count for count in range(len(names), 0, -1) if names[count - 1]), 0)
+    if named < len(names) and not any(any(row[named:]) for row in values):
+        # Separators at the lines' ends make no columns.
+        names, values = names[:named], [row[:named] if len(row) == len(names) else row for row in values]
     # A quote that is left open has all that follows it in the last field.
     if "\n" in rows[-1][-1] and (wrong := open_quote(io.StringIO(text, newline=""))) is not None:
         raise RequestError(wrong)

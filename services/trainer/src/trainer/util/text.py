@@ -24,15 +24,24 @@ def quoted(text: str) -> str:
     return repr(text) if unicodedata.is_normalized("NFC", text) else ascii(text)
 
 
+def folded(name: str) -> str:
+    """Return a name without what nobody sees or says: capital letters, the Unicode form, white space around it."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 def nearest(name: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return which of some names ``name`` most likely is meant to be, or None where none is like it.
+
+    What differs in capital letters, white space or the Unicode form alone is the nearest.
 
     Args:
         name: What was written.
         among: The names that there are.
         cutoff: How alike the two must be, from 0 to 1.
     """
-    close = difflib.get_close_matches(name, list(among), n=1, cutoff=cutoff)
+    names = list(among)
+    same = [one for one in names if folded(one) == folded(name)]
+    close = same or difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     return close[0] if close else None
 
 

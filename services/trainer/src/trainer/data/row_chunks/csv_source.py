@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv as python_csv
+import itertools
 import re
 from collections.abc import Generator, Mapping, Sequence, Set
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -11,7 +14,9 @@ import pyarrow.csv as csv
 from trainer.config.csv_form import CsvForm
 from trainer.data.arrow_columns import ARROW, Feature, Type, bad_value
 from trainer.data.buckets import Place
-from trainer.data.csv_file import check_quotes, csv_header
+from trainer.data.csv_faults import check_quotes
+from trainer.data.csv_file import csv_header
+from trainer.data.csv_text import open_text
 from trainer.data.file_errors import reading
 from trainer.data.row_chunks import size
 from trainer.data.row_chunks.source import TableSource
@@ -28,6 +33,11 @@ class _PaddedGap(Exception):  # noqa: N818 - no error
     def __init__(self, column: str) -> None:
         super().__init__(column)
         self.column = column
+
+
+def _of_invalid_row(row: Any) -> str:
+    """Return what to do with a row of another number of fields: white space alone is none, as to pandas."""
+    return "error" if row.text.strip() else "skip"
 
 
 class CsvSource(TableSource):
@@ -79,10 +89,13 @@ class CsvSource(TableSource):
                         block_size=self._block,
                         use_threads=False,
                         skip_rows=self.form.skip_lines,
-                        column_names=None if self.form.header else self.names,
+                        column_names=self.names,
+                        skip_rows_after_names=int(self.form.header),
                     ),
                     parse_options=csv.ParseOptions(
-                        delimiter=self.form.separator_of(self.path), newlines_in_values=True
+                        delimiter=self.form.separator_of(self.path),
+                        newlines_in_values=True,
+                        invalid_row_handler=_of_invalid_row,
                     ),
                     convert_options=csv.ConvertOptions(
                         column_types=types,
@@ -100,11 +113,15 @@ class CsvSource(TableSource):
                         yield chunk.select(wanted)
             except pa.ArrowInvalid as error:
                 # A header without a line's end is no rows; the header itself was read before.
-                if "Empty CSV file" not in str(error):
+                if not self._is_header_alone():
                     self._check_gap(error, texts)
                     raise self._explained(error, by_name) from None
         if "\n" in ends_with:
             check_quotes(self.path, self.form)
+
+    def _is_header_alone(self) -> bool:
+        with open_text(self.path, self.form) as stream:
+            return self.form.header and not any(line.strip() for line in itertools.islice(stream, 1, 2))
 
     def _check_gap(self, error: pa.ArrowInvalid, texts: Set[str]) -> None:
         """Raise a sign where what is no number is a missing value with white space around it."""
@@ -112,6 +129,16 @@ class CsvSource(TableSource):
             name = self.names[int(match[1])]
             if name not in texts and match[3].strip() in self.form.gaps:
                 raise _PaddedGap(name) from None
+
+    def _filled(self, places: Sequence[int]) -> int | None:
+        # By their places: several may have no name. pyarrow reads columns by their names.
+        with reading(self.path), open_text(self.path, self.form) as stream:
+            rows = python_csv.reader(stream, delimiter=self.form.separator_of(self.path))
+            for row in itertools.islice(rows, int(self.form.header), None):
+                for place in places:
+                    if place < len(row) and row[place] not in self.form.gaps:
+                        return place
+        return None
 
     def share(self, rows: int) -> float:
         """Return the share of the file's bytes."""

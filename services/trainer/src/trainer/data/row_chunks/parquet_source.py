@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from trainer.config.csv_form import CsvForm
@@ -14,6 +15,7 @@ from trainer.data.buckets import Place
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.row_chunks import size
 from trainer.data.row_chunks.source import TableSource
+from trainer.data.table_file import index_warning
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
@@ -34,7 +36,10 @@ class ParquetSource(TableSource):
                 self._schema = file.schema_arrow
                 self.rows = file.metadata.num_rows
                 self.size = max(self.rows, 1)
-            names = [name for name in self._schema.names if not _INDEX.fullmatch(name)]
+            written = (self._schema.pandas_metadata or {}).get("index_columns", [])
+            #: The columns that pandas wrote as an index; those that it named itself are none to anybody.
+            self._index = [name for name in self._schema.names if name in written]
+            names = [name for name in self._schema.names if not (name in written and _INDEX.fullmatch(name))]
             check_unique_names(path, names)
         if not names:
             raise InputError(f"{path}: has no columns")
@@ -57,6 +62,20 @@ class ParquetSource(TableSource):
                         yield chunk
             except pa.ArrowNotImplementedError as error:
                 raise InputError(f"{self.path}: cannot be read: {one_line(error, 200)}") from None
+
+    def named(self, warnings: list[str]) -> list[str]:
+        """Return the names of the columns that are data, without the index that pandas wrote."""
+        if index := [name for name in self.names if name in self._index]:
+            warnings.append(index_warning(self.path, index))
+        return [name for name in super().named(warnings) if name not in index]
+
+    def _filled(self, places: Sequence[int]) -> int | None:
+        left = {self.names[place]: place for place in places}
+        for chunk in self.chunks((), list(left)):
+            for name, place in left.items():
+                if pc.any(pc.is_valid(chunk.column(name))).as_py():
+                    return place
+        return None
 
     def share(self, rows: int) -> float:
         """Return the share of the file's rows."""

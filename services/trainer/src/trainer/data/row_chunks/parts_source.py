@@ -46,6 +46,15 @@ class PartsSource(TableSource):
                 rows += chunk.num_rows
                 yield chunk
 
+    def named(self, warnings: list[str]) -> list[str]:
+        """Return the names of the columns that are data; warnings are those on the first part."""
+        found = [part.named(warnings if part is self._parts[0] else []) for part in self._parts]
+        return found[0]
+
+    def _filled(self, places: Sequence[int]) -> int | None:
+        """Not asked for: each part has an order of its own."""
+        raise NotImplementedError
+
     def share(self, rows: int) -> float:
         """Return the share of the parts that were read."""
         current = len(self._starts) - 1

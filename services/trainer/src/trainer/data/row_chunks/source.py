@@ -10,6 +10,7 @@ import pyarrow as pa
 from trainer.config.csv_form import CsvForm
 from trainer.data.arrow_columns import Feature, Type
 from trainer.data.buckets import Place
+from trainer.data.table_file import no_name, unnamed_columns, unnamed_warnings
 
 
 class TableSource(ABC):
@@ -27,6 +28,25 @@ class TableSource(ABC):
     @abstractmethod
     def chunks(self, features: Sequence[Feature], copied: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
         """Read the columns of ``features`` and ``copied``, chunk by chunk; only features have types that are known."""
+
+    def named(self, warnings: list[str]) -> list[str]:
+        """Return the names of the columns that are data: no indexes that pandas wrote, no empty ones without a name.
+
+        Args:
+            warnings: Takes the warnings on what is left out.
+
+        Raises:
+            InputError: A column without a name has a value.
+        """
+        indexes, unnamed = unnamed_columns(self.names)
+        if unnamed and (place := self._filled(unnamed)) is not None:
+            raise no_name(self.path, place)
+        warnings += unnamed_warnings(self.path, indexes, unnamed)
+        return [name for place, name in enumerate(self.names) if place >= indexes and place not in unnamed]
+
+    @abstractmethod
+    def _filled(self, places: Sequence[int]) -> int | None:
+        """Return which of some columns, given by their places, has a value; None where none has."""
 
     @abstractmethod
     def share(self, rows: int) -> float:

@@ -1,0 +1,47 @@
+"""Names of columns that are alike: they are kept apart, and a line says so, or which of them was most likely meant."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+
+from trainer.util.text import folded, listed, nearest, quoted
+
+#: What names may differ in, and what makes them the same again.
+_FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("white space", lambda name: " ".join(name.split())),
+    ("capital letters", str.casefold),
+    ("their Unicode form", lambda name: unicodedata.normalize("NFKC", name)),
+)
+
+
+def alike_names_warnings(names: Iterable[str]) -> list[str]:
+    """Return a warning on each group of features whose names are easily taken for one another.
+
+    A later table that has one of them alone is refused, and so is one that writes it in a third way.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(folded(name), []).append(name)
+    return [
+        f"columns {listed(map(quoted, group))} have names that differ in {_difference(group)} alone: each is a feature"
+        " of its own"
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def _difference(group: Sequence[str]) -> str:
+    """Return in what some names differ, in words."""
+    for what, form in _FORMS:
+        if len({form(name) for name in group}) == 1:
+            return what
+    return "capital letters, white space or their Unicode form"
+
+
+def meant_column(name: str, others: Sequence[str]) -> str:
+    """Return which of a table's other columns may be one that it lacks, as the rest of a line; empty for none."""
+    close = nearest(name, others)
+    if close is not None:
+        return f"; is {quoted(name)} the file's {quoted(close)}?"
+    return f"; the file's other columns are {listed(others)}" if others else ""
