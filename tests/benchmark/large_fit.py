@@ -17,10 +17,10 @@ from trainer.config.selection_metric import DEFAULT_METRIC
 from trainer.config.variant import complete_params
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
-from trainer.parallel.pool import available_cpus
 from trainer.training.encoding import Encoding, encoder
 from trainer.training.pipeline import fit_pipeline
 from trainer.training.split import split_validation
+from trainer.util.processors import available_cpus
 
 ROUNDS = 3
 

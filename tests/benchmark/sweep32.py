@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import trainer
-from trainer.parallel.pool import available_cpus
+from trainer.util.processors import available_cpus
 
 GRID = ("n_estimators=200,500", "learning_rate=0.025,0.05", "num_leaves=15,31,60,90", "min_child_samples=10,30")
 #: What is promised: so much more than the ideal, and so many seconds for imports, data and the sweep's own run.

@@ -6,8 +6,8 @@ from pathlib import Path
 from trainer.config.variant import STANDARD_VARIANTS, Variant, make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
-from trainer.parallel import pool
 from trainer.parallel.pool import ProcessPool
+from trainer.util.processors import available_cpus
 
 
 def train(variant: Variant, dataset: Dataset) -> float:
@@ -23,7 +23,7 @@ def train(variant: Variant, dataset: Dataset) -> float:
 
 def main() -> None:
     """Trains the standard variants as `trainer sweep` does."""
-    processes = ProcessPool(pool.available_cpus(), preload=["trainer.runs.preload"])
+    processes = ProcessPool(available_cpus(), preload=["trainer.runs.preload"])
     processes.warm_up()
     dataset = load_data()
     # The longest first, as the sweep does.

@@ -35,7 +35,7 @@ from trainer.data.buckets import table_place
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.parallel.alone import threads_alone
-from trainer.parallel.pool import ProcessPool, available_cpus
+from trainer.parallel.pool import ProcessPool
 from trainer.registry.model_name import check_name
 from trainer.registry.registration import register_best
 from trainer.registry.registry import Registration
@@ -51,6 +51,7 @@ from trainer.training.split import check_splits
 from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util import provenance
 from trainer.util.errors import InputError, TrainerError
+from trainer.util.processors import available_cpus
 
 __all__ = ["CsvForm", "Dataset", "TrainerError", "load_data", "predict", "register", "search", "sweep", "train"]
 

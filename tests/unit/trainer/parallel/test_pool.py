@@ -228,7 +228,3 @@ def interrupt_all(tasks: Any, seconds: list[float], folder: Path) -> None:
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         list(warm_pool(len(seconds)).map(tasks.tidy_up_for, seconds, folder))
-
-
-def test_at_least_one_cpu_and_no_more_than_there_are() -> None:
-    assert 1 <= pool.available_cpus() <= (os.cpu_count() or 1)

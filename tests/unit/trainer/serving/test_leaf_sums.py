@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import lightgbm
@@ -64,6 +65,47 @@ def test_blocks_of_trees_give_the_same_bits(dataset: Dataset, params: dict[str, 
     assert booster.predict(matrix).tobytes() == expected.tobytes()
     assert booster.prove_blocks(matrix).tobytes() == expected.tobytes()
     assert booster._sums is not None
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 7])
+@pytest.mark.parametrize("params", [{}, {"n_estimators": 400, "num_leaves": 31}], ids=["small", "in blocks"])
+def test_parts_of_a_request_give_the_same_bits(
+    dataset: Dataset, params: dict[str, Any], cpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of many rows is answered in parts, side by side."""
+    asked: list[int] = []
+    part = Booster._part
+    monkeypatch.setattr("trainer.serving.booster.available_cpus", lambda: cpus)
+
+    def noted(booster: Booster, rows: Any) -> Any:
+        asked.append(len(rows))
+        return part(booster, rows)
+
+    monkeypatch.setattr(Booster, "_part", noted)
+    own = fitted(dataset, **params)
+    booster = Booster(own.model_to_string(num_iteration=-1), own.best_iteration)
+    matrix = hard_matrix(booster.width)
+    expected = np.asarray(own.predict(matrix, num_threads=1))
+    assert booster.predict(matrix).tobytes() == expected.tobytes()
+    assert (len(asked), sum(asked)) == (min(cpus, 5), ROWS)
+    assert booster.predict(matrix[:511]).tobytes() == expected[:511].tobytes()
+    assert asked[-1] == 511
+
+
+@pytest.mark.usefixtures("_small_models_too")
+@pytest.mark.parametrize(
+    "params", [{}, {"n_estimators": 400, "early_stopping_round": 20}], ids=["all", "stopped early"]
+)
+def test_requests_do_not_disturb_each_other(dataset: Dataset, params: dict[str, Any]) -> None:
+    """Single rows, and small and large requests at the same time, get the bits that each gets alone."""
+    own = fitted(dataset, **params)
+    booster = Booster(own.model_to_string(num_iteration=-1), own.best_iteration)
+    matrix = hard_matrix(booster.width)
+    expected = np.asarray(own.predict(matrix, num_threads=1))
+    sizes = [1, 1, 20, 150, 400, ROWS] * 40
+    with ThreadPoolExecutor(8) as pool:
+        for size, found in zip(sizes, pool.map(lambda size: booster.predict(matrix[:size]), sizes), strict=True):
+            assert found.tobytes() == expected[:size].tobytes(), size
 
 
 @pytest.mark.usefixtures("_small_models_too")

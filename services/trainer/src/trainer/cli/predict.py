@@ -89,9 +89,9 @@ def predict_command(
     from trainer.tracking.settings import configure
 
     configure(server.debug)
-    from trainer.parallel.pool import available_cpus
     from trainer.scoring.predict import PredictRequest, predict_file
     from trainer.util.output import print_json
+    from trainer.util.processors import available_cpus
 
     request = PredictRequest(
         model,

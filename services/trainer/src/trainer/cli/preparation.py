@@ -125,7 +125,8 @@ def open_engine(
     Raises:
         TrainerError: The cluster cannot be used.
     """
-    from trainer.parallel.pool import ProcessPool, available_cpus
+    from trainer.parallel.pool import ProcessPool
+    from trainer.util.processors import available_cpus
 
     if not cluster:
         return ProcessPool(min(jobs or available_cpus(), tasks), preload)

@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from trainer.parallel.pool import available_cpus
+from trainer.util.processors import available_cpus
 
 if TYPE_CHECKING:
     from trainer.config.variant import Variant

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
-from trainer.parallel.pool import TaskDiedError, available_cpus, end_with_parent, interrupt_blocked
+from trainer.parallel.pool import TaskDiedError, end_with_parent, interrupt_blocked
+from trainer.util.processors import available_cpus
 from trainer.util.signals import defer_signals, ignore_signals
 
 Answer = TypeVar("Answer")

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.context import BaseContext
@@ -164,19 +164,6 @@ class ProcessPool:
                 child.kill()
         for _, _, pool in running.values():
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def available_cpus() -> int:
-    """Return the number of processors this process may use, container limits included; at least 1."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        count = min(count, os.process_cpu_count() or count)
-    with suppress(OSError, ValueError):
-        # A container's limit is a share of time, which no affinity shows: "<quota> <period>" or "max <period>".
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        if quota != "max":
-            count = min(count, round(int(quota) / int(period)))
-    return max(count, 1)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: (rows, trees) leaves of rows, for trees from the first of the range to before the second.
-FindLeaves = Callable[["NDArray[np.float64]", int, int], "NDArray[np.float64]"]
+#: (rows, trees) leaves of rows, for the block of trees that begins with this one.
+FindLeaves = Callable[["NDArray[np.float64]", int], "NDArray[np.float64]"]
 #: Trees of a block, and rows that are asked for together.
 _BLOCK, _ROWS = 32, 1_024
 #: Leaves of the smallest model, and rows of the smallest matrix, for which blocks are used: 1,000 rows and 500 trees of
@@ -60,14 +60,20 @@ class LeafSums:
             return None
         return cls(np.array(" ".join(lines).split(), dtype=np.float64), starts[:-1], float(objective[1]))
 
+    @property
+    def blocks(self) -> list[tuple[int, int]]:
+        """The blocks of trees: the first of each, and the one after its last."""
+        trees = len(self._starts)
+        return [(first, min(first + _BLOCK, trees)) for first in range(0, trees, _BLOCK)]
+
     def probabilities(self, matrix: NDArray[np.float64], find: FindLeaves) -> NDArray[np.float64]:
         """Return the (rows,) probabilities for a matrix, whose leaves ``find`` finds."""
         scores = np.zeros(len(matrix))
         for row in range(0, len(matrix), _ROWS):
             some = scores[row : row + _ROWS]
-            for tree in range(0, len(self._starts), _BLOCK):
-                starts = self._starts[tree : tree + _BLOCK]
-                leaves = find(matrix[row : row + _ROWS], tree, tree + len(starts))
+            for first, end in self.blocks:
+                starts = self._starts[first:end]
+                leaves = find(matrix[row : row + _ROWS], first)
                 for values in self._values[leaves.T.astype(np.intp) + starts[:, None]]:
                     some += values
         # NumPy's own exponential function differs from the C library's in the last bit.
