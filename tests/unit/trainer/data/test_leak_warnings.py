@@ -102,6 +102,18 @@ def test_whole_numbers_as_categories(tmp_path: Path, suffix: str) -> None:
     assert read.digest != load_data(path, target="y", drop=["id"]).digest
 
 
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [(["1.0", "2.0", ""], True), (["1", "2", ""], False), (["1.0", "2", ""], False), (["01.5", "2.0", ""], False)],
+)
+def test_whole_numbers_with_a_point_are_told(tmp_path: Path, codes: list[str], told: bool) -> None:
+    """As pandas writes whole numbers beside missing values: a request's 1 would be a category that no row had."""
+    frame = pd.DataFrame({"code": codes * 40, "x": NOISE[:120], "y": [0, 1] * 60})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    warnings = load_data(tmp_path / "t.csv", target="y", categorical=["code"]).warnings
+    assert any("such as '1.0': as numbers, in Parquet files" in warning for warning in warnings) is told
+
+
 def test_four_files_are_read_without_what_is_dropped(four_files: Path) -> None:
     read = load_data(four_files, drop=["month", "device"], categorical=["region"])
     assert not {"month", "device"} & set(read.column_types)

@@ -27,6 +27,13 @@ def test_cut_names_keep_both_ends() -> None:
     assert [(text[0], text[-1]) for text in shown[1:]] == [("a", "b"), ("c", "d")]
 
 
+def test_names_over_several_lines_take_one() -> None:
+    """A name on two lines would stand in the row of the next one."""
+    shown, _ = feature_names(["time\n(s)", "a\r\nb", "c\td", "plain"], SIZE)
+    assert shown == ["time↵(s)", "a↵b", "c d", "plain"]
+    assert "\n" not in style.cut("x\n" * 90, SIZE, ROOM)
+
+
 @given(st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=90), min_size=1, max_size=8))
 def test_no_cut_name_is_too_wide(names: list[str]) -> None:
     shown, right = feature_names(names, SIZE)
@@ -47,6 +54,8 @@ def test_no_cut_name_is_too_wide(names: list[str]) -> None:
         ([2.5e9, 5e9], ["2.5bn", "5.0bn"]),
         ([4_995_464.0, 4_995_464.5], ["4,995,464.0", "4,995,464.5"]),
         ([0, 2e15], ["0", "2e15"]),
+        ([-1e-6, 0, 1e-6], ["-1e-6", "0", "1e-6"]),
+        ([0, 0.0005, 0.001], ["0.0000", "0.0005", "0.0010"]),
     ],
 )
 def test_large_numbers_are_short(places: list[float], labels: list[str]) -> None:

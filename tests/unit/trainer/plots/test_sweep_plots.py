@@ -11,9 +11,13 @@ import pytest
 import sklearn.metrics
 from trainer import plots
 from trainer.config import parameters
+from trainer.config.selection_metric import Metric
+from trainer.config.task import TASKS, TaskName
 from trainer.config.variant import complete_params
 from trainer.plots import style
 from trainer.plots.sweep_parameters import MOST_AXES
+from trainer.runs.plan import TrainResult
+from trainer.sweeps.comparison_files import write_plots
 from trainer.training import metrics
 
 HEADING = plots.Heading("Sweep", "some data")
@@ -136,3 +140,37 @@ def test_equal_scores_can_be_drawn(tmp_path: Path) -> None:
     assert texts(figure_of(plots.sweep_parameters, fewer, [0.5, 0.5], HEADING))[-1] == "1 more parameter varies"
     assert sum(text.strip() in [style.shortened(name, 18) for name in names] for text in shown) == MOST_AXES
     plots.save(figure, tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "scores", "best"),
+    [
+        ("binary", "log_loss", [0.7, 0.2], "0.2"),
+        ("multiclass", "f1_macro", [0.3, 0.625], "62.50%"),
+        ("regression", "r2", [-1.5, -0.25], "-0.25"),
+        ("regression", "quantile_loss", [5e-7, 2.5e-7], "2.5e-07"),
+    ],
+)
+def test_parameters_are_drawn_against_what_chose(
+    task: TaskName, metric: Metric, scores: list[float], best: str, tmp_path: Path
+) -> None:
+    """The marked variant is the one that was chosen, whatever metric chose it; the curves keep theirs."""
+    variants = [
+        (
+            {"num_leaves": leaves},
+            TrainResult(
+                f"num_leaves={leaves}",
+                {},
+                metrics={f"validation_{TASKS[task].drawn}": 0.5, f"validation_{metric}": score},
+                metric=metric,
+                task=task,
+            ),
+        )
+        for leaves, score in zip((4, 8), scores, strict=True)
+    ]
+    write_plots(tmp_path, [*variants, ({}, TrainResult("failed", {}, error="no memory"))], "data", "light")
+    header, *rows = (tmp_path / "parameters.csv").read_text().splitlines()
+    assert header == f"num_leaves,validation_{metric}"
+    assert rows == [f"4,{scores[0]}", f"8,{scores[1]}"]
+    params = [{"num_leaves": 4}, {"num_leaves": 8}]
+    assert best in texts(figure_of(plots.sweep_parameters, params, scores, HEADING, metric))

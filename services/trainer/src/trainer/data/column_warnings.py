@@ -80,6 +80,21 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
     return None
 
 
+def decimals_warning(columns: Sequence[pd.Series]) -> str | None:
+    """Return a warning on categories that are whole numbers with a decimal point, as pandas writes those with gaps.
+
+    In Parquet files and in requests the number 1.0 is the category 1.
+    """
+    texts = pd.Series(pd.concat(columns).dropna().unique(), dtype="str")
+    if texts.empty or not texts.str.fullmatch(rf"{_WHOLE_NUMBER}\.0+").all():
+        return None
+    example = texts.iloc[0]
+    return (
+        f"holds whole numbers that are written as decimals, such as {example!r}: as numbers, in Parquet files and in"
+        f" requests, they are other categories, such as {example.partition('.')[0]!r}; write them without a point"
+    )
+
+
 def _most(found: pd.Series) -> bool:
     """Tell whether most values are of a kind; a few may well be codes, such as 0, 1, 2 and 3+."""
     return bool(found.sum() > max(_CODES, len(found) / 2))

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from trainer.config.task import TaskName
 from trainer.config.values import ColumnType
 from trainer.data.column_names import alike_names_warnings, meant_column
-from trainer.data.column_warnings import DATES, text_warning
+from trainer.data.column_warnings import DATES, decimals_warning, text_warning
 from trainer.data.columns import column_type, convert_column, read_as
 from trainer.data.dataset import Dataset
 from trainer.data.leak_warnings import leak_warning
@@ -138,7 +137,7 @@ def feature_warnings(
         how: How the table was read.
         apart: Whether training and test rows came in files of their own.
     """
-    found = _column_warnings(name, kind, of_both, target, apart=apart, task=how.task or "binary")
+    found = _column_warnings(name, kind, of_both, target, how, apart=apart)
     # Split at random, rows of a later time or of the same visitor are in all parts.
     if how.roles.time is None and how.roles.group is None:
         if found and found[0].endswith(DATES):
@@ -149,13 +148,14 @@ def feature_warnings(
 
 
 def _column_warnings(
-    name: str, kind: ColumnType, columns: Sequence[pd.Series], target: NDArray[Any], *, apart: bool, task: TaskName
+    name: str, kind: ColumnType, columns: Sequence[pd.Series], target: NDArray[Any], how: Reading, *, apart: bool
 ) -> list[str]:
     """Return the warnings on a feature: ``columns`` are its training and its test values, ``target`` the first's."""
     found = None
     if kind == "text":
         found = text_warning(columns) or (unseen_warning(*columns) if apart else None)
+        found = found or (decimals_warning(columns) if name in how.categorical else None)
     if found is not None:
         return [f"column {name!r} {found}"]
-    leak = leak_warning(name, columns[0], target, task)
+    leak = leak_warning(name, columns[0], target, how.task or "binary")
     return [leak] if leak is not None else []

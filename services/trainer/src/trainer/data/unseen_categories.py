@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import pandas as pd
 
-from trainer.util.text import one_line, quoted
+from trainer.util.text import folded, one_line, quoted
 
 #: A warning comes from this share of unseen texts on: a few are always new.
 SHARE = 0.05
@@ -24,12 +24,21 @@ def _number_form(text: str) -> str:
     return text if number is None else f"{number:.15g}"
 
 
+def _letters(text: str) -> str:
+    """Return a text's letters and digits alone, without accents; the text itself where it has none."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(sign for sign in plain if unicodedata.category(sign)[0] in "LN") or text
+
+
 #: What the same text may differ in, and what makes it the same again.
 _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("white space", lambda text: " ".join(text.split())),
     ("its Unicode form", lambda text: unicodedata.normalize("NFKC", text)),
     ("capital letters", str.casefold),
     ("how the number is written", _number_form),
+    ("capital letters and white space", folded),
+    # Quotes, dashes, and what is not seen at all.
+    ("signs or accents", _letters),
 )
 
 

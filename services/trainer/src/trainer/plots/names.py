@@ -29,6 +29,7 @@ def cut_apart(names: Sequence[str], size: float, room: float) -> list[str]:
         size: The letters' size (points).
         room: The room for each, as a share of the figure's width.
     """
+    names = [style.on_one_line(name) for name in names]
     shown = [style.cut(name, size, room) for name in names]
     for _ in range(_ATTEMPTS):
         alike: dict[str, set[int]] = {}

@@ -179,8 +179,8 @@ def _labels(places: Sequence[float], step: float) -> list[str]:
     if sign and digits is not None and digits <= 3:
         return [f"{place / unit:,.{digits}f}{sign}" if place else "0" for place in places]
     digits = _digits(step)
-    if digits is None or largest >= 1e7:
-        # 4e9: as short as numbers of this size get.
+    if digits is None or largest >= 1e7 or largest < 1e-3:
+        # 4e9, 2e-6: as short as numbers of this size get.
         return [f"{place:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-") for place in places]
     return [f"{place:,.{digits}f}" for place in places]
 

@@ -133,8 +133,14 @@ def fitting(text: str, size: float, room: float, weight: str = "normal") -> int:
     return int(len(text) * room / (extent(text, size, weight) or 1.0))
 
 
+def on_one_line(text: str) -> str:
+    """Return a name with a sign for each of its lines' ends: on two lines it would stand in another's place."""
+    return "↵".join(text.expandtabs(1).splitlines())
+
+
 def cut(text: str, size: float, room: float, weight: str = "normal") -> str:
     """Return a text with its middle cut out where it needs more room, which is a share of the figure's width."""
+    text = on_one_line(text)
     most = len(text) if extent(text, size, weight) <= room else fitting(text, size, room, weight)
     # The letters that are left may be wider than those in between.
     while extent(shortened(text, most), size, weight) > room and most > 2:

@@ -84,7 +84,7 @@ class _Shown:
 
     def __call__(self, score: float, digits: int = 2) -> str:
         value = merit(self.metric, score)
-        return f"{value:.{digits}%}" if self.metric not in LOWER else f"{value:,.4g}"
+        return f"{value:,.4g}" if self.metric in LOWER or self.metric == "r2" else f"{value:.{digits}%}"
 
 
 def _heat_map(
@@ -140,7 +140,7 @@ def _parallel(
     # The best last, so that it lies on top.
     order = sorted(range(len(lines)), key=lambda index: scores[index])
     best = order[-1]
-    colours = [to_rgba(style.BLUE, 0.15 + 0.65 * lines[index][-1][1]) for index in order]
+    colours = [to_rgba(style.BLUE, 0.3 + 0.5 * lines[index][-1][1]) for index in order]
     axes.add_collection(LineCollection([lines[index] for index in order], colors=colours, linewidths=1.8))
     axes.plot(*zip(*lines[best], strict=True), color=style.ORANGE, linewidth=3.2, marker="o", markersize=8, zorder=4)
     box = {"boxstyle": "round,pad=0.15", "facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85}

@@ -23,6 +23,8 @@ def write_plots(
 ) -> None:
     """Write the PR curves of the finished variants on one sheet, where they have some, and parameters against a metric.
 
+    That metric is the one that the variants are chosen by.
+
     Args:
         folder: Where the files go; created where it does not exist.
         variants: Each variant's parameters, None for another estimator's, and what came of it.
@@ -32,7 +34,10 @@ def write_plots(
     """
     from trainer import plots
 
-    metric = TASKS[next((result.task for _, result in variants if result.metrics), "binary")].drawn
+    first = next((result for _, result in variants if result.metrics), None)
+    if first is None:
+        return
+    metric = TASKS[first.task].drawn
     finished = [(params, result) for params, result in variants if f"validation_{metric}" in result.metrics]
     if not finished:
         return
@@ -46,8 +51,9 @@ def write_plots(
     ]
     if curves:
         plots.write_plot(plots.sweep_curves(curves, heading, metric), folder, "pr_curves", style)
-    own = [(params, score) for (params, _), score in zip(finished, scores, strict=True) if params is not None]
-    content = plots.sweep_parameters([params for params, _ in own], [score for _, score in own], heading, metric)
+    of = f"validation_{first.metric}"
+    own = [(params, result.metrics[of]) for params, result in finished if params is not None and of in result.metrics]
+    content = plots.sweep_parameters([params for params, _ in own], [score for _, score in own], heading, first.metric)
     if content is not None:
         plots.write_plot(content, folder, "parameters", style)
 
