@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,18 @@ def user(stack: Stack, *args: str, password: str = "") -> str:
     """Runs `user` in the proxy's container and returns what it prints."""
     run = stack.read if args == ("list",) else stack.exec
     return run("proxy", "bash", "-c", 'user "$@" <<<"$0"', password, *args).strip()
+
+
+def basic(name: str, password: str) -> str:
+    """Returns the header Authorization of a login."""
+    return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+
+
+def authority_of(stack: Stack, folder: Path) -> str:
+    """Writes the certificate of the proxy's authority into a folder, and returns the file."""
+    file = folder / "root.crt"
+    file.write_text(stack.read("proxy", "cat", "/data/caddy/pki/authorities/local/root.crt"))
+    return str(file)
 
 
 class Persons:
