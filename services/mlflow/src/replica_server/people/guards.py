@@ -111,10 +111,12 @@ class Guards(StoreChecks):
                 self.own_name(request, {"run_id": values["run_id"], "run_name": tag.value})
         values["tags"] = [RunTag(CLAIMED, tag.value) if tag.key == MLFLOW_USER else tag for tag in values["tags"] or []]
 
-    def keep_author_tag(self, _request: Asking, values: Values) -> None:
-        """Refuses to take a run's author away."""
+    def keep_author_tag(self, request: Asking, values: Values) -> None:
+        """Refuses to take a run's author away, and the tag with the name of another's run."""
         if values["key"] == MLFLOW_USER:
             raise forbidden(f"The tag {MLFLOW_USER} is the run's author, which stays")
+        if values["key"] == MLFLOW_RUN_NAME:
+            self.own_run(request, values)
 
     # Owners -----------------------------------------------------------------------------------------------------------
 

@@ -161,12 +161,13 @@ def test_run_is_renamed_by_its_author_or_an_admin(stores: Any) -> None:
             lambda: tracking.update_run_info(run, None, None, "bob's"),
             lambda: tracking.set_tag(run, named),
             lambda: tracking.log_batch(run, metrics=[], params=[Param("p", "1")], tags=[named]),
+            lambda: tracking.delete_tag(run, "mlflow.runName"),
         ):
             expect_refusal(what, f"Run {run} is alice's")
         tracking.update_run_info(run, RunStatus.FINISHED, 2, None)
         tracking.update_run_info(run, RunStatus.RUNNING, None, "r")
     found = tracking.get_run(run)
-    assert (found.info.run_name, found.data.params) == ("r", {})
+    assert (found.info.run_name, found.data.params, found.data.tags["mlflow.runName"]) == ("r", {}, "r")
     with as_person("alice"):
         tracking.set_tag(run, RunTag("mlflow.runName", "hers"))
     with as_person("ada", Role.ADMIN):
