@@ -58,16 +58,21 @@ def user(stack: Stack, *args: str) -> str:
 
 
 def ways(without: Stack, with_login: Stack) -> list[Way]:
-    """Makes alice in both stacks, and returns the ways to them."""
+    """Makes alice in both stacks, and gina where there are grants, and returns the ways to them."""
     user(without, "add", "alice")
     user(with_login, "add", "alice", "--role", "member")
     password = {"MLFLOW_TRACKING_USERNAME": "alice", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     token = {"MLFLOW_TRACKING_TOKEN": user(with_login, "token", "add", "alice", "--name", "ci")}
+    # A viewer, who logs by a grant alone: it is looked up whose experiment the run is in.
+    user(with_login, "add", "gina", "--role", "viewer")
+    user(with_login, "grant", "gina", "member", "--experiment", "Default")
+    granted = {"MLFLOW_TRACKING_TOKEN": user(with_login, "token", "add", "gina", "--name", "ci")}
     outside = {stack: f"https://localhost:{stack.port('proxy', 443)}" for stack in (without, with_login)}
     inside, proxy = "inside, no login", "proxy, AUTH=off"
     return [
         Way(inside, without.url, {}),
         Way("inside, token", with_login.url, token, inside),
+        Way("inside, token and grant", with_login.url, granted, inside),
         Way(proxy, outside[without], password),
         Way("proxy, password", outside[with_login], password, proxy),
         Way("proxy, token", outside[with_login], token, proxy),
