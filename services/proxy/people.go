@@ -87,7 +87,7 @@ func (p *people) token(r *http.Request) string {
 	return token
 }
 
-// pass lets the server judge a token. Its connection is a user's once the server has accepted the token, and until it refuses it.
+// pass lets the server judge a token, with the proof that it comes from here: the record then has the client's address. Its connection is a user's once the server has accepted the token, and until it refuses it.
 //
 // An address that has sent many wrong tokens has to wait with further ones; accepted ones go on. A program that sends the same wrong
 // one again and again keeps nobody out: it counts once.
@@ -100,6 +100,7 @@ func (p *people) pass(
 	if wait := attempts.refusalOfToken(address); wait > 0 && !known {
 		return tooMany(w, wait)
 	}
+	r.Header.Set(proofHeader, p.proof)
 	noting := &noted{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	err := next.ServeHTTP(noting, r)
 	switch {

@@ -71,6 +71,22 @@ func TestNameGoesOnWithItsProofAndNoPassword(t *testing.T) {
 	}
 }
 
+func TestTokenGoesOnWithTheProofAndNoName(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer "+aToken)
+	place := &connection{registry: &registry{now: connections.now}}
+	next := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		if r.Header.Get(proofHeader) != "the proof" || r.Header.Get(userHeader) != "" || r.Header.Get("Authorization") != "Bearer "+aToken {
+			t.Errorf("passed on: %v", r.Header)
+		}
+		return nil
+	})
+	counted := &attempts{now: time.Now, counts: map[origin]*count{}}
+	if err := newTestPeople(t).pass(httptest.NewRecorder(), r, next, aToken, place, counted); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTokenIsTheBearersOrAPassword(t *testing.T) {
 	p := newTestPeople(t)
 	for header, want := range map[string]string{

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from replica_server.people.roles import ROLES, Role
 
 from . import notebook, spellings
 from .conftest import NewStack
-from .persons import PASSWORD, PEOPLE, Persons, user
+from .persons import PASSWORD, PEOPLE, Persons, authority_of, basic, user
 from .routes import all_routes
 from .stack import STORAGE, Stack, StackError, wait_until
 
@@ -50,9 +51,7 @@ def proxy_url(guarded: Stack) -> str:
 @pytest.fixture(scope="module")
 def authority(guarded: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The certificate of the proxy's authority."""
-    file = tmp_path_factory.mktemp("authority") / "root.crt"
-    file.write_text(guarded.exec("proxy", "cat", "/data/caddy/pki/authorities/local/root.crt"))
-    return str(file)
+    return authority_of(guarded, tmp_path_factory.mktemp("authority"))
 
 
 def refusal_of(what: Callable[[], object]) -> str:
@@ -423,10 +422,47 @@ def test_changes_are_recorded(persons: Persons) -> None:
     assert not [name for name, token in persons.tokens.items() if token in everything or PASSWORD in everything]
 
 
-@pytest.mark.parametrize("statement", ["UPDATE people.record SET person = 'x'", "DELETE FROM people.record"])
+def test_record_has_the_clients_address(persons: Persons, proxy_url: str, authority: str) -> None:
+    """At the proxy it is the same for a password and a token, and none of the stack's own."""
+    path, token = f"{proxy_url}/api/2.0/mlflow/registered-models/create", persons.tokens["mia"]
+    for name, login in (("by-password", basic("mia", PASSWORD)), ("by-token", f"Bearer {token}")):
+        options = {"json": {"name": name}, "headers": {"Authorization": login, "X-Forwarded-For": "192.0.2.9"}}
+        assert requests.post(path, verify=authority, timeout=30, **options).status_code == 200  # type: ignore[arg-type]
+    rows = audit(persons.stack, "--who", "mia", "--change", "create-model")[-2:]
+    assert [(row["object"], row["by"]) for row in rows] == [
+        ("model by-password; by-password", "password"),
+        ("model by-token; by-token", "token test"),
+    ]
+    ours = {
+        network["IPAddress"]
+        for container in persons.stack.containers()
+        for network in container.attrs["NetworkSettings"]["Networks"].values()
+    }
+    (address,) = {row["address"] for row in rows}
+    assert ipaddress.ip_address(address).is_private
+    assert address not in ours | {"192.0.2.9"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE people.record SET person = 'x'",
+        "UPDATE people.record SET time = now() - interval '1 year'",
+        "DELETE FROM people.record",
+        "TRUNCATE people.record",
+        "SET session_replication_role = replica; DELETE FROM people.record",
+        "SET session_replication_role = replica; TRUNCATE people.record",
+        "INSERT INTO people.record (id, person, by, address, action, object, status)"
+        " SELECT id, 'x', '', '', '', '', 0 FROM people.record LIMIT 1",
+        "MERGE INTO people.record USING (SELECT 1) one ON true WHEN MATCHED THEN DELETE",
+    ],
+)
 def test_record_is_only_appended_to(persons: Persons, statement: str) -> None:
-    with pytest.raises(StackError, match="only appended to"):
+    """By the role with which the server asks, no row is changed, removed or put into another's place."""
+    before = persons.stack.sql("SELECT count(*), min(time)::text FROM people.record")
+    with pytest.raises(StackError, match=r"only appended to|GENERATED ALWAYS"):
         persons.stack.sql(statement)
+    assert persons.stack.sql("SELECT count(*), min(time)::text FROM people.record") == before
 
 
 def test_wrong_time_is_one_line(persons: Persons) -> None:

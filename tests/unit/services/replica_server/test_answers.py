@@ -290,6 +290,13 @@ def logged(status: int, content: Any, kind: bytes = b"application/json", path: b
     return log.getvalue()
 
 
+def test_tokens_stay_out_of_the_log() -> None:
+    """Also where somebody writes one into an address."""
+    token = f"mlr_{'a-_9' * 10}abc"
+    said = answers.line("GET", f"/people/tokens/{token}", 403, json.dumps({"message": f"no {token}"}).encode())
+    assert said == "refused: 403 GET /people/tokens/mlr_***: no mlr_***"
+
+
 def test_failed_answer_is_one_line_in_the_log() -> None:
     said = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "the storage\n\x1b[31m is away"}
     assert logged(503, said) == "error: 503 PUT /a%0A: the storage ?[31m is away\n"

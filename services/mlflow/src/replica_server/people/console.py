@@ -18,7 +18,7 @@ from replica_server.people.access import READING
 from replica_server.people.directory import Directory, Rows, UnavailableError
 from replica_server.people.identity import NAME, TAKEN, hashed
 from replica_server.people.roles import EXPERIMENT, MODEL, ROLES, asking
-from replica_server.text import printable
+from replica_server.text import TOKEN, printable
 
 # What browsers, and nobody else, tell of where a request comes from.
 FROM_A_PAGE = (b"origin", b"sec-fetch-site")
@@ -110,12 +110,16 @@ class Console:
             if method not in READING and any(name in FROM_A_PAGE for name, _ in scope["headers"]):
                 raise FromPageError("a web page may not change users, roles and tokens")
             for name in names + ([query["owner"]] if "owner" in query and kind == "tokens" else []):
+                if TOKEN.fullmatch(name):
+                    raise WrongError("this is a token itself: give the name that it has")
                 if not NAME.fullmatch(name):
                     raise WrongError("a name is made of letters, digits and . _ @ -, 64 at most")
             if "\0" in "".join(query.values()):
                 raise WrongError("a name holds no NUL character")
             if request := asking.get():
-                said = [word for one in query.items() for word in (one if one[0] in GRANTABLE else one[1:])]
+                # Not what else a request may hold: somebody may think that a password belongs there.
+                known = [one for one in query.items() if one[0] in (*GRANTABLE, "role", "expires")]
+                said = [word for one in known for word in (one if one[0] in GRANTABLE else one[1:])]
                 request.objects.append(" ".join([*names, *said]))
             text, status = await self._answer(method, kind, names, query), HTTPStatus.OK
         except WrongError as error:

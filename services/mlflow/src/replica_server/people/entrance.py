@@ -21,12 +21,12 @@ from replica_server.requests import answers
 UNAUTHORIZED = 401
 
 
-def address_of(scope: Scope, person: Person) -> str:
+def address_of(scope: Scope) -> str:
     """Returns the client's address: the proxy's word where it has proven itself, else the connection's."""
-    if person.by in ("password", "sso"):
-        for name, value in scope["headers"]:
-            if name == b"x-forwarded-for":
-                return str(value.decode("latin-1").rpartition(",")[2].strip())
+    headers = dict(scope["headers"])
+    # A wrong proof has been refused before (identity.py).
+    if identity.PROOF in headers and b"x-forwarded-for" in headers:
+        return str(headers[b"x-forwarded-for"].decode("latin-1").rpartition(",")[2].strip())
     return scope["client"][0] if scope.get("client") else ""
 
 
@@ -126,7 +126,7 @@ class Entrance:
 
     def _recorded(self, request: Asking, row: access.Row, scope: Scope, send: Send) -> Recorded:
         """Returns a `send` that records the change."""
-        address = address_of(scope, request.person)
+        address = address_of(scope)
         return Recorded(
             request, send, functools.partial(self.record.write, request, address, row.change, scope["path"])
         )

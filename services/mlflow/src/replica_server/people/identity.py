@@ -2,8 +2,8 @@
 
 The proxy checks passwords, and sessions of single sign-on. It passes the name on in a header, with a proof that only it
 and the server know; nobody else can say a name. With single sign-on it passes a role on too, by the provider's groups.
-A token (`mlr_…`) is checked here, without password hashing. The console, which is the command `user` in the proxy's
-container, has a proof of its own.
+A token (`mlr_…`) is checked here, without password hashing; with the proxy's proof beside it, it came by the proxy.
+The console, which is the command `user` in the proxy's container, has a proof of its own.
 """
 
 import base64
@@ -22,7 +22,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, UNAUTHENTICATED
 from replica_server.people.known import Known
 from replica_server.people.roles import ROLES, Person, Role
 from replica_server.secret_files import read_secret
-from replica_server.text import printable
+from replica_server.text import TOKEN, printable
 
 SECRETS = Path("/run/secrets")
 USER, ROLE, PROOF = b"x-replica-user", b"x-replica-role", b"x-replica-proof"
@@ -32,7 +32,6 @@ SERVICES = {"serving": Role.VIEWER, "housekeeping": Role.MEMBER}
 #: What people and tokens may be called; and the stack's own names: the services, and who asks by the console's proof.
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 TAKEN = (*SERVICES, "console")
-TOKEN = re.compile(r"mlr_[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,10 @@ async def identify(headers: Iterable[tuple[bytes, bytes]], proofs: Proofs, known
             raise forbidden("The header X-Replica-Console does not hold the console's proof")
         return Person("console", Role.ADMIN, "console")
     if not (user is None and role is None and proof is None):
-        if user is None or not hmac.compare_digest(proof or b"", proofs.proxy):
+        lacks_name = user is None and role is not None
+        if lacks_name or not hmac.compare_digest(proof or b"", proofs.proxy):
             raise forbidden("A name in X-Replica-User needs the proxy's proof beside it")
+    if user is not None:
         name = user.decode("latin-1")
         return await (_by_password(name, known) if role is None else _by_sso(name, role.decode("latin-1"), known))
     given = _only(headers, b"authorization")

@@ -78,6 +78,8 @@ CREATE OR REPLACE TRIGGER only_append BEFORE UPDATE OR DELETE ON people.record
     FOR EACH ROW EXECUTE FUNCTION people.only_append();
 CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON people.record
     FOR EACH STATEMENT EXECUTE FUNCTION people.only_append();
+-- Also for a session that replicates, which other triggers leave alone.
+ALTER TABLE people.record ENABLE ALWAYS TRIGGER only_append, ENABLE ALWAYS TRIGGER no_truncate;
 """
 # A grant ends with what it is for, and follows a model to its new name: in the same transaction, whoever does it.
 FOLLOWING = """

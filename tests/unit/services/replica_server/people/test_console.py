@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from replica_server.people import console
+from replica_server.people.roles import Asking, Person, Role, asking
 
 
 class Directory:
@@ -46,6 +47,21 @@ def test_page_changes_nothing(header: tuple[bytes, bytes]) -> None:
     assert ask("GET", "/people/users", "", header)[0] == 200
     status, _, directory = ask("POST", "/people/users/mallory", "role=admin")
     assert (status, directory.asked) == (200, [(console.ADD_USER, "mallory", "admin")])
+
+
+def test_record_holds_no_secret() -> None:
+    """Neither what somebody takes for the place of a password, nor a token that they take for its name."""
+    token = f"mlr_{'a' * 43}"
+    request = Asking(Person("ada", Role.ADMIN, "console"))
+    before = asking.set(request)
+    try:
+        status, _, _ = ask("POST", "/people/users/bob", f"role=viewer&password=secret&token={token}")
+        assert (status, request.objects) == (200, ["bob viewer"])
+        status, said, directory = ask("DELETE", f"/people/tokens/bob/{token}")
+    finally:
+        asking.reset(before)
+    assert (status, said) == (400, "this is a token itself: give the name that it has\n")
+    assert (request.objects, directory.asked) == (["bob viewer"], [])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from replica_server.people.directory import UnavailableError
-from replica_server.people.entrance import Entrance
+from replica_server.people.entrance import Entrance, address_of
 from replica_server.people.identity import Proofs
 from replica_server.people.known import GRANTS, ROLE_OF, Known
 from replica_server.people.roles import asking
@@ -117,6 +117,21 @@ def doing(status: int = 0, *, sends: bool = False, fails: bool = False) -> Calla
 )
 def test_change_is_recorded_once(app: Callable[..., Awaitable[None]], status: int, sent: list[int]) -> None:
     assert answer(app) == ([("delete-model", "model m", status)], sent)
+
+
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        ([], "192.0.2.1"),
+        # Only the proxy says where a client is, also of one with a token.
+        ([(b"x-forwarded-for", b"198.51.100.7")], "192.0.2.1"),
+        ([(b"x-replica-proof", b"the proxy's"), (b"x-forwarded-for", b"198.51.100.7")], "198.51.100.7"),
+        ([(b"x-replica-proof", b"the proxy's"), (b"x-forwarded-for", b"a, 198.51.100.7")], "198.51.100.7"),
+        ([(b"x-replica-proof", b"the proxy's")], "192.0.2.1"),
+    ],
+)
+def test_address_is_the_clients_own(headers: list[tuple[bytes, bytes]], address: str) -> None:
+    assert address_of({"headers": headers, "client": ("192.0.2.1", 1)}) == address
 
 
 def test_change_is_recorded_though_the_client_goes() -> None:

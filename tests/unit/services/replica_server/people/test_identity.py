@@ -24,9 +24,11 @@ class Table:
     def __init__(self) -> None:
         self.marked = 0
         self.noted: list[tuple[object, ...]] = []
+        self.asked: list[tuple[object, ...]] = []
 
     async def find(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Answers one statement."""
+        self.asked.append((statement, *values))
         if statement in (known.ROLE_OF, known.SSO_ROLE_OF):
             return [("member",)] if values == ("alice",) else []
         if statement == known.WHOSE:
@@ -79,6 +81,22 @@ def test_token_as_bearer_and_as_password(authorization: tuple[str, str]) -> None
     assert table.marked == 1
 
 
+def test_token_may_come_by_the_proxy() -> None:
+    assert ask(PROVEN, ("authorization", f"Bearer {TOKEN}")) == Person("alice", Role.MEMBER, "token ci")
+
+
+def test_token_is_looked_up_by_its_hash() -> None:
+    """No secret is compared with another: one that is nearly right costs the same one statement, by its hash alone."""
+    said = set()
+    for wrong in (f"{TOKEN[:-1]}b", f"mlr_{'z' * 43}"):
+        table = Table()
+        with pytest.raises(MlflowException) as refused:
+            ask(("authorization", f"Bearer {wrong}"), table=table)
+        said.add(refused.value.message)
+        assert table.asked == [(known.WHOSE, 3650, identity.hashed(wrong))]
+    assert said == {"This token is not known, or has been withdrawn"}
+
+
 def test_services_and_console_need_no_database() -> None:
     assert ask(("authorization", f"Bearer {SERVICE}")) == Person("serving", Role.VIEWER, "service")
     assert ask(("x-replica-console", "the console's")) == Person("console", Role.ADMIN, "console")
@@ -99,7 +117,12 @@ def test_services_and_console_need_no_database() -> None:
         ([("x-replica-user", "alice")], 403, "needs the proxy's proof"),
         ([("x-replica-user", "alice"), ("x-replica-proof", "a guess")], 403, "needs the proxy's proof"),
         ([("x-replica-user", "alice"), ("x-replica-user", "root"), PROVEN], 403, "more than once"),
-        ([PROVEN], 403, "needs the proxy's proof"),
+        # From the proxy, with no name and no token.
+        ([PROVEN], 401, "A login is needed"),
+        ([PROVEN, ("authorization", f"Bearer mlr_{'x' * 43}")], 401, "not known, or has been withdrawn"),
+        ([PROVEN, PROVEN, ("authorization", f"Bearer {TOKEN}")], 403, "more than once"),
+        ([PROVEN, ("x-replica-role", "admin"), ("authorization", f"Bearer {TOKEN}")], 403, "needs the proxy's proof"),
+        ([("x-replica-proof", "a guess"), ("authorization", f"Bearer {TOKEN}")], 403, "needs the proxy's proof"),
         ([("x-replica-role", "admin")], 403, "needs the proxy's proof"),
         ([("x-replica-user", "alice"), ("x-replica-role", "admin")], 403, "needs the proxy's proof"),
         ([("x-replica-user", "alice"), ("x-replica-role", "root"), PROVEN], 403, "root is no role"),
