@@ -312,7 +312,10 @@ def test_record_is_kept_as_long_as_set(persons: Persons, second_url: str) -> Non
     [
         (("add", "new", "--role", "wizard"), '"wizard" is no role'),
         (("add", "new"), "say what new may do"),
-        (("add", "mia", "--role", "viewer"), "mia is there already"),
+        (
+            ("add", "mia", "--role", "viewer"),
+            "mia is there already: user role changes the role, and user add without --role the password",
+        ),
         (("add", "serving", "--role", "admin"), "the stack's own"),
         (("role", "nobody", "viewer"), 'there is no user "nobody"'),
         (("role", "mia", "wizard"), '"wizard" is no role'),

@@ -145,7 +145,8 @@ class Console:
         if names and names[0] in TAKEN:
             raise WrongError(f"{names[0]} is a name of the stack's own")
         if method == "POST":
-            await self._insert(ADD_USER, names[0], _role(query), there=f"{names[0]} is there already")
+            there = f"{names[0]} is there already: user role changes the role, and user add without --role the password"
+            await self._insert(ADD_USER, names[0], _role(query), there=there)
         elif method == "PATCH":
             await self.directory.find(CHANGE_ROLE, names[0], _role(query))
         elif method == "DELETE":
