@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 from mlflow import MlflowClient
+from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from replica_server.people import access
 from replica_server.people.roles import ROLES, Role
@@ -407,6 +408,10 @@ def test_changes_are_recorded(persons: Persons) -> None:
         version = version_of(ron, "recorded")
         ron.set_registered_model_alias("recorded", "champion", version)
         ron.search_registered_models()
+        run = ron.create_run("0", run_name="before").info.run_id
+        ron.log_batch(run, params=[Param("p", "1")])
+        ron.update_run(run, name="after")
+        ron.set_terminated(run)
     with persons.client("vera") as vera:
         refusal_of(lambda: vera.delete_registered_model("recorded"))
     rows = audit(stack, "--since", "1h", "--who", "ron")
@@ -414,6 +419,9 @@ def test_changes_are_recorded(persons: Persons) -> None:
     assert ("create-model", "model recorded; recorded", "token test", 200) in found
     assert ("create-version", "version recorded/1; recorded", "token test", 200) in found
     assert ("set-alias", "recorded@champion -> 1", "token test", 200) in found
+    assert [row for row in found if row[0] == "rename-run"] == [
+        ("rename-run", f"run {run}; to after", "token test", 200)
+    ]
     assert {row["who"] for row in rows} == {"ron"}
     assert not [row for row in rows if "search" in row["change"]]
     refused = audit(stack, "--who", "vera", "--change", "delete-model")

@@ -1,7 +1,8 @@
 """Each route, and the role that it takes: what is in no row is refused (test_access.py compares with MLflow's routes).
 
 A row is a role (or `open`), a method and a path; `~` stands for the prefixes of MLflow's API, and `<…>` for a part of a
-path. A fourth word is the change's name in the record: such requests are recorded. What depends on the object (whose
+path. A fourth word is the change's name in the record: such requests are recorded; with `?`, only those that rename
+something, as these routes do other things too. What depends on the object (whose
 run, which alias) is decided by guards.py. `member@experiment` also lets those through who have a grant for an
 experiment, and `member@model` for a registered model: whether it is for this one, grants.py decides. `member@artifact`
 is for what names an experiment by an artifact's path.
@@ -124,17 +125,17 @@ member@experiment POST   ~mlflow/review-queues/items/set-status
 member@experiment POST   ~mlflow/runs/create create-run
 member@experiment POST   ~mlflow/runs/delete delete-run
 member@experiment POST   ~mlflow/runs/restore restore-run
-member@experiment POST   ~mlflow/runs/delete-tag
+member@experiment POST   ~mlflow/runs/delete-tag rename-run?
 viewer            GET    ~mlflow/runs/get
-member@experiment POST   ~mlflow/runs/log-batch
+member@experiment POST   ~mlflow/runs/log-batch rename-run?
 member@experiment POST   ~mlflow/runs/log-inputs
 member@experiment POST   ~mlflow/runs/log-metric
 member@experiment POST   ~mlflow/runs/log-model
 member@experiment POST   ~mlflow/runs/log-parameter
 member@experiment POST   ~mlflow/runs/outputs
 viewer            POST   ~mlflow/runs/search
-member@experiment POST   ~mlflow/runs/set-tag
-member@experiment POST   ~mlflow/runs/update
+member@experiment POST   ~mlflow/runs/set-tag rename-run?
+member@experiment POST   ~mlflow/runs/update rename-run?
 viewer            GET    ~mlflow/server-info
 viewer            GET    ~mlflow/traces
 member@experiment POST   ~mlflow/traces
@@ -185,6 +186,7 @@ class Row:
         method: The request's.
         path: What matches the request's path.
         change: The change's name in the record; empty when it is not recorded.
+        perhaps: Whether it is recorded only where the guards see that it renames something.
         grant: Which grants stand in the role's place: "experiment", "artifact" or "model"; empty: none does.
     """
 
@@ -193,6 +195,7 @@ class Row:
     path: re.Pattern[str]
     change: str = ""
     grant: str = ""
+    perhaps: bool = False
 
 
 def _expression(path: str) -> re.Pattern[str]:
@@ -210,7 +213,8 @@ def _expression(path: str) -> re.Pattern[str]:
 def _row(line: str) -> Row:
     who, method, path, *change = line.split()
     role, _, grant = who.partition("@")
-    return Row(None if role == "open" else ROLES[role], method, _expression(path), "".join(change), grant)
+    what, perhaps, _ = "".join(change).partition("?")
+    return Row(None if role == "open" else ROLES[role], method, _expression(path), what, grant, bool(perhaps))
 
 
 ROWS = tuple(_row(line) for line in TABLE.strip().splitlines())

@@ -126,7 +126,5 @@ class Entrance:
 
     def _recorded(self, request: Asking, row: access.Row, scope: Scope, send: Send) -> Recorded:
         """Returns a `send` that records the change."""
-        address = address_of(scope)
-        return Recorded(
-            request, send, functools.partial(self.record.write, request, address, row.change, scope["path"])
-        )
+        write = functools.partial(self.record.write, request, address_of(scope), row.change, scope["path"])
+        return Recorded(request, send, write, perhaps=row.perhaps)

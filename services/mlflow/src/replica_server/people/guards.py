@@ -116,6 +116,7 @@ class Guards(StoreChecks):
         if values["key"] == MLFLOW_USER:
             raise forbidden(f"The tag {MLFLOW_USER} is the run's author, which stays")
         if values["key"] == MLFLOW_RUN_NAME:
+            request.renames = True
             self.own_run(request, values)
 
     # Owners -----------------------------------------------------------------------------------------------------------
@@ -132,8 +133,12 @@ class Guards(StoreChecks):
     def own_name(self, request: Asking, values: Values) -> None:
         """Refuses what would rename another's run: also the tag that holds the name comes here."""
         name = values["run_name"]
-        if name and request.person.role < Role.ADMIN and self.directory.ask(NAME, values["run_id"]) != [(name,)]:
+        note = f"to {name}"
+        # A batch comes here twice.
+        if name and note not in request.objects and self.directory.ask(NAME, values["run_id"]) != [(name,)]:
+            request.renames = True
             self.own_run(request, values)
+            request.objects.append(note)
 
     def own_experiment(self, request: Asking, values: Values) -> None:
         """Refuses what would change another's experiment."""

@@ -68,9 +68,13 @@ class Recorded:
         request: Who asks; its status is what MLflow answers to a client that has gone.
         send: The answer's way.
         write: Writes the change with a status.
+        perhaps: Whether it is written only if the request has turned out to rename something.
     """
 
-    def __init__(self, request: Asking, send: Send, write: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(
+        self, request: Asking, send: Send, write: Callable[[int], Awaitable[None]], *, perhaps: bool = False
+    ) -> None:
+        self.perhaps = perhaps
         self.request = request
         self.send = send
         self.write = write
@@ -88,6 +92,8 @@ class Recorded:
         await self._once(self.request.status or unsent)
 
     async def _once(self, status: int) -> None:
+        if self.perhaps and not self.request.renames:
+            return
         if self.writing is None:
             self.writing = asyncio.ensure_future(self.write(int(status)))
         # A client that goes while it is written ends the request, and not this.

@@ -49,6 +49,7 @@ class Asking:
     Attributes:
         person: Who sends it.
         objects: What it changes, as the guards have seen it: for the record.
+        renames: Whether it renames something, also where that is refused: for routes that do other things too.
         status: What MLflow answers, also to a client that has gone; 0 before it does.
         grants: The person's grants, as far as this request may need them.
         needs: The role that the person has by a grant alone, if at all: grants.py then looks what the request is about.
@@ -57,6 +58,7 @@ class Asking:
 
     person: Person
     objects: list[str] = field(default_factory=list)
+    renames: bool = False
     status: int = 0
     grants: Mapping[Object, Role] = field(default_factory=dict)
     needs: Role | None = None

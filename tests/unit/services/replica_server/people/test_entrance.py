@@ -146,6 +146,21 @@ def test_change_is_recorded_though_the_client_goes() -> None:
     assert answer(app) == ([("delete-model", DELETE, 200)], [])
 
 
+def test_rename_is_recorded_where_it_is_seen() -> None:
+    """The same route ends runs and logs to them, which is no row of the record."""
+    path = "/api/2.0/mlflow/runs/update"
+
+    async def rename(*arguments: Any) -> None:
+        request = asking.get()
+        assert request is not None
+        request.renames = True
+        await doing(200, sends=True)(*arguments)
+
+    assert answer(rename, path, "POST") == ([("rename-run", "model m", 200)], [200])
+    # Also where something is noted of it, as of what is refused.
+    assert answer(doing(200, sends=True), path, "POST") == ([], [200])
+
+
 def test_reading_is_not_recorded() -> None:
     """Also where only an administrator may read: MLFLOW_EXTRA_ROUTES."""
     for method in ("GET", "HEAD", "OPTIONS"):

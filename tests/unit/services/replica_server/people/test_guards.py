@@ -156,22 +156,38 @@ def test_run_is_renamed_by_its_author_or_an_admin(stores: Any) -> None:
     tracking, _ = stores
     run = run_of(tracking, "alice")
     named = RunTag("mlflow.runName", "bob's")
-    with as_person("bob"):
+    with as_person("bob") as request:
         for what in (
             lambda: tracking.update_run_info(run, None, None, "bob's"),
             lambda: tracking.set_tag(run, named),
             lambda: tracking.log_batch(run, metrics=[], params=[Param("p", "1")], tags=[named]),
             lambda: tracking.delete_tag(run, "mlflow.runName"),
         ):
+            request.renames = False
             expect_refusal(what, f"Run {run} is alice's")
+            assert request.renames
         tracking.update_run_info(run, RunStatus.FINISHED, 2, None)
         tracking.update_run_info(run, RunStatus.RUNNING, None, "r")
     found = tracking.get_run(run)
     assert (found.info.run_name, found.data.params, found.data.tags["mlflow.runName"]) == ("r", {}, "r")
-    with as_person("alice"):
-        tracking.set_tag(run, RunTag("mlflow.runName", "hers"))
-    with as_person("ada", Role.ADMIN):
+    for number, rename in enumerate(
+        (
+            lambda name: tracking.set_tag(run, RunTag("mlflow.runName", name)),
+            lambda name: tracking.log_batch(run, metrics=[], params=[], tags=[RunTag("mlflow.runName", name)]),
+            lambda name: tracking.update_run_info(run, None, None, name),
+        )
+    ):
+        with as_person("alice") as request:
+            rename(f"hers {number}")
+            assert (request.renames, request.objects) == (True, [f"run {run}", f"to hers {number}"])
+        # To the name that it has, and with another tag, nothing is renamed.
+        with as_person("alice") as request:
+            rename(f"hers {number}")
+            tracking.set_tag(run, RunTag("other", "x"))
+            assert (request.renames, request.objects) == (False, [])
+    with as_person("ada", Role.ADMIN) as request:
         assert tracking.update_run_info(run, None, None, "the admin's").run_name == "the admin's"
+        assert request.objects == [f"run {run}", "to the admin's"]
 
 
 def test_experiment_with_runs_of_others_stays(stores: Any) -> None:
