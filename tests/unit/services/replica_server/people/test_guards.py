@@ -170,13 +170,12 @@ def test_run_is_renamed_by_its_author_or_an_admin(stores: Any) -> None:
         tracking.update_run_info(run, RunStatus.RUNNING, None, "r")
     found = tracking.get_run(run)
     assert (found.info.run_name, found.data.params, found.data.tags["mlflow.runName"]) == ("r", {}, "r")
-    for number, rename in enumerate(
-        (
-            lambda name: tracking.set_tag(run, RunTag("mlflow.runName", name)),
-            lambda name: tracking.log_batch(run, metrics=[], params=[], tags=[RunTag("mlflow.runName", name)]),
-            lambda name: tracking.update_run_info(run, None, None, name),
-        )
-    ):
+    ways: list[Callable[[str], object]] = [
+        lambda name: tracking.set_tag(run, RunTag("mlflow.runName", name)),
+        lambda name: tracking.log_batch(run, [], [], [RunTag("mlflow.runName", name)]),
+        lambda name: tracking.update_run_info(run, None, None, name),
+    ]
+    for number, rename in enumerate(ways):
         with as_person("alice") as request:
             rename(f"hers {number}")
             assert (request.renames, request.objects) == (True, [f"run {run}", f"to hers {number}"])
