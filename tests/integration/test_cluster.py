@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mlflow import MlflowClient
+from trainer.data.demo import TARGET, generate_sessions
 
 from .conftest import NewStack
 from .memory import MIB, held
@@ -175,6 +178,48 @@ def test_distributed_fit_survives_a_killed_worker(clustered: Stack) -> None:
     assert statuses(clustered, "joint") == ["FINISHED"]
     assert json.loads(out)["metrics"]["average_precision"] > 0.5
     wait_until(lambda: not any(map(fits, workers(clustered))), "no worker fits any more")
+
+
+@pytest.fixture(scope="module")
+def sessions(clustered: Stack) -> str:
+    """A table in eight files where the trainer and the workers read it; the folder's name makes it no training data."""
+    folder = clustered.data / "_sessions"
+    folder.mkdir()
+    table = generate_sessions(320_000, seed=8).drop(columns=TARGET)
+    for number in range(8):
+        table.iloc[40_000 * number : 40_000 * (number + 1)].to_csv(folder / f"part-{number}.csv", index=False)
+    return "/data/_sessions"
+
+
+def test_files_are_scored_though_a_worker_dies(clustered: Stack, sessions: str, tmp_path: Path) -> None:
+    """A part file each, of the user's, as without the cluster; the worker is killed after the first part."""
+    model = clustered.train("--n-estimators", "100", "--experiment", "scored")["model_uri"]
+    folders = tmp_path / "here", tmp_path / "there"
+    for folder in folders:
+        folder.mkdir()
+        folder.chmod(0o755)
+    predict = ("predict", "--model", model, "--data", sessions, "--out", "/out")
+    here = clustered.run_trainer(*predict, out=folders[0], user=os.getuid())
+    assert here.returncode == 0, here.stderr
+    victim = workers(clustered)[0].attrs["State"]["Pid"]
+    there = clustered.start(
+        "trainer",
+        *(*predict, "--cluster", "--json"),
+        options=["--user", str(os.getuid())],
+        settings={"DATA_DIR": str(clustered.data), "OUT_DIR": str(folders[1])},
+    )
+    wait_until(lambda: any(folders[1].glob("part-*")), "a part is whole", 120)
+    clustered.signal_processes("KILL", victim)
+    code, out, err = end_of(there)
+    assert code == 0, err
+    assert json.loads(out)["rows"] == 320_000
+    parts = [{path.name: path.read_bytes() for path in folder.glob("*.csv")} for folder in folders]
+    assert len(parts[0]) == 8
+    assert parts[1] == parts[0]
+    assert {path.stat().st_uid for path in folders[1].iterdir()} == {os.getuid()}
+    wait_until(
+        lambda: {clustered_health(one) for one in workers(clustered)} == {"healthy"}, "both workers are back", 120
+    )
 
 
 def test_missing_cluster_is_one_line(stack: Stack) -> None:

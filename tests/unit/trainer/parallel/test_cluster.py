@@ -100,6 +100,13 @@ def test_task_asks_its_client(pool: ClusterPool, tasks: Any) -> None:
     assert {outcome.item: outcome.answer for outcome in outcomes} == {3: 30, 4: 40}
 
 
+def test_scheduler_keeps_no_question(pool: ClusterPool, tasks: Any) -> None:
+    """They may hold a piece of a file each."""
+    list(pool.map(tasks.ask, [3, 4], answer=lambda question: question))
+    kept = pool._client.get_events()
+    assert not [event for events in kept.values() for _, event in events if "question" in event]
+
+
 def test_failure_of_the_answer_reaches_the_task(pool: ClusterPool, tasks: Any) -> None:
     """The task that asked fails, with the reason; the others go on."""
 

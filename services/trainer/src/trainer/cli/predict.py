@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
+from trainer.cli.options.cluster import cluster_option
 from trainer.cli.options.command import GroupedCommand
 from trainer.cli.options.csv_files import csv_options
 from trainer.cli.options.option import option
@@ -16,6 +19,8 @@ from trainer.cli.options.tracking import server_options
 if TYPE_CHECKING:
     from trainer.cli.options.csv_files import CsvOptions
     from trainer.cli.options.tracking import ServerOptions
+    from trainer.parallel.engine import Engine
+    from trainer.scoring.predict import PredictRequest, PredictResult
 
 
 @click.command("predict", cls=GroupedCommand)
@@ -34,7 +39,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     group="Scoring",
     env=None,
-    help="The file to write: .csv, .csv.gz or .parquet. Written whole or not at all; an older one is replaced.",
+    help="The file to write: .csv, .csv.gz or .parquet. Written whole or not at all; an older one is replaced."
+    " Or a folder, for a part file of each file.",
 )
 @option(
     "--id",
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
     env="TRAINER_JOBS",
     help="Threads; by default as many as there are processors. The result does not depend on it.",
 )
+@cluster_option
 @csv_options
 @option(
     "--original-labels",
@@ -69,6 +76,7 @@ def predict_command(
     ids: tuple[str, ...],
     keep: bool,
     jobs: int | None,
+    cluster: str | None,
     form: CsvOptions,
     original_labels: bool,
     server: ServerOptions,
@@ -83,13 +91,14 @@ def predict_command(
     For example:
     trainer predict --model runs:/RUN_ID/model --data new.csv --out scores.csv --id session
     trainer predict --model models:/purchase_predict@champion --data new.parquet --out scored.parquet --keep
+    trainer predict --model models:/purchase_predict@champion --data june/ --out scored/ --cluster
     """
     if keep and ids:
         raise click.UsageError("--keep copies all columns already; leave out --id")
     from trainer.tracking.settings import configure
 
     configure(server.debug)
-    from trainer.scoring.predict import PredictRequest, predict_file
+    from trainer.scoring.predict import PredictRequest
     from trainer.util.output import print_json
     from trainer.util.processors import available_cpus
 
@@ -105,7 +114,7 @@ def predict_command(
         form.csv,
         original_labels,
     )
-    done = predict_file(request)
+    done = _predict(request, cluster, jobs)
     if server.as_json:
         print_json(
             {
@@ -124,3 +133,27 @@ def predict_command(
     what = "positive" if done.positive == 1 else f"of class {done.positive}"
     called = "" if done.positives is None else f", {done.positives:,} ({done.positives / done.rows:.1%}) {what}{at}"
     print(f"{done.out}: {done.rows:,} rows{called}; {done.seconds:.1f} s, {done.rows / done.seconds:,.0f} rows/s")
+
+
+def _predict(request: PredictRequest, cluster: str | None, jobs: int | None) -> PredictResult:
+    """Score into one file, or into a folder: there each file by itself, on the cluster if there is one."""
+    named = click.get_current_context().get_parameter_source("cluster") is ParameterSource.COMMANDLINE
+    if not (named or request.out.is_dir()):
+        from trainer.scoring.predict import predict_file
+
+        return predict_file(request)
+    from trainer.scoring.predict_parts import predict_parts
+
+    if not cluster:
+        return predict_parts(request)
+    from trainer.cli import preparation
+
+    with ExitStack() as stack:
+
+        def workers() -> Engine:
+            pool = stack.enter_context(closing(preparation.open_cluster(cluster, request.wait)))
+            if jobs is not None:
+                pool.most = jobs
+            return pool
+
+        return predict_parts(request, workers)

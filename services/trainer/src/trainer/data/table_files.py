@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,3 +128,11 @@ def _check_kinds(path: Place, files: Sequence[Place], option: str) -> None:
 def _kind(path: Place) -> str:
     name = path.name.lower()
     return "Parquet" if is_parquet(path) else "TSV" if ".tsv" in name else "CSV"
+
+
+def file_digest(file: Place) -> str | None:
+    """Return a file's SHA-256 digest (64 hexadecimal digits); None in a bucket, where all read the same object."""
+    if isinstance(file, BucketPath):
+        return None
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from trainer.data.arrow_columns import ARROW, Feature, convert
+from trainer.data.arrow_columns import Feature
 from trainer.data.buckets import BucketPath, Place
 from trainer.data.row_chunks.opening import check_source, open_source
 from trainer.data.row_chunks.source import TableSource
 from trainer.data.table_file import is_index_name, no_rows
 from trainer.scoring import locate, models
+from trainer.scoring.chunks import Chunks, ScoredTable
 from trainer.scoring.models import LoadedModel, load_model
 from trainer.scoring.progress import progress
 from trainer.scoring.scorers import OriginalLabels, Scorer
-from trainer.scoring.sinks import Sink, check_name, open_sink
+from trainer.scoring.sinks import check_name, open_sink
 from trainer.util.atomic import atomic_file
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.output import print_message
@@ -65,6 +61,8 @@ class PredictResult:
     seconds: float
     #: What scored the rows: "trees", which is the fast way, or the interface that a model of others has.
     scorer: str
+    #: On what was scored.
+    warnings: tuple[str, ...] = ()
 
 
 def predict_file(request: PredictRequest) -> PredictResult:
@@ -89,44 +87,96 @@ def predict_file(request: PredictRequest) -> PredictResult:
 
 
 def predict_with(request: PredictRequest, loaded: LoadedModel) -> PredictResult:
-    """Score a file with a model that is loaded already; see ``run``."""
+    """Score a file with a model that is loaded already; see ``predict_file``."""
     with atomic_file(request.out, "--out") as stream:
         return _write(request, loaded, stream)
 
 
 def _write(request: PredictRequest, loaded: LoadedModel, stream: BinaryIO) -> PredictResult:
-    start = time.perf_counter()
     source = open_source(request.data, loaded.form.with_given(request.csv))
+    columns = read_columns(request, loaded, source)
+    with progress(request.data.name) as show:
+        done = write_scores(request, loaded, source, columns, stream, lambda rows: show(rows, source.share(rows)))
+    for warning in done.warnings:
+        print_message(warning)
+    return done
+
+
+@dataclass(frozen=True)
+class ReadColumns:
+    """The columns of a table that the model takes, and those that are copied into the result."""
+
+    features: tuple[Feature, ...]
+    copied: tuple[str, ...]
+
+
+def read_columns(request: PredictRequest, loaded: LoadedModel, source: TableSource) -> ReadColumns:
+    """Return the columns to read of a table, and say which are of no use.
+
+    Raises:
+        InputError: Some are missing.
+    """
     _check_copied(request, source)
     features = _features(loaded, source, request)
-    copied = source.names if request.keep else list(request.ids)
+    copied = tuple(source.names) if request.keep else request.ids
     _note_unused(source, features, copied)
+    return ReadColumns(features, copied)
+
+
+class NoRowsError(InputError):
+    """The table has no rows."""
+
+
+def write_scores(
+    request: PredictRequest,
+    loaded: LoadedModel,
+    source: TableSource,
+    columns: ReadColumns,
+    stream: BinaryIO,
+    show: Callable[[int], None],
+) -> PredictResult:
+    """Score a table, and write the result to a stream.
+
+    Args:
+        request: What to score, and the name of what to write, which says how.
+        loaded: The model.
+        source: The table.
+        columns: Which columns of it are read.
+        stream: Takes the result.
+        show: Called with the rows that have been scored so far.
+
+    Raises:
+        NoRowsError: The table has none.
+        InputError: It is of no use.
+        TrainerError: The model or the disk fails.
+    """
+    start = time.perf_counter()
+    features, copied = columns.features, columns.copied
     read = [feature for feature in features if feature.type != "unknown"]
-    with progress(request.data.name) as show, closing(source.chunks(read, copied)) as chunks:
+    with closing(source.chunks(read, copied)) as chunks:
         first = next(chunks, None)
         if first is None:
-            raise no_rows(request.data, source.form)
-        table = _Table(source, features, copied)
-        columns = table.convert(first, 0)
-        scorer = loaded.scorer(features, columns, first.num_rows, request.jobs)
+            raise NoRowsError(str(no_rows(request.data, source.form)))
+        table = ScoredTable(source, features, copied)
+        values = table.convert(first, 0)
+        scorer = loaded.scorer(features, values, first.num_rows, request.jobs)
         if request.original_labels:
             scorer = _with_labels(scorer, loaded, request)
-        scored = table.score(scorer, columns, first)
+        scored = table.score(scorer, values, first)
         try:
             sink = open_sink(request.out, stream, scored.schema)
-            worker = _Worker(table, scorer, sink, scored.schema)
             rows = positives = 0
-            for prepared, count, called in worker.results(scored, chunks, request.jobs):
+            for prepared, count, called in Chunks(table, scorer, sink, scored.schema).results(
+                scored, chunks, request.jobs
+            ):
                 sink.write(prepared)
                 rows += count
                 positives += called
-                show(rows, source.share(rows))
+                show(rows)
             sink.close()
         except OSError as error:
             # What reading raises is an InputError by now: this is the disk that is written to.
             raise TrainerError(f"{request.out}: cannot be written: {error.strerror or one_line(error)}") from error
-    for warning in scorer.warnings():
-        print_message(warning)
     return PredictResult(
         request.out,
         rows,
@@ -136,6 +186,7 @@ def _write(request: PredictRequest, loaded: LoadedModel, stream: BinaryIO) -> Pr
         scorer.threshold,
         time.perf_counter() - start,
         scorer.way,
+        tuple(scorer.warnings()),
     )
 
 
@@ -183,99 +234,3 @@ def _note_unused(source: TableSource, features: Sequence[Feature], copied: Seque
     if unused:
         plural = "s" if len(unused) > 1 else ""
         print_message(f"the model does not use column{plural} {listed(unused)} (--id NAME copies one, --keep all)")
-
-
-def _check_clash(source: TableSource, copied: Sequence[str], outputs: Sequence[str]) -> None:
-    if clash := [name for name in outputs if name in copied]:
-        raise InputError(
-            f"{source.path}: its column {clash[0]!r} would stand beside the model's own of that name;"
-            " rename it, or copy other columns only (--id instead of --keep)"
-        )
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The table that is scored: its features, and the columns that are copied."""
-
-    source: TableSource
-    features: Sequence[Feature]
-    copied: Sequence[str]
-
-    def convert(self, chunk: pa.RecordBatch, row: int) -> dict[str, pa.Array]:
-        """Return a chunk's features in their types; ``row`` rows come before it."""
-        path, row = self.source.place(row)
-        from_text, form = self.source.from_text, self.source.form
-        # Whatever an unknown column holds, it is not looked at.
-        none = pa.nulls(chunk.num_rows, ARROW["unknown"])
-        return {
-            feature.name: none
-            if feature.type == "unknown"
-            else convert(chunk.column(feature.name), feature, row, str(path), from_text=from_text, form=form)
-            for feature in self.features
-        }
-
-    def score(self, scorer: Scorer, columns: dict[str, pa.Array], chunk: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the copied columns of a chunk and the scorer's beside them."""
-        try:
-            scores = scorer.score(columns, chunk.num_rows)
-        except TrainerError:
-            raise
-        except Exception as error:
-            # Whatever a model's own code raises is the model's failure, not an unexpected one of ours.
-            raise TrainerError(f"the model fails: {type(error).__name__}: {one_line(error, 300)}") from error
-        _check_clash(self.source, self.copied, scorer.outputs)
-        copied = [chunk.column(name) for name in self.copied]
-        return pa.RecordBatch.from_arrays([*copied, *scores], [*self.copied, *scorer.outputs])
-
-
-#: A chunk as the sink takes it, its rows, and how many of them are positive.
-_Result = tuple[Any, int, int]
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """Turns chunks into what the sink writes."""
-
-    table: _Table
-    scorer: Scorer
-    sink: Sink
-    schema: pa.Schema
-
-    def results(self, first: pa.RecordBatch, chunks: Iterator[pa.RecordBatch], jobs: int) -> Iterator[_Result]:
-        """Yield the scored chunks in their order; with several jobs, some are scored ahead of what is written."""
-        yield self._prepare(first)
-        row = first.num_rows
-        # Only our own scorer is known to be safe in several threads; a model's own code need not be.
-        if jobs == 1 or not self.scorer.parallel:
-            for chunk in chunks:
-                yield self._work(chunk, row)
-                row += chunk.num_rows
-            return
-        pool = ThreadPoolExecutor(jobs, thread_name_prefix="score")
-        pending: deque[Future[_Result]] = deque()
-        try:
-            for chunk in chunks:
-                pending.append(pool.submit(self._work, chunk, row))
-                row += chunk.num_rows
-                # Bounds what is in memory: one chunk a thread, and one that waits.
-                if len(pending) > jobs:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _work(self, chunk: pa.RecordBatch, row: int) -> _Result:
-        scored = self.table.score(self.scorer, self.table.convert(chunk, row), chunk)
-        if scored.schema != self.schema:
-            raise TrainerError(
-                f"the model returns other columns from row {row + 1:,} on than before:"
-                f" {one_line(scored.schema, 100)}, not {one_line(self.schema, 100)}"
-            )
-        return self._prepare(scored)
-
-    def _prepare(self, scored: pa.RecordBatch) -> _Result:
-        called = 0
-        if (positive := self.scorer.positive) is not None:
-            called = int(pc.sum(pc.equal(scored.column(scored.num_columns - 1), positive)).as_py() or 0)
-        return self.sink.prepare(scored), scored.num_rows, called

@@ -33,13 +33,13 @@ class ParquetSource(TableSource):
             if path.stat().st_size == 0:
                 raise InputError(f"{path}: is empty")
             with path.open("rb") as stream, parquet.ParquetFile(stream) as file:
-                self._schema = file.schema_arrow
+                self.schema = file.schema_arrow
                 self.rows = file.metadata.num_rows
                 self.size = max(self.rows, 1)
-            written = (self._schema.pandas_metadata or {}).get("index_columns", [])
+            written = (self.schema.pandas_metadata or {}).get("index_columns", [])
             #: The columns that pandas wrote as an index; those that it named itself are none to anybody.
-            self._index = [name for name in self._schema.names if name in written]
-            names = [name for name in self._schema.names if not (name in written and _INDEX.fullmatch(name))]
+            self._index = [name for name in self.schema.names if name in written]
+            names = [name for name in self.schema.names if not (name in written and _INDEX.fullmatch(name))]
             check_unique_names(path, names)
         if not names:
             raise InputError(f"{path}: has no columns")
@@ -85,7 +85,7 @@ class ParquetSource(TableSource):
         """Return what the file's own types amount to; None of a column without a type."""
         found: dict[str, Type | None] = {}
         for name in names:
-            held = self._schema.field(name).type
+            held = self.schema.field(name).type
             held = held.value_type if pa.types.is_dictionary(held) else held
             if pa.types.is_null(held):
                 found[name] = None

@@ -76,3 +76,11 @@ class PartsSource(TableSource):
         """Return the part that a row is in, and its place there."""
         number = bisect.bisect_right(self._starts, row) - 1
         return self._parts[number].path, row - self._starts[number]
+
+    def check_copied(self, copied: Sequence[str]) -> None:
+        """Check that columns which are copied are of one type in all parts; of text they are copied as written."""
+        held = [(part, part.schema) for part in self._parts if isinstance(part, ParquetSource)]
+        for part, schema in held[1:]:
+            for name in copied:
+                found, expected = (str(one.field(name).type) for one in (schema, held[0][1]))
+                check_type(part.path, name, found, held[0][0].path, expected, from_text=False)

@@ -63,3 +63,10 @@ class TableSource(ABC):
     def place(self, row: int) -> tuple[Place, int]:
         """Return the file that a row is in, and how many of its rows come before; of those that were read so far."""
         return self.path, row
+
+    def check_copied(self, copied: Sequence[str]) -> None:  # noqa: B027 - one file is like itself
+        """Check that columns which are copied are of one type in all files.
+
+        Raises:
+            InputError: They are not.
+        """

@@ -74,6 +74,8 @@ class ParcelStore(SchedulerPlugin):
         self._questions[number] = asyncio.get_running_loop().create_future()
         try:
             self.scheduler.log_event(topic, ["question", number, question])
+            # It is on its way: the scheduler would keep it among the topic's last events.
+            self.scheduler._broker.truncate(topic)
             return await asyncio.wait_for(self._questions[number], seconds)
         except TimeoutError:
             return b""
