@@ -1,4 +1,4 @@
-"""The fit of one variant over the workers of a cluster (``trainer train --distributed``)."""
+"""The fit of one variant on a cluster: ``trainer train --distributed``, or the folds of ``--cv`` with ``--cluster``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class SpreadFit:
 
     Args:
         variant: What to fit.
+        distributed: Whether each model is fitted over all workers; otherwise each is one worker's.
         stack: Whose end ends the fit too.
         cluster: The scheduler's address.
         patience: How long to wait for the scheduler and for the first worker, in seconds.
@@ -30,10 +31,11 @@ class SpreadFit:
 
     threads = 1
 
-    def __init__(self, variant: Variant, stack: ExitStack, cluster: str, patience: float) -> None:
-        self._variant = variant
+    def __init__(self, variant: Variant, distributed: bool, stack: ExitStack, cluster: str, patience: float) -> None:
+        self._variant, self._distributed = variant, distributed
         self._pool = stack.enter_context(closing(preparation.open_cluster(cluster, patience)))
-        print_message(f"one fit over {self._pool.jobs} workers{preparation.where(cluster)}")
+        what = "one fit over" if distributed else "the folds, one each on"
+        print_message(f"{what} {self._pool.jobs} workers{preparation.where(cluster)}")
 
     def begin(self, dataset: Dataset, config: TrainConfig) -> None:
         """Take the data and the settings."""
@@ -41,8 +43,14 @@ class SpreadFit:
 
     def result(self) -> FitResult:
         """Fit, and return what came of it; once."""
-        from trainer.parallel.cluster.distributed_fit import DistributedFit
         from trainer.runs.train import fit_planned
+
+        if not self._distributed:
+            from trainer.parallel.spread_folds import FoldsBySide
+
+            by_side = FoldsBySide(self._pool, print_message)
+            return fit_planned(self._variant, self._dataset, self._config, spread=by_side)
+        from trainer.parallel.cluster.distributed_fit import DistributedFit
 
         spread = DistributedFit(self._pool, print_message)
         return fit_planned(self._variant, self._dataset, self._config, fit=spread.fit_pipeline)

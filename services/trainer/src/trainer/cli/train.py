@@ -56,7 +56,7 @@ def train_command(
 
     name = check_name(registry.model_name)
     variant = _variant(overrides, estimator, estimator_params, source)
-    _check_cluster(distributed, variant)
+    _check_cluster(distributed, variant, source)
     print_start(f"one variant, {variant.name}")
 
     from trainer.cli import results
@@ -65,9 +65,11 @@ def train_command(
     from trainer.runs.train import train_run
 
     with ExitStack() as stack:
-        begun = (
-            SpreadFit(variant, stack, cluster or CLUSTER, tracking.wait) if distributed else BegunFit(variant, stack)
-        )
+        begun: BegunFit | SpreadFit
+        if distributed or (cluster and source.folds):
+            begun = SpreadFit(variant, distributed, stack, cluster or CLUSTER, tracking.wait)
+        else:
+            begun = BegunFit(variant, stack)
         dataset, target, plan = preparation.prepare(
             source,
             tracking,
@@ -88,13 +90,14 @@ def train_command(
         raise failed
 
 
-def _check_cluster(distributed: bool, variant: Variant) -> None:
+def _check_cluster(distributed: bool, variant: Variant, data: DataOptions) -> None:
     if distributed and variant.other is not None:
         raise InputError("--distributed is LightGBM's; leave it out beside --estimator")
     source = click.get_current_context().get_parameter_source("cluster")
-    if not distributed and source is ParameterSource.COMMANDLINE:
+    if not (distributed or data.folds) and source is ParameterSource.COMMANDLINE:
         raise InputError(
-            "--cluster trains the variants of a sweep or a search; one model takes --distributed beside it"
+            "--cluster trains the variants of a sweep or a search, or the folds of --cv; one model takes --distributed"
+            " beside it"
         )
 
 

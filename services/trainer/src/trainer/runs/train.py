@@ -29,6 +29,7 @@ from trainer.tracking.logged_metrics import metric_history, metric_values
 from trainer.tracking.tags import PRUNED_TAG
 from trainer.training import fit as fitting
 from trainer.training.config import TrainConfig
+from trainer.training.cross_validation import SpreadFolds
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.fit_warnings import fit_warnings
 from trainer.training.model import MODEL_NAME, save_model
@@ -136,6 +137,7 @@ def fit_planned(
     callbacks: Sequence[Callable[[Any], None]] = (),
     threads: int = 1,
     fit: FitPipeline = fit_pipeline,
+    spread: SpreadFolds | None = None,
 ) -> FitResult:
     """Fit a variant as the settings say.
 
@@ -146,6 +148,7 @@ def fit_planned(
         callbacks: Called by LightGBM after each iteration.
         threads: How many threads LightGBM fits with.
         fit: What fits each pipeline.
+        spread: What fits the models of a cross-validation in other processes, if anything.
     """
     return fit_variant(
         variant.params,
@@ -159,6 +162,7 @@ def fit_planned(
         other=variant.other,
         threads=threads,
         fit=fit,
+        spread=spread,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,60 +15,115 @@ from trainer.data.dataset import Dataset
 from trainer.training import watching
 from trainer.training.encoding import Encoding
 from trainer.training.pipeline import Callbacks, FitPipeline, ValidationFit, fit_pipeline, mean_loss, rounds_used
-from trainer.training.split import fold_splits
+from trainer.training.split import Split, fold_splits
 from trainer.training.tasks import training_task
 from trainer.util.errors import PrunedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class FoldWork:
+    """What the models of a cross-validation have in common; plain data, which travels to other processes."""
+
+    params: Mapping[str, Value]
+    dataset: Dataset
+    seed: int
+    folds: int
+    metric: Metric
+    other: OtherEstimator | None = None
+
+    @property
+    def stops(self) -> bool:
+        """Whether the folds' models tell how many iterations the last one makes."""
+        return bool(self.params["early_stopping_round"]) and self.other is None
+
+    def splits(self) -> list[Split]:
+        """Return the rows that each fold is fitted to, and those that it holds out."""
+        return fold_splits(self.dataset.train, self.folds, self.seed)
+
+    def after(self, rounds: Sequence[int]) -> FoldWork:
+        """Return the work of the last model, where the folds' models made so many iterations at their best."""
+        if not self.stops:
+            return self
+        iterations = max(round(float(np.mean(rounds))), 1)
+        return replace(self, params={**self.params, "n_estimators": iterations, "early_stopping_round": 0})
+
+
+@dataclass(frozen=True)
+class FoldFit:
+    """What came of a fold: what its model says of the rows ``out``, the losses of these, and its iterations."""
+
+    out: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    loss: list[float]
+    rounds: int
+
+
+#: Fits the models of all folds, and the one of all rows, in other processes.
+SpreadFolds: TypeAlias = Callable[[FoldWork], tuple[list[FoldFit], "Pipeline"]]
+
+
+def fit_fold(
+    work: FoldWork, split: Split, callbacks: Callbacks, threads: int = 1, fit: FitPipeline = fit_pipeline
+) -> FoldFit:
+    """Fit to the rows of one fold, and score those that it holds out."""
+    stay, out = split
+    table = work.dataset.train
+    validation = table.take(out)
+    encoding = Encoding(work.dataset, table.take(stay))
+    pipeline, loss = fit(
+        work.params, work.dataset, encoding, validation, work.seed, work.metric, callbacks, work.other, threads
+    )
+    task = training_task(work.dataset.task, work.dataset.classes)
+    return FoldFit(out, task.table_scores(pipeline, validation), loss, rounds_used(pipeline[-1]))
+
+
+def fit_all_rows(work: FoldWork, threads: int = 1, fit: FitPipeline = fit_pipeline) -> Pipeline:
+    """Fit to all training rows."""
+    encoding = Encoding(work.dataset, work.dataset.train)
+    return fit(work.params, work.dataset, encoding, None, work.seed, work.metric, [], work.other, threads)[0]
 
 
 def cross_validated(
-    params: Mapping[str, Value],
-    dataset: Dataset,
-    seed: int,
-    folds: int,
-    metric: Metric,
+    work: FoldWork,
     callbacks: Callbacks,
-    other: OtherEstimator | None = None,
     threads: int = 1,
     fit: FitPipeline = fit_pipeline,
+    spread: SpreadFolds | None = None,
 ) -> ValidationFit:
     """Score each row by a model that was fitted to the other folds, then fit one to all rows.
 
     Where the variant stops early, the last model makes as many iterations as the folds' models had at their best, on
     average: there is no row left that could tell it when to stop.
     """
-    table = dataset.train
-    task = training_task(dataset.task, dataset.classes)
-    scored: list[NDArray[np.float64]] = []
-    parts: list[NDArray[np.int64]] = []
-    losses: list[list[float]] = []
-    rounds: list[int] = []
-    for fold, (stay, out) in enumerate(fold_splits(table, folds, seed)):
-        validation = table.take(out)
-        shifted = [_FoldCallback(callback, fold, folds) for callback in callbacks]
-        try:
-            encoding = Encoding(dataset, table.take(stay))
-            pipeline, loss = fit(params, dataset, encoding, validation, seed, metric, shifted, other, threads)
-        except PrunedError as pruned:
-            if losses:
-                pruned.loss = mean_loss(losses)
-            raise
-        scored.append(task.table_scores(pipeline, validation))
-        parts.append(out)
-        losses.append(loss)
-        rounds.append(rounds_used(pipeline[-1]))
-    if params["early_stopping_round"] and other is None:
-        params = {**params, "n_estimators": max(round(float(np.mean(rounds))), 1), "early_stopping_round": 0}
-    pipeline, _ = fit(params, dataset, Encoding(dataset, table), None, seed, metric, [], other, threads)
+    if spread is None:
+        fitted = _one_after_the_other(work, callbacks, threads, fit)
+        pipeline = fit_all_rows(work.after([one.rounds for one in fitted]), threads, fit)
+    else:
+        fitted, pipeline = spread(work)
     # Folds that go forward in time leave the first rows in all of them.
-    left_out = np.sort(np.concatenate(parts))
-    parts = [np.searchsorted(left_out, part) for part in parts]
-    scores = np.empty((len(left_out), *scored[0].shape[1:]))
-    for part, some in zip(parts, scored, strict=True):
-        scores[part] = some
-    return ValidationFit(pipeline, table.take(left_out), scores, parts, losses)
+    left_out = np.sort(np.concatenate([one.out for one in fitted]))
+    parts = [np.searchsorted(left_out, one.out) for one in fitted]
+    scores = np.empty((len(left_out), *fitted[0].scores.shape[1:]))
+    for part, one in zip(parts, fitted, strict=True):
+        scores[part] = one.scores
+    return ValidationFit(pipeline, work.dataset.train.take(left_out), scores, parts, [one.loss for one in fitted])
+
+
+def _one_after_the_other(work: FoldWork, callbacks: Callbacks, threads: int, fit: FitPipeline) -> list[FoldFit]:
+    fitted: list[FoldFit] = []
+    for fold, split in enumerate(work.splits()):
+        shifted = [_FoldCallback(callback, fold, work.folds) for callback in callbacks]
+        try:
+            fitted.append(fit_fold(work, split, shifted, threads, fit))
+        except PrunedError as pruned:
+            if fitted:
+                pruned.loss = mean_loss([one.loss for one in fitted])
+            raise
+    return fitted
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameters import Value
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric
 from trainer.data.dataset import Dataset, Table
-from trainer.training.cross_validation import cross_validated
+from trainer.training.cross_validation import FoldWork, SpreadFolds, cross_validated
 from trainer.training.encoding import Encoding, hold_out
 from trainer.training.pipeline import (
     Callbacks,
@@ -94,6 +94,7 @@ def fit_variant(
     other: OtherEstimator | None = None,
     threads: int = 1,
     fit: FitPipeline = fit_pipeline,
+    spread: SpreadFolds | None = None,
 ) -> FitResult:
     """Return a variant fitted to the training table and scored on the test table.
 
@@ -114,6 +115,7 @@ def fit_variant(
         other: Another estimator, in place of LightGBM with the parameters.
         threads: How many threads LightGBM fits with; the result does not depend on it.
         fit: What fits each pipeline.
+        spread: What fits the models of a cross-validation in other processes, if anything; the result is the same.
 
     Raises:
         TrainerError: The estimator refuses the parameters or the data, or no threshold satisfies the rule.
@@ -122,7 +124,8 @@ def fit_variant(
     if other is None:
         task = task.with_params(params)
     if folds:
-        learnt = cross_validated(params, dataset, seed, folds, metric, callbacks or [], other, threads, fit)
+        work = FoldWork(params, dataset, seed, folds, metric, other)
+        learnt = cross_validated(work, callbacks or [], threads, fit, spread)
     else:
         learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [], other, threads, fit)
     threshold = task.threshold(threshold_rule or ThresholdRule(), learnt.rows, learnt.scores)
