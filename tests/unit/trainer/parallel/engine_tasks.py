@@ -15,6 +15,10 @@ def double(item: int, shared: int) -> int:
     return item * 2 + shared
 
 
+def wait(seconds: float, _shared: Any) -> None:
+    time.sleep(seconds)
+
+
 def process_id(_item: int, _shared: Any) -> int:
     return os.getpid()
 
@@ -61,6 +65,12 @@ def die_the_first_time(item: int, folder: Path) -> int:
         (folder / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return item
+
+
+def login(_item: int, _shared: Any) -> list[str | None]:
+    from trainer.parallel.cluster.remote_task import LOGIN
+
+    return [os.environ.get(name) for name in LOGIN]
 
 
 def identity(_item: int, shared: Any) -> tuple[int, int]:

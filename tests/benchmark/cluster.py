@@ -1,0 +1,227 @@
+"""What the cluster costs, and what it gains: one table of ratios.
+
+    scripts/benchmark --cluster [--megabytes 1024] [--rounds 3] [--no-stack]
+
+The first part starts a scheduler and workers as processes of this machine. Their tasks wait instead of computing, so
+that more workers than processors show what the scheduling costs. The second part is a composed stack with two workers,
+which is removed afterwards; `--no-stack` leaves it out.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import pickle
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("IMAGE_TAG", "local")
+
+import numpy as np
+import pandas as pd
+from trainer.data.dataset import Table
+from trainer.data.sources import load_data
+from trainer.parallel.cluster.remote_pool import ClusterPool
+from trainer.parallel.engine import Engine
+from trainer.parallel.pool import ProcessPool
+from trainer.sweeps.sweep import sweep_preload
+
+from tests.integration.memory import MIB, held
+from tests.integration.stack import Stack
+from tests.unit.trainer.parallel.cluster_processes import LocalCluster, local_cluster
+
+HERE = Path(__file__).parent
+#: Seconds that a task waits, and how many there are for each worker.
+WAIT, EACH = 0.5, 8
+WORKERS = (1, 2, 4, 8)
+#: Variants of real fits, alike, so that two workers have the same to do.
+FITS = (
+    "sweep",
+    "--again",
+    "--no-register",
+    "--grid",
+    "n_estimators=3000",
+    "--grid",
+    "learning_rate=0.05,0.051,0.052,0.053",
+)
+SINGLE = ("--n-estimators", "500")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a figure, what it is compared with, and what is wanted of it or of the ratio."""
+
+    name: str
+    figure: float
+    other: float | None
+    unit: str
+    what: str
+    wanted: str
+
+    def __str__(self) -> str:
+        other = "" if self.other is None else f"{self.other:.2f}"
+        ratio = "" if self.other is None else f"{self.figure / self.other:.2f}"
+        return f"{self.name:<46} {self.figure:>8.2f} {other:>8} {self.unit:<4} {ratio:>6}  {self.wanted:<8} {self.what}"
+
+
+def took(call: Callable[[], object]) -> float:
+    """Returns the wall time of a call, in seconds."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def wait_on(engine: Engine, tasks: Any, count: int, shared: Any) -> float:
+    """Returns the wall time of so many tasks that wait, in seconds."""
+    return took(lambda: list(engine.map(tasks.wait, [WAIT] * count, shared)))
+
+
+@contextlib.contextmanager
+def cluster_of(folder: Path, workers: int) -> Iterator[tuple[LocalCluster, ClusterPool]]:
+    """Runs a cluster of this machine's processes; yields it and its workers."""
+    folder.mkdir()
+    with local_cluster(folder, workers) as cluster:
+        cluster.wait_for_workers(workers)
+        with contextlib.closing(cluster.pool()) as pool:
+            yield cluster, pool
+
+
+def overhead(folder: Path, tasks: Any, rounds: int) -> Iterator[Row]:
+    """Compares tasks on two workers with tasks in two local processes; both are given the same data."""
+    shared, count = load_data(rows=12_330), 2 * EACH
+    local = ProcessPool(2, [*sweep_preload(served=True), tasks.__name__])
+    local.warm_up()
+    with cluster_of(folder, 2) as (_, pool):
+        walls = [(wait_on(pool, tasks, count, shared), wait_on(local, tasks, count, shared)) for _ in range(rounds + 1)]
+    # The first round brings the data and the imports.
+    there, here = (statistics.median(one) / EACH - WAIT for one in zip(*walls[1:], strict=True))
+    yield Row("a variant, beyond its fit", there * 1000, here * 1000, "ms", "two local processes", "<= +50 ms")
+
+
+def efficiency(folder: Path, tasks: Any, rounds: int) -> Iterator[Row]:
+    """Compares tasks that wait on several workers with the time that they wait."""
+    for workers in WORKERS:
+        with cluster_of(folder / str(workers), workers) as (_, pool):
+            wait_on(pool, tasks, workers, None)
+            wall = statistics.median(wait_on(pool, tasks, EACH * workers, None) for _ in range(rounds))
+        wanted = ">= 0.95" if workers == max(WORKERS) else ""
+        yield Row(f"tasks that wait, {workers} workers", EACH * WAIT, wall, "s", "what they took", wanted)
+
+
+def transfer(folder: Path, tasks: Any, megabytes: int) -> Iterator[Row]:
+    """Compares the way of a table to four workers with four files of it."""
+    columns = 30
+    rows = megabytes * MIB // 8 // columns
+    values = np.random.default_rng(1).normal(size=(rows, columns))
+    table = Table(pd.DataFrame(values, columns=[f"c{number}" for number in range(columns)]), np.zeros(rows, np.int64))
+    os.environ["TRAINER_TABLES"] = str(room := 2 * megabytes * MIB + (1 << 24))
+    folder.mkdir()
+    with local_cluster(folder, 0) as cluster:
+        for _ in range(4):
+            cluster.start_worker(room=room)
+        with contextlib.closing(cluster.pool()) as pool:
+            pool.most = 4
+            there = took(lambda: list(pool.map(tasks.wait, [0.2] * 4, {"table": table})))
+    del os.environ["TRAINER_TABLES"]
+
+    def write() -> None:
+        for number in range(4):
+            with (folder / f"table-{number}").open("wb") as stream:
+                pickle.dump(table, stream, protocol=pickle.HIGHEST_PROTOCOL)
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    files = took(write)
+    yield Row(f"a table of {megabytes:,} MiB to four workers", there, files, "s", "four files of it, on disk", "<= 1.3")
+
+
+def trained(stack: Stack, *args: str, entrypoint: str = "") -> str:
+    """Runs the trainer, or another program in its container; returns what it prints."""
+    options = ["--rm", "--no-deps", "-T", "--volume", f"{HERE}:/benchmark:ro"]
+    options += ["--entrypoint", entrypoint] if entrypoint else []
+    return stack.compose("run", *options, "trainer", *args).stdout
+
+
+def real_fits(stack: Stack, rounds: int) -> Iterator[Row]:
+    """Compares sweeps on the composed cluster with one worker, and with a plain loop; and tells memory."""
+    loop = ("/benchmark/plain_loop.py",)
+    sweep = ("sweep", "--variants", "/benchmark/variants.yaml", "--threshold", "0.5", "--again", "--cluster", "--json")
+    single = "n_estimators=500"
+    walls: dict[str, list[float]] = {}
+
+    def measure(name: str, *args: str, entrypoint: str = "") -> None:
+        walls.setdefault(name, []).append(took(lambda: trained(stack, *args, entrypoint=entrypoint)))
+
+    stack.up("--scale", "worker=1", "worker")
+    idle = max(held(one) for one in containers(stack)), held(stack.container("scheduler"))
+    for workers in (1, 2):
+        stack.up("--no-recreate", "--scale", f"worker={workers}", "worker")
+        trained(stack, *FITS, "--cluster")
+        for _ in range(rounds):
+            fits = json.loads(trained(stack, *FITS, "--cluster", "--json"))["variants"]
+            walls.setdefault(f"fits {workers}", []).append(sum(sum(one["seconds"].values()) for one in fits))
+            measure(str(workers), *FITS, "--cluster")
+    for _ in range(rounds):
+        measure("sweep", *sweep)
+        measure("loop", *loop, entrypoint="python3")
+        measure("single", *SINGLE)
+        measure("single loop", *loop, single, entrypoint="python3")
+    best = {name: statistics.median(some) for name, some in walls.items()}
+    yield Row("idle memory of a worker", idle[0] / MIB, None, "MiB", "", "<= 220")
+    yield Row("idle memory of the scheduler", idle[1] / MIB, None, "MiB", "", "<= 120")
+    yield Row("a sweep of four equal fits, one worker", best["1"], best["2"], "s", "two workers", ">= 1.8")
+    lone, both = best["fits 1"], best["fits 2"]
+    yield Row("  its runs' own seconds, one worker", lone, both, "s", "two workers (1.0: none disturbs the other)", "")
+    yield Row("a plain loop of four variants", best["loop"], best["sweep"], "s", "a sweep on the warm cluster", ">= 4")
+    yield Row("a plain loop of one variant of 500 trees", best["single loop"], best["single"], "s", "trainer", "")
+
+
+def containers(stack: Stack) -> list[Any]:
+    """Returns the workers' containers."""
+    return list(stack.containers("com.docker.compose.service=worker", "com.docker.compose.oneoff=False"))
+
+
+def main() -> None:
+    """Measures and prints; removes the stack, also when it is told to end."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--megabytes", type=int, default=1024, help="of the table that is sent (default: 1024)")
+    arguments.add_argument("--rounds", type=int, default=3, help="of each measurement (default: 3)")
+    arguments.add_argument("--no-stack", action="store_true", help="leave the composed stack out")
+    options = arguments.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The workers import the tasks by the name that this process does.
+    sys.path.insert(0, str(HERE.parent / "unit" / "trainer" / "parallel"))
+    tasks = importlib.import_module("engine_tasks")
+    head = f"{'':<46} {'figure':>8} {'other':>8} {'':<4} {'ratio':>6}  {'wanted':<8} other is"
+    print(head, flush=True)
+    with contextlib.ExitStack() as ending:
+        folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="cluster-")))
+        for name in ("waiting", "stack"):
+            (folder / name).mkdir()
+        parts: list[Iterator[Row]] = [
+            overhead(folder / "overhead", tasks, options.rounds),
+            efficiency(folder / "waiting", tasks, options.rounds),
+            transfer(folder / "transfer", tasks, options.megabytes),
+        ]
+        for part in parts:
+            for row in part:
+                print(row, flush=True)
+        if options.no_stack:
+            return
+        stack = Stack(folder / "stack")
+        ending.callback(stack.remove)
+        stack.up()
+        for row in real_fits(stack, options.rounds):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
