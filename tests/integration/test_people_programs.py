@@ -117,6 +117,29 @@ def test_verify_passes_with_a_members_token(persons: Persons) -> None:
     assert json.loads(done.stdout)["conforms"] is True
 
 
+def test_cluster_trains_for_who_starts_the_sweep(persons: Persons) -> None:
+    """Workers have no login of their own: theirs is that of the sweep's person, whose runs they then are."""
+    persons.stack.up("--scale", "worker=1", "worker")
+    sweep = ("sweep", "--grid", "n_estimators=20,30", "--no-register", "--cluster", "--experiment", "theirs", "--json")
+    done = train(persons, "mia", *sweep)
+    assert done.returncode == 0, done.stderr
+    refused = train(persons, "vera", *sweep, "--again")
+    assert refused.returncode == 1
+    assert "vera has the role viewer, and this takes member" in refused.stderr
+    again = train(persons, "ron", *sweep, "--again")
+    assert again.returncode == 0, again.stderr
+    persons.stack.compose("rm", "--stop", "--force", "worker", "scheduler")
+    with persons.client("vera") as vera:
+        found = vera.get_experiment_by_name("theirs")
+        assert found is not None
+        runs = vera.search_runs([found.experiment_id])
+        for person, one in (("mia", done), ("ron", again)):
+            sweeps = json.loads(one.stdout)
+            ours = [sweeps["run_id"], *(variant["run_id"] for variant in sweeps["variants"])]
+            assert {run.info.user_id for run in runs if run.info.run_id in ours} == {person}
+    assert sorted(run.info.user_id for run in runs) == ["mia"] * 3 + ["ron"] * 3
+
+
 @pytest.mark.parametrize("login", ["token", "password"])
 def test_examples_take_a_login(persons: Persons, login: str) -> None:
     """With curl and Node.js; a password inside the stack is a token."""

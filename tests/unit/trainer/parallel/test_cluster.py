@@ -100,6 +100,19 @@ def test_task_asks_its_client(pool: ClusterPool, tasks: Any) -> None:
     assert {outcome.item: outcome.answer for outcome in outcomes} == {3: 30, 4: 40}
 
 
+def test_login_travels_with_the_task(pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker is its client to the tracking server as long as the task runs, whoever it is otherwise."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "mlr_alice")
+    assert [one.answer for one in pool.map(tasks.login, range(4))] == [["mlr_alice", None, None]] * 4
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "bob")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    assert [one.answer for one in pool.map(tasks.login, range(4))] == [[None, "bob", "secret"]] * 4
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}")
+    assert [one.answer for one in pool.map(tasks.login, range(4))] == [[None, None, None]] * 4
+
+
 def test_scheduler_keeps_no_question(pool: ClusterPool, tasks: Any) -> None:
     """They may hold a piece of a file each."""
     list(pool.map(tasks.ask, [3, 4], answer=lambda question: question))

@@ -17,7 +17,7 @@ from trainer.parallel.cluster.client_requests import Requests
 from trainer.parallel.cluster.code_version import code_resource, code_version
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
 from trainer.parallel.cluster.parcels import pack
-from trainer.parallel.cluster.remote_task import Call, portable, run_remotely
+from trainer.parallel.cluster.remote_task import Call, login, portable, run_remotely
 from trainer.parallel.cluster.settings import configure_dask
 from trainer.parallel.engine import Answer, Item
 from trainer.parallel.pool import GRACE, TaskDiedError, TaskResult
@@ -104,7 +104,7 @@ class ClusterPool:
         events: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
         topic = f"trainer-{uuid.uuid4().hex}"
         self._client.subscribe_topic(topic, lambda event: events.put(list(event[1])))
-        parcel = self._send(shared)
+        parcel, who = self._send(shared), login()
         running: dict[int, _Running[Item]] = {}
         waiting = enumerate(items)
         more, number, looked, without = True, 0, time.monotonic(), None
@@ -113,7 +113,7 @@ class ClusterPool:
             nonlocal number
             number += 1
             its = number
-            content = pickle.dumps(Call(task, item, parcel, topic, its))
+            content = pickle.dumps(Call(task, item, parcel, topic, its, who))
             future = self._client.submit(
                 run_remotely, content, key=f"{topic}-{its}", resources={code_resource(): 1}, pure=False
             )

@@ -9,16 +9,19 @@ import os
 import pickle
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from trainer.util.environment import environment
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
 #: How long a task waits for its client's answer, in seconds: it may have been suspended. One that is gone has its tasks
 #: interrupted.
 PATIENCE = 600.0
+#: By these MLflow's client logs in.
+LOGIN = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 
 class Channel(Protocol):
@@ -85,6 +88,8 @@ class Call:
     topic: str
     #: Tells this attempt from others.
     number: int
+    #: The client's login at the tracking server, as variables; None of those that are not set. Empty where it has none.
+    login: Mapping[str, str | None]
 
 
 def run_remotely(content: bytes) -> None:
@@ -95,7 +100,8 @@ def run_remotely(content: bytes) -> None:
     call: Call = pickle.loads(content)  # noqa: S301 - of this cluster's client, by mutual TLS
     PROCESS.topic = call.topic
     try:
-        answer = call.task(call.item, channel.unpack(call.shared))
+        with environment(call.login):
+            answer = call.task(call.item, channel.unpack(call.shared))
         message = ["answer", call.number, pickle.dumps(answer)]
     except KeyboardInterrupt:
         # Its run is tidied up. It was given up, or this worker is about to stop.
@@ -103,6 +109,12 @@ def run_remotely(content: bytes) -> None:
     except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
         message = ["error", call.number, pickle.dumps(portable(error))]
     channel.send(call.topic, message)
+
+
+def login() -> dict[str, str | None]:
+    """Return this process's login at the tracking server, as it travels with a task; see ``Call``."""
+    found = {name: os.environ.get(name) or None for name in LOGIN}
+    return found if any(found.values()) else {}
 
 
 def portable(error: BaseException) -> BaseException:
