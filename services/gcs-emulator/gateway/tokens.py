@@ -1,6 +1,7 @@
 """The token endpoint: checks a signed assertion as Google does, and issues bearer tokens that expire.
 
-https://developers.google.com/identity/protocols/oauth2/service-account describes the exchange.
+https://developers.google.com/identity/protocols/oauth2/service-account describes the exchange, and how a client does
+without: it signs its token itself. Google's C++ library does that, by which pyarrow reads buckets.
 """
 
 import base64
@@ -52,12 +53,8 @@ def _parsed(assertion: str) -> tuple[dict[str, object], dict[str, object], bytes
         raise TokenError("invalid_grant", "Invalid JWT: Failed to parse the assertion.") from None
 
 
-def check_assertion(assertion: str, accounts: Mapping[str, Account], now: float) -> tuple[Account, frozenset[str]]:
-    """Returns the account that signed the assertion, and the scopes that it asks for.
-
-    Raises:
-        TokenError: Anything about it is wrong; the text is the one that Google's endpoint answers.
-    """
+def _signer(assertion: str, accounts: Mapping[str, Account]) -> tuple[Account, dict[str, object]]:
+    """Returns the account that signed an assertion, and its claims; raises TokenError."""
     header, claims, signed, signature = _parsed(assertion)
     account = accounts.get(str(claims.get("iss")))
     if account is None:
@@ -71,8 +68,10 @@ def check_assertion(assertion: str, accounts: Mapping[str, Account], now: float)
         account.key.verify(signature, signed, PKCS1v15(), SHA256())
     except InvalidSignature:
         raise TokenError("invalid_grant", "Invalid JWT Signature.") from None
-    if claims.get("aud") != AUDIENCE:
-        raise TokenError("invalid_grant", f"Invalid JWT: Failed audience check. The right audience is {AUDIENCE}")
+    return account, claims
+
+
+def _check_times(claims: Mapping[str, object], now: float) -> None:
     issued, expires = claims.get("iat"), claims.get("exp")
     if (
         not isinstance(issued, int | float)
@@ -85,10 +84,39 @@ def check_assertion(assertion: str, accounts: Mapping[str, Account], now: float)
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
             "Check your iat and exp values in the JWT claim.",
         )
+
+
+def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
     scopes = frozenset(str(claims.get("scope", "")).split())
     if not scopes or not scopes <= SCOPES.keys():
         raise TokenError("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-    return account, scopes
+    return scopes
+
+
+def check_assertion(assertion: str, accounts: Mapping[str, Account], now: float) -> tuple[Account, frozenset[str]]:
+    """Returns the account that signed the assertion, and the scopes that it asks for.
+
+    Raises:
+        TokenError: Anything about it is wrong; the text is the one that Google's endpoint answers.
+    """
+    account, claims = _signer(assertion, accounts)
+    if claims.get("aud") != AUDIENCE:
+        raise TokenError("invalid_grant", f"Invalid JWT: Failed audience check. The right audience is {AUDIENCE}")
+    _check_times(claims, now)
+    return account, _scopes(claims)
+
+
+def check_self_signed(token: str, accounts: Mapping[str, Account], now: float) -> tuple[Account, frozenset[str]]:
+    """Returns the account that signed a bearer token itself, and the scopes that the token has.
+
+    Raises:
+        TokenError: It is no such token, or has expired; an assertion for the token endpoint is none.
+    """
+    account, claims = _signer(token, accounts)
+    if claims.get("aud") is not None or claims.get("sub") != claims.get("iss"):
+        raise TokenError("invalid_grant", "Invalid JWT: is no self-signed access token.")
+    _check_times(claims, now)
+    return account, _scopes(claims)
 
 
 class Tokens:
@@ -116,10 +144,18 @@ class Tokens:
         return {"access_token": value, "expires_in": int(self.seconds), "token_type": "Bearer"}
 
     def find(self, authorization: str) -> Token | None:
-        """Returns the valid token in an Authorization header, if there is one."""
+        """Returns the valid token in an Authorization header, if there is one: issued here, or signed by an account."""
         kind, _, value = authorization.partition(" ")
-        token = self._tokens.get(value.strip()) if kind.lower() == "bearer" else None
-        return token if token and token.expires > self._clock() else None
+        if kind.lower() != "bearer":
+            return None
+        now = self._clock()
+        token = self._tokens.get(value.strip())
+        if token is not None:
+            return token if token.expires > now else None
+        try:
+            return Token(*check_self_signed(value.strip(), self.accounts, now), now)
+        except TokenError:
+            return None
 
     def expire_all(self) -> int:
         """Makes every issued token invalid, though its holder believes it good; returns how many there were."""

@@ -122,6 +122,45 @@ def test_tokens_can_be_ended_at_once(sign: Sign, accounts: dict[str, Account]) -
     assert issuer.find(f"Bearer {answer['access_token']}") is None
 
 
+def self_signed(sign: Sign, **claims: Any) -> str:
+    """A token as Google's C++ library signs it."""
+    return sign(**({"aud": None, "sub": email("mlflow-server")} | claims))
+
+
+def test_account_may_sign_its_token_itself(sign: Sign, accounts: dict[str, Account]) -> None:
+    """Without the exchange; it ends by its own time, and when the key is revoked."""
+    clock = [NOW]
+    issuer = tokens.Tokens(accounts, 60, clock=lambda: clock[0])
+    header = f"Bearer {self_signed(sign)}"
+    found = issuer.find(header)
+    assert found is not None
+    assert found.account.email == email("mlflow-server")
+    assert found.scopes == {"https://www.googleapis.com/auth/devstorage.read_write"}
+    clock[0] = NOW + 3600 + tokens.SKEW
+    assert issuer.find(header) is None
+    clock[0] = NOW
+    (account,) = accounts.values()
+    account.revoked = True
+    assert issuer.find(header) is None
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param({"aud": tokens.AUDIENCE}, id="an assertion for the exchange"),
+        pytest.param({"sub": email("mlflow-admin")}, id="for another account"),
+        pytest.param({"iss": email("nobody"), "sub": email("nobody")}, id="of an unknown account"),
+        pytest.param({"exp": NOW + 3601}, id="longer than an hour"),
+        pytest.param({"scope": ""}, id="without a scope"),
+        pytest.param({"header": {"alg": "none"}}, id="not signed"),
+        pytest.param({"signer": generate_private_key(public_exponent=65537, key_size=2048)}, id="by another key"),
+    ],
+)
+def test_other_signed_tokens_are_not_valid(sign: Sign, accounts: dict[str, Account], claims: dict[str, Any]) -> None:
+    issuer = tokens.Tokens(accounts, 60, clock=lambda: NOW)
+    assert issuer.find(f"Bearer {self_signed(sign, **claims)}") is None
+
+
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer guess", "Basic dXNlcg=="])
 def test_other_credentials_are_not_valid(accounts: dict[str, Account], header: str) -> None:
     assert tokens.Tokens(accounts, 60).find(header) is None
