@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from trainer.data import buckets, demo
 from trainer.data.buckets import BucketPath, explained, table_place
+from trainer.data.file_errors import readable, reading
 from trainer.data.sources import load_data
 from trainer.util.errors import InputError
 
@@ -96,3 +99,41 @@ def test_address_travels_to_other_processes(bucket: Path) -> None:
     sent = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own
     for one, other in zip(dataset.test.parts(), sent.test.parts(), strict=True):
         assert one.equals(other)
+
+
+class _Object:
+    """An object of six bytes in a storage that, as Google's, refuses to read from its end on."""
+
+    def size(self) -> int:
+        return 6
+
+    def read_at(self, count: int, place: int) -> bytes:
+        if place >= 6:
+            raise OSError("google::cloud::Status(OUT_OF_RANGE: InvalidRange)")
+        return b"abcdef"[place : place + count]
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_end_of_an_object_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = SimpleNamespace(open_input_file=lambda _key: _Object())
+    monkeypatch.setattr(buckets, "_file_system", lambda _scheme: storage)
+    with table_place("gs://tables/x").open("rb") as stream:
+        assert stream.read(4) == b"abcd"
+        assert stream.read() == b"ef"
+        assert stream.read() == b""
+        assert stream.seek(-2, 2) == 4
+        assert stream.read(10) == b"ef"
+        assert (stream.seek(-5, 1), stream.read(1)) == (1, b"b")
+        assert (stream.seek(9), stream.read()) == (9, b"")
+
+
+@pytest.mark.parametrize("told", [reading, readable])
+def test_forbidden_object_is_the_storages_refusal(told: Any) -> None:
+    """Arrow raises for it what it raises for a file of another user."""
+    with (
+        pytest.raises(InputError, match="gs://tables/x: the storage refuses; name credentials"),
+        told(BucketPath("gs", "tables/x")),
+    ):
+        raise PermissionError(13, "google::cloud::Status(PERMISSION_DENIED: ...)")

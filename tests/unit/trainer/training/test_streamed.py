@@ -181,6 +181,21 @@ def test_size_decides(rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.Mo
     assert load_data(path, target=TARGET, stream="never").train.held
 
 
+def test_held_table_that_may_not_fit_is_told(
+    rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As that of evaluate and promote, or one beside --test; before it is read, which may be the end."""
+    path = in_file(rows, tmp_path, "parquet")
+    load_data(path, target=TARGET)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("trainer.data.stream_choice.memory", lambda: 1 << 20)
+    load_data(path, target=TARGET)
+    said = f"trainer: {path}: would take about 0.0 GiB of memory, and there are 0.0: it is held all the same"
+    assert capsys.readouterr().err.startswith(said)
+    load_data(path, target=TARGET, test=path)
+    assert capsys.readouterr().err.count(said) == 2
+
+
 def test_loss_beside_weights_of_classes(tmp_path: Path) -> None:
     """Validation rows have no weights, whatever those have that are fitted to."""
     path = tmp_path / "table.csv"

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from pyarrow import NativeFile
     from pyarrow.fs import FileInfo, FileSystem
 
 SCHEMES = ("s3", "gs")
@@ -58,8 +59,7 @@ class BucketPath:
     def open(self, mode: Literal["rb"]) -> BinaryIO:
         """Return the object as a stream that can be wound; it is only read."""
         del mode
-        stream: Any = self._system.open_input_file(self.key)
-        return io.BufferedReader(stream, _BUFFER)
+        return io.BufferedReader(_ObjectStream(self._system.open_input_file(self.key)), _BUFFER)
 
     def stat(self) -> SimpleNamespace:
         """Return the object's size, as ``st_size``."""
@@ -113,6 +113,39 @@ class BucketPath:
             one.__dict__["_info"] = info
             listed.append((one, info))
         return listed
+
+
+class _ObjectStream(io.RawIOBase):
+    """An object as a stream. What is behind its end is not asked for: Google's storage answers with an error."""
+
+    def __init__(self, file: NativeFile) -> None:
+        self._file, self._size, self._place = file, int(file.size()), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = min(len(buffer), self._size - self._place)
+        if count <= 0:
+            return 0
+        content = self._file.read_at(count, self._place)
+        buffer[: len(content)] = content
+        self._place += len(content)
+        return len(content)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 #: Where a table, or a part of it, is.

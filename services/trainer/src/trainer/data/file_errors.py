@@ -22,7 +22,8 @@ def reading(path: Place) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such {'object' if isinstance(path, BucketPath) else 'file'}") from None
-    except PermissionError:
+    except PermissionError as error:
+        _refuse_bucket(path, error)
         raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; expected a file") from None
@@ -44,7 +45,8 @@ def readable(path: Place) -> Iterator[None]:
     """Turn what the operating system says of a path into one line."""
     try:
         yield
-    except PermissionError:
+    except PermissionError as error:
+        _refuse_bucket(path, error)
         raise InputError(f"{path}: permission denied; user {current_user()} must be able to read it") from None
     except OSError as error:
         _refuse_bucket(path, error)

@@ -11,7 +11,7 @@ from trainer.data.dataset import Dataset, stratified_split
 from trainer.data.parts import read_files
 from trainer.data.reading import Reading
 from trainer.data.split import split_parameters, split_rows
-from trainer.data.stream_choice import why_streamed
+from trainer.data.stream_choice import tell_if_too_large, why_streamed
 from trainer.data.table_files import TableFiles
 from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
 from trainer.data.targets import Column, GuessedTaskError, read_targets
@@ -28,6 +28,8 @@ def from_table(files: TableFiles, how: Reading, stream: Stream) -> Dataset:
     warnings: list[str] = []
     if (reason := why_streamed(files, stream)) is not None:
         return _streamed(files, how, reason)
+    if stream == "never":
+        tell_if_too_large(files)
     table = read_files(files, warnings, how.texts, how.form)
     check_target(table, files.place, how.target, how.form)
     table = how.without_dropped(table, str(files.place))

@@ -10,6 +10,7 @@ from trainer.config.stream import Stream
 from trainer.data.buckets import Place
 from trainer.data.file_errors import reading
 from trainer.data.table_files import TableFiles, is_parquet
+from trainer.util.output import print_message
 
 #: A table in memory takes so many times 8 bytes a value, while it is read, encoded and fitted.
 _COPIES = 6
@@ -32,6 +33,17 @@ def why_streamed(files: TableFiles, stream: Stream) -> str | None:
         f"{files.place}: is read in passes: it would take about {needed / 2**30:.1f} GiB of memory, and there are"
         f" {there / 2**30:.1f} (--stream never holds it)"
     )
+
+
+def tell_if_too_large(files: TableFiles) -> None:
+    """Say of a table that is held in memory, whatever it takes, that it may not fit: before it is read."""
+    needed, there = sum(map(_needed, files.files)), memory()
+    if needed > there:
+        print_message(
+            f"{files.place}: would take about {needed / 2**30:.1f} GiB of memory, and there are {there / 2**30:.1f}: it"
+            " is held all the same, and may not fit. Only one table that is split here is read in passes (--stream"
+            " auto, without --test); evaluate and promote hold theirs: name fewer of its files"
+        )
 
 
 def memory() -> int:

@@ -15,6 +15,7 @@ from trainer.data.parts import read_files
 from trainer.data.reading import Reading
 from trainer.data.roles import Roles, shown_time
 from trainer.data.split import split_parameters
+from trainer.data.stream_choice import tell_if_too_large
 from trainer.data.table_files import is_pattern, table_files
 from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
 from trainer.data.targets import Column, read_targets
@@ -30,6 +31,8 @@ def with_test_file(data: Place | str | None, test: Place, how: Reading) -> Datas
     warnings: list[str] = []
     parts = [table_files(file, option) for file, option in ((table_place(data), "--data"), (test, "--test"))]
     files = [part.place for part in parts]
+    for part in parts:
+        tell_if_too_large(part)
     raw = [read_files(part, warnings, how.texts, how.form) for part in parts]
     if codes := text_columns(test, *raw):
         raw = [read_files(part, [], {*how.texts, *codes}, how.form) for part in parts]
