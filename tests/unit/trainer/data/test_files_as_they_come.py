@@ -92,6 +92,29 @@ def test_both_ways_of_reading_refuse_alike(content: str, words: str, tmp_path: P
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("blank", "kind"), [(" ", "unknown"), (" NA ", "unknown"), ("x", "text")])
+def test_white_space_alone_is_no_value(tmp_path: Path, blank: str, kind: str) -> None:
+    """A column of nothing else has no type, as an empty one; among texts it is one of them."""
+    TABLE.assign(it=["", blank] * (ROWS // 2)).to_csv(tmp_path / "t.csv", index=False)
+    read = [load_data(tmp_path / "t.csv", target="y", stream=stream) for stream in STREAMS]
+    assert [one.column_types["it"] for one in read] == [kind, kind]
+    assert read[0].digest == read[1].digest
+
+
+def test_only_column_may_have_gaps(tmp_path: Path) -> None:
+    """In quotes, an empty line is a row: served, each row has an answer of its own."""
+    table = TABLE.assign(word=np.where(np.arange(ROWS) % 5 == 0, "", TABLE["word"]))[["word", "y"]]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    saved = save(load_data(tmp_path / "t.csv", target="y"), tmp_path / "model")
+    table[["word"]].to_csv(tmp_path / "new.csv", index=False)
+    assert '\n""\n' in (tmp_path / "new.csv").read_text()
+    expected = score(saved, tmp_path / "new.csv", tmp_path / "out.parquet")["probability"].tolist()
+    assert len(expected) == ROWS
+    reply = TreeModel.read(saved.folder).answer((tmp_path / "new.csv").read_bytes() + b"\n  \n", "text/csv", "")
+    assert reply.scores is not None
+    assert reply.scores.tolist() == expected
+
+
 def test_index_of_a_parquet_file_is_no_feature(tmp_path: Path) -> None:
     """Only what pandas notes as an index is one: a column that is merely called so is a feature, in every way."""
     indexed = TABLE.assign(__index_level_0__=NUMBERS**2)

@@ -104,7 +104,7 @@ def _as_meant(texts: pd.Series, form: CsvForm) -> pd.Series | None:
     """Return a column that pandas takes for texts as numbers or booleans, where it is one of these beside white space.
 
     pandas sees neither a missing value in " NA " and in white space alone, nor a boolean in " true" and "tRuE"; scoring
-    and serving do. None where it is one of texts.
+    and serving do. Where nothing else is in it, it has no value. None where it is one of texts.
     """
     values: dict[object, object] = {}
     kinds: set[type] = set()
@@ -124,7 +124,7 @@ def _as_meant(texts: pd.Series, form: CsvForm) -> pd.Series | None:
         if len(kinds) > 1:
             return None
     if not kinds:
-        return None
+        return texts.mask(texts.notna()) if values else None
     column = texts.astype(object).map(values)
     return column.astype("float64") if float in kinds else column
 

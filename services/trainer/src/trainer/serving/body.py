@@ -66,8 +66,9 @@ def read_csv(body: bytes) -> Table:
     """Return the table in a CSV body."""
     text = decoded(body).lstrip("\ufeff")
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    # A line of nothing but blanks is none, as it is none to pandas.
-    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) > 1 or (row and row[0].strip(" \t"))]
+    # A line of nothing but blanks is none, as it is none to pandas; an empty field in quotes is a row of one.
+    lines = csv.reader(io.StringIO(text, newline=""))
+    rows = [row for row in lines if len(row) > 1 or (row and (not row[0] or row[0].strip(" \t")))]
     if not rows:
         raise RequestError("'No columns to parse from file'")
     names, *values = rows

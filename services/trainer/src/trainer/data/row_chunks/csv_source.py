@@ -27,8 +27,8 @@ from trainer.util.text import one_line
 _NO_NUMBER = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: invalid value '(.*)'")
 
 
-class _PaddedGap(Exception):  # noqa: N818 - no error
-    """White space, or a word with some around it, stands for a missing value in a column that is read as numbers."""
+class _Padded(Exception):  # noqa: N818 - no error
+    """White space that pyarrow does not know is around a number, or white space stands for a missing value."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
@@ -63,7 +63,7 @@ class CsvSource(TableSource):
                         done += 1
                         yield chunk
                 return
-            except _PaddedGap as gap:
+            except _Padded as gap:
                 texts.add(gap.column)
 
     def _parsed(
@@ -124,11 +124,17 @@ class CsvSource(TableSource):
             return self.form.header and not any(line.strip() for line in itertools.islice(stream, 1, 2))
 
     def _check_gap(self, error: pa.ArrowInvalid, texts: Set[str]) -> None:
-        """Raise a sign where what is no number is a missing value with white space around it."""
+        """Raise a sign where what is no number is one, or a missing value, with white space around it."""
         if (match := _NO_NUMBER.match(one_line(error))) is not None:
             name = self.names[int(match[1])]
-            if name not in texts and match[3].strip() in self.form.gaps:
-                raise _PaddedGap(name) from None
+            if name not in texts and self._is_number(match[3].strip()):
+                raise _Padded(name) from None
+
+    def _is_number(self, word: str) -> bool:
+        try:
+            return word in self.form.gaps or isinstance(self.form.parse_number(word), float)
+        except ValueError:
+            return False
 
     def _filled(self, places: Sequence[int]) -> int | None:
         # By their places: several may have no name. pyarrow reads columns by their names.
