@@ -1,0 +1,75 @@
+"""The trainer reads its table out of a bucket of Google's, and says in one line where that refuses."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trainer.data import demo
+
+from ..stack import BUCKET, ROOT, Stack
+
+OPTIONS = ("--target", demo.TARGET, "--n-estimators", "10")
+JUNE = f"gs://{BUCKET}/tables/june"
+
+
+@pytest.fixture(scope="module")
+def held(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """The metrics of the one table on disk."""
+    folder = tmp_path_factory.mktemp("data")
+    folder.chmod(0o755)
+    demo.generate_sessions(1_500, seed=5).to_parquet(folder / "whole.parquet", index=False)
+    metrics: dict[str, float] = stack.train("--data", "/data/whole.parquet", *OPTIONS, data=folder)["metrics"]
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def reader(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Stack]:
+    """Returns the stack as one whose trainer has an account's key; the bucket holds a table in three parts."""
+    table = demo.generate_sessions(1_500, seed=5)
+    bucket = stack.gcs("mlflow-admin").bucket(BUCKET)
+    for number in range(3):
+        part = io.BytesIO()
+        table.iloc[500 * number : 500 * (number + 1)].to_parquet(part, index=False)
+        bucket.blob(f"tables/june/part-{number}.parquet").upload_from_string(part.getvalue())
+    folder: Path = tmp_path_factory.mktemp("key")
+    folder.chmod(0o755)
+
+    def with_key(account: str) -> Stack:
+        key = folder / account
+        key.write_text(stack.read_volume("gcs-keys", f"{account}.json"))
+        key.chmod(0o644)
+        reading = copy.copy(stack)
+        reading.files = [*stack.files, ROOT / "compose.bucket-data.yaml"]
+        reading.environment = {**stack.environment, "DATA_KEY_FILE": str(key)}
+        return reading
+
+    return with_key
+
+
+@pytest.mark.parametrize(
+    "address", [(JUNE,), (f"gs://{BUCKET}/tables/*/part-*.parquet",), (JUNE, "--stream", "always")]
+)
+def test_table_is_read_out_of_the_bucket(
+    reader: Callable[[str], Stack], held: dict[str, float], address: tuple[str, ...]
+) -> None:
+    """An account that may only read it; the metrics are those that the one file on disk gives."""
+    assert reader("only-viewer").train("--data", *address, *OPTIONS)["metrics"] == held
+
+
+@pytest.mark.parametrize(
+    ("address", "account", "said"),
+    [
+        (JUNE, "no-roles", f"{JUNE}: the storage refuses; name credentials"),
+        (f"gs://{BUCKET}/none.csv", "only-viewer", f"gs://{BUCKET}/none.csv: no such file or folder (--data)"),
+        (f"gs://{BUCKET}/tables/*.csv", "only-viewer", f"gs://{BUCKET}/tables/*.csv: finds no file (--data)"),
+    ],
+)
+def test_refusal_of_a_bucket_is_one_line(reader: Callable[[str], Stack], address: str, account: str, said: str) -> None:
+    done = reader(account).run_trainer("--data", address, *OPTIONS)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
