@@ -330,7 +330,7 @@ class Stack:
     def main_process(self, container: Container) -> int:
         """Returns the id, on the host, of the process that a container is about: below its init, where it has one."""
         first = int(container.attrs["State"]["Pid"])
-        if not container.attrs["HostConfig"]["Init"]:
+        if not container.attrs["HostConfig"].get("Init"):
             return first
         processes = container.top(ps_args="-o pid,ppid")["Processes"]
         return next(int(pid) for pid, parent in processes if int(parent) == first)
