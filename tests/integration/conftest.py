@@ -223,6 +223,26 @@ def tracked_files() -> list[Path]:
     return [root / name for name in done.stdout.split("\0") if name]
 
 
+@pytest.fixture(scope="module")
+def clone(tracked_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of these files on the branch `main`, with a tag of a higher version."""
+    from .next_version import NEXT, make_clone
+
+    folder = tmp_path_factory.mktemp("clone")
+    make_clone(tracked_files, folder, NEXT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def older(new_stack: NewStack) -> Iterator[Stack]:
+    """A stack of these files, under image names of its own, which a clone's scripts may take to a higher version."""
+    from .next_version import own_images
+
+    with new_stack() as stack, own_images(stack):
+        stack.up()
+        yield stack
+
+
 @pytest.fixture(scope="session")
 def program() -> str:
     """The path of Chromium."""

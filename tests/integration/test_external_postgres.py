@@ -10,9 +10,11 @@ import pytest
 from mlflow import MlflowClient
 
 from .certificates import make_certificate
+from .next_version import NEXT, own_images, upgrade, versions
 from .stack import ROOT, Stack, StackError
 from .test_backup import run, run_names
 from .test_lifecycle import store_something
+from .test_version import VERSION
 
 HOST = "database.example"
 OVERRIDE = ROOT / "compose.external-postgres.yaml"
@@ -37,7 +39,12 @@ def external(new_stack: Any, tmp_path: Path) -> Iterator[Stack]:
             "POSTGRES_PASSWORD_FILE": "/run/secrets/postgres/password",
         },
         "depends_on": {"secrets": {"condition": "service_completed_successfully"}},
-        "volumes": ["postgres-secret:/run/secrets/postgres:ro", f"{tmp_path / 'tls'}:/tls:ro"],
+        # The composed one's volume, which nobody uses then: a server elsewhere keeps its data when a stack is upgraded.
+        "volumes": [
+            "postgres-secret:/run/secrets/postgres:ro",
+            f"{tmp_path / 'tls'}:/tls:ro",
+            "postgres-data:/var/lib/postgresql/data",
+        ],
         "networks": {"database": {"aliases": [HOST]}},
     }
     with new_stack(settings=settings, override={"services": {"cloud-sql": database}}) as stack:
@@ -73,6 +80,23 @@ def test_external_database_is_backed_up(external: Stack, tmp_path: Path) -> None
     assert_stored()
     assert run_names(external) == {"backed up"}
     assert len(list(folder.glob("*.replaced-*"))) == 1
+
+
+def test_external_database_is_upgraded(external: Stack, clone: Path) -> None:
+    """An upgrade with a database elsewhere keeps what there is, and goes back to what there was, by a backup of it."""
+    with own_images(external):
+        external.up()
+        assert_stored = store_something(external, "before the upgrade")
+        code, said = upgrade(clone, external, NEXT)
+        assert code == 0, said
+        assert versions(external) == {NEXT}
+        assert_stored()
+        store_something(external, "since the upgrade")
+        code, said = upgrade(clone, external, "--back")
+        assert code == 0, said
+        assert versions(external) == {VERSION}
+        assert_stored()
+        assert "since the upgrade" not in run_names(external)
 
 
 def test_database_of_another_authority_is_refused(external: Stack, tmp_path: Path) -> None:

@@ -2,98 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import docker
 import pytest
 import requests
 from mlflow import MlflowClient
 
 from .conftest import NewStack
-from .next_version import git, make_clone
-from .stack import ROOT, Stack
+from .next_version import NEXT, git, own_images, upgrade, versions
+from .persons import Persons
+from .stack import STORAGE, Stack
 from .test_lifecycle import store_something
 from .test_version import VERSION
 
-NEXT = "99.0.0"
 FORWARD = ["backing up", "bringing the files", "building", "stopping", "starting", "verifying"]
 BACK = ["bringing the files", "bringing the images", "restoring into", "exchanging", f"starting {VERSION}"]
-
-
-@pytest.fixture(scope="module")
-def clone(tracked_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of these files on the branch `main`, with a tag of a higher version."""
-    folder = tmp_path_factory.mktemp("clone")
-    make_clone(tracked_files, folder, NEXT)
-    return folder
-
-
-@contextmanager
-def with_own_images(new_stack: NewStack, **settings: str) -> Iterator[Stack]:
-    """A stack under image names of its own: an upgrade builds some of them anew."""
-    engine = docker.from_env()
-    with new_stack(settings={"IMAGE_TAG": os.environ.get("IMAGE_TAG", "test"), **settings}) as stack:
-        own = stack.project
-        try:
-            for image in engine.images.list():
-                for name in image.tags:
-                    repository, _, tag = name.rpartition(":")
-                    if tag == stack.environment["IMAGE_TAG"] and repository.startswith("mlflow-replica-"):
-                        image.tag(repository, own)
-            stack.environment["IMAGE_TAG"] = own
-            stack.up()
-            yield stack
-        finally:
-            stack.remove()
-            for image in engine.images.list():
-                for name in image.tags:
-                    if name.rpartition(":")[2].startswith(own):
-                        engine.images.remove(name, force=True)
-            # Those that --back has taken the name from.
-            label = f"org.opencontainers.image.version={NEXT}"
-            engine.images.prune(filters={"dangling": True, "label": label})
-
-
-@pytest.fixture(scope="module")
-def older(clone: Path, new_stack: NewStack) -> Iterator[Stack]:
-    """A stack of the clone's own."""
-    with with_own_images(new_stack) as stack:
-        yield stack
-
-
-def upgrade(clone: Path, stack: Stack, *args: str, kill_at: str = "") -> tuple[int, str]:
-    """Runs the clone's script on the stack; kills it with all that it has started once it says what `kill_at` matches.
-
-    Returns:
-        The exit code, and all that it has said.
-    """
-    settings = stack.settings | {"COMPOSE_FILE": stack.settings["COMPOSE_FILE"].replace(str(ROOT), str(clone))}
-    command = [str(clone / "scripts/upgrade"), *args]
-    said = ""
-    with subprocess.Popen(
-        command,
-        env={**os.environ, **settings},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            said += line
-            if kill_at and re.match(f"==> ({kill_at})", line):
-                os.killpg(process.pid, signal.SIGKILL)
-                break
-        else:
-            assert not kill_at, f"it never said {kill_at!r}:\n{said}"
-    return process.returncode, said
 
 
 def register_something(stack: Stack) -> Callable[[], None]:
@@ -117,14 +42,6 @@ def register_something(stack: Stack) -> Callable[[], None]:
 def run_names(stack: Stack) -> set[str]:
     """Returns the names of all runs."""
     return {run.info.run_name for run in MlflowClient(stack.url).search_runs(["0"])}
-
-
-def versions(stack: Stack) -> set[str]:
-    """Returns the versions that the server, its image and the database say."""
-    image = stack.container("mlflow").labels["org.opencontainers.image.version"]
-    said = stack.exec("mlflow", "replica-server", "version").split()[1].rstrip(",")
-    ((recorded,),) = stack.sql("SELECT version FROM replica.stack")
-    return {image, said, recorded}
 
 
 @pytest.mark.minio
@@ -205,6 +122,37 @@ def test_upgrade_that_fails_leaves_a_way_back(clone: Path, older: Stack) -> None
     assert git(clone, "branch", "--show-current") == "main\n"
     assert_stored()
     assert versions(older) == {VERSION}
+
+
+def test_upgrade_keeps_people_and_tokens(clone: Path, new_stack: NewStack) -> None:
+    """With AUTH=on, on either storage: tokens go on, there and back; a token lets the upgrade verify the server."""
+    settings = {"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}
+    with new_stack(settings=settings) as stack, own_images(stack):
+        stack.up()
+        persons = Persons(stack)
+        with persons.client("mia") as client:
+            run = client.create_run("0", run_name="mia's").info
+            client.log_text(run.run_id, "before", "note.txt")
+
+        def assert_kept() -> None:
+            file = {"run_uuid": run.run_id, "path": "note.txt"}
+            assert persons.ask("mia", "GET", "/get-artifact", params=file).text == "before"
+            assert persons.ask("", "GET", "/get-artifact", params=file).status_code == 401
+            assert persons.ask("vera", "POST", "/api/2.0/mlflow/runs/create", json={}).status_code == 403
+
+        code, said = upgrade(clone, stack, NEXT, token=persons.tokens["ada"])
+        assert code == 0, said
+        assert "==> verifying\n" in said
+        assert versions(stack) == {NEXT}
+        assert_kept()
+        code, said = upgrade(clone, stack, "--back")
+        assert code == 0, said
+        assert versions(stack) == {VERSION}
+        assert_kept()
+        code, said = upgrade(clone, stack, NEXT)
+        assert code == 0, said
+        assert "not verified: the server asks for a login, and MLFLOW_TRACKING_TOKEN is not set" in said
+        assert_kept()
 
 
 @pytest.mark.minio

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from .next_version import upgrade
 from .stack import Stack
 from .test_lifecycle import store_something
-from .test_upgrade import clone, older, register_something, run_names, upgrade  # noqa: F401
+from .test_upgrade import register_something, run_names
 
 FORWARD = [
     "building",
@@ -27,7 +28,7 @@ BACK = ["writing what was logged", "exchanging", "starting the stack"]
 pytestmark = pytest.mark.minio
 
 
-def run_script(clone: Path, stack: Stack, name: str, *args: str) -> subprocess.CompletedProcess[str]:  # noqa: F811
+def run_script(clone: Path, stack: Stack, name: str, *args: str) -> subprocess.CompletedProcess[str]:
     """Runs one of the clone's scripts on the stack."""
     files = stack.settings["COMPOSE_FILE"].replace(str(Path(__file__).resolve().parents[2]), str(clone))
     return subprocess.run(
@@ -47,7 +48,7 @@ def major(stack: Stack) -> int:
     return int(number)
 
 
-def test_data_move_to_18_and_back(clone: Path, older: Stack) -> None:  # noqa: F811
+def test_data_move_to_18_and_back(clone: Path, older: Stack) -> None:
     """Killed after each step the same command goes on; every run, model and alias is there, before and after."""
     assert_stored, assert_registered = store_something(older, "before"), register_something(older)
     settings = (clone / ".env").read_text()
@@ -98,7 +99,7 @@ def test_data_move_to_18_and_back(clone: Path, older: Stack) -> None:  # noqa: F
     assert major(older) == 17
 
 
-def test_move_is_undone_half_way(clone: Path, older: Stack) -> None:  # noqa: F811
+def test_move_is_undone_half_way(clone: Path, older: Stack) -> None:
     """Before the exchange --back leaves nothing of the move, and the data are what they were."""
     assert_stored = store_something(older, "half-way")
     for step in FORWARD[2:4]:
