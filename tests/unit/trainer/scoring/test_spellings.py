@@ -7,8 +7,9 @@ for each value that the table knows, so that equal scores are equal values.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from trainer.config.csv_form import CsvForm
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.promotion import sandbox_child
+from trainer.scoring import evaluate as evaluating
+from trainer.scoring import models
+from trainer.scoring import predict as predicting
 from trainer.scoring.evaluate import EvaluateRequest, evaluate_model
 from trainer.scoring.predict import PredictRequest, predict_file
 from trainer.serving.frames import frame_model
@@ -72,6 +76,8 @@ class Kept:
     saved: Saved
     form: CsvForm
     scores: dict[tuple[str, Any], float]
+    #: The log loss of a file of half positive rows that all have a score.
+    losses: dict[float, float]
     trees: OwnModel
     frames: OwnModel
     #: As MLflow loads it for anybody; a prediction changes nothing in it.
@@ -113,11 +119,22 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kept]:
             alike = (UNKNOWN, np.inf, -np.inf)
             of_column = [score for (of, value), score in scores.items() if of == column and value not in alike]
             assert len(set(of_column)) == len(of_column), (column, of_column)
+        losses = {score: log_loss([0, 1] * HALF, [score] * 2 * HALF) for score in scores.values()}
         loaded = mlflow.pyfunc.load_model(str(saved.folder))
         frames = frame_model(loaded)
         assert frames is not None
-        found[name] = Kept(saved, form, scores, TreeModel.read(saved.folder), frames, loaded)
+        found[name] = Kept(saved, form, scores, losses, TreeModel.read(saved.folder), frames, loaded)
     return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _loaded_once() -> Iterator[None]:
+    """Load each of the models once: how a value is read does not depend on it, and it takes longer than a way does."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = cache(models.load_model)
+        for module in (predicting, evaluating):
+            patch.setattr(module, "load_model", once)
+        yield
 
 
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -213,8 +230,7 @@ def evaluate(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
         done = evaluate_model(EvaluateRequest(str(kept.saved.folder), path, all_rows=True))
     except InputError:
         return REFUSED
-    candidates = {score: log_loss([0, 1] * HALF, [score] * 2 * HALF) for score in kept.scores.values()}
-    (found,) = {score for score, loss in candidates.items() if abs(loss - done.metrics["log_loss"]) < 1e-12}
+    (found,) = {score for score, loss in kept.losses.items() if abs(loss - done.metrics["log_loss"]) < 1e-12}
     return found
 
 
@@ -222,10 +238,9 @@ def promote(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
     """The data as the command reads it, and the process that scores it."""
     path = file_of(spelling, kept.form, folder, labelled=True)
     options = SourceOptions(None, None, None, None, None, None, path, None, None, 0.2, 42)
-    metadata = mlflow.models.Model.load(str(kept.saved.folder)).metadata
     try:
         with click.Context(promote_command):
-            dataset = version_loader(options)(TrainedOn.read(kept.saved.folder, metadata))
+            dataset = version_loader(options)(TrainedOn.read(kept.saved.folder, kept.loaded.metadata.metadata))
     except InputError:
         return REFUSED
     dataset.whole().features.to_parquet(folder / "table.parquet", index=False)
