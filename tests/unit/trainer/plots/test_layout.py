@@ -40,7 +40,8 @@ def box_of(text: Any, renderer: Any) -> Any:
 
 def faults(figure: Any) -> Iterator[str]:
     """Yield what is wrong with a figure: texts that touch or leave the picture, notes that cover a curve."""
-    figure.canvas.draw()
+    # Everything is laid out, and no pixel is drawn.
+    figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     boxes = [(text.get_text(), box_of(text, renderer)) for text in texts_of(figure)]
     for text, box in boxes:
