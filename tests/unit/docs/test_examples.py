@@ -151,6 +151,7 @@ def test_compose_command_names_what_there_is(one: Command) -> None:
     assert names or subcommand not in ("run", "exec")
 
 
+@pytest.mark.process
 def test_compose_files_of_examples_are_valid() -> None:
     """Each combination of files and profiles that the documentation names, as Compose reads it."""
     options_of("config")

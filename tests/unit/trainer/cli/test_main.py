@@ -134,6 +134,7 @@ def test_help_and_refusals_import_nothing_heavy(args: list[str], code: int) -> N
     assert done.returncode == code, done.stdout + done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "line"),
     [

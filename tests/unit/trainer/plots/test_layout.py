@@ -76,6 +76,7 @@ def covers(box: Any, line: Line2D) -> bool:
     return bool(box.count_contains(dense))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_nothing_touches(family: Family) -> None:
     """In no plot of many shapes does a text touch another, a note cover a curve, or anything leave the picture."""

@@ -43,6 +43,8 @@ from trainer.util.errors import InputError
 from .scoring_files import Saved, save
 from .spelling_table import REFUSED, SPELLINGS, UNKNOWN, Spelling
 
+pytestmark = pytest.mark.slow
+
 FORMS = {
     "usual": CsvForm(),
     "words": CsvForm(missing=("?",), not_missing=("NA",)),
