@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# Before all else: skops looks at each module that is there.
+import skops.io  # noqa: F401
+
 # Imported for its effect: the garbage collector stays out of the way of the imports, and of the tests' many objects.
 import trainer.accelerators.garbage_collection  # noqa: F401
 
