@@ -2,32 +2,27 @@
 
 A start costs 2 to 4 s of processor time, nearly all of it imports. So on Linux one process, the warm server, imports
 once, and each program is forked from it: a child of the test's process like any other, with a pid, signals, files and
-an exit code of its own. Where the start itself is what a test is about (imports, their order, what they read from the
+an exit code of its own. The Python programs that it starts, and the server of its process pool, are forked likewise.
+Where the start itself is what a test is about (imports, their order, what they read from the
 environment, a signal during them), the test says ``cold=True`` and gets a fresh interpreter.
 """
 
 from __future__ import annotations
 
 import atexit
-import ctypes
-import inspect
-import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from .warm_client import READ_LATER, SET_IN_SERVER, WarmClient, as_here, execution
+
 SERVER = Path(__file__).with_name("warm_server.py")
-_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-#: Read when the interpreter starts or a library is loaded: where they differ from the tests' own, the start is cold.
-_READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "OMP_", "OPENBLAS_", "MPL", "LD_")
-_READ_LATER = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "OMP_NUM_THREADS"})
 
 
 class WarmServer:
@@ -36,34 +31,19 @@ class WarmServer:
     def __init__(self) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
-        self._turn = threading.Lock()
-        environment = {name: value for name, value in os.environ.items() if name not in _READ_LATER}
-        # A library's threads would not be there after the fork.
-        environment["OPENBLAS_NUM_THREADS"] = "1"
+        environment = {name: value for name, value in os.environ.items() if name not in READ_LATER} | SET_IN_SERVER
         with other:
             self._process = subprocess.Popen(
                 [sys.executable, str(SERVER), str(other.fileno())], pass_fds=[other.fileno()], env=environment,
                 stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             )  # fmt: skip
         atexit.register(self.close)
-        assert self._socket.recv(64) == b"ready", self._said()
+        address = self._socket.recv(64)
+        assert address, self.said()
+        self.client = WarmClient(address)
 
-    def start(self, request: Mapping[str, Any], files: Sequence[int]) -> int:
-        """Start a program as a child of this process, and return its process id."""
-        with self._turn:
-            # The program's own parent ends at once: whoever is its nearest subreaper then becomes the parent.
-            _prctl(_SET_CHILD_SUBREAPER, 1)
-            try:
-                socket.send_fds(self._socket, [json.dumps(request).encode()], files)
-                program, adopted = self._socket.recv(64), self._socket.recv(64)
-            except OSError as error:
-                raise RuntimeError(f"the warm server has ended: {self._said()}") from error
-            finally:
-                _prctl(_SET_CHILD_SUBREAPER, 0)
-        assert adopted == b"adopted", self._said()
-        return int(program)
-
-    def _said(self) -> str:
+    def said(self) -> str:
+        """Return what it has printed."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
@@ -71,11 +51,6 @@ class WarmServer:
         """End the process; what it has forked stays."""
         self._socket.close()
         self._process.wait()
-
-
-def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 @cache
@@ -89,21 +64,10 @@ class WarmProgram(subprocess.Popen[str]):
 
     def _execute_child(self, *args: Any, **options: Any) -> None:
         """Start the program: what ``Popen`` does by fork and exec."""
-        given = inspect.signature(subprocess.Popen._execute_child).bind(self, *args, **options).arguments  # type: ignore[attr-defined]
-        pipes = {name: given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")}
-        request = {
-            "arguments": given["args"][1:],
-            "cwd": str(given["cwd"]) if given["cwd"] is not None else str(Path.cwd()),
-            "environment": dict(os.environ if given["env"] is None else given["env"]),
-            "session": bool(given.get("start_new_session", given.get("unused_start_new_session"))),
-        }
-        ends = [given[name] for name in ("p2cread", "c2pwrite", "errwrite")]
-        files = [end if end != -1 else own for own, end in enumerate(ends)]
         try:
-            self.pid = warm_server().start(request, files)
-            self._child_created = True
-        finally:
-            self._close_pipe_fds(**pipes)  # type: ignore[attr-defined]
+            warm_server().client.execute(self, execution(self, *args, **options))
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}: {warm_server().said()}") from error
 
 
 def start(
@@ -129,7 +93,7 @@ def start(
         own_group: Whether it gets a session and a process group of its own, as from a terminal.
         cold: Whether the start itself matters, so that it has to be a fresh interpreter.
     """
-    warm = not cold and sys.platform == "linux" and _as_here(os.environ if env is None else env)
+    warm = not cold and sys.platform == "linux" and as_here(os.environ if env is None else env)
     return (WarmProgram if warm else subprocess.Popen)(
         [sys.executable, *map(str, arguments)], cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True,
         start_new_session=own_group,
@@ -166,7 +130,7 @@ def run(
     return done
 
 
-def _as_here(environment: Mapping[str, str]) -> bool:
-    """Tell whether an environment has the same values as this process's of what only a fresh start would read."""
-    names = {name for name in {*environment, *os.environ} if name.startswith(_READ_AT_START)} - _READ_LATER
-    return all(environment.get(name) == os.environ.get(name) for name in names)
+def children(process: int) -> set[int]:
+    """Return the process ids of a program's child processes (Linux), without the one that forks its warm programs."""
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return {int(child) for child in listed if Path(f"/proc/{child}/comm").read_text() != "warm-server\n"}

@@ -1,8 +1,9 @@
 """The process behind ``programs``: it has imported what the trainer needs, and forks once for each program.
 
-Run by its path, with the number of a socket. A request is one message: what ``programs`` says of a program, with the
-program's three files. The answers are the program's process id, and "adopted" when whoever asked has become its parent;
-"ready" comes before all.
+Run by its path, with the number of a socket: it says there at which address it listens, and ends when the other end is
+closed. A connection is for one program: a message with what ``warm_client`` says of it, and its files. The answers are
+the program's process id, and "adopted" when whoever asked has become its parent. Each program has a server of its own
+in turn, for the programs that it starts: only a child of the one that asks can hand it a child.
 
 A program gets what a fresh interpreter would have: its ``__main__``, arguments, path, environment, files, signals. It
 ends as an interpreter does.
@@ -10,32 +11,39 @@ ends as an interpreter does.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
 import io
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import threadpoolctl
+
+if TYPE_CHECKING:
+    from . import warm_client
+else:
+    import warm_client
 
 #: What the trainer and a server of MLflow import of others, first what a sweep's processes have, in their order (see
 #: ``trainer.sweeps.sweep.PRELOAD``). Nothing of the trainer's own: its modules are new in each program, which may
 #: replace a function of one before another imports it.
 MODULES = (
-    *("numpy", "scipy.special", "pandas", "pyarrow.parquet", "lightgbm"),
+    *("numpy", "scipy.special", "skops.io", "pandas", "pyarrow.parquet", "lightgbm"),
     *("matplotlib.backends.backend_agg", "matplotlib.figure", "matplotlib.font_manager"),
     *("mlflow.models", "mlflow.pyfunc", "mlflow.sklearn", "mlflow.types.schema"),
     *("PIL.Image", "PIL.PngImagePlugin"),
-    *("sklearn.compose", "sklearn.frozen", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection"),
-    *("sklearn.pipeline", "skops.io"),
+    *("sklearn.compose", "sklearn.frozen", "sklearn.linear_model", "sklearn.metrics"),
+    *("sklearn.model_selection", "sklearn.pipeline"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils", "sqlalchemy.orm"),
     *("click", "rich.progress", "yaml", "optuna", "distributed", "fastapi", "flask", "graphene", "uvicorn.main"),
 )
@@ -43,6 +51,9 @@ MODULES = (
 _PREPARED_FOR_FORKS = frozenset({"jemalloc_bg_thd"})
 #: Of a request, in bytes: arguments and environment.
 ROOM = 1 << 17
+#: Of a request, at most.
+FILES = 16
+_SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
 def serve(number: int) -> dict[str, Any]:
@@ -64,36 +75,75 @@ def serve(number: int) -> dict[str, Any]:
         raise RuntimeError(f"imports have started threads, which a program would lack after the fork: {lacking}")
     gc.collect()
     gc.freeze()
-    requests = socket.socket(fileno=number)
-    requests.send(b"ready")
+    asker = socket.socket(fileno=number)
+    listener = _listener()
+    asker.send(listener.getsockname())
+    watched = [asker, listener]
     while True:
-        message, files, _, _ = socket.recv_fds(requests, ROOM, 3)
-        if not message:
+        if listener not in select.select(watched, (), ())[0]:
             os._exit(0)
-        between = os.fork()
-        if between == 0:
-            parent = os.getpid()
-            program = os.fork()
-            if program:
-                requests.send(str(program).encode())
-                os._exit(0)
-            requests.close()
-            while os.getppid() == parent:
-                time.sleep(0.001)
+        connection, _ = listener.accept()
+        message, files, _, _ = socket.recv_fds(connection, ROOM, FILES)
+        if message and _adopted_out(connection):
             request: dict[str, Any] = json.loads(message)
-            _dress(request, files)
-            return request
+            if request["session"]:
+                os.setsid()
+            for own in watched:
+                own.close()
+            listener = _listener()
+            if os.fork():
+                _set_name("python")
+                warm_client.make_children_warm(warm_client.WarmClient(listener.getsockname()))
+                listener.close()
+                _dress(request, files)
+                return request
+            # The program's own server, which ends with it.
+            warm_client.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+            _set_name("warm-server")
+            watched = [listener]
         for file in files:
             os.close(file)
+        connection.close()
+
+
+def _set_name(name: str) -> None:
+    """Give this process a name that /proc and ``ps`` show; see ``programs.children``."""
+    Path("/proc/self/comm").write_text(name)
+
+
+def _listener() -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # The system chooses a name that is no file's.
+    listener.bind("")
+    listener.listen()
+    return listener
+
+
+def _adopted_out(connection: socket.socket) -> bool:
+    """Fork, twice; return True in the grandchild, once whoever has asked is its parent."""
+    between = os.fork()
+    if between:
         os.waitpid(between, 0)
-        requests.send(b"adopted")
+        connection.send(b"adopted")
+        return False
+    parent = os.getpid()
+    program = os.fork()
+    if program:
+        connection.send(str(program).encode())
+        os._exit(0)
+    connection.close()
+    while os.getppid() == parent:
+        time.sleep(0.001)
+    return True
 
 
 def _dress(request: dict[str, Any], files: list[int]) -> None:
     """Give this process the surroundings of a program that has just started."""
-    if request["session"]:
-        os.setsid()
-    for number, file in enumerate(files):
+    # First out of the way of the numbers that they get.
+    above = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 1000) for file in files]
+    for file in files:
+        os.close(file)
+    for number, file in zip(request["files"], above, strict=True):
         os.dup2(file, number)
         os.close(file)
     if request["cwd"]:
@@ -103,6 +153,9 @@ def _dress(request: dict[str, Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in request["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked"])
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
     sys.stdout, sys.stderr = _stream(1, "strict"), _stream(2, "backslashreplace")
     vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)

@@ -30,6 +30,7 @@ from trainer.training.config import TrainConfig
 from trainer.training.fit import FitResult
 from trainer.util.errors import TrainerError
 
+from .. import programs
 from ..conftest import Answer
 from .cluster_processes import LocalCluster, local_cluster, runs_of, wait_until
 
@@ -153,12 +154,12 @@ def test_file_that_a_worker_lacks_is_named(pool: ClusterPool, tmp_path: Path, mo
 
 def fitting_process(worker: int) -> int | None:
     """Return the process that fits for a worker, once it is connected to the two others."""
-    for child in Path(f"/proc/{worker}/task/{worker}/children").read_text().split():
+    for child in programs.children(worker):
         with suppress(OSError):
             files = [str(file.readlink()) for file in Path(f"/proc/{child}/fd").iterdir()]
             # One more leads to the worker.
             if sum(name.startswith("socket:") for name in files) >= 3:
-                return int(child)
+                return child
     return None
 
 
@@ -196,7 +197,7 @@ def test_lost_worker_hangs_nothing(tmp_path: Path, victim: str) -> None:
         # No process of the fit is left.
         for process in cluster.processes[1:]:
             if process.poll() is None:
-                assert Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text() == ""
+                assert not programs.children(process.pid)
 
 
 def test_fit_that_kills_workers_is_given_up(

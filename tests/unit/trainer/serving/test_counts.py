@@ -22,6 +22,7 @@ from trainer.serving.counts import SCORES, Counts, Figures, total
 from trainer.serving.exposition import Exposition
 from trainer.serving.own_model import Reply
 
+from .. import programs
 from ..conftest import free_port
 
 if TYPE_CHECKING:
@@ -166,15 +167,15 @@ def test_processes_tell_one_total(start: Callable[..., subprocess.Popen[str]], s
         living = [one.value for one in samples if one.name == "trainer_serving_processes"]
         return sum(served), sum(living)
 
-    from .test_workers import answers, children, wait_for
+    from .test_workers import answers, wait_for
 
     wait_for(lambda: answers(port) and counted()[1] == 2)
     for _ in range(20):
         assert "predictions" in get(port, "/invocations", body)
     wait_for(lambda: counted()[0] == 20)
-    victim = min(children(process))
+    victim = min(programs.children(process.pid))
     os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: len(children(process) - {victim}) == 2)
+    wait_for(lambda: len(programs.children(process.pid) - {victim}) == 2)
     for _ in range(5):
         assert "predictions" in get(port, "/invocations", body)
     wait_for(lambda: counted() == (25, 2))

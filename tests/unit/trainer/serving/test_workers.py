@@ -15,15 +15,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from .. import programs
 from ..conftest import free_port
 
 NAME = "purchase_predict"
 Start = Callable[..., "subprocess.Popen[str]"]
-
-
-def children(process: subprocess.Popen[str]) -> set[int]:
-    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return set(map(int, listed.split()))
 
 
 def ask(port: int, body: bytes = b"") -> tuple[int, str | None]:
@@ -58,10 +54,10 @@ def test_worker_that_dies_is_replaced(start: Start, saved: Path) -> None:
     port = free_port()
     process = start("serve", "--model", saved, "--port", port, "--workers", 2)
     wait_for(lambda: answers(port))
-    before = children(process)
+    before = programs.children(process.pid)
     assert len(before) == 2
     os.kill(min(before), signal.SIGKILL)
-    wait_for(lambda: len(children(process) - before) == 1)
+    wait_for(lambda: len(programs.children(process.pid) - before) == 1)
     wait_for(lambda: answers(port))
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
@@ -88,7 +84,7 @@ def test_killed_parent_ends_its_workers(start: Start, saved: Path) -> None:
     port = free_port()
     process = start("serve", "--model", saved, "--port", port, "--workers", 2)
     wait_for(lambda: answers(port))
-    assert len(children(process)) == 2
+    assert len(programs.children(process.pid)) == 2
     process.kill()
     process.communicate(timeout=60)
 

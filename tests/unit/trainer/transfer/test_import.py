@@ -6,8 +6,6 @@ import hashlib
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -255,8 +253,7 @@ def test_killed_import_is_finished(written_store: tuple[str, Path], tmp_path: Pa
     if kind.endswith("2"):
         pytest.skip("its steps are the same, and fewer")
     target = f"sqlite:///{tmp_path}/target.db"
-    command = [sys.executable, "-c", KILLED, "import", store_in(kind, folder), "--to", target]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+    done = programs.run(["-c", KILLED, "import", store_in(kind, folder), "--to", target], cwd=tmp_path, timeout=500)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.splitlines()[-1]) >= 3
     client = MlflowClient(target, target)
