@@ -44,20 +44,20 @@ def only(constraints: Any) -> Constraint:
 
 
 def test_good_model_satisfies_time_memory_and_latency() -> None:
-    found = list(constraints._in_a_clean_process(GOOD, rules(latency_ms=5.0, memory_mib=300, seconds=2)))
+    found = list(constraints.in_a_clean_process(GOOD, rules(latency_ms=5.0, memory_mib=300, seconds=2)))
     assert [one.name for one in found] == ["loads and predicts", "memory", "latency of 1 row, p50"]
     assert all(one.passed for one in found)
 
 
 def test_slow_predictions_fail_the_latency_only() -> None:
-    found = constraints._in_a_clean_process(GOOD, rules(latency_ms=4.9))
+    found = constraints.in_a_clean_process(GOOD, rules(latency_ms=4.9))
     assert [one.name for one in found if not one.passed] == ["latency of 1 row, p50"]
 
 
 def test_unloadable_model_fails_all_constraints() -> None:
     """Model that does not load fails what could not be measured as well."""
     outcome = SandboxResult(error="cannot load: ValueError: no")
-    found = [one for one in constraints._in_a_clean_process(outcome, rules(latency_ms=9)) if not one.passed]
+    found = [one for one in constraints.in_a_clean_process(outcome, rules(latency_ms=9)) if not one.passed]
     assert [one.name for one in found] == ["loads and predicts", "latency of 1 row, p50"]
     assert all("cannot load: ValueError: no" in one.detail for one in found)
 
@@ -74,13 +74,13 @@ def test_format_of_a_model(tmp_path: Path, serialization: str, passed: bool) -> 
     model = LogisticRegression().fit(np.eye(2), [0, 1])
     folder = tmp_path / "model"
     mlflow.sklearn.save_model(model, folder, serialization_format=serialization, pip_requirements=[])
-    found = constraints._format(folder)
+    found = constraints.format_without_code(folder)
     assert (found.name, found.passed) == ("format", passed)
     assert ("cloudpickle" in found.detail) is not passed
 
 
 def test_format_of_a_folder_that_is_no_model(tmp_path: Path) -> None:
-    found = constraints._format(tmp_path)
+    found = constraints.format_without_code(tmp_path)
     assert not found.passed
     assert "its files are no model" in found.detail
 
@@ -98,13 +98,13 @@ def test_format_of_a_folder_that_is_no_model(tmp_path: Path) -> None:
     ],
 )
 def test_bounds_of_figures(kind: str, name: str, value: float, bound: float, passed: bool) -> None:
-    found = only(constraints._on_their_own(VersionMetrics({name: value}), rules(**{kind: {name: bound}})))
+    found = only(constraints.on_their_own(VersionMetrics({name: value}), rules(**{kind: {name: bound}})))
     assert (found.passed, found.value, found.bound) == (passed, value, bound)
 
 
 def test_figure_that_is_not_known_fails() -> None:
-    assert not only(constraints._on_their_own(VersionMetrics({"f1": 0.5}), rules(minimum={"roc_auc": 0.1}))).passed
-    missing = only(constraints._on_their_own(VersionMetrics(problem="it broke"), rules(minimum={"roc_auc": 0.1})))
+    assert not only(constraints.on_their_own(VersionMetrics({"f1": 0.5}), rules(minimum={"roc_auc": 0.1}))).passed
+    missing = only(constraints.on_their_own(VersionMetrics(problem="it broke"), rules(minimum={"roc_auc": 0.1})))
     assert (missing.passed, missing.detail) == (False, "cannot be told: it broke")
 
 
@@ -121,7 +121,7 @@ def test_figure_that_is_not_known_fails() -> None:
 )
 def test_tolerance_beside_the_champion(name: str, value: float, its: float, tolerance: float, passed: bool) -> None:
     found = only(
-        constraints._beside_the_champion(
+        constraints.beside_the_champion(
             VersionMetrics({name: value}, "rows"),
             "7",
             VersionMetrics({name: its}, "rows"),
@@ -135,7 +135,7 @@ def test_tolerance_beside_the_champion(name: str, value: float, its: float, tole
 def test_figures_of_other_rows_are_not_compared() -> None:
     for one, other in (("a", "b"), (None, None), ("a", None)):
         metrics, its = VersionMetrics({"f1": 0.9}, one), VersionMetrics({"f1": 0.1}, other)
-        found = only(constraints._beside_the_champion(metrics, "7", its, rules(champion={"f1": 0.1})))
+        found = only(constraints.beside_the_champion(metrics, "7", its, rules(champion={"f1": 0.1})))
         assert not found.passed
         assert "not logged on the same test rows" in found.detail
         assert "--data" in found.detail
@@ -145,7 +145,7 @@ def test_unscorable_champion_blocks() -> None:
     """Champion that cannot be scored blocks and says what to do."""
     its = VersionMetrics(problem="cannot load: gone")
     found = only(
-        constraints._beside_the_champion(VersionMetrics({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1}))
+        constraints.beside_the_champion(VersionMetrics({"f1": 1.0}, "a"), "7", its, rules(champion={"f1": 0.1}))
     )
     assert not found.passed
     assert "version 7" in found.detail
@@ -155,7 +155,7 @@ def test_unscorable_champion_blocks() -> None:
 def test_first_champion_is_not_compared() -> None:
     """First champion has nothing to be compared with."""
     found = only(
-        constraints._beside_the_champion(VersionMetrics({"f1": 0.1}, "a"), None, None, rules(champion={"f1": 0}))
+        constraints.beside_the_champion(VersionMetrics({"f1": 0.1}, "a"), None, None, rules(champion={"f1": 0}))
     )
     assert found.passed
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from trainer.util.output import print_table
 
 if TYPE_CHECKING:
-    from trainer.promotion.constraints import Constraint, Verdict
+    from trainer.promotion.constraints import Constraint
+    from trainer.promotion.verdict import Verdict
 
 
 def constraint_content(constraint: Constraint) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def _promote(
     beside = f", beside the champion, version {champion.version}" if champion is not None else ", as first champion"
     print_message(f"checking version {version.version} of {name}{beside} (policy {rules.digest})")
 
-    from trainer.promotion.constraints import check_version
+    from trainer.promotion.verdict import check_version
     from trainer.registry.champion import ChampionAlias
 
     verdict = check_version(registry, version, champion, rules, load)

@@ -9,9 +9,9 @@ from trainer.cli.constraints import constraint_content
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from trainer.promotion.constraints import Verdict
     from trainer.promotion.policy import PromotionPolicy
     from trainer.promotion.trial import VersionMetrics
+    from trainer.promotion.verdict import Verdict
     from trainer.registry.registry import Registry
 
 

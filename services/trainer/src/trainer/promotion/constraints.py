@@ -1,27 +1,19 @@
-"""Checks a version of a model against a policy: in a clean process, on the test data, and beside the champion."""
+"""The constraints of a promotion: each says of what is known of a version whether it satisfies the policy."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from trainer.config.task import TASKS, TaskName
+from trainer.config.task import TaskName
 from trainer.promotion.interface import Interface
 from trainer.promotion.policy import PromotionPolicy, has_metric, more_is_better
 from trainer.promotion.sandbox import SandboxResult
-from trainer.promotion.trial import Trial, VersionMetrics, scored
-from trainer.promotion.unseen import Load, TestRows, choose_rows
+from trainer.promotion.trial import VersionMetrics
+from trainer.promotion.unseen import TestRows
 from trainer.training.model_format import code_in
-from trainer.training.model_metadata import noted_task
 from trainer.util.errors import TrainerError
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-    from trainer.registry.registry import Registry
 
 _SWITCH_OFF = "to promote without, put '{}: false' into the policy"
 
@@ -39,123 +31,8 @@ class Constraint:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a version came out. ``source`` says where the metrics are from.
-
-    ``compared`` are the version's metrics on the rows of ``champion_metrics``: those that are new to both.
-    """
-
-    constraints: tuple[Constraint, ...]
-    metrics: VersionMetrics
-    compared: VersionMetrics
-    champion_metrics: VersionMetrics | None
-    source: str
-
-    @property
-    def failed(self) -> list[Constraint]:
-        """The constraints that are not satisfied."""
-        return [constraint for constraint in self.constraints if not constraint.passed]
-
-
-def check_version(
-    registry: Registry,
-    version: ModelVersion,
-    champion: ModelVersion | None,
-    policy: PromotionPolicy,
-    load: Load | None,
-) -> Verdict:
-    """Check a version against a policy; changes nothing.
-
-    Args:
-        registry: The registered model.
-        version: The version.
-        champion: The current champion, if there is one.
-        policy: The constraints.
-        load: Reads the data of which both versions are scored on rows that they were not trained on; None to use the
-            metrics that their runs have logged.
-
-    Raises:
-        TrackingError: The registry cannot be asked, or the version's files cannot be downloaded.
-        InputError: The data cannot be used.
-    """
-    with tempfile.TemporaryDirectory(prefix="trainer-") as name:
-        folder = Path(name)
-        files = registry.download(version, _made(folder / "version"))
-        champion_files, champion_problem = None, None
-        if champion is not None and (policy.champion or policy.signature):
-            try:
-                champion_files = registry.download(champion, _made(folder / "champion"))
-            except TrainerError as error:
-                champion_problem = str(error)
-        compare = champion is not None and bool(policy.champion)
-        test = None
-        if load is not None:
-            test = choose_rows(load, files, champion_files, compare=compare, unseen=policy.unseen)
-        task = _task_of(files)
-        policy = policy.for_task(task)
-        trial = Trial(folder, policy, test)
-        try:
-            trial.start(files, champion_files if compare else None)
-            outcome, champion_outcome = trial.results()
-        finally:
-            trial.end()
-        if test is None:
-            source = "as logged by the runs"
-            metrics = compared = _logged(registry, version)
-            champion_metrics = _logged(registry, champion) if champion is not None and policy.champion else None
-        else:
-            source = f"scored here on {len(test.version.positions):,} test rows of {test.name}"
-            metrics = scored(outcome, test, test.version)
-            compared, champion_metrics = metrics, None
-            if test.common is not None:
-                compared = scored(outcome, test, test.common)
-                champion_metrics = VersionMetrics(problem=champion_problem)
-                if champion_problem is None:
-                    champion_metrics = scored(champion_outcome, test, test.common)
-        number = str(champion.version) if champion is not None else None
-        constraints = [
-            *_in_a_clean_process(outcome, policy),
-            *_on_unseen_rows(test, number, policy),
-            *_on_their_own(metrics, policy, task),
-            *_beside_the_champion(compared, number, champion_metrics, policy, task),
-        ]
-        if policy.signature:
-            constraints.append(_signature(files, number, champion_files, champion_problem))
-        if policy.safe_format:
-            constraints.append(_format(files))
-        return Verdict(tuple(constraints), metrics, compared, champion_metrics, source)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-# Metrics --------------------------------------------------------------------------------------------------------------
-
-
-def _logged(registry: Registry, version: ModelVersion) -> VersionMetrics:
-    values, digest = registry.logged(version)
-    if not values:
-        return VersionMetrics(problem="its run holds no metrics; give test data with --data")
-    known = {name: value for name, value in values.items() if any(has_metric(task, name) for task in TASKS)}
-    return VersionMetrics(known, digest)
-
-
-def _task_of(files: Path) -> TaskName:
-    from mlflow.models import Model
-
-    try:
-        return noted_task(Model.load(str(files)).metadata)[0]
-    except Exception:  # noqa: BLE001 - whatever reading a folder raises that holds no model; the sandbox says so
-        return "binary"
-
-
-# Constraints ----------------------------------------------------------------------------------------------------------
-
-
-def _in_a_clean_process(outcome: SandboxResult, policy: PromotionPolicy) -> Iterator[Constraint]:
+def in_a_clean_process(outcome: SandboxResult, policy: PromotionPolicy) -> Iterator[Constraint]:
+    """Yield whether the model loads and predicts, in how much time and memory, and how fast it answers."""
     loads = outcome.seconds is not None
     yield Constraint(
         "loads and predicts",
@@ -188,7 +65,7 @@ def _in_a_clean_process(outcome: SandboxResult, policy: PromotionPolicy) -> Iter
         )
 
 
-def _on_unseen_rows(test: TestRows | None, champion: str | None, policy: PromotionPolicy) -> Iterator[Constraint]:
+def on_unseen_rows(test: TestRows | None, champion: str | None, policy: PromotionPolicy) -> Iterator[Constraint]:
     """Yield whether the rows that were scored are ones that neither model was trained on."""
     if test is None or not policy.unseen:
         return
@@ -205,7 +82,8 @@ def _on_unseen_rows(test: TestRows | None, champion: str | None, policy: Promoti
         yield Constraint(name, True, detail=test.version.detail + both)
 
 
-def _on_their_own(metrics: VersionMetrics, policy: PromotionPolicy, task: TaskName = "binary") -> Iterator[Constraint]:
+def on_their_own(metrics: VersionMetrics, policy: PromotionPolicy, task: TaskName = "binary") -> Iterator[Constraint]:
+    """Yield whether the version's metrics are inside the policy's bounds."""
     for name, bound in policy.minimum.items():
         value = metrics.values.get(name)
         yield Constraint(name, value is not None and value >= bound, value, bound, detail=_missing(metrics, name, task))
@@ -215,13 +93,14 @@ def _on_their_own(metrics: VersionMetrics, policy: PromotionPolicy, task: TaskNa
         yield Constraint(name, passed, value, bound, at_most=True, detail=_missing(metrics, name, task))
 
 
-def _beside_the_champion(
+def beside_the_champion(
     metrics: VersionMetrics,
     champion: str | None,
     its: VersionMetrics | None,
     policy: PromotionPolicy,
     task: TaskName = "binary",
 ) -> Iterator[Constraint]:
+    """Yield whether the version's metrics are as good as the champion's, ``its``, but for the policy's tolerances."""
     for name, tolerance in policy.champion.items():
         label = f"{name} vs champion"
         value = metrics.values.get(name)
@@ -264,7 +143,8 @@ def _because(error: str | None) -> str:
     return f"cannot be told: {error or 'it was not measured'}"
 
 
-def _format(files: Path) -> Constraint:
+def format_without_code(files: Path) -> Constraint:
+    """Return whether the model in a folder loads without running code of its own."""
     name = "format"
     try:
         code = code_in(files)
@@ -275,7 +155,10 @@ def _format(files: Path) -> Constraint:
     return Constraint(name, False, detail=f"can run code, so that serving refuses it: {code}")
 
 
-def _signature(files: Path, champion: str | None, champion_files: Path | None, problem: str | None) -> Constraint:
+def signature_as_before(
+    files: Path, champion: str | None, champion_files: Path | None, problem: str | None
+) -> Constraint:
+    """Return whether the model takes what the champion takes; ``problem`` says why the champion has no files."""
     name = "signature"
     try:
         new = Interface.of(files)
