@@ -428,6 +428,7 @@ _CELL = st.one_of(
 )
 
 
+@pytest.mark.slow
 @ANY_TABLE
 @given(lines=st.lists(st.lists(_CELL, max_size=20), max_size=6), header=st.booleans())
 def test_any_text_is_scored_or_refused_in_one_line(

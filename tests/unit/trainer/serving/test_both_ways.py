@@ -76,6 +76,7 @@ _nested = st.sampled_from([[1], {"a": 1}, []])
 _names = st.sampled_from(["month", "weekend", "page_value", "region", "device", "traffic_source", "further", ""])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_json_of_any_values(ways: Ways, shown: list[dict[str, Any]], data: st.DataObject) -> None:

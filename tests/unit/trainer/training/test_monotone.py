@@ -31,6 +31,7 @@ def steps(dataset: Dataset, name: str, folds: int) -> np.ndarray:
     return np.diff(np.array(scores), axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [0, 2])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_score_moves_one_way_only(dataset: Dataset, sign: int, folds: int) -> None:

@@ -20,6 +20,8 @@ from trainer.training.fit import FitResult, fit_variant
 from trainer.training.model import save_model
 from trainer.util.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 TARGET = demo.TARGET
 STREAMS: tuple[Stream, ...] = ("never", "always")
 

@@ -21,6 +21,8 @@ from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.training.fit import FitResult, fit_variant
 
+pytestmark = pytest.mark.slow
+
 ROWS = 30_000
 
 
