@@ -1,10 +1,10 @@
 """What the cluster costs, and what it gains: one table of ratios.
 
-    scripts/benchmark --cluster [--megabytes 1024] [--rounds 3] [--no-stack]
+    scripts/benchmark --cluster [--megabytes 1024] [--rounds 3] [--only PART]
 
 The first part starts a scheduler and workers as processes of this machine. Their tasks wait instead of computing, so
 that more workers than processors show what the scheduling costs. The second part is a composed stack with two workers,
-which is removed afterwards; `--no-stack` leaves it out.
+which is removed afterwards.
 """
 
 import argparse
@@ -21,27 +21,30 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("IMAGE_TAG", "local")
 
+# Little else: the local processes import this module too.
 import numpy as np
 import pandas as pd
 from trainer.data.dataset import Table
 from trainer.data.sources import load_data
-from trainer.parallel.cluster.remote_pool import ClusterPool
 from trainer.parallel.engine import Engine
 from trainer.parallel.pool import ProcessPool
 from trainer.sweeps.sweep import sweep_preload
 
-from tests.integration.memory import MIB, held
-from tests.integration.stack import Stack
-from tests.unit.trainer.parallel.cluster_processes import LocalCluster, local_cluster
+if TYPE_CHECKING:
+    from trainer.parallel.cluster.remote_pool import ClusterPool
 
+    from tests.integration.stack import Stack
+
+MIB = 2**20
 HERE = Path(__file__).parent
 #: Seconds that a task waits, and how many there are for each worker.
 WAIT, EACH = 0.5, 8
 WORKERS = (1, 2, 4, 8)
+PARTS = ("overhead", "efficiency", "transfer", "stack")
 #: Variants of real fits, alike, so that two workers have the same to do.
 FITS = (
     "sweep",
@@ -85,13 +88,15 @@ def wait_on(engine: Engine, tasks: Any, count: int, shared: Any) -> float:
 
 
 @contextlib.contextmanager
-def cluster_of(folder: Path, workers: int) -> Iterator[tuple[LocalCluster, ClusterPool]]:
-    """Runs a cluster of this machine's processes; yields it and its workers."""
+def cluster_of(folder: Path, workers: int) -> Iterator["ClusterPool"]:
+    """Runs a cluster of this machine's processes; yields its workers."""
+    from tests.unit.trainer.parallel.cluster_processes import local_cluster
+
     folder.mkdir()
     with local_cluster(folder, workers) as cluster:
         cluster.wait_for_workers(workers)
         with contextlib.closing(cluster.pool()) as pool:
-            yield cluster, pool
+            yield pool
 
 
 def overhead(folder: Path, tasks: Any, rounds: int) -> Iterator[Row]:
@@ -99,7 +104,7 @@ def overhead(folder: Path, tasks: Any, rounds: int) -> Iterator[Row]:
     shared, count = load_data(rows=12_330), 2 * EACH
     local = ProcessPool(2, [*sweep_preload(served=True), tasks.__name__])
     local.warm_up()
-    with cluster_of(folder, 2) as (_, pool):
+    with cluster_of(folder, 2) as pool:
         walls = [(wait_on(pool, tasks, count, shared), wait_on(local, tasks, count, shared)) for _ in range(rounds + 1)]
     # The first round brings the data and the imports.
     there, here = (statistics.median(one) / EACH - WAIT for one in zip(*walls[1:], strict=True))
@@ -109,7 +114,7 @@ def overhead(folder: Path, tasks: Any, rounds: int) -> Iterator[Row]:
 def efficiency(folder: Path, tasks: Any, rounds: int) -> Iterator[Row]:
     """Compares tasks that wait on several workers with the time that they wait."""
     for workers in WORKERS:
-        with cluster_of(folder / str(workers), workers) as (_, pool):
+        with cluster_of(folder / str(workers), workers) as pool:
             wait_on(pool, tasks, workers, None)
             wall = statistics.median(wait_on(pool, tasks, EACH * workers, None) for _ in range(rounds))
         wanted = ">= 0.95" if workers == max(WORKERS) else ""
@@ -118,6 +123,8 @@ def efficiency(folder: Path, tasks: Any, rounds: int) -> Iterator[Row]:
 
 def transfer(folder: Path, tasks: Any, megabytes: int) -> Iterator[Row]:
     """Compares the way of a table to four workers with four files of it."""
+    from tests.unit.trainer.parallel.cluster_processes import local_cluster
+
     columns = 30
     rows = megabytes * MIB // 8 // columns
     values = np.random.default_rng(1).normal(size=(rows, columns))
@@ -143,15 +150,17 @@ def transfer(folder: Path, tasks: Any, megabytes: int) -> Iterator[Row]:
     yield Row(f"a table of {megabytes:,} MiB to four workers", there, files, "s", "four files of it, on disk", "<= 1.3")
 
 
-def trained(stack: Stack, *args: str, entrypoint: str = "") -> str:
+def trained(stack: "Stack", *args: str, entrypoint: str = "") -> str:
     """Runs the trainer, or another program in its container; returns what it prints."""
     options = ["--rm", "--no-deps", "-T", "--volume", f"{HERE}:/benchmark:ro"]
     options += ["--entrypoint", entrypoint] if entrypoint else []
     return stack.compose("run", *options, "trainer", *args).stdout
 
 
-def real_fits(stack: Stack, rounds: int) -> Iterator[Row]:
+def real_fits(stack: "Stack", rounds: int) -> Iterator[Row]:
     """Compares sweeps on the composed cluster with one worker, and with a plain loop; and tells memory."""
+    from tests.integration.memory import held
+
     loop = ("/benchmark/plain_loop.py",)
     sweep = ("sweep", "--variants", "/benchmark/variants.yaml", "--threshold", "0.5", "--again", "--cluster", "--json")
     single = "n_estimators=500"
@@ -184,9 +193,29 @@ def real_fits(stack: Stack, rounds: int) -> Iterator[Row]:
     yield Row("a plain loop of one variant of 500 trees", best["single loop"], best["single"], "s", "trainer", "")
 
 
-def containers(stack: Stack) -> list[Any]:
+def containers(stack: "Stack") -> list[Any]:
     """Returns the workers' containers."""
     return list(stack.containers("com.docker.compose.service=worker", "com.docker.compose.oneoff=False"))
+
+
+def measured(
+    part: str, options: argparse.Namespace, folder: Path, tasks: Any, ending: contextlib.ExitStack
+) -> Iterator[Row]:
+    """Returns the rows of a part of the table; `ending` removes what it starts."""
+    if part == "overhead":
+        return overhead(folder, tasks, options.rounds)
+    if part == "efficiency":
+        folder.mkdir()
+        return efficiency(folder, tasks, options.rounds)
+    if part == "transfer":
+        return transfer(folder, tasks, options.megabytes)
+    from tests.integration.stack import Stack
+
+    folder.mkdir()
+    stack = Stack(folder)
+    ending.callback(stack.remove)
+    stack.up()
+    return real_fits(stack, options.rounds)
 
 
 def main() -> None:
@@ -194,7 +223,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--megabytes", type=int, default=1024, help="of the table that is sent (default: 1024)")
     arguments.add_argument("--rounds", type=int, default=3, help="of each measurement (default: 3)")
-    arguments.add_argument("--no-stack", action="store_true", help="leave the composed stack out")
+    arguments.add_argument("--only", choices=PARTS, help="measure this part alone")
     options = arguments.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The workers import the tasks by the name that this process does.
@@ -204,23 +233,9 @@ def main() -> None:
     print(head, flush=True)
     with contextlib.ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="cluster-")))
-        for name in ("waiting", "stack"):
-            (folder / name).mkdir()
-        parts: list[Iterator[Row]] = [
-            overhead(folder / "overhead", tasks, options.rounds),
-            efficiency(folder / "waiting", tasks, options.rounds),
-            transfer(folder / "transfer", tasks, options.megabytes),
-        ]
-        for part in parts:
-            for row in part:
+        for part in [options.only] if options.only else PARTS:
+            for row in measured(part, options, folder / part, tasks, ending):
                 print(row, flush=True)
-        if options.no_stack:
-            return
-        stack = Stack(folder / "stack")
-        ending.callback(stack.remove)
-        stack.up()
-        for row in real_fits(stack, options.rounds):
-            print(row, flush=True)
 
 
 if __name__ == "__main__":
