@@ -122,7 +122,7 @@ def test_weighted_trials_are_not_pruned(dataset: Dataset, plan: Plan) -> None:
     """Weights make each class likelier, which costs log loss and changes nothing in how the rows are ranked."""
     rows = Dimension("subsample_for_bin", low=100_000, high=200_000)
     space = Space((Dimension("class_weight", choices=(None, "balanced")), rows))
-    chosen = settings(10, "sqlite:///trials.db", sampler="random")
+    chosen = settings(16, "sqlite:///trials.db", sampler="random")
     done = run_search(space, {**BASE, "learning_rate": 0.3}, dataset, plan, warm_pool(2), chosen)
     of = {
         weight: [one for one in done.results if one.overrides["class_weight"] == weight]
