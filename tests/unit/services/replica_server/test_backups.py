@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -259,23 +260,23 @@ def test_ended_restoration_is_finished(tmp_path: Path, dumps: list[FakeStorage],
     contents = {f"{number}": f"content {number}".encode() for number in range(6)}
     snapshot = take_one(tmp_path, FakeStorage(**contents))
     storage = FakeStorage(**{"0": b"another", "kept": b"x"})
-    write, written = storage.write_object, 0
+    # Several threads write.
+    write, numbers, written = storage.write_object, itertools.count(), itertools.count()
 
     def end(source: Any, size: int | None, path: str) -> None:
-        nonlocal written
-        if written == done:
+        if next(numbers) >= done:
             raise KeyboardInterrupt
         write(source, size, path)
-        written += 1
+        next(written)
 
     storage.write_object = end  # type: ignore[method-assign]
     with nullcontext() if done == len(contents) else pytest.raises(KeyboardInterrupt):
         restoration(snapshot, storage).put_back(set())
     storage.write_object = write  # type: ignore[method-assign]
     before = {name for name, content in contents.items() if storage.contents.get(name) == content}
-    assert len(before) == written
+    assert len(before) == next(written) == done
     again = restoration(snapshot, storage).put_back(set())
-    assert (again.same, again.written) == (written, len(contents) - written)
+    assert (again.same, again.written) == (done, len(contents) - done)
     assert storage.contents == {**contents, "kept": b"x"}
     assert list(restoration(snapshot, storage).differences()) == []
 

@@ -59,9 +59,10 @@ def memory() -> int:
 def _needed(file: Place) -> int:
     """Return how many bytes a file's table takes in memory, roughly."""
     with reading(file):
-        if not is_parquet(file):
+        size = int(file.stat().st_size)
+        if not is_parquet(file) or not size:
             unpacked = _UNPACKED if file.name.lower().endswith(".gz") else 1
-            return int(file.stat().st_size) * unpacked * _OF_TEXT
+            return size * unpacked * _OF_TEXT
         import pyarrow.parquet
 
         with file.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as table:
