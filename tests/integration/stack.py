@@ -421,7 +421,11 @@ class Stack:
     def sql(self, query: str, *values: object, password: str = "") -> list[list[Any]]:
         """Returns the rows of a query, asked with psycopg2 where the server is."""
         environment = {"QUERY": query, "VALUES": json.dumps(values), "PASSWORD": password}
-        rows: list[list[Any]] = json.loads(self.exec("mlflow", "python3", "-c", QUERY, environment=environment))
+        servers = self.containers("com.docker.compose.service=mlflow", "com.docker.compose.oneoff=False")
+        # Of several, one that stays.
+        healthy = (one for one in servers if one.attrs["State"].get("Health", {}).get("Status") == "healthy")
+        asked = next(healthy, "mlflow")
+        rows: list[list[Any]] = json.loads(self.exec(asked, "python3", "-c", QUERY, environment=environment))
         return rows
 
     @property

@@ -11,7 +11,7 @@ import requests
 from mlflow import MlflowClient
 
 from .conftest import NewStack
-from .next_version import NEXT, git, own_images, upgrade, versions
+from .next_version import NEXT, git, make_clone, own_images, upgrade, versions
 from .persons import Persons
 from .stack import STORAGE, Stack
 from .test_lifecycle import store_something
@@ -124,8 +124,11 @@ def test_upgrade_that_fails_leaves_a_way_back(clone: Path, older: Stack) -> None
     assert versions(older) == {VERSION}
 
 
-def test_upgrade_keeps_people_and_tokens(clone: Path, new_stack: NewStack) -> None:
+def test_upgrade_keeps_people_and_tokens(tracked_files: list[Path], tmp_path: Path, new_stack: NewStack) -> None:
     """With AUTH=on, on either storage: tokens go on, there and back; a token lets the upgrade verify the server."""
+    # Of its own: the backups of another stack are in the other's.
+    clone = tmp_path / "clone"
+    make_clone(tracked_files, clone, NEXT)
     settings = {"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}
     with new_stack(settings=settings) as stack, own_images(stack):
         stack.up()
