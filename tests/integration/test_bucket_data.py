@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable
 
 import pytest
-from trainer.data import demo
 
+from .parted_table import OPTIONS, metrics_of_one_file, parts
 from .stack import ROOT, Identity, Stack
 
 pytestmark = pytest.mark.minio
 
 BUCKET = "tables"
-OPTIONS = ("--target", demo.TARGET, "--n-estimators", "10")
 
 
 @pytest.fixture(scope="module")
 def held(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """The metrics of the one table on disk."""
-    folder = tmp_path_factory.mktemp("data")
-    folder.chmod(0o755)
-    demo.generate_sessions(1_500, seed=5).to_parquet(folder / "whole.parquet", index=False)
-    metrics: dict[str, float] = stack.train("--data", "/data/whole.parquet", *OPTIONS, data=folder)["metrics"]
-    return metrics
+    return metrics_of_one_file(stack, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def reader(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Identity], Stack]:
     """Returns the stack as one whose trainer has a key for the bucket of tables, which holds one in three parts."""
-    table = demo.generate_sessions(1_500, seed=5)
     s3 = stack.s3(stack.minio_root)
     s3.create_bucket(Bucket=BUCKET)
-    for number in range(3):
-        part = io.BytesIO()
-        table.iloc[500 * number : 500 * (number + 1)].to_parquet(part, index=False)
-        s3.put_object(Bucket=BUCKET, Key=f"june/part-{number}.parquet", Body=part.getvalue())
+    for name, content in parts():
+        s3.put_object(Bucket=BUCKET, Key=f"june/{name}", Body=content)
     folder = tmp_path_factory.mktemp("key")
     folder.chmod(0o755)
 

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trainer.data import demo
 
+from ..parted_table import OPTIONS, metrics_of_one_file, parts
 from ..stack import BUCKET, ROOT, Stack
 
-OPTIONS = ("--target", demo.TARGET, "--n-estimators", "10")
 JUNE = f"gs://{BUCKET}/tables/june"
 
 
 @pytest.fixture(scope="module")
 def held(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """The metrics of the one table on disk."""
-    folder = tmp_path_factory.mktemp("data")
-    folder.chmod(0o755)
-    demo.generate_sessions(1_500, seed=5).to_parquet(folder / "whole.parquet", index=False)
-    metrics: dict[str, float] = stack.train("--data", "/data/whole.parquet", *OPTIONS, data=folder)["metrics"]
-    return metrics
+    return metrics_of_one_file(stack, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def reader(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Stack]:
     """Returns the stack as one whose trainer has an account's key; the bucket holds a table in three parts."""
-    table = demo.generate_sessions(1_500, seed=5)
     bucket = stack.gcs("mlflow-admin").bucket(BUCKET)
-    for number in range(3):
-        part = io.BytesIO()
-        table.iloc[500 * number : 500 * (number + 1)].to_parquet(part, index=False)
-        bucket.blob(f"tables/june/part-{number}.parquet").upload_from_string(part.getvalue())
+    for name, content in parts():
+        bucket.blob(f"tables/june/{name}").upload_from_string(content)
     folder: Path = tmp_path_factory.mktemp("key")
     folder.chmod(0o755)
 
