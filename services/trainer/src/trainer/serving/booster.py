@@ -31,7 +31,7 @@ _NORMAL, _LEAVES, _FLOAT64, _ROW_MAJOR, _ALL = 0, 2, 1, 1, -1
 #: would wait for each other on busy processors.
 _PARAMETERS = b"num_threads=1 verbosity=-1"
 #: Rows of the smallest part: starting a thread takes as long as a few of them.
-FEWEST_ROWS = 256
+_PART_ROWS = 256
 
 
 class Booster:
@@ -70,7 +70,7 @@ class Booster:
         # What this is given goes past LightGBM's own checks.
         if matrix.dtype != np.float64 or matrix.shape != (rows, self.width) or not matrix.flags.c_contiguous:
             raise ValueError(f"a matrix of shape {matrix.shape}")
-        if rows < 2 * FEWEST_ROWS or (parts := min(available_cpus(), rows // FEWEST_ROWS)) < 2:
+        if rows < 2 * _PART_ROWS or (parts := min(available_cpus(), rows // _PART_ROWS)) < 2:
             return self._part(matrix)
         # LightGBM's library lets other threads run meanwhile, and a row's prediction does not depend on other rows.
         with ThreadPoolExecutor(parts) as pool:
