@@ -34,14 +34,15 @@ LEFT, BOTTOM, RIGHT, TOP = 0.125, 0.125, 0.955, 0.85
 SMALLEST = 8.0
 PERCENT = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
-#: matplotlib's own has no Chinese, Japanese or Korean letters: the next is in the image, the others on most desktops.
+#: A letter is drawn by the first font that has it. The first is matplotlib's own; the last ones look coarse, and have
+#: nearly every letter that there is.
 FONTS = (
     "DejaVu Sans",
-    "WenQuanYi Micro Hei",
-    "Noto Sans CJK SC",
-    "Arial Unicode MS",
-    "Microsoft YaHei",
-    "Malgun Gothic",
+    # Chinese, Japanese and Korean: in the image, and on desktops.
+    *("WenQuanYi Micro Hei", "Noto Sans CJK SC", "Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic"),
+    # Indian scripts, Thai, Ethiopic: in the image, and on desktops.
+    *("FreeSans", "FreeSerif", "Nirmala UI", "Leelawadee UI", "Segoe UI Emoji", "Segoe UI Symbol"),
+    *("Unifont", "Unifont Upper"),
 )
 
 
