@@ -18,9 +18,14 @@ _WORDS = {"number": "numbers", "boolean": "true or false"}
 _USUAL = CsvForm()
 
 
-def column_type(columns: Sequence[pd.Series], label: str) -> ColumnType:
-    """Return the type of a feature, decided by its values in all tables."""
-    column_types = {kind for column in columns if (kind := type_in_table(column, label)) is not None}
+def column_type(columns: Sequence[pd.Series], label: str, form: CsvForm = _USUAL) -> ColumnType:
+    """Return the type of a feature, decided by its values in all tables; ``form`` says which words are none."""
+    column_types = {
+        kind
+        for column in columns
+        if (kind := type_in_table(column, label)) is not None
+        and not (kind == "text" and column.dropna().isin(form.text_gaps).all())
+    }
     if not column_types:
         return "unknown"
     if len(column_types) == 1:

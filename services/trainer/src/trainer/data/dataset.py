@@ -25,8 +25,8 @@ class Table:
 
     ``target`` is (rows,): int64 codes of the classes, 0 and 1 where there are two, or float64 numbers in a regression.
 
-    ``weight``, ``time`` and ``group`` are (rows,), where columns of the data were named for them: positive weights, a
-    number that grows with time, and a hash of the group that a row belongs to. They are no features.
+    ``weight``, ``time`` and ``group`` are (rows,), where columns of the data were named for them: positive weights,
+    numbers or datetime64[ns], and a hash of the group that a row belongs to. They are no features.
     """
 
     #: Whether the features are held in memory; see ``data.streamed``.

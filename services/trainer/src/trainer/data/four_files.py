@@ -22,8 +22,8 @@ def from_four(path: Place, how: Reading) -> Dataset:
     """Return the data of a folder with the four files."""
     warnings: list[str] = []
     files = [path / "X_train.csv", path / "X_test.csv"]
-    x_train, x_test = (read_table(file, warnings, how.texts, how.form) for file in files)
-    if codes := text_columns(path, x_train, x_test):
+    x_train, x_test = (read_table(file, warnings, how.texts, how.form, unused=how.drop) for file in files)
+    if codes := text_columns(path, x_train, x_test, how):
         x_train, x_test = (read_table(file, [], {*how.texts, *codes}, how.form) for file in files)
     y_train, y_test = (read_column(path / f"{part}.csv", warnings, how.form) for part in ("y_train", "y_test"))
     name = str(y_train.name)

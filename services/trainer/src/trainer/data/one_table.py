@@ -30,7 +30,7 @@ def from_table(files: TableFiles, how: Reading, stream: Stream) -> Dataset:
         return _streamed(files, how, reason)
     if stream == "never":
         tell_if_too_large(files)
-    table = read_files(files, warnings, how.texts, how.form)
+    table = read_files(files, warnings, how.texts, how.form, how.drop)
     check_target(table, files.place, how.target, how.form)
     table = how.without_dropped(table, str(files.place))
     return split_table(

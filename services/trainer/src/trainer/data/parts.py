@@ -21,7 +21,9 @@ from trainer.util.text import listed
 _SHOWN = 3
 
 
-def read_files(files: TableFiles, warnings: list[str], texts: Iterable[str], form: CsvForm) -> pd.DataFrame:
+def read_files(
+    files: TableFiles, warnings: list[str], texts: Iterable[str], form: CsvForm, unused: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return the table that files hold together.
 
     Args:
@@ -29,20 +31,19 @@ def read_files(files: TableFiles, warnings: list[str], texts: Iterable[str], for
         warnings: Takes the warnings on them.
         texts: The columns that are read as they are written.
         form: How CSV files are written.
+        unused: The columns that are left out later on: nothing is said of what is in them.
 
     Raises:
         InputError: A file cannot be read, or parts differ in a column; the message names part and column.
     """
     texts = list(texts)
     if len(files.files) == 1:
-        return read_table(files.files[0], warnings, texts, form)
+        return read_table(files.files[0], warnings, texts, form, unused=unused)
     if files.note is not None:
         warnings.append(files.note)
     found: list[str] = []
-    tables = [read_table(file, found, texts, form) for file in files.files]
-    warnings += found[:_SHOWN]
-    if len(found) > _SHOWN:
-        warnings.append(f"{files.place}: {len(found) - _SHOWN:,} more such lines on its files are left out")
+    tables = [read_table(file, found, texts, form, unused=unused) for file in files.files]
+    warnings += few_warnings(files, found)
     for file, table in zip(files.files[1:], tables[1:], strict=True):
         check_columns(file, list(table.columns), files.files[0], list(tables[0].columns))
     columns = list(tables[0].columns)
@@ -53,6 +54,12 @@ def read_files(files: TableFiles, warnings: list[str], texts: Iterable[str], for
             again = [*texts, *(name for name in odd if types[name] == "text")]
             tables[place] = read_table(file, [], again, form, numbers)
     return pd.DataFrame({name: pd.concat([table[name] for table in tables], ignore_index=True) for name in columns})
+
+
+def few_warnings(files: TableFiles, warnings: list[str]) -> list[str]:
+    """Return the first warnings on a table's files, and how many more there are."""
+    more = [f"{files.place}: {len(warnings) - _SHOWN:,} more such lines on its files are left out"]
+    return warnings if len(warnings) <= _SHOWN else warnings[:_SHOWN] + more
 
 
 def check_columns(part: Place, names: Sequence[str], first: Place, expected: Sequence[str]) -> None:

@@ -46,8 +46,12 @@ class Reading:
 
     @property
     def texts(self) -> list[str]:
-        """The columns that are read as they are written."""
-        return [name for name, kind in (self.column_types or {}).items() if kind == "text"] + list(self.categorical)
+        """The columns that are read as they are written; an identifier may have more digits than a number keeps."""
+        groups = () if self.roles.group is None else (self.roles.group,)
+        return [name for name, kind in (self.column_types or {}).items() if kind == "text"] + [
+            *self.categorical,
+            *groups,
+        ]
 
     def without_dropped(self, table: pd.DataFrame, source: str) -> pd.DataFrame:
         """Return a table without the columns that are dropped.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.data.dataset import Table
-from trainer.data.row_hashes import hash_values
+from trainer.data.row_hashes import LARGEST_EXACT, hash_values
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
@@ -81,11 +81,14 @@ def _weights(column: pd.Series, label: str) -> NDArray[np.float64]:
 
 
 def _times(column: pd.Series, label: str) -> NDArray[Any]:
-    """Return numbers as they are, and dates in nanoseconds since 1970 (UTC where they name no zone)."""
+    """Return numbers as they are, and dates to the nanosecond (UTC where they name no zone)."""
     if pd.api.types.is_bool_dtype(column.dtype):
         raise InputError(f"{label} (--time) holds boolean values; expected dates or numbers")
     if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.iloc[0], Decimal):
-        return column.to_numpy(dtype=np.float64)
+        numbers = column.to_numpy(dtype=np.float64)
+        # As nanoseconds since 1970 are.
+        large = column.dtype.kind in "iu" and bool((np.abs(numbers) >= LARGEST_EXACT).any())
+        return column.to_numpy() if large else numbers
     if isinstance(column.dtype, pd.StringDtype):
         column = column.str.strip()
     try:
@@ -103,7 +106,7 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
             f"{label} (--time): dates must be from 1678 to 2261; {len(wrong):,} of {len(moments):,} are not (the first"
             f" in row {wrong[0] + 1:,}: {shown_time(moments.iloc[wrong[0]])})"
         )
-    return moments.to_numpy("datetime64[ns]").astype(np.int64)
+    return moments.to_numpy("datetime64[ns]")
 
 
 def _groups(column: pd.Series, label: str) -> NDArray[np.int64]:
@@ -117,5 +120,4 @@ def shown_time(value: Any) -> str:
     """Return a time as people write it."""
     if isinstance(value, np.floating):
         return f"{float(value):.15g}"
-    moment = value if isinstance(value, pd.Timestamp) else pd.Timestamp(int(value))
-    return str(moment.isoformat()).removesuffix("T00:00:00")
+    return str(value) if isinstance(value, np.integer) else pd.Timestamp(value).isoformat().removesuffix("T00:00:00")

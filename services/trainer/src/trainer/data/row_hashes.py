@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?", re.ASCII)
+#: Up to here, each whole number is a float of its own.
+LARGEST_EXACT = 2**53
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,15 @@ def _bits(column: pd.Series) -> NDArray[np.uint64]:
 
 
 def _category_bits(text: str) -> np.uint64:
-    truth = BOOLEANS.get(text.strip().lower())
-    if truth is not None or _NUMBER.fullmatch(text.strip()):
-        return np.uint64(_number_bits(np.array([float(text if truth is None else truth)]))[0])
-    return _text_bits(text)
+    word = text.strip()
+    truth = BOOLEANS.get(word.lower())
+    if truth is None and not _NUMBER.fullmatch(word):
+        return _text_bits(text)
+    number = float(word) if truth is None else float(truth)
+    # Whole numbers beyond 2**53, as identifiers are, share a float with their neighbours.
+    if abs(number) >= LARGEST_EXACT and (whole := _WHOLE.fullmatch(word)) and (exact := Decimal(whole[1])) != number:
+        return _text_bits(f"whole number {exact}")
+    return np.uint64(_number_bits(np.array([number]))[0])
 
 
 def _number_bits(numbers: NDArray[np.float64]) -> NDArray[np.uint64]:

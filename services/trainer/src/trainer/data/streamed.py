@@ -17,6 +17,8 @@ from trainer.data.column_digest import TableDigest
 from trainer.data.column_names import alike_names_warnings
 from trainer.data.csv_faults import check_repeated_header
 from trainer.data.dataset import Dataset, Table
+from trainer.data.missing_words import MissingWords
+from trainer.data.parts import few_warnings
 from trainer.data.row_chunks.opening import open_files
 from trainer.data.table_file import no_rows
 from trainer.data.two_tables import check_target
@@ -127,7 +129,7 @@ def narrow_table(files: TableFiles, how: Reading, warnings: list[str]) -> tuple[
     check_target(head, files.place, how.target, how.form)
     how.without_dropped(head, str(files.place))
     wanted = [str(how.target), *(name for _, name in how.roles.options)]
-    table = read_columns(source, wanted)
+    table = read_columns(source, wanted, how.texts)
     if table.empty:
         raise no_rows(files.place, how.form)
     if source.from_text and (table[how.target] == how.target).any():
@@ -167,12 +169,14 @@ def streamed_dataset(
     is_test = np.zeros(train.rows + test.rows, dtype=bool)
     is_test[out] = True
     parts = [_Part(rows, table, chosen) for rows, chosen in ((train, ~is_test), (test, is_test))]
-    for start, count, columns in table.chunks():
+    words = MissingWords(how.form, (name for name, kind in table.types.items() if kind == "text"))
+    for start, count, columns in table.chunks(words):
         for part in parts:
             part.add(start, count, columns)
     streamed = [part.table() for part in parts]
     streamed[1] = replace(streamed[1], target=_wide(streamed[1].target))
-    warnings = [*rest.pop("warnings"), *alike_names_warnings(table.types)]
+    warnings = [*rest.pop("warnings"), *few_warnings(table.files, words.warnings())]
+    warnings += alike_names_warnings(table.types)
     for name, kind in table.types.items():
         samples = [part.sample[name] for part in parts]
         warnings += feature_warnings(name, kind, samples, parts[0].sample_target, how, apart=False)

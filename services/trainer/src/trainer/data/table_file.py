@@ -36,17 +36,20 @@ def read_table(
     texts: Iterable[str] = (),
     form: CsvForm = _USUAL,
     numbers: Iterable[str] = (),
+    unused: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return a file's table, without the index that pandas may have written.
 
-    Columns in ``texts`` are read as they are written, and those in ``numbers`` as decimals, from a CSV file.
+    Columns in ``texts`` are read as they are written, and those in ``numbers`` as decimals, from a CSV file. From a
+    Parquet file, whole numbers in ``texts`` keep all their digits beside missing values. Of the columns in ``unused``,
+    nothing is said.
     """
     if not is_table(path):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)}")
     with reading(path):
         is_csv = not is_parquet(path)
-        table = read_csv(path, texts, form, numbers) if is_csv else _read_parquet(path, warnings)
-        words = missing_words_warning(path, table, form, is_csv=is_csv)
+        table = read_csv(path, texts, form, numbers) if is_csv else _read_parquet(path, warnings, texts)
+        words = missing_words_warning(path, table.drop(columns=[*unused], errors="ignore"), form, is_csv=is_csv)
     if table.columns.empty:
         raise InputError(f"{path}: has no columns")
     if table.empty:
@@ -113,14 +116,21 @@ def index_warning(path: Place, index: Sequence[str]) -> str:
     return f"{path.name}: its pandas index {listed(index)} is left out"
 
 
-def _read_parquet(path: Place, warnings: list[str]) -> pd.DataFrame:
+def _read_parquet(path: Place, warnings: list[str], texts: Iterable[str]) -> pd.DataFrame:
     import pyarrow.parquet
+    import pyarrow.types
 
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty")
     with path.open("rb") as stream:
-        check_unique_names(path, pyarrow.parquet.read_schema(stream).names)
+        schema = pyarrow.parquet.read_schema(stream)
+        check_unique_names(path, schema.names)
         table = pd.read_parquet(stream)
+        for name in set(texts).intersection(schema.names).intersection(table.columns):
+            # pandas makes decimals of them.
+            if pyarrow.types.is_integer(schema.field(name).type) and table[name].dtype.kind == "f":
+                column = pyarrow.parquet.read_table(stream, columns=[name]).column(name)
+                table[name] = column.cast(pyarrow.string()).to_pandas().array
     if index := [str(name) for name in table.index.names if name is not None]:
         warnings.append(index_warning(path, index))
     table = table.reset_index(drop=True)

@@ -33,8 +33,8 @@ def with_test_file(data: Place | str | None, test: Place, how: Reading) -> Datas
     files = [part.place for part in parts]
     for part in parts:
         tell_if_too_large(part)
-    raw = [read_files(part, warnings, how.texts, how.form) for part in parts]
-    if codes := text_columns(test, *raw):
+    raw = [read_files(part, warnings, how.texts, how.form, how.drop) for part in parts]
+    if codes := text_columns(test, raw[0], raw[1], how):
         raw = [read_files(part, [], {*how.texts, *codes}, how.form) for part in parts]
     for table, file in zip(raw, files, strict=True):
         check_target(table, file, how.target, how.form)
@@ -69,10 +69,17 @@ def _holds_four(data: Place) -> bool:
 
 
 def apart_warnings(train: Table, test: Table, roles: Roles) -> list[str]:
-    """Return warnings on two tables that are not apart as the options say that rows are to be."""
-    if train.time is not None and test.time is not None and test.time.min() <= train.time.max():
-        first, last = shown_time(test.time.min()), shown_time(train.time.max())
-        return [f"column {roles.time!r}: test rows begin at {first}, before or when training rows end at {last}"]
+    """Return warnings on two tables that are not apart as the options say that rows are to be.
+
+    Raises:
+        InputError: Times are dates in one table and numbers in the other.
+    """
+    if train.time is not None and test.time is not None:
+        if (train.time.dtype.kind == "M") != (test.time.dtype.kind == "M"):
+            raise InputError(f"column {roles.time!r} (--time) holds dates in one file, and numbers in the other")
+        if test.time.min() <= train.time.max():
+            first, last = shown_time(test.time.min()), shown_time(train.time.max())
+            return [f"column {roles.time!r}: test rows begin at {first}, before or when training rows end at {last}"]
     if train.group is not None and test.group is not None:
         both = int(np.isin(np.unique(test.group), train.group).sum())
         if both:
@@ -80,12 +87,15 @@ def apart_warnings(train: Table, test: Table, roles: Roles) -> list[str]:
     return []
 
 
-def text_columns(path: Place, train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+def text_columns(path: Place, train: pd.DataFrame, test: pd.DataFrame, how: Reading) -> list[str]:
     """Return the columns that are text in one table and something else in the other: as a number, 007 would become 7.
 
     They are read once more, as they are written. What is boolean in one and a number in the other stays what it is.
     """
-    pairs = ((name, (train[name], test[name])) for name in train.columns if name in test.columns)
+    # What is no feature may be of any type, as dates are.
+    out = {*how.drop, *(name for _, name in how.roles.options)}
+    both = (name for name in train.columns if name in test.columns and name not in out)
+    pairs = ((name, (train[name], test[name])) for name in both)
     types = {
         name: {type_in_table(column, f"{path}: column {name!r}") for column in columns} - {None}
         for name, columns in pairs

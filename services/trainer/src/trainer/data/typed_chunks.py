@@ -16,6 +16,7 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data.arrow_columns import Feature, convert, to_pandas
 from trainer.data.columns import no_feature
+from trainer.data.missing_words import MissingWords
 from trainer.data.row_chunks.opening import count_rows, open_files
 from trainer.data.row_chunks.source import TableSource
 from trainer.data.table_files import TableFiles
@@ -43,13 +44,19 @@ class TypedChunks:
         """The features to read."""
         return [Feature(name, kind) for name, kind in self.types.items()]
 
-    def chunks(self) -> Iterator[tuple[int, int, Columns]]:
-        """Yield the chunks of one pass: how many rows come before, how many it has, and its columns."""
+    def chunks(self, words: MissingWords | None = None) -> Iterator[tuple[int, int, Columns]]:
+        """Yield the chunks of one pass: how many rows come before, how many it has, and its columns.
+
+        Args:
+            words: Counts the words for missing values, if given.
+        """
         source = open_files(self.files, self.form, _SCALE)
         read = [feature for feature in self.features if feature.type != "unknown"]
         row = 0
         for chunk in source.chunks(read, ()):
             place, before = source.place(row)
+            if words is not None:
+                words.add(place, chunk)
             columns = {
                 feature.name: pa.nulls(chunk.num_rows, pa.string())
                 if feature.type == "unknown"
@@ -141,8 +148,8 @@ def _empty_and_odd(source: TableSource, names: Sequence[str]) -> tuple[set[str],
     return empty, odd
 
 
-def read_columns(source: TableSource, names: Sequence[str]) -> pd.DataFrame:
-    """Return a few columns of all rows, in the types that pandas would give them."""
+def read_columns(source: TableSource, names: Sequence[str], texts: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a few columns of all rows, in the types that pandas would give them; of text files, ``texts`` as text."""
     pieces: dict[str, list[pa.Array]] = {name: [] for name in names}
     for chunk in source.chunks((), list(dict.fromkeys(names))):
         for name in pieces:
@@ -153,19 +160,22 @@ def read_columns(source: TableSource, names: Sequence[str]) -> pd.DataFrame:
         column = pa.chunked_array(parts or [pa.array([], pa.string()).dictionary_encode()])
         if source.from_text:
             whole = column.unify_dictionaries().combine_chunks()
-            column = _as_read(whole.dictionary, source.form).take(whole.indices)
+            column = _as_read(whole.dictionary, source.form, text=name in texts).take(whole.indices)
         table[name] = pa.table({name: column}).to_pandas()[name]
     return pd.DataFrame(table)
 
 
-def _as_read(texts: pa.Array, form: CsvForm) -> pa.Array:
+def _as_read(texts: pa.Array, form: CsvForm, *, text: bool) -> pa.Array:
     """Return the texts of a CSV column as whole numbers, numbers, booleans or texts: the first that all of them are."""
+    as_text = pc.if_else(pc.is_in(texts, value_set=pa.array(form.text_gaps)), pa.scalar(None, pa.string()), texts)
+    if text:
+        return as_text
     words = pc.if_else(pc.is_in(texts, value_set=pa.array(form.gaps)), pa.scalar(None, pa.string()), texts)
     numbers = words
     if form.decimal == ",":
         numbers = pc.replace_substring(pc.replace_substring(words, ".", "?"), ",", ".")
-    for kind in (pa.int64(), pa.float64()):
-        if kind == pa.int64() and words.null_count:
+    for kind in (pa.int64(), pa.uint64(), pa.float64()):
+        if pa.types.is_integer(kind) and words.null_count:
             continue
         try:
             return numbers.cast(kind)
@@ -174,4 +184,4 @@ def _as_read(texts: pa.Array, form: CsvForm) -> pa.Array:
     lower = pc.ascii_lower(words)
     if pc.all(pc.is_in(lower.drop_null(), value_set=pa.array(["true", "false"]))).as_py() and not words.null_count:
         return pc.equal(lower, "true")
-    return pc.if_else(pc.is_in(texts, value_set=pa.array(form.text_gaps)), pa.scalar(None, pa.string()), texts)
+    return as_text

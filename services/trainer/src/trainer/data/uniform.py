@@ -63,7 +63,7 @@ def unified(
         if how.column_types is not None:
             kind = how.column_types[name]
         else:
-            kind = column_type(values, label)
+            kind = column_type(values, label, how.form)
             kind = "text" if kind != "unknown" and name in how.categorical else kind
         column_types[name] = kind
         if name in how.monotone and kind != "number":
