@@ -19,6 +19,30 @@ def wait(seconds: float, _shared: Any) -> None:
     time.sleep(seconds)
 
 
+def wait_as_a_fit(seconds: float, _shared: Any) -> None:
+    """Wait instead of computing, and report on the progress as often as a fit does."""
+    from trainer.parallel.progress import INTERVAL, Reporter, Step
+
+    reporter, end = Reporter("", 0, "a fit"), time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        reporter.send(Step(0, "a fit", round((seconds - left) / seconds * 500), 500, 0.5))
+        time.sleep(min(left, INTERVAL))
+
+
+class Lingering:
+    """Something whose end takes its process time; where it arrives it is a word."""
+
+    def __reduce__(self) -> Any:
+        return str, ("gone",)
+
+    def __del__(self) -> None:
+        time.sleep(0.3)
+
+
+def linger(_item: int, _shared: Any) -> Any:
+    return Lingering()
+
+
 def process_id(_item: int, _shared: Any) -> int:
     return os.getpid()
 

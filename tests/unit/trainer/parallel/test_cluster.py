@@ -89,6 +89,26 @@ def test_items_are_drawn_when_a_worker_is_free(pool: ClusterPool, tasks: Any) ->
     assert [number - before for number, before in enumerate(drawn)] == [0, 1, 1, 1, 1, 1]
 
 
+def test_task_waits_for_no_busy_worker(pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker is free when it has ended a task, which is after its answer; before, the scheduler takes any of them."""
+    started: list[Any] = []
+    unfinished: list[int] = []
+    submit = pool._client.submit
+
+    def items() -> Iterator[int]:
+        for number in range(6):
+            unfinished.append(sum(future.status == "pending" for future in started))
+            yield number
+
+    def remember(*args: Any, **options: Any) -> Any:
+        started.append(submit(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(pool._client, "submit", remember)
+    assert [one.answer for one in pool.map(tasks.linger, items())] == ["gone"] * 6
+    assert max(unfinished) < pool.jobs
+
+
 def test_reports_reach_the_display(pool: ClusterPool, tasks: Any) -> None:
     shown: list[Any] = []
     assert len(list(pool.map(tasks.report, [4], show=shown.append))) == 1

@@ -39,6 +39,10 @@ class _Running(Generic[Item]):
     item: Item
     attempt: int
     future: Future[None]
+    #: Its answer or error, when that is here.
+    outcome: TaskResult[Item, Any] | None = None
+    #: Whether the scheduler knows that it has ended; before, it may hand the next task to a worker that is busy.
+    ended: bool = False
 
 
 class ClusterPool:
@@ -153,21 +157,24 @@ class ClusterPool:
                         show(Step(*rest))
                 elif kind == "question":
                     self._answer(rest[0], pickle.loads(rest[1]), answer)  # noqa: S301 - of this cluster's workers
-                elif rest[0] in running:
-                    reason = self._lost(running[rest[0]].future) if kind == "ended" else None
-                    if kind == "ended" and reason is None:
+                elif (its := running.get(rest[0])) is not None:
+                    reason = "its worker was stopped" if kind == "interrupted" else None
+                    if kind == "ended":
+                        its.ended = True
+                        reason = None if its.outcome else self._lost(its.future)
+                    elif kind in ("answer", "error"):
+                        outcome = pickle.loads(rest[1])  # noqa: S301 - as above
+                        its.outcome = TaskResult(its.index, its.item, **{kind: outcome})
+                    if reason is None and not (its.outcome and its.ended):
                         continue
-                    its = running.pop(rest[0])
-                    if kind == "answer":
-                        yield TaskResult(its.index, its.item, answer=pickle.loads(rest[1]))  # noqa: S301 - as above
-                    elif kind == "error":
-                        yield TaskResult(its.index, its.item, error=pickle.loads(rest[1]))  # noqa: S301 - as above
+                    del running[rest[0]]
+                    if its.outcome is not None:
+                        yield its.outcome
                     elif again is not None and its.attempt < ATTEMPTS:
-                        item = again(its.item, reason or "its worker was stopped")
-                        start(its.index, item, its.attempt + 1)
+                        start(its.index, again(its.item, reason or ""), its.attempt + 1)
                     else:
                         times = f", {its.attempt} times" if its.attempt > 1 else ""
-                        died = TaskDiedError(f"{reason or 'its worker was stopped'}{times} (out of memory, perhaps)")
+                        died = TaskDiedError(f"{reason}{times} (out of memory, perhaps)")
                         yield TaskResult(its.index, its.item, error=died)
         finally:
             with ignore_signals():
@@ -195,6 +202,7 @@ class ClusterPool:
 
     def _end(self, running: dict[int, _Running[Any]], events: queue.SimpleQueue[list[Any]]) -> None:
         """Have the tasks that still run interrupted, and give them time to tidy up."""
+        running = {number: its for number, its in running.items() if its.outcome is None}
         if not running or self._client.status != "running":
             return
         self._client.cancel([its.future for its in running.values()], force=True)

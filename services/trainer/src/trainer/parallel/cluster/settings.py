@@ -19,6 +19,9 @@ _SETTINGS: dict[str, Any] = {
     # Reports and answers pass through the scheduler's topics, which would keep the last thousand of each.
     "distributed.admin.low-level-log-length": 20,
     "distributed.admin.tick.limit": "1h",
+    # By default each process wakes up 50 times a second to see whether it is late, and reads figures that nobody sees.
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
     "distributed.worker.profile.enabled": False,
     # A container's limit ends a worker that needs too much; a paused one would never go on.
     "distributed.worker.memory.target": False,

@@ -1,25 +1,16 @@
-"""A worker's process: its main thread runs one task at a time, and another thread keeps in touch with the scheduler.
-
-In the main thread a task ends by a signal, as a sweep's local process does: its run is tidied up and marked as KILLED.
-"""
+"""A worker's process: its main thread runs one task at a time, and another thread keeps in touch with the scheduler."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import importlib
 import os
-import queue
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -28,102 +19,10 @@ from distributed.utils import sync
 from trainer.parallel import progress
 from trainer.parallel.cluster.code_version import code_resource
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
+from trainer.parallel.cluster.main_thread import MainThread
 from trainer.parallel.cluster.parcels import ParcelCache, digest_of
 from trainer.parallel.cluster.remote_task import PROCESS, Channel, worker_name
 from trainer.parallel.cluster.settings import configure_dask
-from trainer.util.signals import interrupt, send_again
-
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
-
-#: How long a task may take to end its run when this process is to stop, in seconds.
-GRACE = 20.0
-
-
-class MainThread(Executor):
-    """Runs what is submitted in the thread that calls ``run``, where signals interrupt it."""
-
-    def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._busy = self._stopping = self._given_up = self._interrupted = self.lost = False
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have ``run``'s thread call a function."""
-        future: Future[Any] = Future()
-
-        def call() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(function(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - goes to whoever waits for it
-                future.set_exception(error)
-
-        self._calls.put(call)
-        return future
-
-    def run(self) -> None:
-        """Call one function after the other, until a signal or ``stop`` ends it."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-        while not self._stopping and (call := self._calls.get()) is not None:
-            self._busy, self._given_up, self._interrupted = True, False, False
-            # A signal may come when the call has ended already.
-            with suppress(KeyboardInterrupt):
-                call()
-            self._busy = False
-            _give_back_memory()
-
-    def interrupt(self) -> None:
-        """Interrupt the call that runs, if any; others follow it."""
-        if self._busy:
-            self._given_up = True
-            self._signal()
-
-    def stop(self, lost: bool = False) -> None:
-        """End ``run``: at once between calls, else when the call has been interrupted and has tidied up.
-
-        Args:
-            lost: Whether that is because the cluster is gone.
-        """
-        self.lost |= lost
-        if not self._stopping:
-            threading.Timer(GRACE, os._exit, (1,)).start()
-            self._stopping = True
-            self._calls.put(None)
-            self._signal()
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Do nothing: the process ends."""
-
-    @staticmethod
-    def _signal() -> None:
-        # To this very thread: another one might take a signal to the process, and the call would sleep on.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-
-    def _handle(self, number: int, frame: object) -> None:
-        if self._given_up:
-            self._given_up = False
-        else:
-            self._stopping = True
-            self._calls.put(None)
-        # Once: what tidies up is not interrupted.
-        if self._busy and not self._interrupted:
-            self._interrupted = True
-            interrupt(number, frame)
-
-    def send_again(self, dropped: UnraisableHookArgs) -> None:
-        """Interrupt once more where Python has dropped the exception; see ``util.signals.send_again``."""
-        if isinstance(dropped.exc_value, KeyboardInterrupt):
-            self._interrupted = False
-        send_again(dropped)
-
-
-def _give_back_memory() -> None:
-    """Return what a task has freed to the system: an idle worker otherwise keeps it."""
-    gc.collect()
-    with suppress(AttributeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Interrupter(WorkerPlugin):
