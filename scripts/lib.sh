@@ -78,15 +78,44 @@ in_postgres() {
     fi
 }
 
+# has_proxy: tells whether people log in at a proxy of this stack: it is among the services, or has run before.
+has_proxy() {
+    local project
+    project=$(docker compose config 2>/dev/null | sed -n 's/^name: //p')
+    docker compose config --services 2>/dev/null | grep -x proxy >/dev/null || [ -n "$(docker volume ls --quiet \
+        --filter "label=com.docker.compose.project=$project" --filter label=com.docker.compose.volume=proxy-data)" ]
+}
+
+# in_proxy COMMAND...: runs a command of the proxy's (`user`), also where it does not run, or its profile is not named.
+in_proxy() {
+    if [ -n "$(docker compose --profile https ps --status running --quiet proxy 2>/dev/null)" ]; then
+        docker compose --profile https exec --no-TTY proxy "$@"
+    else
+        docker compose --progress quiet --profile https run --rm --no-TTY --no-deps --entrypoint "$1" proxy "${@:2}"
+    fi
+}
+
+# read_proxy_users: sets `users` to all who log in at the proxy, with the hashes of their passwords. It reads the file itself: the proxy
+# that runs may be an earlier version's. What says `# whole` at its end is whole: a busy engine may lose what a short program prints.
+read_proxy_users() {
+    for _ in 1 2 3; do
+        if users=$(in_proxy bash -c '{ [ ! -e /data/users ] || cat /data/users; } && echo "# whole"' </dev/null) && [ "${users##*$'\n'}" = '# whole' ]; then
+            return
+        fi
+    done
+    die "the proxy's users could not be read (docker compose exec proxy cat /data/users): nothing was changed"
+}
+
 is_bucket() { [[ $1 == s3://* || $1 == gs://* ]]; }
 
 # on_backups PLACE COMMAND...: runs a command of the service backup (replica-server backup) on a bucket, or on a folder, as this user.
+# It reads what `input` holds: what is secret is no argument.
 # For root as the folder's owner: root in a container without capabilities may not write, nor read, what is another user's.
 on_backups() {
     local folder=$1 owner=$1 user code=0
     shift
     if is_bucket "$folder"; then
-        docker compose --progress quiet run --rm --no-TTY --no-deps backup --bucket "$folder" "$@" </dev/null || code=$?
+        docker compose --progress quiet run --rm --no-TTY --no-deps backup --bucket "$folder" "$@" <<<"${input:-}" || code=$?
         [ "$code" != 137 ] || say "the container was killed: out of memory?"
         return "$code"
     fi
@@ -96,7 +125,7 @@ on_backups() {
         # shellcheck disable=SC2012 # the numbers alone are looked at; `stat` is another on macOS
         user=$(ls -ldn "$owner" | awk '{print $3 ":" $4}')
     fi
-    docker compose --progress quiet run --rm --no-TTY --no-deps --user "$user" --volume "$folder:/backup" backup "$@" </dev/null || code=$?
+    docker compose --progress quiet run --rm --no-TTY --no-deps --user "$user" --volume "$folder:/backup" backup "$@" <<<"${input:-}" || code=$?
     # The engine, or the system, has ended it, so it could say nothing.
     [ "$code" != 137 ] || say "the container was killed: out of memory?"
     return "$code"

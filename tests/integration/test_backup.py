@@ -126,7 +126,7 @@ def docker_that(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 
     def environment(lines: str) -> dict[str, str]:
         folder = tmp_path / "bin"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         program = folder / "docker"
         program.write_text(f'#!/bin/bash\nreal={shutil.which("docker")}\n{lines}\nexec "$real" "$@"\n')
         program.chmod(0o755)

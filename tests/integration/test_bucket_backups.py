@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from .persons import PASSWORD, user
 from .stack import STORAGE, Identity, Stack, wait_until
 from .test_backup import run, run_names
 from .test_doctor import findings
@@ -125,6 +126,27 @@ def test_bucket_brings_all_back(crash_stack: Stack, target: Target) -> None:
     assert_stored()
     assert "before the second" in run_names(crash_stack)
     assert "later" not in run_names(crash_stack)
+
+
+def test_bucket_brings_logins_back(crash_stack: Stack, target: Target) -> None:
+    """Those at a proxy without roles (AUTH=off), also while the proxy does not run: the bucket holds their hashes."""
+    crash_stack.up("--no-deps", "proxy")
+    try:
+        user(crash_stack, "add", "alice", password=PASSWORD)
+        before = crash_stack.read("proxy", "cat", "/data/users")
+        crash_stack.compose("--profile", "https", "stop", "proxy")
+        take(crash_stack, target)
+        assert [name for name in objects(crash_stack, target) if name.endswith("Z/users")]
+        crash_stack.up("--no-deps", "proxy")
+        user(crash_stack, "remove", "alice")
+        crash_stack.compose("--profile", "https", "stop", "proxy")
+        done = run("restore", crash_stack, "--discard", target.address, environment=target.environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        crash_stack.up("--no-deps", "proxy")
+        assert crash_stack.read("proxy", "cat", "/data/users") == before
+    finally:
+        crash_stack.compose("--profile", "https", "rm", "--stop", "--force", "proxy")
+        crash_stack.docker.volumes.get(f"{crash_stack.project}_proxy-data").remove()
 
 
 def test_restored_bucket_mends_artifacts(crash_stack: Stack, target: Target) -> None:

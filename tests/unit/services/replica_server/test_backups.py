@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import itertools
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -19,8 +20,8 @@ from replica_server.artifacts.stored import ChangedError, Stored
 from replica_server.backups import dump, manifest
 from replica_server.backups import folder as folder_module
 from replica_server.backups.errors import BackupError
-from replica_server.backups.folder import DUMP, BackupFolder
-from replica_server.backups.put_back import Restoration, check_database
+from replica_server.backups.folder import DUMP, USERS, BackupFolder
+from replica_server.backups.put_back import Restoration, check_database, read_users
 from replica_server.backups.take import take
 
 STACK = "0d2b6c8e-0000-4000-8000-000000000001"
@@ -400,3 +401,38 @@ def test_listed_artifacts_are_looked_for(tmp_path: Path, dumps: list[FakeStorage
     storage.contents["b"] = b"other"
     assert [one.name for one in restoration(snapshot, storage).missing()] == ["b"]
     assert [one.name for one in restoration(snapshot, storage).differences()] == ["b"]
+
+
+LOGINS = b"# names, and bcrypt hashes of passwords\nalice $2b$10$abc\n# whole\n"
+
+
+def test_users_are_for_the_owner_only(tmp_path: Path, dumps: list[FakeStorage]) -> None:
+    """The proxy's users are in the snapshot as they came."""
+    take(BackupFolder(tmp_path), cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS)
+    (snapshot,) = BackupFolder(tmp_path).snapshots()
+    assert read_users(snapshot, manifest.read_header(snapshot)) == LOGINS
+    assert (snapshot / USERS).stat().st_mode & 0o777 == 0o600
+
+
+def test_snapshot_without_users_has_none(tmp_path: Path, dumps: list[FakeStorage]) -> None:
+    """Of a stack without the proxy, and one that was taken before users were in it."""
+    snapshot = take_one(tmp_path, FakeStorage())
+    assert not (snapshot / USERS).exists()
+    assert read_users(snapshot, manifest.read_header(snapshot)) == b""
+    file = snapshot / manifest.NAME
+    first, *others = gzip.decompress(file.read_bytes()).decode().splitlines()
+    header = json.loads(first)
+    assert header.pop("users") == ""
+    file.write_bytes(gzip.compress("\n".join([json.dumps(header), *others, ""]).encode()))
+    assert read_users(snapshot, manifest.read_header(snapshot)) == b""
+
+
+@pytest.mark.parametrize("content", [None, b"", LOGINS[:-1]], ids=["missing", "empty", "cut off"])
+def test_damaged_users_are_found(tmp_path: Path, dumps: list[FakeStorage], content: bytes | None) -> None:
+    take(BackupFolder(tmp_path), cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS)
+    (snapshot,) = BackupFolder(tmp_path).snapshots()
+    (snapshot / USERS).unlink()
+    if content is not None:
+        (snapshot / USERS).write_bytes(content)
+    with pytest.raises(BackupError, match=r"the proxy's users in mlflow-.* are missing or damaged"):
+        read_users(snapshot, manifest.read_header(snapshot))

@@ -12,12 +12,12 @@ import pytest
 from replica_server.backups import manifest, stores
 from replica_server.backups.bucket import BackupBucket
 from replica_server.backups.errors import BackupError
-from replica_server.backups.folder import DUMP, OWNER
-from replica_server.backups.put_back import Restoration, check_database
+from replica_server.backups.folder import DUMP, OWNER, USERS
+from replica_server.backups.put_back import Restoration, check_database, read_users
 from replica_server.backups.stores import check_apart, open_store
 from replica_server.backups.take import take
 
-from .test_backups import STACK, FakeStorage, clock, dumps
+from .test_backups import LOGINS, STACK, FakeStorage, clock, dumps
 
 __all__ = ["clock", "dumps"]
 
@@ -235,3 +235,18 @@ def test_silent_endpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(BackupError, match=r"s3://backups does not answer: .*127\.0\.0\.1:9") as raised:
         list(open_store("s3://backups").names("objects/"))
     assert "secret" not in str(raised.value)
+
+
+def test_users_come_and_go_with_the_snapshot(
+    tmp_path: Path, store: MemoryStore, dumps: list[FakeStorage], clock: None
+) -> None:
+    """Written before the manifest, kept nowhere else, read by a machine that has nothing, removed with the snapshot."""
+    place = bucket_of(store, tmp_path)
+    name = take(place, cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS).split(":")[0]
+    assert store.asked[-3:] == [f"write {name}/{what}" for what in (DUMP, USERS, manifest.NAME)]
+    assert not list(tmp_path.rglob(USERS))
+    snapshot = bucket_of(store, tmp_path / "other").snapshot(name, with_dump=True)
+    assert read_users(snapshot, manifest.read_header(snapshot)) == LOGINS
+    take_one(store, tmp_path, FakeStorage())
+    assert list(place.prune(1)) == [name]
+    assert f"{name}/{USERS}" not in store.objects

@@ -24,6 +24,7 @@ from replica_server.backups.folder import (
     NAME,
     OWNER,
     UNFINISHED,
+    USERS,
     BackupFolder,
     Digesting,
     Nowhere,
@@ -88,12 +89,13 @@ class BackupBucket(BackupFolder):
                 os.link(file.name, place)
 
     def snapshot(self, name: str, with_dump: bool = False) -> Path:
-        """Returns where a snapshot's manifest is, and its dump, once they have been brought here."""
+        """Returns where a snapshot's manifest is, and its dump and users, once they have been brought here."""
         if not NAME.fullmatch(name):
             raise BackupError(f"{name} is no name of a backup")
         self._load(name, manifest.NAME)
         if with_dump:
             self._load(name, DUMP)
+            self._load(name, USERS)
         return self.root / name
 
     @contextmanager
@@ -108,12 +110,14 @@ class BackupBucket(BackupFolder):
             yield new
 
     def finish(self, new: Path) -> Path:
-        """Writes a whole snapshot: the dump, and then the manifest."""
+        """Writes a whole snapshot: the dump and the users, and then the manifest."""
         name = new.name.removeprefix(UNFINISHED)
-        for what in (DUMP, manifest.NAME):
+        parts = [what for what in (DUMP, USERS) if (new / what).is_file()]
+        for what in (*parts, manifest.NAME):
             self.store.write(f"{name}/{what}", new / what)
         snapshot = super().finish(new)
-        (snapshot / DUMP).unlink()
+        for what in parts:
+            (snapshot / what).unlink()
         return snapshot
 
     @property
@@ -163,12 +167,13 @@ class BackupBucket(BackupFolder):
             for what in (manifest.NAME, DUMP):
                 self.store.remove(f"{name}/{what}")
             yield name
-        # What was cut off has a dump, and no manifest.
-        for left in [name for name, _ in self.store.names("mlflow-") if name.split("/")[0] not in names]:
+        # The users as well; and what was cut off has a dump, and no manifest.
+        kept = names[-keep:]
+        for left in [name for name, _ in self.store.names("mlflow-") if name.split("/")[0] not in kept]:
             self.store.remove(left)
         if names[:-keep]:
             named: set[bytes] = set()
-            for name in names[-keep:]:
+            for name in kept:
                 self._load(name, manifest.NAME)
                 named |= {bytes.fromhex(artifact.digest) for artifact in manifest.read_artifacts(self.root / name)}
             doomed = [digest.hex() for digest in self._contents if digest not in named]

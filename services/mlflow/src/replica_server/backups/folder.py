@@ -3,6 +3,7 @@
     stack.json                                  whose backups these are
     mlflow-20261129T030000Z/manifest.jsonl.gz   what the snapshot holds
     mlflow-20261129T030000Z/database.dump
+    mlflow-20261129T030000Z/users               who logs in at the proxy, with hashes of passwords; if there is one
     objects/ab/abcd…                            an artifact's content, named by its SHA-256
 
 A snapshot is made under another name and renamed at its end, so one with its name is whole. Contents never change:
@@ -26,7 +27,7 @@ from typing import IO, BinaryIO, Protocol
 from replica_server.backups import manifest
 from replica_server.backups.errors import BackupError
 
-DUMP = "database.dump"
+DUMP, USERS = "database.dump", "users"
 OWNER = "stack.json"
 BLOCK = 2**20
 # A snapshot's folder, or the file of a database alone that an earlier version wrote.
@@ -148,7 +149,7 @@ class BackupFolder:
         return max((path.name for path in self.snapshots()), default=None)
 
     def snapshot(self, name: str, with_dump: bool = False) -> Path:  # noqa: ARG002 - both are here
-        """Returns where a snapshot's manifest and dump are."""
+        """Returns where a snapshot's manifest, dump and users are."""
         return self.root / name
 
     def unfinished(self) -> list[Path]:

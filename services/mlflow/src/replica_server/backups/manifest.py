@@ -34,6 +34,7 @@ class Header:
         copied: Whether the artifacts' contents are in the backup, and not only in the bucket.
         database: The SHA-256 of the database's dump.
         database_size: Its bytes.
+        users: The SHA-256 of the proxy's users; empty where the backup has none.
     """
 
     format: int
@@ -45,6 +46,7 @@ class Header:
     copied: bool
     database: str
     database_size: int
+    users: str = ""
 
 
 @dataclass(frozen=True, slots=True)

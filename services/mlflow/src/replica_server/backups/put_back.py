@@ -1,5 +1,6 @@
 """Puts a snapshot's artifacts back into the storage, and tells what is missing: in the backup, or in the storage."""
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from replica_server.artifacts.repository import SMALL
 from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
 from replica_server.backups import manifest
 from replica_server.backups.errors import BackupError
-from replica_server.backups.folder import DUMP, BackupFolder, Digesting, Nowhere, sha256
+from replica_server.backups.folder import DUMP, USERS, BackupFolder, Digesting, Nowhere, sha256
 from replica_server.backups.in_order import InOrder
 from replica_server.backups.manifest import Artifact, Header
 from replica_server.backups.take import THREADS, pages
@@ -39,6 +40,17 @@ def check_database(snapshot: Path, header: Header) -> None:
         intact = False
     if not intact:
         raise BackupError(f"the database in {snapshot.name} is missing or damaged: nothing was changed")
+
+
+def read_users(snapshot: Path, header: Header) -> bytes:
+    """Returns the proxy's users in a snapshot; empty where it has none. Raises BackupError when they are damaged."""
+    if not header.users:
+        return b""
+    file = snapshot / USERS
+    users = file.read_bytes() if file.is_file() else b""
+    if hashlib.sha256(users).hexdigest() != header.users:
+        raise BackupError(f"the proxy's users in {snapshot.name} are missing or damaged: nothing was changed")
+    return users
 
 
 class Restoration:

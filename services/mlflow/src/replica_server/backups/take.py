@@ -4,6 +4,7 @@ A client stores an artifact before the row that names it, and only garbage colle
 for its turn. So what is listed after the database was dumped holds every artifact that the dump names.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
 from replica_server.backups import dump, manifest
 from replica_server.backups.errors import BackupError
-from replica_server.backups.folder import DUMP, BackupFolder, Digesting, sha256
+from replica_server.backups.folder import DUMP, USERS, BackupFolder, Digesting, sha256
 from replica_server.backups.in_order import InOrder
 from replica_server.backups.manifest import Artifact
 from replica_server.text import printable
@@ -121,6 +122,16 @@ def listed(repository: BackedUp) -> Iterator[Artifact]:
         yield Artifact(stored.name, stored.size, stored.tag, "")
 
 
+def keep_users(new: Path, users: bytes) -> str:
+    """Writes the proxy's users into a new snapshot, if there are any, for its owner only; returns their SHA-256."""
+    if not users:
+        return ""
+    file = new / USERS
+    file.touch(mode=0o600)
+    file.write_bytes(users)
+    return hashlib.sha256(users).hexdigest()
+
+
 def take(
     folder: BackupFolder,
     repository: BackedUp,
@@ -129,6 +140,7 @@ def take(
     schema: str,
     copying: bool,
     check: Callable[[], None] = lambda: None,
+    users: bytes = b"",
 ) -> str:
     """Takes a snapshot.
 
@@ -140,6 +152,7 @@ def take(
         schema: The revision of its database's schema.
         copying: Whether the artifacts' contents are copied, or only listed.
         check: Called before the snapshot counts; raises BackupError where it must not.
+        users: The proxy's users; empty: there are none.
 
     Returns:
         What it holds, in one line.
@@ -155,7 +168,16 @@ def take(
             digest = sha256(content)
         size = file.stat().st_size
         header = manifest.Header(
-            manifest.FORMAT, stack, version, schema, created, repository.artifact_uri, copying, digest, size
+            manifest.FORMAT,
+            stack,
+            version,
+            schema,
+            created,
+            repository.artifact_uri,
+            copying,
+            digest,
+            size,
+            keep_users(new, users),
         )
         writer = manifest.Writer(new / manifest.NAME, header)
         copy = Copy(folder, new, repository)

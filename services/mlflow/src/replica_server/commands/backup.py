@@ -21,7 +21,7 @@ from replica_server.backups import manifest, turn
 from replica_server.backups.bucket import BackupBucket
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, BackupFolder
-from replica_server.backups.put_back import Restoration, check_database
+from replica_server.backups.put_back import Restoration, check_database, read_users
 from replica_server.backups.stores import check_apart, open_store
 from replica_server.backups.take import take
 from replica_server.commands.migrate import current_revision
@@ -56,6 +56,7 @@ def open_database() -> "connection":
 def run_take(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:
     """Takes a snapshot, and then removes the oldest."""
     copying = copies(repository.artifact_uri)
+    users = sys.stdin.buffer.read() if options.users else b""
     opened = open_database()
     if not turn.take(opened):
         raise BackupError(turn.OTHERS)
@@ -67,7 +68,7 @@ def run_take(folder: BackupFolder, repository: BackedUp, options: argparse.Names
         if not turn.is_held(opened):
             raise BackupError(turn.LOST)
 
-    print(take(folder, repository, record.id, VERSION, schema, copying, check), flush=True)
+    print(take(folder, repository, record.id, VERSION, schema, copying, check, users), flush=True)
     if options.keep:
         for name in folder.prune(options.keep):
             print(f"{name}: removed")
@@ -102,6 +103,7 @@ def run_restore(folder: BackupFolder, repository: BackedUp, options: argparse.Na
         )
     check_stack(header, options.other)
     check_database(snapshot, header)
+    read_users(snapshot, header)
     restoration = Restoration(folder, snapshot, repository)
     missing = {artifact.name for artifact in restoration.missing()}
     if missing and not options.incomplete:
@@ -149,6 +151,12 @@ def run_dump(folder: BackupFolder, repository: BackedUp, options: argparse.Names
         shutil.copyfileobj(file, sys.stdout.buffer)
 
 
+def run_users(folder: BackupFolder, repository: BackedUp, options: argparse.Namespace) -> None:  # noqa: ARG001
+    """Writes a snapshot's users of the proxy to the standard output."""
+    snapshot = folder.snapshot(options.snapshot, with_dump=True)
+    sys.stdout.buffer.write(read_users(snapshot, manifest.read_header(snapshot)))
+
+
 def place_of(bucket: str | None, destination: str) -> BackupFolder:
     """Returns where the backups are."""
     if not bucket:
@@ -164,6 +172,7 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     taking = commands.add_parser("take", help="take a snapshot")
     taking.add_argument("--keep", type=int, help="remove all but the newest of this number")
+    taking.add_argument("--users", action="store_true", help="read the proxy's users from the standard input")
     taking.set_defaults(run=run_take)
     restoring = commands.add_parser("restore", help="put a snapshot's artifacts back")
     restoring.add_argument("snapshot")
@@ -181,6 +190,9 @@ def parse() -> argparse.Namespace:
     dumping = commands.add_parser("dump", help="print a snapshot's database")
     dumping.add_argument("snapshot")
     dumping.set_defaults(run=run_dump)
+    users = commands.add_parser("users", help="print a snapshot's users of the proxy")
+    users.add_argument("snapshot")
+    users.set_defaults(run=run_users)
     return parser.parse_args()
 
 
