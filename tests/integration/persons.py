@@ -42,6 +42,9 @@ class Persons:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
+        # These are all: not the first administrator, whom the stack makes.
+        user(stack, "first-admin")
+        user(stack, "remove", "admin")
         for name, role in PEOPLE.items():
             user(stack, "add", name, "--role", role, password=PASSWORD)
         self.tokens = {name: user(stack, "token", "add", name, "--name", "test") for name in PEOPLE}

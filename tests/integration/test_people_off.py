@@ -38,3 +38,7 @@ def test_nothing_of_people_is_there(stack: Stack, proxy: Container) -> None:
         stack.exec("mlflow", "audit")
     with pytest.raises(StackError, match="user: error: there are roles and tokens with AUTH=on only"):
         user(stack, "token", "list")
+    # No administrator's password is made up.
+    assert stack.read("proxy", "bash", "-c", "ls -A /run/secrets/admin; echo").strip() == ""
+    with pytest.raises(StackError, match="user: error: there are roles and tokens with AUTH=on only"):
+        user(stack, "first-admin")

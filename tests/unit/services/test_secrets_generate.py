@@ -73,6 +73,54 @@ def test_first_start_prints_no_secret(out: Path) -> None:
     assert [value for value in values if value in done.stdout + done.stderr] == []
 
 
+def generate_with_login(out: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    (out / "admin").mkdir(exist_ok=True)
+    environment = os.environ | {"AUTH": "on"} | settings
+    return subprocess.run([GENERATE, out, out.parent / "provided"], capture_output=True, text=True, env=environment)
+
+
+def test_first_administrator_has_a_password(out: Path) -> None:
+    """With AUTH=on, once: the same at the next start, and none any more when it was shown."""
+    done = generate_with_login(out)
+    file = out / "admin/password"
+    password = file.read_text().strip()
+    assert len(password) >= 32
+    assert password.isalnum()
+    assert password not in done.stdout + done.stderr
+    assert generate_with_login(out).stdout == ""
+    assert file.read_text().strip() == password
+    file.unlink()
+    (out / "admin/closed").touch()
+    assert generate_with_login(out).stdout == ""
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("settings", [{"AUTH": "off"}, {"SSO": "on"}], ids=["no login", "single sign-on"])
+def test_no_administrator_is_made_up(out: Path, settings: dict[str, str]) -> None:
+    """Without logins there is none, and with single sign-on the provider's groups make them."""
+    (out / "sso").mkdir()
+    (out.parent / "provided/sso-client-secret").write_text("the provider's")
+    assert generate_with_login(out, **settings).returncode == 0
+    assert not list((out / "admin").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("too short\n", "admin-password is shorter than 12 characters"),
+        ("correct horse\tbattery\n", "admin-password is no password of 12 to 72 characters"),
+        ("x" * 73, "admin-password is no password of 12 to 72 characters"),
+    ],
+)
+def test_own_first_password_is_checked(out: Path, content: str, message: str) -> None:
+    (out.parent / "provided/admin-password").write_text(content)
+    done = generate_with_login(out)
+    assert (done.returncode, done.stderr) == (1, f"secrets: error: {message}\n")
+    (out.parent / "provided/admin-password").write_text("correct horse battery\n")
+    assert generate_with_login(out).returncode == 0
+    assert (out / "admin/password").read_text() == "correct horse battery\n"
+
+
 def test_single_sign_on_needs_the_clients_secret(out: Path) -> None:
     """Nobody but the provider can make it up; the key of the sessions is generated."""
     (out / "sso").mkdir()

@@ -10,6 +10,7 @@ import sys
 import warnings
 from contextlib import suppress
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 # MLflow checks whether uvicorn is loaded to find out if it is imported as a server: so before MLflow.
 import uvicorn
@@ -19,8 +20,23 @@ from replica_server import database, keys, limits, logs, mlflow_environment, nei
 from replica_server.artifacts import destination as address_file
 from replica_server.artifacts import temporary
 from replica_server.draining import Draining, Server
+from replica_server.people import schema
 from replica_server.settings import current
 from replica_server.version import VERSION
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+
+def warn_of_no_admin(connection: "connection") -> None:
+    """Says in one line that nobody may give roles over HTTP yet, and by which commands somebody gets to."""
+    with connection.cursor() as cursor:
+        if not schema.has_admin(cursor):
+            print(
+                "mlflow: warning: nobody has the role admin yet: docker compose exec proxy user first-admin,"
+                " or user add NAME --role admin",
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -37,6 +53,8 @@ def main() -> None:
     limits.check(connection, settings.workers, settings.servers)
     neighbours.check(connection, settings)
     keys.warn_of_lost_secrets(connection)
+    if settings.auth:
+        warn_of_no_admin(connection)
     logs.shorten_broken_answers()
     mlflow_environment.prepare(os.environ, settings, destination)
     # MLflow's to mend, and otherwise the log's first lines.

@@ -107,6 +107,12 @@ CREATE OR REPLACE TRIGGER people_renamed AFTER UPDATE OF name ON registered_mode
 """
 
 
+def has_admin(cursor: "cursor") -> bool:
+    """Tells whether somebody has the role admin."""
+    cursor.execute("SELECT EXISTS (SELECT FROM people.users WHERE role = 'admin')")
+    return cursor.fetchone() == (True,)
+
+
 def create(cursor: "cursor") -> None:
     """Creates what is missing of the tables and triggers; safe to run at any time once MLflow's tables are there."""
     cursor.execute(STATEMENTS + FOLLOWING)
