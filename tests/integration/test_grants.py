@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,17 @@ from .stack import STORAGE, StackError, wait_until
 COUNTS = """
 SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM tags), (SELECT count(*) FROM trace_info),
     (SELECT count(*) FROM logged_models), (SELECT count(*) FROM model_versions), (SELECT count(*) FROM issues)
+"""
+
+# MLflow's own client. The package that it is in wants Flask-WTF, for forms of the server's.
+AUTH_CLIENT = """
+import sys, types
+csrf = types.ModuleType("flask_wtf.csrf")
+csrf.CSRFProtect = object
+sys.modules |= {"flask_wtf": types.ModuleType("flask_wtf"), "flask_wtf.csrf": csrf}
+import mlflow.server
+client = mlflow.server.get_app_client("basic-auth", sys.argv[1])
+print(eval("client." + sys.argv[2]))
 """
 
 
@@ -186,6 +200,36 @@ def test_withdrawal_holds_at_once(persons: Persons, theirs: Place) -> None:
     user(stack, "add", "rita", "--role", "viewer", password=PASSWORD)
     persons.tokens["rita"] = user(stack, "token", "add", "rita", "--name", "test")
     assert log() == 403
+
+
+def test_mlflows_own_client_grants(persons: Persons, theirs: Place) -> None:
+    """What MLflow's client for its basic-auth application asks: by an administrator's token, and by no other."""
+    body = {"run_id": theirs.run, "key": "m", "value": 1.0, "timestamp": 1}
+
+    def ask(name: str, call: str) -> str:
+        command = [sys.executable, "-c", AUTH_CLIENT, persons.stack.url, call]
+        environment = {**os.environ, "MLFLOW_TRACKING_TOKEN": persons.tokens[name]}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        return done.stdout.strip() or done.stderr.splitlines()[-1]
+
+    def log() -> int:
+        return persons.ask("gina", "POST", f"{API}/runs/log-metric", json=body).status_code
+
+    assert log() == 403
+    what = f"'gina', 'experiment', '{theirs.experiment}'"
+    assert "mia has the role member, and this takes admin" in ask("mia", f"grant_user_permission({what}, 'EDIT')")
+    assert ask("ada", f"get_user_permission({what}).permission") == "READ"
+    assert ask("ada", f"grant_user_permission({what}, 'EDIT')") == "None"
+    assert log() == 200
+    assert ask("ada", f"get_user_permission({what}).permission") == "EDIT"
+    assert f"gina viewer; member experiment {theirs.model}" in user(persons.stack, "list")
+    assert "nothing is hidden here" in ask("ada", f"grant_user_permission({what}, 'NO_PERMISSIONS')")
+    assert ask("ada", f"revoke_user_permission({what})") == "None"
+    assert log() == 403
+    assert ask("ada", "get_user('ada').is_admin") == "True"
+    record = persons.stack.exec("mlflow", "audit", "--since", "1h", "--who", "ada")
+    assert f"add-grant gina EDIT experiment {theirs.experiment} 200" in record
+    assert f"remove-grant gina experiment {theirs.experiment} 200" in record
 
 
 def test_renamed_experiment_keeps_its_grants(persons: Persons) -> None:

@@ -163,6 +163,12 @@ viewer            GET    ~mlflow/unified-traces
 viewer            GET    ~mlflow/assistant/config
 viewer            GET    ~mlflow/assistant/providers
 viewer            GET    ~mlflow/scorers/list
+admin             GET    ~mlflow/users/get
+admin             GET    ~mlflow/users/list
+admin             GET    ~mlflow/users/permissions/get
+admin             GET    ~mlflow/users/permissions/list
+admin             POST   ~mlflow/users/permissions/grant add-grant
+admin             POST   ~mlflow/users/permissions/revoke remove-grant
 viewer            GET    /people/me
 admin             GET    /people/users
 admin             POST   /people/users/<user> add-user
@@ -187,6 +193,7 @@ class Row:
         path: What matches the request's path.
         change: The change's name in the record; empty when it is not recorded.
         perhaps: Whether it is recorded only where the guards see that it renames something.
+        example: A path that it matches.
         grant: Which grants stand in the role's place: "experiment", "artifact" or "model"; empty: none does.
     """
 
@@ -196,6 +203,12 @@ class Row:
     change: str = ""
     grant: str = ""
     perhaps: bool = False
+    example: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is this stack's route, and not MLflow's: people's own, and what permissions.py answers."""
+        return self.example.startswith(("/people/", "/api/2.0/mlflow/users/"))
 
 
 def _expression(path: str) -> re.Pattern[str]:
@@ -214,7 +227,9 @@ def _row(line: str) -> Row:
     who, method, path, *change = line.split()
     role, _, grant = who.partition("@")
     what, perhaps, _ = "".join(change).partition("?")
-    return Row(None if role == "open" else ROLES[role], method, _expression(path), what, grant, bool(perhaps))
+    example = re.sub(r"<[^>]+>", "x", path.replace("~", "/api/2.0/"))
+    takes = None if role == "open" else ROLES[role]
+    return Row(takes, method, _expression(path), what, grant, bool(perhaps), example)
 
 
 ROWS = tuple(_row(line) for line in TABLE.strip().splitlines())

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from replica_server.people import access, console, grants, identity
 from replica_server.people.directory import Directory
 from replica_server.people.known import Known
+from replica_server.people.permissions import ROUTE, Permissions
 from replica_server.people.record import Record, Recorded
 from replica_server.people.roles import EXPERIMENT, MODEL, Asking, Object, Person, Role, asking
 from replica_server.requests import answers
@@ -64,6 +65,7 @@ class Entrance:
         self.record = record
         self.known = known
         self.console = console.Console(directory, known.forget)
+        self.permissions = Permissions(directory, known.forget)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
@@ -95,6 +97,8 @@ class Entrance:
                 await self._refuse(refusal, scope, receive, send)
             elif path.startswith("/people/"):
                 await self.console(scope, receive, send)
+            elif ROUTE.fullmatch(path):
+                await self.permissions(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
             failed = False
