@@ -125,33 +125,51 @@ def efficiency(folder: Path, tasks: Any, rounds: int) -> Iterator[Row]:
         yield Row(f"tasks that wait, {workers} workers", EACH * WAIT, wall, "s", "what they took", wanted)
 
 
-def transfer(folder: Path, tasks: Any, megabytes: int) -> Iterator[Row]:
-    """Compares the way of a table to four workers with four files of it."""
-    from tests.unit.trainer.parallel.cluster_processes import local_cluster
-
+def table_of(megabytes: int, seed: int) -> Table:
+    """Returns a table of random numbers."""
     columns = 30
     rows = megabytes * MIB // 8 // columns
-    values = np.random.default_rng(1).normal(size=(rows, columns))
-    table = Table(pd.DataFrame(values, columns=[f"c{number}" for number in range(columns)]), np.zeros(rows, np.int64))
-    os.environ["TRAINER_TABLES"] = str(room := 2 * megabytes * MIB + (1 << 24))
+    values = np.random.default_rng(seed).normal(size=(rows, columns))
+    return Table(pd.DataFrame(values, columns=[f"c{number}" for number in range(columns)]), np.zeros(rows, np.int64))
+
+
+def transfer(folder: Path, tasks: Any, megabytes: int, rounds: int) -> Iterator[Row]:
+    """Compares the way of a table to four workers with four files of it, and with TLS by itself; in turns."""
+    from tests.benchmark.tls_floor import seconds_by_tls
+    from tests.unit.trainer.parallel.cluster_processes import local_cluster
+
+    os.environ["TRAINER_TABLES"] = str(room := megabytes * MIB + (1 << 24))
     folder.mkdir()
+    walls = []
     with local_cluster(folder, 0) as cluster:
         for _ in range(4):
             cluster.start_worker(room=room)
         with contextlib.closing(cluster.pool()) as pool:
             pool.most = 4
-            there = took(lambda: list(pool.map(tasks.wait, [0.2] * 4, {"table": table})))
+            # Imports what a worker of the stack has imported before its first task.
+            list(pool.map(tasks.wait, [0.1] * 4, {"table": table_of(1, 0)}))
+            for seed in range(1, rounds + 1):
+                table = table_of(megabytes, seed)
+                there = took(lambda table=table: list(pool.map(tasks.wait, [0.0] * 4, {"table": table})))  # type: ignore[misc]
+                files = took(lambda table=table: write(folder, table))  # type: ignore[misc]
+                content = pickle.dumps(table, protocol=pickle.HIGHEST_PROTOCOL)
+                walls.append((there, files, seconds_by_tls(content, 4, cluster.certificates)))
+                del table, content
     del os.environ["TRAINER_TABLES"]
-
-    def write() -> None:
-        for number in range(4):
-            with (folder / f"table-{number}").open("wb") as stream:
-                pickle.dump(table, stream, protocol=pickle.HIGHEST_PROTOCOL)
-                stream.flush()
-                os.fsync(stream.fileno())
-
-    files = took(write)
+    there, files, floor = map(min, zip(*walls, strict=True))
     yield Row(f"a table of {megabytes:,} MiB to four workers", there, files, "s", "four files of it, on disk", "<= 1.3")
+    yield Row("  its bytes by TLS, and nothing else", floor, files, "s", "four files of it, on disk", "")
+
+
+def write(folder: Path, table: Table) -> None:
+    """Writes four new files of a table, and waits until they are on the disk."""
+    for number in range(4):
+        file = folder / f"table-{number}"
+        file.unlink(missing_ok=True)
+        with file.open("wb") as stream:
+            pickle.dump(table, stream, protocol=pickle.HIGHEST_PROTOCOL)
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def trained(stack: "Stack", *args: str, entrypoint: str = "") -> str:
@@ -212,7 +230,7 @@ def measured(
         folder.mkdir()
         return efficiency(folder, tasks, options.rounds)
     if part == "transfer":
-        return transfer(folder, tasks, options.megabytes)
+        return transfer(folder, tasks, options.megabytes, options.rounds)
     from tests.integration.stack import Stack
 
     folder.mkdir()

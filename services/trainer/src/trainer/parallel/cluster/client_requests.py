@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from distributed import Client
+from distributed.protocol.serialize import to_serialize
 
 from trainer.parallel.cluster.credentials import ClusterError
 from trainer.parallel.cluster.scheduling import PART
@@ -64,7 +65,10 @@ class Requests:
                 f" {reply['room'] >> 20:,} MiB (SCHEDULER_TABLES, in bytes)"
             )
         for missing in reply["missing"]:
-            content = parcels[missing]
+            content = memoryview(parcels[missing])
             for offset in range(0, len(content), PART):
+                # As a frame of its own: Dask would copy what is within the message.
+                part = to_serialize(content[offset : offset + PART])
                 last = offset + PART >= len(content)
-                self.ask("trainer_put", digest=missing, part=content[offset : offset + PART], last=last)
+                arguments = {"client": self._client.id, "digest": missing, "first": offset == 0, "last": last}
+                self.ask("trainer_put", part=part, **arguments)

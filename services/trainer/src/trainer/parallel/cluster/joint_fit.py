@@ -77,7 +77,7 @@ class _Child:
     def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
         self._process, self._connection = process, connection
 
-    def give(self, content: bytes) -> None:
+    def give(self, content: bytes | memoryview) -> None:
         try:
             self._connection.send_bytes(content)
         except OSError:

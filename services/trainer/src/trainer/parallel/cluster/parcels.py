@@ -1,4 +1,8 @@
-"""What all tasks share, in parcels that travel once: each table by itself, by the digest of its bytes, and the rest."""
+"""What all tasks share, in parcels that travel once: each table by itself, by the digest of its bytes, and the rest.
+
+A parcel is the length of its head in 8 bytes; the head, which is pickled: what was packed, pickled without its arrays,
+and the arrays' lengths; and the arrays' bytes. Whoever unpacks a parcel uses the arrays where they lie in it.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,12 @@ from typing import Any
 from trainer.data.dataset import Table
 
 _KIND = "table"
+#: Arrays begin at multiples of this many bytes.
+_ALIGNED = 64
+_LENGTH = 8
 
 
-def digest_of(content: bytes) -> str:
+def digest_of(content: bytes | memoryview) -> str:
     """Return a SHA-256 digest, 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
@@ -26,20 +33,51 @@ def pack(shared: Any) -> tuple[str, dict[str, bytes]]:
     """
     parcels: dict[str, bytes] = {}
 
+    def name_of(content: bytes) -> str:
+        digest = digest_of(content)
+        parcels[digest] = content
+        return digest
+
     class Packer(pickle.Pickler):
         def persistent_id(self, value: Any) -> tuple[str, str] | None:
-            if not isinstance(value, Table):
-                return None
-            content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-            digest = digest_of(content)
-            parcels[digest] = content
-            return _KIND, digest
+            return (_KIND, name_of(_packed(value, pickle.Pickler))) if isinstance(value, Table) else None
 
-    stream = io.BytesIO()
-    Packer(stream, protocol=pickle.HIGHEST_PROTOCOL).dump(shared)
-    digest = digest_of(stream.getvalue())
-    parcels[digest] = stream.getvalue()
-    return digest, parcels
+    return name_of(_packed(shared, Packer)), parcels
+
+
+def _packed(value: Any, pickler: type[pickle.Pickler]) -> bytes:
+    arrays: list[memoryview] = []
+    body = io.BytesIO()
+    pickler(body, pickle.HIGHEST_PROTOCOL, buffer_callback=lambda array: arrays.append(array.raw())).dump(value)
+    head = pickle.dumps((body.getvalue(), [array.nbytes for array in arrays]), protocol=pickle.HIGHEST_PROTOCOL)
+    pieces: list[bytes | memoryview] = [len(head).to_bytes(_LENGTH, "big"), head]
+    pieces.append(bytes(-(_LENGTH + len(head)) % _ALIGNED))
+    for array in arrays:
+        pieces += [array, bytes(-array.nbytes % _ALIGNED)]
+    return b"".join(pieces)
+
+
+def _unpacked(content: bytes | memoryview, load: Callable[[Any], Any]) -> Any:
+    """Return what was packed.
+
+    Args:
+        content: The parcel.
+        load: Called with the name of what was left out, as ``persistent_id`` gave it; returns it.
+    """
+    whole = memoryview(content)
+    end = _LENGTH + int.from_bytes(whole[:_LENGTH], "big")
+    body, lengths = pickle.loads(whole[_LENGTH:end])  # noqa: S301 - of this cluster's client, by mutual TLS
+    arrays = []
+    for length in lengths:
+        begin = end + -end % _ALIGNED
+        end = begin + length
+        arrays.append(whole[begin:end])
+
+    class Unpacker(pickle.Unpickler):
+        def persistent_load(self, name: Any) -> Any:
+            return load(name)
+
+    return Unpacker(io.BytesIO(body), buffers=arrays).load()
 
 
 class ParcelCache:
@@ -50,7 +88,7 @@ class ParcelCache:
         fetch: Returns a parcel's bytes by its digest.
     """
 
-    def __init__(self, room: int, fetch: Callable[[str], bytes]) -> None:
+    def __init__(self, room: int, fetch: Callable[[str], bytes | memoryview]) -> None:
         self._room, self._fetch = room, fetch
         self._kept: OrderedDict[str, tuple[int, Any]] = OrderedDict()
 
@@ -73,14 +111,12 @@ class ParcelCache:
             return value
         content = self._fetch(digest)
         size, parts = len(content), set[str]()
-        cache = self
 
-        class Unpacker(pickle.Unpickler):
-            def persistent_load(self, name: Any) -> Any:
-                parts.add(name[1])
-                return cache._get(name[1], wanted)
+        def table(name: tuple[str, str]) -> Any:
+            parts.add(name[1])
+            return self._get(name[1], wanted)
 
-        value = Unpacker(io.BytesIO(content)).load()
+        value = _unpacked(content, table)
         self._kept[digest] = (size, (value, parts))
         return value
 

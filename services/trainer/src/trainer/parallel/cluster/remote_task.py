@@ -36,7 +36,7 @@ class Channel(Protocol):
     def unpack(self, digest: str) -> Any:
         """Return what the parcel of this digest holds."""
 
-    def fetch(self, digest: str) -> bytes:
+    def fetch(self, digest: str) -> bytes | memoryview:
         """Return the parcel of this digest, which is not kept here."""
 
     def host(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.protocol.serialize import Serialized
 
 from trainer.parallel.cluster.credentials import Credentials
 from trainer.parallel.cluster.settings import configure_dask
@@ -27,8 +28,9 @@ class ParcelStore(SchedulerPlugin):
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self._parcels: OrderedDict[str, bytes] = OrderedDict()
-        self._arriving: dict[str, bytearray] = {}
+        #: In the parts in which they came, which pass through as they are.
+        self._parcels: OrderedDict[str, list[Serialized]] = OrderedDict()
+        self._arriving: dict[tuple[str, str], list[Serialized]] = {}
         self._needed: dict[str, set[str]] = {}
         self._questions: dict[str, asyncio.Future[bytes]] = {}
         #: The client whose fit has all workers, if any.
@@ -54,20 +56,19 @@ class ParcelStore(SchedulerPlugin):
                 self._parcels.move_to_end(digest)
         return {"missing": [digest for digest in digests if digest not in self._parcels], "room": self.room}
 
-    def put(self, digest: str, part: bytes, last: bool) -> None:
-        """Take a part of a parcel."""
-        arriving = self._arriving.setdefault(digest, bytearray())
-        arriving += part
+    def put(self, client: str, digest: str, part: Serialized, first: bool, last: bool) -> None:
+        """Take a part of a parcel from a client."""
+        if first:
+            self._arriving[client, digest] = []
+        self._arriving[client, digest].append(part)
         if last:
-            self._parcels[digest] = bytes(self._arriving.pop(digest))
+            self._parcels[digest] = self._arriving.pop((client, digest))
             self._make_room()
 
-    def get(self, digest: str, offset: int) -> dict[str, Any]:
-        """Return a part of a parcel, and its whole size; none where it is not here."""
-        parcel = self._parcels.get(digest)
-        if parcel is None:
-            return {"size": -1, "part": b""}
-        return {"size": len(parcel), "part": parcel[offset : offset + PART]}
+    def get(self, digest: str, number: int) -> dict[str, Any]:
+        """Return a part of a parcel, the number of its parts, and its whole size; no parts where it is not here."""
+        parts = self._parcels.get(digest, [])
+        return {"parts": len(parts), "size": _size(parts), "part": parts[number] if number < len(parts) else None}
 
     async def ask(self, topic: str, number: str, question: bytes, seconds: float) -> bytes:
         """Pass a task's question on to its client, and return the answer; nothing where none comes in time."""
@@ -102,6 +103,8 @@ class ParcelStore(SchedulerPlugin):
     def remove_client(self, scheduler: Scheduler, client: str) -> None:  # noqa: ARG002
         """Let a client's parcels go when there is no room, and its turn."""
         self.turn_over(client)
+        for arriving in [one for one in self._arriving if one[0] == client]:
+            del self._arriving[arriving]
         self._make_room()
 
     async def start(self, scheduler: Scheduler) -> None:
@@ -110,12 +113,16 @@ class ParcelStore(SchedulerPlugin):
 
     def _make_room(self) -> None:
         needed = set[str]().union(*self._needed.values())
-        total = sum(map(len, self._parcels.values()))
+        total = sum(map(_size, self._parcels.values()))
         for digest in list(self._parcels):
             if total <= self.room:
                 return
             if digest not in needed:
-                total -= len(self._parcels.pop(digest))
+                total -= _size(self._parcels.pop(digest))
+
+
+def _size(parts: list[Serialized]) -> int:
+    return sum(memoryview(frame).nbytes for part in parts for frame in part.frames)
 
 
 async def _serve(host: str, port: int, credentials: Credentials, room: int) -> None:
