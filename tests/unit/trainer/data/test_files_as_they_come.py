@@ -92,6 +92,21 @@ def test_both_ways_of_reading_refuse_alike(content: str, words: str, tmp_path: P
         assert "\n" not in str(refused.value)
 
 
+def test_text_may_be_long(tmp_path: Path) -> None:
+    """Longer than Python's own bound on a field; scoring reads it, too."""
+    path = tmp_path / "t.csv"
+    long = TABLE.assign(it=["x" * 200_000, "y"] * (ROWS // 2), last=[*["z"] * (ROWS - 1), "z" * 200_000])
+    long.to_csv(path, index=False)
+    read = [load_data(path, target="y", stream=stream) for stream in STREAMS]
+    assert len({one.digest for one in read}) == 1
+    assert set(read[0].whole().features["it"].map(len)) == {200_000, 1}
+    # What is wrong with such a table is still told by its row.
+    path.write_text(path.read_text() + "1,2\n")
+    for stream in STREAMS:
+        with pytest.raises(InputError, match=rf"row {ROWS + 1} has 2 fields"):
+            load_data(path, target="y", stream=stream)
+
+
 @pytest.mark.parametrize(("blank", "kind"), [(" ", "unknown"), (" NA ", "unknown"), ("x", "text")])
 def test_white_space_alone_is_no_value(tmp_path: Path, blank: str, kind: str) -> None:
     """A column of nothing else has no type, as an empty one; among texts it is one of them."""

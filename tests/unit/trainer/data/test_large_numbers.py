@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_neighbours_are_times_of_their_own(tmp_path: Path, kind: str, first: int
             "test_first_time": str(first + 96),
             "test_last_time": str(first + 119),
         }
+
+
+def test_decimals_are_times_of_their_own(tmp_path: Path) -> None:
+    """A typed file may hold whole numbers as decimals, in which databases write their identifiers."""
+    times = pa.array([Decimal(FIRST + row) for row in range(ROWS)], pa.decimal128(38))
+    parquet.write_table(pa.table({"t": times, "x": range(ROWS), "y": [0, 1] * 60}), tmp_path / "t.parquet")
+    for dataset in read(tmp_path / "t.parquet", time="t"):
+        assert dataset.split["test_first_time"] == str(FIRST + 96)
 
 
 @pytest.mark.parametrize("gap", [False, True], ids=["full", "gaps"])

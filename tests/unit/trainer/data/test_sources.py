@@ -498,7 +498,7 @@ def test_parquet_index_is_warned_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[0, 1], [0.0, 1.0], ["false", "true"], ["False", "TRUE"], ["No", "yes"], ["n", "Y"], [" f ", "t"]],
+    [[0, 1], [0.0, 1.0], [-0.0, 1.0], ["false", "true"], ["False", "TRUE"], ["No", "yes"], ["n", "Y"], [" f ", "t"]],
 )
 def test_target_may_be_written_in_many_ways(values: list[object]) -> None:
     found = binary_target(pd.Series([values[0], values[1], values[0]]), "y")

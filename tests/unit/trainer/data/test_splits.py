@@ -15,7 +15,9 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from trainer.config.stream import Stream
+from trainer.config.variant import make_variant
 from trainer.data.sources import load_data
+from trainer.training.fit import fit_variant
 from trainer.training.split import check_splits, fold_splits, split_validation
 from trainer.util.errors import InputError
 
@@ -27,9 +29,9 @@ STREAMS: tuple[Stream, ...] = ("never", "always")
 def load(table: pd.DataFrame, tmp_path: Path) -> Load:
     """Return a function that loads the sessions with more columns, as a CSV file."""
 
-    def loaded(columns: dict[str, Any], **how: Any) -> Any:
+    def loaded(columns: dict[str, Any], target: str = "purchase", **how: Any) -> Any:
         table.assign(**columns).to_csv(tmp_path / "shop.csv", index=False)
-        return load_data(tmp_path / "shop.csv", target="purchase", **how)
+        return load_data(tmp_path / "shop.csv", target=target, **how)
 
     return loaded
 
@@ -46,6 +48,8 @@ def days(rows: int) -> list[str]:
         (0, "positive and finite; 1 of 600 are not (the first in row 3: 0)"),
         (-2, "in row 3: -2"),
         (np.inf, "in row 3: inf"),
+        (1e300, "must be from 1e-20 to 1e+20; 1 of 600 are not (the first in row 3: 1e+300)"),
+        (1e-300, "in row 3: 1e-300"),
         (None, "(--weight): 1 of 600 values are missing"),
         ("heavy", "weights must be numbers"),
     ],
@@ -57,6 +61,24 @@ def test_wrong_weight_is_refused_in_one_line(load: Load, value: Any, said: str) 
         load({"w": weights}, weight="w")
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("weight", [1e-20, 1e20])
+def test_weights_of_any_size_are_fitted_to(load: Load, weight: float) -> None:
+    dataset = load({"w": [weight] * 600}, weight="w")
+    fit = fit_variant(make_variant({"n_estimators": 3}).params, dataset, seed=42, validation_size=0.2)
+    assert all(np.isfinite(value) for value in fit.test.values())
+
+
+def test_class_may_be_missing_in_later_rows(load: Load) -> None:
+    """As in a test file; of one class alone, they tell nothing."""
+    kinds = np.array(["a", "b", "c"])
+    ended = [str(kinds[row % 3]) for row in range(450)] + [str(kinds[row % 2]) for row in range(150)]
+    dataset = load({"kind": ended, "t": range(600)}, time="t", target="kind")
+    assert dataset.classes == ("a", "b", "c")
+    assert set(dataset.test.target) == {0, 1}
+    with pytest.raises(InputError, match=r"the test part \(--test-size 0.2\): all 120 rows are of one class \(a\)"):
+        load({"kind": ended[:480] + ["a"] * 120, "t": range(600)}, time="t", target="kind")
 
 
 def test_role_columns_are_no_features(load: Load, table: pd.DataFrame) -> None:

@@ -84,6 +84,17 @@ def test_numbers_are_read_as_they_are() -> None:
     assert (found.classes, found.values[0].dtype) == ((), np.float64)
 
 
+def test_advice_on_many_classes_can_be_taken() -> None:
+    """Numbers may be predicted as such; dates and texts are none."""
+    for values, advised in (
+        (list(range(1000)), True),
+        ([str(date) for date in pd.date_range("2020", periods=999)], False),
+    ):
+        with pytest.raises(InputError) as refused:
+            read(values, task="multiclass")
+        assert ("--task regression" in str(refused.value)) == advised
+
+
 def test_labels_of_two_classes_are_kept() -> None:
     found = read(["good", "bad", "good"], positive="bad")
     assert (found.task, found.classes) == ("binary", ("good", "bad"))
@@ -107,6 +118,7 @@ def test_labels_of_two_classes_are_kept() -> None:
         ([[1.5, -2e37, 2.5]], {}, ["1 of 3 values are beyond 1e+37", "row 2", "-2e+37", "divide them"]),
         ([[[1], [2], [1]]], {}, ["part 0: y", "holds lists or structures"]),
         ([[{"a": 1}, {"a": 2}]], {"task": "binary"}, ["part 0: y", "holds lists or structures"]),
+        ([[b"a", b"b", b"c"]], {}, ["part 0: y", "holds binary values"]),
         ([[True, False, True]], {"task": "regression"}, ["bool values", "takes numbers"]),
         ([["a", "b", "c"]], {"task": "multiclass", "positive": "a"}, ["--positive", "no positive class"]),
         ([[1.5, 2.5, 3.5]], {"task": "regression", "positive": "1.5"}, ["--positive", "no positive class"]),

@@ -15,6 +15,8 @@ Format = Literal["csv", "parquet", "json"]
 REFUSED = "refused"
 MISSING = None
 UNKNOWN = "a category that the model does not know"
+#: Two identifiers that share a decimal.
+ODD, EVEN = "9007199254740993", "9007199254740992"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ CSV = [
         {
             "a": ["a"],
             "7": ["7"],
+            ODD: [ODD],
+            EVEN: [EVEN],
             "true": ["true"],
             "2026-05-06": ["2026-05-06"],
             MISSING: _MISSING_WORDS,
@@ -131,6 +135,8 @@ PARQUET = [
                 pa.array(["a"]).dictionary_encode(),
             ],
             "7": [pa.array([7]), pa.array([7.0]), pa.array([Decimal("7.00")]), pa.array([7], pa.int8())],
+            ODD: [*(pa.array([int(ODD)], kind) for kind in (pa.int64(), pa.uint64())), pa.array([Decimal(ODD)])],
+            EVEN: [pa.array([int(EVEN)]), pa.array([float(EVEN)]), pa.array([int(EVEN)]).dictionary_encode()],
             MISSING: [pa.array(["NA"]), pa.array([""]), pa.array([np.nan]), *_NOTHING],
             UNKNOWN: [pa.array([" a"]), pa.array([7.5]), pa.array(["7.0"])],
             REFUSED: _OTHERS,
@@ -156,7 +162,15 @@ JSON = [
     *_table(
         "json",
         "word",
-        {"a": ["a"], "7": ["7", 7, 7.0], "true": ["true"], MISSING: [None], UNKNOWN: [" a", "7.0", 7.5, "NA", ""]},
+        {
+            "a": ["a"],
+            "7": ["7", 7, 7.0],
+            ODD: [int(ODD)],
+            EVEN: [int(EVEN)],
+            "true": ["true"],
+            MISSING: [None],
+            UNKNOWN: [" a", "7.0", 7.5, "NA", ""],
+        },
     ),
 ]
 SPELLINGS = [*CSV, *PARQUET, *JSON]

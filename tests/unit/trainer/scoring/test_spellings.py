@@ -41,7 +41,7 @@ from trainer.training.trained_on import TrainedOn
 from trainer.util.errors import InputError
 
 from .scoring_files import Saved, save
-from .spelling_table import REFUSED, SPELLINGS, UNKNOWN, Spelling
+from .spelling_table import EVEN, ODD, REFUSED, SPELLINGS, UNKNOWN, Spelling
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ FORMS = {
 VALUES: Mapping[str, list[Any]] = {
     "number": [1.0, 12.0, 0.5, 1000.0, np.inf, -np.inf, None],
     "flag": [True, False, None],
-    "word": ["b", "a", "7", "true", "2026-05-06", "NA", None],
+    "word": ["b", "a", "7", "true", "2026-05-06", "NA", ODD, EVEN, None],
 }
 #: Rows of each class in a labelled file.
 HALF = 6
@@ -322,6 +322,27 @@ def test_value_is_read_alike(spelling: Spelling, kept: dict[str, Kept], tmp_path
         ways["served"] = served(spelling, its, tmp_path)
     assert ways == dict.fromkeys(ways, expected)
     assert pyfunc(spelling, its, tmp_path) in (expected, REFUSED, *in_python(spelling, its))
+
+
+def test_identifiers_beside_gaps_are_read_alike(kept: dict[str, Kept], tmp_path: Path) -> None:
+    """In a typed column that has missing values, of which pandas makes decimals."""
+    its = kept["usual"]
+    expected = [its.scores["word", value] for value in (ODD, None, EVEN)]
+    words = pa.array([int(ODD), None, int(EVEN)])
+    table = pa.table({**{name: [ROW[name]] * 3 for name in ("number", "flag")}, "word": words})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    predict_file(PredictRequest(str(its.saved.folder), tmp_path / "t.parquet", tmp_path / "out.parquet"))
+    assert pd.read_parquet(tmp_path / "out.parquet")["probability"].tolist() == expected
+    for model in (its.trees, its.frames):
+        reply = model.answer((tmp_path / "t.parquet").read_bytes(), "application/vnd.apache.parquet", "")
+        assert reply.scores.tolist() == expected
+        rows = {"columns": table.column_names, "data": [list(row.values()) for row in table.to_pylist()]}
+        reply = model.answer(json.dumps({"dataframe_split": rows}).encode(), "application/json", "")
+        assert reply.scores.tolist() == expected
+    labelled = pa.concat_tables([table] * HALF * 2).append_column("y", pa.array([0, 1, 0] * HALF * 2))
+    parquet.write_table(labelled, tmp_path / "l.parquet")
+    done = evaluate_model(EvaluateRequest(str(its.saved.folder), tmp_path / "l.parquet", all_rows=True))
+    assert done.metrics["log_loss"] == pytest.approx(log_loss([0, 1, 0], expected), abs=1e-12)
 
 
 def in_python(spelling: Spelling, kept: Kept) -> list[float]:

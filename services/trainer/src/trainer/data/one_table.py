@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from trainer.config.stream import Stream
@@ -110,7 +111,14 @@ def split_table(
     if not scored and (how.column_types is None or not (how.roles.time or how.roles.group)):
         share = f" (--test-size {how.test_size:g})" if how.column_types is None else ""
         check_class_sizes(train.target, f"{label}: the training part{share}", FEWEST_PER_CLASS - 1, read.classes)
-        check_class_sizes(test.target, f"{label}: the test part{share}", 1, read.classes)
+        if read.task != "multiclass" or not (how.roles.time or how.roles.group):
+            check_class_sizes(test.target, f"{label}: the test part{share}", 1, read.classes)
+        elif len(np.unique(test.target)) == 1:
+            # As in a test file, a class may be missing.
+            raise InputError(
+                f"{label}: the test part{share}: all {test.rows:,} rows are of one class"
+                f" ({read.classes[int(test.target[0])]}); more are needed"
+            )
     if streamed is not None:
         from trainer.data.streamed import streamed_dataset
 

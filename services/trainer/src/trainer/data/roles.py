@@ -11,11 +11,16 @@ import pandas as pd
 
 from trainer.data.dataset import Table
 from trainer.data.row_hashes import LARGEST_EXACT, hash_values
+from trainer.data.target import plain_value
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+#: The largest weight, and one by the smallest.
+_HEAVIEST = 1e20
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,16 @@ def _weights(column: pd.Series, label: str) -> NDArray[np.float64]:
         values = column.to_numpy(dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{label} (--weight): weights must be numbers") from None
-    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-    if len(wrong):
-        raise InputError(
-            f"{label} (--weight): weights must be positive and finite; {len(wrong):,} of {len(values):,} are not (the"
-            f" first in row {wrong[0] + 1}: {values[wrong[0]]:g})"
-        )
+    for wrong, words in (
+        (~(np.isfinite(values) & (values > 0)), "positive and finite"),
+        # LightGBM keeps single precision, in which others are 0 or infinite, as their sums may be.
+        ((values < 1 / _HEAVIEST) | (values > _HEAVIEST), f"from {1 / _HEAVIEST:g} to {_HEAVIEST:g}"),
+    ):
+        if len(rows := np.flatnonzero(wrong)):
+            raise InputError(
+                f"{label} (--weight): weights must be {words}; {len(rows):,} of {len(values):,} are not (the first in"
+                f" row {rows[0] + 1}: {values[rows[0]]:g})"
+            )
     return values
 
 
@@ -86,9 +95,11 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
         raise InputError(f"{label} (--time) holds boolean values; expected dates or numbers")
     if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.iloc[0], Decimal):
         numbers = column.to_numpy(dtype=np.float64)
+        if not (np.abs(numbers) >= LARGEST_EXACT).any():
+            return numbers
         # As nanoseconds since 1970 are.
-        large = column.dtype.kind in "iu" and bool((np.abs(numbers) >= LARGEST_EXACT).any())
-        return column.to_numpy() if large else numbers
+        whole = column.map(plain_value).infer_objects() if column.dtype == object else column
+        return whole.to_numpy() if whole.dtype.kind in "iu" else numbers
     if isinstance(column.dtype, pd.StringDtype):
         column = column.str.strip()
     try:

@@ -89,7 +89,7 @@ def unnamed_warnings(path: Place, indexes: int, unnamed: Sequence[int]) -> list[
 
 def no_rows(path: Place, form: CsvForm) -> InputError:
     """Return the error for a table without a row."""
-    return InputError(f"{path}: has {'a header but ' if form.header else ''}no rows")
+    return InputError(f"{path}: has {'a header but ' if form.header and not is_parquet(path) else ''}no rows")
 
 
 def no_name(path: Place, place: int) -> InputError:

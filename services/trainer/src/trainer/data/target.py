@@ -85,7 +85,9 @@ def _plain_text(text: str) -> str:
 
 
 def plain_value(value: object) -> object:
-    """Return a whole number as an int, however many zeros a decimal type writes behind its point."""
+    """Return a whole number as an int, however many zeros a decimal type writes behind its point, and -0.0 as 0.0."""
+    if isinstance(value, float):
+        return value + 0.0
     return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else value
 
 

@@ -103,10 +103,11 @@ def _multiclass(columns: Sequence[Column], how: Reading) -> Targets:
         if len(found) == 2:
             raise InputError(f"{label}: has two values, {listed(sorted(map(str, found)))}: --task binary predicts them")
         if len(found) > MOST_CLASSES:
+            numbers = pd.api.types.is_numeric_dtype(columns[0].values.dtype)
             raise InputError(
                 f"{label}: has {len(found):,} classes, and {MOST_CLASSES} at most are taken: each iteration makes a"
                 f" tree for each class, {100 * len(found):,} trees in 100 iterations; put rare classes together"
-                " (numbers: --task regression)"
+                f"{' (numbers: --task regression)' if numbers else ''}"
             )
         if len(found) >= MANY_CLASSES:
             warnings = (
@@ -151,8 +152,9 @@ def _checked(column: Column, how: Reading) -> Column:
     """Return a target in which words for a missing value are one, as in a CSV file; refuse lists and structures."""
     values = column.values
     there = values.dropna()
-    if len(there) and isinstance(there.iloc[0], list | dict | np.ndarray):
-        raise InputError(f"{column.label}: holds lists or structures; expected numbers, texts, or true and false")
+    if len(there) and isinstance(there.iloc[0], list | dict | np.ndarray | bytes):
+        what = "binary values" if isinstance(there.iloc[0], bytes) else "lists or structures"
+        raise InputError(f"{column.label}: holds {what}; expected numbers, texts, or true and false")
     if isinstance(values.dtype, pd.StringDtype):
         values = values.mask(values.isin(how.form.text_gaps))
     return replace(column, values=values)
