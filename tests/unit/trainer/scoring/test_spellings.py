@@ -335,9 +335,11 @@ def test_identifiers_beside_gaps_are_read_alike(kept: dict[str, Kept], tmp_path:
     assert pd.read_parquet(tmp_path / "out.parquet")["probability"].tolist() == expected
     for model in (its.trees, its.frames):
         reply = model.answer((tmp_path / "t.parquet").read_bytes(), "application/vnd.apache.parquet", "")
+        assert reply.scores is not None
         assert reply.scores.tolist() == expected
         rows = {"columns": table.column_names, "data": [list(row.values()) for row in table.to_pylist()]}
         reply = model.answer(json.dumps({"dataframe_split": rows}).encode(), "application/json", "")
+        assert reply.scores is not None
         assert reply.scores.tolist() == expected
     labelled = pa.concat_tables([table] * HALF * 2).append_column("y", pa.array([0, 1, 0] * HALF * 2))
     parquet.write_table(labelled, tmp_path / "l.parquet")
