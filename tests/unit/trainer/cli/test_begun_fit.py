@@ -1,4 +1,4 @@
-"""A run by itself: its fit begins before MLflow is imported, in a fork, and comes to the same."""
+"""The first fit of a command begins before MLflow is imported, in a fork, and comes to the same."""
 
 from __future__ import annotations
 
@@ -118,3 +118,38 @@ def test_failed_fit_fails_the_run(workdir: Path) -> None:
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED"
     assert run.data.tags["failure_reason"] in done.stderr
+
+
+SWEEP = ("sweep", "--grid", "n_estimators=3,9,6")
+
+
+def test_longest_variant_begins_in_a_fork(workdir: Path) -> None:
+    """A sweep's longest variant is fitted before MLflow is imported; each variant comes to the same without that."""
+    forked, noted = train(workdir, *SWEEP)
+    assert noted == ["True", "nothing", "1"]
+    (workdir / "fitted").unlink()
+    alone, noted = train(workdir, *SWEEP, "--again", cpus=1)
+    assert noted == []
+    first, second = result(forked)["variants"], result(alone)["variants"]
+    assert [one["status"] for one in first] == ["FINISHED"] * 3
+    assert [(one["name"], one["metrics"]) for one in first] == [(one["name"], one["metrics"]) for one in second]
+
+
+def test_finished_variant_is_not_waited_for(workdir: Path) -> None:
+    """A variant that finished before is begun again, since the server is asked later; then its fit ends."""
+    first = result(train(workdir, *SWEEP)[0])
+    done, noted = train(workdir, *SWEEP)
+    assert noted == ["True", "nothing", "1"]
+    assert "3 of 3 variants finished before" in done.stderr
+    assert [one["run_id"] for one in result(done)["variants"]] == [one["run_id"] for one in first["variants"]]
+
+
+def test_failed_begun_fit_fails_its_variant(workdir: Path) -> None:
+    (workdir / "t.csv").write_text("a,b,y\n" + "".join(f"{n},{n % 3},{n % 2}\n" for n in range(200)))
+    data = ("--data", "t.csv", "--target", "y", "--threshold", "precision>=0.999")
+    done, noted = train(workdir, *SWEEP, *data)
+    assert noted[0] == "True"
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    content = json.loads(done.stdout)
+    assert [(one["status"], "no threshold" in one["error"]) for one in content["variants"]] == [("FAILED", True)] * 3

@@ -30,7 +30,7 @@ def test_lightgbm_reports_while_it_fits(dataset: Dataset, monkeypatch: pytest.Mo
         if step.done == step.total:
             everything.set()
 
-    with progress.listening(show) as address:
+    with progress.own_address() as own, progress.listening(show, own) as address:
         assert address is not None
         reporter = progress.Reporter(address, 3, "a variant")
         chosen = complete_params({"n_estimators": 4, "num_leaves": 4})
@@ -50,7 +50,7 @@ def test_failing_display_does_not_stop_a_command() -> None:
     def show(_step: progress.Step) -> None:
         raise RuntimeError("the terminal is gone")
 
-    with progress.listening(show) as address:
+    with progress.own_address() as own, progress.listening(show, own) as address:
         assert address is not None
         reporter = progress.Reporter(address, 0, "x")
         # More than the socket holds.

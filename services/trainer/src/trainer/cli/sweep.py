@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,38 +143,59 @@ def sweep_command(
     print_message(f"{choice.words}, {min(pool.jobs, len(chosen))} at a time{preparation.where(cluster)}")
 
     from trainer.cli import results
-    from trainer.sweeps.sweep import run_sweep
+    from trainer.cli.begun_fit import BegunFit
+    from trainer.parallel import progress
+    from trainer.sweeps.sweep import longest_first, run_sweep
 
     held_for = "--baselines" if baselines else "another estimator" if others else None
-    dataset, target, plan = preparation.prepare(source, tracking, *lightgbm, held_for=held_for)
-    if baselines:
-        chosen += make_baselines(dataset.task)
-
-    from trainer.parallel import progress
-    from trainer.runs.resume import finished_runs
-
-    reused = {} if again else finished_runs(chosen, dataset, plan)
-    if reused:
-        print_message(
-            f"{len(reused)} of {len(chosen)} variants finished before, with the same data, parameters and code:"
-            " skipped (--again trains them anew)"
+    with ExitStack() as stack:
+        address = stack.enter_context(progress.own_address())
+        longest = longest_first(chosen)[0]
+        reporter = progress.Reporter(address, longest, chosen[longest].name)
+        fits = stack.enter_context(ExitStack())
+        begun = BegunFit(chosen[longest], fits, alone=False, callbacks=[reporter])
+        dataset, target, plan = preparation.prepare(
+            source, tracking, *lightgbm, held_for=held_for, on_data=None if pool.remote else begun.begin
         )
+        if baselines:
+            chosen += make_baselines(dataset.task)
 
-    def on_result(result: TrainResult, done: int) -> None:
-        if result.error is None:
-            outcome = f"validation {results.score(result)}, test {results.tested(result, 'average_precision')}"
-        else:
-            outcome = f"failed: {result.error}"
-        print_message(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
+        from trainer.runs.resume import finished_runs
 
-    failed: TrainerError | None = None
-    registered: Registration | None = None
-    name = f"sweep: {describe_params(overrides)}" if overrides else "sweep"
-    try:
-        with progress.view(len(chosen), done=len(reused)) as view:
-            done = run_sweep(chosen, dataset, plan, pool, name=name, reused=reused, on_result=on_result, view=view)
-    except sweep.SweepFailedError as error:
-        failed, done = error, error.result
+        reused = {} if again else finished_runs(chosen, dataset, plan)
+        if reused:
+            print_message(
+                f"{len(reused)} of {len(chosen)} variants finished before, with the same data, parameters and code:"
+                " skipped (--again trains them anew)"
+            )
+        if longest in reused:
+            fits.close()
+
+        def on_result(result: TrainResult, done: int) -> None:
+            if result.error is None:
+                outcome = f"validation {results.score(result)}, test {results.tested(result, 'average_precision')}"
+            else:
+                outcome = f"failed: {result.error}"
+            print_message(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
+
+        failed: TrainerError | None = None
+        registered: Registration | None = None
+        name = f"sweep: {describe_params(overrides)}" if overrides else "sweep"
+        try:
+            with progress.view(len(chosen), done=len(reused), address=address) as view:
+                done = run_sweep(
+                    chosen,
+                    dataset,
+                    plan,
+                    pool,
+                    name=name,
+                    reused=reused,
+                    on_result=on_result,
+                    view=view,
+                    begun=(longest, begun.running) if begun.running is not None else None,
+                )
+        except sweep.SweepFailedError as error:
+            failed, done = error, error.result
     if registry.register and done.best is not None:
         if failed is not None:
             print_message("the best model is not registered: not all variants finished; the same command again goes on")

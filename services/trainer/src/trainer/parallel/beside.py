@@ -9,11 +9,14 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
+import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from trainer.parallel.pool import TaskDiedError, end_with_parent, interrupt_blocked
@@ -31,22 +34,27 @@ def can_fork() -> bool:
     return sys.platform == "linux" and threading.active_count() == 1 and available_cpus() > 1
 
 
+@dataclass(frozen=True)
 class Beside(Generic[Answer]):
-    """A function that runs beside this process."""
+    """A function that runs beside the process that called it: whoever has this may wait for its answer, once."""
 
-    def __init__(self, receive: Connection) -> None:
-        self._receive = receive
+    #: A socket in a folder that only this user reaches.
+    address: str
 
     def result(self) -> Answer:
-        """Wait for the function's end, and return what it returned or raise what it raised; once.
+        """Wait for the function's end, and return what it returned or raise what it raised.
 
         Raises:
             TaskDiedError: Its process has died.
         """
-        try:
-            answer, error = pickle.loads(self._receive.recv_bytes())  # noqa: S301 - from this process's own fork
-        except EOFError:
-            raise TaskDiedError("the process of the fit died; the system may have run out of memory") from None
+        content = b""
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(self.address)
+            with caller.makefile("rb") as stream:
+                content = stream.read()
+        if not content:
+            raise TaskDiedError("the process of the fit died; the system may have run out of memory")
+        answer, error = pickle.loads(content)  # noqa: S301 - from a fork of this command's process
         if error is not None:
             raise error
         return answer  # type: ignore[no-any-return]
@@ -58,33 +66,44 @@ def beside(function: Callable[[], Answer]) -> Iterator[Beside[Answer]]:
 
     Args:
         function: Called in the fork. What it returns or raises is pickled.
+
+    Raises:
+        OSError: The system refuses a socket or a process; the path of the folder for temporary files is too long.
     """
-    context = multiprocessing.get_context("fork")
-    receive, send = context.Pipe(duplex=False)
-    # Not a daemon's: a fit may have processes of its own.
-    process = context.Process(target=_run, args=(function, receive, send), name="beside")
-    try:
-        # One that is half started could not be ended: nobody would know of it yet.
-        with defer_signals(), interrupt_blocked():
-            process.start()
-        send.close()
-        yield Beside(receive)
-    finally:
-        with ignore_signals():
-            # Nobody waits for an answer any more: it has none to tidy up for.
-            process.kill()
-            process.join()
-            receive.close()
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        address = str(Path(folder) / "answer")
+        # It listens before the fork: whoever asks early waits.
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen(1)
+            # Not a daemon's: a fit may have processes of its own.
+            context = multiprocessing.get_context("fork")
+            process = context.Process(target=_run, args=(function, listener), name="beside")
+            try:
+                # One that is half started could not be ended: nobody would know of it yet.
+                with defer_signals(), interrupt_blocked():
+                    process.start()
+                listener.close()
+                yield Beside(address)
+            finally:
+                with ignore_signals():
+                    # Nobody waits for an answer any more: it has none to tidy up for.
+                    if process.pid is not None:
+                        process.kill()
+                        process.join()
 
 
-def _run(function: Callable[[], Answer], receive: Connection, send: Connection) -> None:
+def _run(function: Callable[[], Answer], listener: socket.socket) -> None:
     """Call the function in the fork, which leaves signals to its parent and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    receive.close()
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     try:
         answer = pickle.dumps((function(), None), protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - whatever it raises is its outcome
         answer = pickle.dumps((None, error))
-    send.send_bytes(answer)
+    # Who waits for it may have ended meanwhile.
+    with suppress(OSError):
+        caller, _ = listener.accept()
+        with caller:
+            caller.sendall(answer)

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,19 +82,22 @@ class Reporter:
 
 
 @contextmanager
-def listening(show: Callable[[Step], None]) -> Iterator[str | None]:
-    """Yield an address to report to, and call ``show`` with each report, from a thread of its own.
+def own_address() -> Iterator[str]:
+    """Yield an address to report to; reports are dropped until somebody listens there."""
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        yield str(Path(folder) / "progress")
+
+
+@contextmanager
+def listening(show: Callable[[Step], None], address: str) -> Iterator[str | None]:
+    """Yield the address to report to, and call ``show`` with each report, from a thread of its own.
 
     Yields None where the system has no such sockets.
     """
     if not hasattr(socket, "AF_UNIX"):
         yield None
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="trainer-") as folder,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
-    ):
-        address = str(Path(folder) / "progress")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         try:
             listener.bind(address)
         except OSError:  # the folder's path is too long for a socket's address
@@ -178,7 +181,9 @@ class View:
 
 
 @contextmanager
-def view(total: int, noun: str = "variants", done: int = 0, console: Console | None = None) -> Iterator[View]:
+def view(
+    total: int, noun: str = "variants", done: int = 0, console: Console | None = None, address: str | None = None
+) -> Iterator[View]:
     """Show progress while what is inside runs, if standard error is a terminal; a plain output gets no live lines.
 
     Args:
@@ -186,6 +191,7 @@ def view(total: int, noun: str = "variants", done: int = 0, console: Console | N
         noun: What they are called.
         done: How many of them are done already.
         console: Where to show it; standard error by default.
+        address: Where variants report to, if some have begun already; by default one of the view's own.
     """
     if console is None:
         if not sys.stderr.isatty():
@@ -198,5 +204,7 @@ def view(total: int, noun: str = "variants", done: int = 0, console: Console | N
             yield View()
             return
     display = Display(console, total, noun, done)
-    with display, listening(display.show) as address:
-        yield View(address, display.end, display.show)
+    with ExitStack() as stack:
+        address = address or stack.enter_context(own_address())
+        stack.enter_context(display)
+        yield View(stack.enter_context(listening(display.show, address)), display.end, display.show)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainer.config.parameters import Value
     from trainer.config.plot_style import PlotStyle
     from trainer.data.dataset import Dataset
+    from trainer.parallel.beside import Beside
     from trainer.parallel.engine import Engine
     from trainer.parallel.pool import TaskResult
     from trainer.parallel.progress import View
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from trainer.sweeps.tasks import VariantTask
     from trainer.tracking.active_run import ActiveRun
     from trainer.tracking.client import Tracking
+    from trainer.training.fit import FitResult
 
 #: Imported once, before the variants' processes are forked; the second where runs go to a database without a server.
 #: skops looks for the home of SciPy's functions in all modules, in the order in which they were imported.
@@ -96,6 +98,7 @@ def run_sweep(
     reused: Mapping[int, TrainResult] | None = None,
     on_result: Callable[[TrainResult, int], None] = lambda _result, _done: None,
     view: View | None = None,
+    begun: tuple[int, Beside[FitResult]] | None = None,
 ) -> SweepResult:
     """Train the variants and track them; a variant that fails is reported, and the others finish.
 
@@ -108,6 +111,7 @@ def run_sweep(
         reused: Results of earlier runs, by the variants' positions (see ``resume``): these are not trained again.
         on_result: Called with each result as it comes, and with how many there are so far.
         view: Shows the progress of those that run.
+        begun: The variant, by its position, whose fit another process on this machine has begun already.
 
     Raises:
         SweepFailedError: Some variants failed; holds the result of the sweep.
@@ -122,7 +126,6 @@ def run_sweep(
     tracking = plan.target.open()
     tags = {**plan.tags, SWEEP_TAG: str(len(variants))}
     keys = [uuid.uuid4().hex for _ in variants]
-    pairs = list(zip(variants, keys, strict=True))
     results: dict[int, TrainResult] = dict(reused or {})
     if results:
         tags["trainer.reused"] = str(len(results))
@@ -133,10 +136,13 @@ def run_sweep(
                 # Before the children do: they would otherwise register the same data at the same moment.
                 parent.log_inputs(dataset_inputs(dataset))
                 shared = SweepContext(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
-                items = [VariantTask(variant, key, index) for index, (variant, key) in enumerate(pairs)]
-                items = [item for item in items if item.index not in results]
-                # The longest first: it would otherwise run alone at the end.
-                items.sort(key=lambda item: -int(item.variant.params["n_estimators"] or 0))
+                running = dict([begun] if begun is not None else [])
+                items = [
+                    VariantTask(variants[index], keys[index], index, begun=running.get(index))
+                    # What has begun holds a processor already: its run's process waits for it.
+                    for index in dict.fromkeys([*running, *longest_first(variants)])
+                    if index not in results
+                ]
                 # While the processes still import, this one need not wait: it will draw, too.
                 plots.warm_up()
 
@@ -172,6 +178,11 @@ def run_sweep(
     except MlflowException as error:
         raise tracking_error(error) from error
     return done
+
+
+def longest_first(variants: Sequence[Variant]) -> list[int]:
+    """Return the variants' positions, in the order in which they are fitted: the longest would end alone otherwise."""
+    return sorted(range(len(variants)), key=lambda index: -int(variants[index].params["n_estimators"] or 0))
 
 
 def finished_result(outcome: TaskResult[VariantTask, TrainResult], tracking: Tracking) -> TrainResult:

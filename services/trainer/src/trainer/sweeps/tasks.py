@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset
+from trainer.parallel.beside import Beside
 from trainer.parallel.progress import Reporter
 from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.resume import run_result
 from trainer.runs.train import train_run
 from trainer.tracking.settings import configure
+from trainer.training.fit import FitResult
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,12 @@ class VariantTask:
     index: int
     #: The key of an earlier attempt, whose machine was lost.
     former: str | None = None
+    #: The process on this machine that fits it already, if any.
+    begun: Beside[FitResult] | None = None
 
     def again(self) -> VariantTask:
         """Return the task for another attempt."""
-        return replace(self, key=uuid.uuid4().hex, former=self.key)
+        return replace(self, key=uuid.uuid4().hex, former=self.key, begun=None)
 
 
 @dataclass(frozen=True)
@@ -46,4 +50,5 @@ def train_variant(item: VariantTask, shared: SweepContext) -> TrainResult:
         # The machine was lost between the run's end and the answer.
         return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
-    return train_run(item.variant, shared.dataset, shared.plan, item.key, reporters)
+    begun = item.begun.result if item.begun is not None else None
+    return train_run(item.variant, shared.dataset, shared.plan, item.key, reporters, begun)
