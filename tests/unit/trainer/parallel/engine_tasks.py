@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainer.parallel.beside import Beside
 from trainer.util.errors import InputError
 
 
@@ -111,3 +112,24 @@ def report(item: int, _shared: Any) -> None:
     from trainer.parallel.progress import Reporter, Step
 
     Reporter("", item, "one").send(Step(item, "one", 3, 10, 0.5))
+
+
+def take_over(item: Beside[Any], _shared: Any) -> Any:
+    return item.result()
+
+
+def own_process_id() -> int:
+    return os.getpid()
+
+
+def refuse() -> None:
+    raise InputError("no good")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def note_and_wait() -> None:
+    Path("pid").write_text(str(os.getpid()))
+    time.sleep(60)

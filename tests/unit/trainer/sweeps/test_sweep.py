@@ -6,8 +6,10 @@ import csv
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from trainer.config import parameters
 from trainer.config.variant import Variant, complete_params, make_variant
 from trainer.data.dataset import Dataset
 from trainer.parallel import pool
+from trainer.parallel.beside import Beside, beside
+from trainer.parallel.pool import TaskDiedError
 from trainer.runs.plan import Plan
+from trainer.runs.train import fit_planned
 from trainer.sweeps import sweep
 from trainer.sweeps.sweep import run_sweep
 
@@ -72,6 +77,23 @@ def test_results_do_not_depend_on_the_number_of_jobs(dataset: Dataset, plan: Pla
     chosen = variants({}, {"learning_rate": 0.3}, {"colsample_bytree": 0.5})
     one, two = (run_sweep(chosen, dataset, plan, warm_pool(jobs)) for jobs in (1, 2))
     assert [result.metrics for result in one.results] == [result.metrics for result in two.results]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_begun_fit_is_taken_over(dataset: Dataset, plan: Plan) -> None:
+    chosen = variants({}, {"learning_rate": 0.3})
+    fit = partial(fit_planned, chosen[1], dataset, plan.config)
+    with beside(fit) as running:
+        begun = run_sweep(chosen, dataset, plan, warm_pool(1), begun={1: running})
+        with pytest.raises(TaskDiedError):
+            running.result()
+    other = run_sweep(chosen, dataset, plan, warm_pool(1))
+    assert [result.metrics for result in begun.results] == [result.metrics for result in other.results]
+
+
+def test_fit_that_never_began_is_made(dataset: Dataset, plan: Plan) -> None:
+    done = run_sweep(variants({}), dataset, plan, warm_pool(1), begun={0: Beside("nowhere")})
+    assert done.results[0].error is None
 
 
 def test_many_processes_may_write_to_one_sqlite_file(dataset: Dataset, plan: Plan) -> None:

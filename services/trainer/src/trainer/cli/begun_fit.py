@@ -1,16 +1,16 @@
-"""Begins a command's first fit as soon as its data is there: the rest of the imports need not come first.
+"""Begins the fit of a run by itself as soon as its data is there: the rest of the imports need not come first.
 
 MLflow, matplotlib and the model's format take a second and a half to import, and the server has to be asked. The fit
-needs none of them, so it goes on in a fork meanwhile. It is that of a run by itself, or of a sweep's longest variant.
+needs none of them, so it goes on in a fork meanwhile.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainer.parallel.alone import threads_alone
 from trainer.parallel.beside import beside, can_fork
@@ -19,7 +19,6 @@ from trainer.util.output import print_message
 if TYPE_CHECKING:
     from trainer.config.variant import Variant
     from trainer.data.dataset import Dataset
-    from trainer.parallel.beside import Beside
     from trainer.training.config import TrainConfig
     from trainer.training.fit import FitResult
 
@@ -30,34 +29,20 @@ class BegunFit:
     Args:
         variant: What to fit.
         stack: Whose end ends the fit too.
-        alone: Whether it has the machine to itself, so that a large table may take several threads.
-        callbacks: Called by LightGBM after each iteration.
     """
 
-    def __init__(
-        self,
-        variant: Variant,
-        stack: ExitStack,
-        *,
-        alone: bool = True,
-        callbacks: Sequence[Callable[[Any], None]] = (),
-    ) -> None:
-        self._variant, self._stack, self._alone, self._callbacks = variant, stack, alone, callbacks
+    def __init__(self, variant: Variant, stack: ExitStack) -> None:
+        self._variant, self._stack = variant, stack
         # A fork of a process whose LightGBM has had several threads would wait for them for ever.
         self._may_fork = "lightgbm" not in sys.modules and can_fork()
-        #: The process that fits; None where the fit has not begun.
-        self.running: Beside[FitResult] | None = None
+        #: Waits for the fit; None where it has not begun.
+        self.result: Callable[[], FitResult] | None = None
         #: How many threads it has, or has to have where it has not begun.
         self.threads = 1
 
-    @property
-    def result(self) -> Callable[[], FitResult] | None:
-        """What waits for the fit; None where it has not begun."""
-        return self.running.result if self.running is not None else None
-
     def begin(self, dataset: Dataset, config: TrainConfig) -> None:
         """Decide on the fit's threads, and begin it if this process can be forked safely."""
-        self.threads = threads_alone(self._variant, dataset) if self._alone else 1
+        self.threads = threads_alone(self._variant, dataset)
         if self.threads > 1:
             print_message(f"large table: the fit uses {self.threads} processors")
         # What reads from a bucket has threads, which a fork has not.
@@ -65,11 +50,11 @@ class BegunFit:
             return
         from trainer.accelerators import background_import
         from trainer.runs.train import fit_planned
-        from trainer.training import fit as fitting
+        from trainer.training import fit
 
         # The rest is imported while the fit goes on: this process loads no other's models.
-        background_import.load(*fitting.NEEDS, "trainer.accelerators.known_estimators")
-        fit = partial(fit_planned, self._variant, dataset, config, self._callbacks, self.threads)
-        # Where the system refuses a process or its socket, the fit begins later, as elsewhere.
+        background_import.load(*fit.NEEDS, "trainer.accelerators.known_estimators")
+        fitting = beside(partial(fit_planned, self._variant, dataset, config, threads=self.threads))
+        # Where the system refuses a process or its socket, the fit begins later.
         with suppress(OSError):
-            self.running = self._stack.enter_context(beside(fit))
+            self.result = self._stack.enter_context(fitting).result

@@ -135,28 +135,24 @@ def sweep_command(
                 print_message(f"{name} holds for LightGBM's variants alone")
     configure(tracking.debug)
     pool = preparation.open_engine(cluster, jobs, len(chosen), sweep.sweep_preload(tracking.served), tracking)
-    # From here the processes' imports go on beside this process's own.
-    pool.warm_up()
+    from trainer.parallel.spare import warmed_up
 
-    for warning in choice.warnings:
-        print_message(warning)
-    print_message(f"{choice.words}, {min(pool.jobs, len(chosen))} at a time{preparation.where(cluster)}")
-
-    from trainer.cli import results
-    from trainer.cli.begun_fit import BegunFit
-    from trainer.parallel import progress
-    from trainer.sweeps.sweep import longest_first, run_sweep
-
-    held_for = "--baselines" if baselines else "another estimator" if others else None
     with ExitStack() as stack:
+        # From here the processes' imports go on beside this process's own.
+        spare = stack.enter_context(warmed_up(pool))
+        for warning in choice.warnings:
+            print_message(warning)
+        print_message(f"{choice.words}, {min(pool.jobs, len(chosen))} at a time{preparation.where(cluster)}")
+
+        from trainer.cli import results
+        from trainer.cli.begun_variant import BegunVariant
+        from trainer.parallel import progress
+        from trainer.sweeps.sweep import run_sweep
+
+        held_for = "--baselines" if baselines else "another estimator" if others else None
         address = stack.enter_context(progress.own_address())
-        longest = longest_first(chosen)[0]
-        reporter = progress.Reporter(address, longest, chosen[longest].name)
-        fits = stack.enter_context(ExitStack())
-        begun = BegunFit(chosen[longest], fits, alone=False, callbacks=[reporter])
-        dataset, target, plan = preparation.prepare(
-            source, tracking, *lightgbm, held_for=held_for, on_data=None if pool.remote else begun.begin
-        )
+        begun = BegunVariant(chosen, spare, address)
+        dataset, target, plan = preparation.prepare(source, tracking, *lightgbm, held_for=held_for, on_data=begun.begin)
         if baselines:
             chosen += make_baselines(dataset.task)
 
@@ -168,8 +164,8 @@ def sweep_command(
                 f"{len(reused)} of {len(chosen)} variants finished before, with the same data, parameters and code:"
                 " skipped (--again trains them anew)"
             )
-        if longest in reused:
-            fits.close()
+        if begun.index in reused:
+            begun.end()
 
         def on_result(result: TrainResult, done: int) -> None:
             if result.error is None:
@@ -192,7 +188,7 @@ def sweep_command(
                     reused=reused,
                     on_result=on_result,
                     view=view,
-                    begun=(longest, begun.running) if begun.running is not None else None,
+                    begun=begun.running,
                 )
         except sweep.SweepFailedError as error:
             failed, done = error, error.result

@@ -22,7 +22,7 @@ LARGE = 4_000_000
 
 def threads_alone(variant: Variant, dataset: Dataset) -> int:
     """Return how many threads the only fit of a command takes: of a large table, as many as processors are free."""
-    if variant.other is not None or dataset.train.rows * len(dataset.column_types) < LARGE:
+    if variant.other is not None or not is_large(dataset):
         return 1
     threads = free_cpus()
     if threads > 1 and "lightgbm" not in sys.modules:
@@ -30,6 +30,11 @@ def threads_alone(variant: Variant, dataset: Dataset) -> int:
         # OpenMP looks at it once, when it is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     return threads
+
+
+def is_large(dataset: Dataset) -> bool:
+    """Tell whether several threads gain more on a training table than they cost."""
+    return dataset.train.rows * len(dataset.column_types) >= LARGE
 
 
 def free_cpus() -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from trainer.parallel.pool import TaskDiedError, end_with_parent, interrupt_blocked
 from trainer.util.processors import available_cpus
@@ -40,6 +40,11 @@ class Beside(Generic[Answer]):
 
     #: A socket in a folder that only this user reaches.
     address: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is, or was, a process that answers."""
+        return Path(self.address).exists()
 
     def result(self) -> Answer:
         """Wait for the function's end, and return what it returned or raise what it raised.
@@ -98,6 +103,11 @@ def _run(function: Callable[[], Answer], listener: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+    send_answer(function, listener)
+
+
+def send_answer(function: Callable[[], Any], listener: socket.socket) -> None:
+    """Call the function, and give what it returns or raises to whoever asks first (``Beside.result``)."""
     try:
         answer = pickle.dumps((function(), None), protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - whatever it raises is its outcome

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.variant import Variant
@@ -42,6 +43,8 @@ PRELOAD = (
     "trainer.accelerators.garbage_collection",
     "scipy.special",
     "trainer.accelerators.known_estimators",
+    "trainer.runs.preload_fit",
+    "trainer.parallel.spare",
     "trainer.runs.preload",
 )
 PRELOAD_EMBEDDED = ("trainer.runs.preload_database",)
@@ -98,7 +101,7 @@ def run_sweep(
     reused: Mapping[int, TrainResult] | None = None,
     on_result: Callable[[TrainResult, int], None] = lambda _result, _done: None,
     view: View | None = None,
-    begun: tuple[int, Beside[FitResult]] | None = None,
+    begun: Mapping[int, Beside[FitResult]] = MappingProxyType({}),
 ) -> SweepResult:
     """Train the variants and track them; a variant that fails is reported, and the others finish.
 
@@ -111,7 +114,7 @@ def run_sweep(
         reused: Results of earlier runs, by the variants' positions (see ``resume``): these are not trained again.
         on_result: Called with each result as it comes, and with how many there are so far.
         view: Shows the progress of those that run.
-        begun: The variant, by its position, whose fit another process on this machine has begun already.
+        begun: The processes on this machine that fit some variants already, by the variants' positions.
 
     Raises:
         SweepFailedError: Some variants failed; holds the result of the sweep.
@@ -136,11 +139,10 @@ def run_sweep(
                 # Before the children do: they would otherwise register the same data at the same moment.
                 parent.log_inputs(dataset_inputs(dataset))
                 shared = SweepContext(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
-                running = dict([begun] if begun is not None else [])
                 items = [
-                    VariantTask(variants[index], keys[index], index, begun=running.get(index))
+                    VariantTask(variants[index], keys[index], index, begun=begun.get(index))
                     # What has begun holds a processor already: its run's process waits for it.
-                    for index in dict.fromkeys([*running, *longest_first(variants)])
+                    for index in dict.fromkeys([*begun, *longest_first(variants)])
                     if index not in results
                 ]
                 # While the processes still import, this one need not wait: it will draw, too.

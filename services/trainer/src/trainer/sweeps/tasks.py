@@ -50,5 +50,5 @@ def train_variant(item: VariantTask, shared: SweepContext) -> TrainResult:
         # The machine was lost between the run's end and the answer.
         return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
-    begun = item.begun.result if item.begun is not None else None
+    begun = item.begun.result if item.begun is not None and item.begun.exists else None
     return train_run(item.variant, shared.dataset, shared.plan, item.key, reporters, begun)
