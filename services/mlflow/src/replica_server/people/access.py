@@ -29,7 +29,7 @@ member@experiment POST   /v1/traces
 viewer            GET    ~mlflow-artifacts/artifacts
 viewer            GET    ~mlflow-artifacts/artifacts/<path:artifact>
 member@artifact   PUT    ~mlflow-artifacts/artifacts/<path:artifact>
-admin             DELETE ~mlflow-artifacts/artifacts/<path:artifact>
+admin             DELETE ~mlflow-artifacts/artifacts/<path:artifact> delete-artifact
 member@artifact   POST   ~mlflow-artifacts/mpu/<action>/<path:artifact>
 viewer            GET    ~mlflow-artifacts/presigned/<path:artifact>
 viewer            GET    ~mlflow/artifacts/list

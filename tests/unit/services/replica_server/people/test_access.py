@@ -88,6 +88,36 @@ def test_viewers_change_nothing() -> None:
     }
 
 
+# What makes, deletes or renames something, and is not in the record: tags, and what belongs to evaluations and reviews.
+UNRECORDED = {
+    "datasets/create",
+    "datasets/x/remove-experiments",
+    "datasets/x/tags/x",
+    "experiments/delete-experiment-tag",
+    "label-schemas/create",
+    "logged-models/x/tags/x",
+    "model-versions/delete-tag",
+    "registered-models/delete-tag",
+    "review-queues/create",
+    "review-queues/get-or-create-user",
+    "review-queues/items/remove",
+    "traces/x/tags",
+}
+
+
+def test_changes_have_a_name_in_the_record() -> None:
+    """Each row that creates, deletes, restores, renames, grants or moves an alias or a stage, but for those above."""
+    words = re.compile("create|delete|restore|rename|alias|stage|grant|revoke|remove")
+    unnamed = {
+        row.example.removeprefix("/api/2.0/mlflow/")
+        for row in access.ROWS
+        if row.method not in access.READING
+        and not row.change
+        and (row.method == "DELETE" or row.own or words.search(row.example))
+    }
+    assert unnamed == UNRECORDED
+
+
 def test_graphql_changes_nothing() -> None:
     """A viewer may ask it: what it calls mutations are searches, and a word that it says again."""
     from mlflow.server.graphql.graphql_schema_extensions import schema
