@@ -1,6 +1,14 @@
-"""Marks what `scripts/test --quick` leaves out: unit tests that need a server, a process or a database of their own."""
+"""Marks what `scripts/test --quick` leaves out: unit tests that need a server, a process or a database of their own.
+
+Also has what the tests of all packages share.
+"""
 
 from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,3 +26,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if NEEDS_MORE.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.process)
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Return a function that puts an empty database of MLflow's into a folder, as mlflow.db, and returns its URI.
+
+    MLflow makes its tables by all its migrations, one after the other. Here it does so once, and the file is copied.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = tmp_path_factory.mktemp("tables")
+    made: Any = SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder))  # type: ignore[no-untyped-call]
+    made.engine.dispose()
+
+    def copy(to: Path) -> str:
+        shutil.copy(folder / "mlflow.db", to / "mlflow.db")
+        return f"sqlite:///{to}/mlflow.db"
+
+    return copy

@@ -126,10 +126,10 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create the tables of a SQLite store once: it takes longer than a test does."""
+def _template(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]) -> Path:
+    """Return the file of an embedded store as ``connect`` leaves it."""
     folder = tmp_path_factory.mktemp("template")
-    connect(f"sqlite:///{folder}/mlflow.db", "warm-up")
+    connect(new_database(folder), "warm-up")
     return folder / "mlflow.db"
 
 

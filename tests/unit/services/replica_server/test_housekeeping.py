@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ NOW = 1000 * DAY
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'mlflow.db'}"
+def database(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]) -> str:
+    return new_database(tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture(scope="module")
@@ -281,8 +281,8 @@ def test_version_of_one_file_is_no_orphan(
     assert [one.version for one in lost if one.name == "one file"] == [2]
 
 
-def test_usage_counts_by_experiment_and_user(tmp_path: Path) -> None:
-    store: Any = SqlAlchemyStore(f"sqlite:///{tmp_path / 'used.db'}", "mlflow-artifacts:/")  # type: ignore[no-untyped-call]
+def test_usage_counts_by_experiment_and_user(tmp_path: Path, new_database: Callable[[Path], str]) -> None:
+    store: Any = SqlAlchemyStore(new_database(tmp_path), "mlflow-artifacts:/")  # type: ignore[no-untyped-call]
     one, two = (store.create_experiment(name) for name in ("one", "two"))
     first = store.create_run(one, "alice", 1, [], "run").info.run_id
     gone = store.create_run(one, "bob", 1, [], "run").info.run_id

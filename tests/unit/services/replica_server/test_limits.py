@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -153,7 +154,7 @@ def test_mlflow_nests_no_more_sessions() -> None:
 
 
 @pytest.fixture
-def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_database: Callable[[Path], str]) -> tuple[Any, Any]:
     """MLflow's stores as the server opens them, in a pool as small as the code says that one request needs."""
     for store in (Registry, SqlAlchemyJobStore):
         monkeypatch.setattr(store, "_engine_map", store._engine_map)
@@ -163,7 +164,7 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     shared_pool.apply()
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "1")
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", str(limits.SESSIONS - 1))
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_database(tmp_path)
     return SqlAlchemyStore(uri, str(tmp_path)), Registry(uri)  # type: ignore[no-untyped-call]
 
 

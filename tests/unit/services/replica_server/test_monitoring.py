@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sqlite3
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -170,10 +170,10 @@ def test_metrics_are_not_among_mlflows_routes() -> None:
 
 
 @pytest.fixture
-def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_database: Callable[[Path], str]) -> Any:
     """A store of MLflow's on a database in a file."""
     monkeypatch.setattr(SqlAlchemyStore, "_engine_map", {})
-    return SqlAlchemyStore(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path))  # type: ignore[no-untyped-call]
+    return SqlAlchemyStore(new_database(tmp_path), str(tmp_path))  # type: ignore[no-untyped-call]
 
 
 def test_runs_and_champions_are_seen(stores: Any, tmp_path: Path) -> None:

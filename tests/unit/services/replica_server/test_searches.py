@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -37,10 +38,10 @@ VALID = (1, 3, 50_000, "3", 2.0, 2.5)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> SqlAlchemyStore:
+def store(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]) -> SqlAlchemyStore:
     """Runs, some that started at the same time, with all that runs can have or nothing; the last but one is deleted."""
     folder = tmp_path_factory.mktemp("store")
-    store: Any = SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder))  # type: ignore[no-untyped-call]
+    store: Any = SqlAlchemyStore(new_database(folder), str(folder))  # type: ignore[no-untyped-call]
     for number in range(RUNS):
         run_id = store.create_run("0", "someone", 1000 + number // 2, [], f"run {number}").info.run_id
         if number == 3:

@@ -60,8 +60,7 @@ class Table:
 class World:
     """Two experiments with a run and a logged model each, and two registered models with a version each."""
 
-    def __init__(self, path: Path, table: Table) -> None:
-        uri = f"sqlite:///{path / 'mlflow.db'}"
+    def __init__(self, path: Path, table: Table, uri: str) -> None:
         tracking: Any = TrackingStore
         registry: Any = RegistryStore
         self.tracking, self.registry = tracking(uri, str(path / "artifacts")), registry(uri)
@@ -87,14 +86,15 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]) -> Iterator[World]:
     """The stores, with the checks around their methods while this module runs."""
     before = {store: dict(vars(store)) for store in (TrackingStore, RegistryStore)}
     views, table = dict(flask_app.view_functions), Table()
     guards.Guards(table, frozenset({"champion"})).apply()  # type: ignore[arg-type]
     grants.Grants(table).apply(flask_app)  # type: ignore[arg-type]
     try:
-        yield World(tmp_path_factory.mktemp("store"), table)
+        path = tmp_path_factory.mktemp("store")
+        yield World(path, table, new_database(path))
     finally:
         flask_app.view_functions.update(views)
         for store, names in before.items():

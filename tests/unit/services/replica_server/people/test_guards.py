@@ -66,13 +66,15 @@ def table() -> Table:
 
 
 @pytest.fixture(scope="module")
-def stores(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
+def stores(
+    table: Table, tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]
+) -> Iterator[tuple[Any, Any]]:
     """The stores of tracking and of the registry, with the guards around them while this module runs."""
     before = {store: dict(vars(store)) for store in (TrackingStore, RegistryStore)}
     path: Path = tmp_path_factory.mktemp("store")
     guards.Guards(table, frozenset({"champion"})).apply()  # type: ignore[arg-type]
     try:
-        uri = f"sqlite:///{path / 'mlflow.db'}"
+        uri = new_database(path)
         tracking = TrackingStore(uri, str(path / "artifacts"))  # type: ignore[no-untyped-call]
         table.engine = tracking.engine
         yield tracking, RegistryStore(uri)  # type: ignore[no-untyped-call]

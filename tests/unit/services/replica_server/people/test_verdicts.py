@@ -37,14 +37,14 @@ class Table:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def registry(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[Path], str]) -> Iterator[Any]:
     """The registry's store, with the checks around it while this module runs; the model m has two versions."""
     before = dict(vars(RegistryStore))
     path: Path = tmp_path_factory.mktemp("store")
     table = Table()
     verdicts.Verdicts(table, frozenset({"champion"})).apply()  # type: ignore[arg-type]
     try:
-        store: Any = RegistryStore(f"sqlite:///{path / 'mlflow.db'}")  # type: ignore[no-untyped-call]
+        store: Any = RegistryStore(new_database(path))  # type: ignore[no-untyped-call]
         table.engine = store.engine
         store.create_registered_model("m")
         for _ in range(2):
