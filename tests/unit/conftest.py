@@ -12,14 +12,20 @@ from typing import Any
 
 import pytest
 
-# Before all else: skops looks at each module that is there.
-import skops.io  # noqa: F401
-
 # Imported for its effect: the garbage collector stays out of the way of the imports, and of the tests' many objects.
 import trainer.accelerators.garbage_collection  # noqa: F401
 
 # Whoever asks for one of these starts a server or a process, or works on a database in a file.
 NEEDS_MORE = {"collection", "proxy", "serve", "server", "start", "stores", "workdir", "written_store"}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import what has to be there before the tests, but in the process that only hands them out (pytest-xdist)."""
+    if session.config.getoption("dist", "no") == "no":
+        # Before all else: skops looks at each module that is there.
+        import skops.io  # noqa: F401
+
+        from .trainer import unsynced  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Any
 import threadpoolctl
 
 if TYPE_CHECKING:
-    from . import warm_client
+    from . import unsynced, warm_client
 else:
+    import unsynced  # noqa: F401 - imported for its effect
     import warm_client
 
 #: What the trainer and a server of MLflow import of others, first what a sweep's processes have, in their order (see
