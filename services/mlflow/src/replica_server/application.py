@@ -35,6 +35,7 @@ from replica_server.patches import (
     batch_requests,
     downloads,
     error_answers,
+    flask_first,
     foreign_storage,
     metric_rows,
     middleware,
@@ -89,6 +90,7 @@ def create(settings: Settings, destination: str, registry: CollectorRegistry | N
     # Threads, places and memory.
     wsgi_bridge.apply(settings.workers)
     middleware.apply(app)
+    flask_first.apply(app)
     app.router.lifespan_context = with_threads(app.router.lifespan_context, settings.workers)
 
     # From the outside in: the count, who it is (AUTH=on), the body, then the log's line, then the address, then MLflow.

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -24,6 +25,7 @@ from replica_server.housekeeping import files
 from replica_server.mlflow_environment import of_server
 from replica_server.people import schema as people
 from replica_server.settings import Settings
+from starlette.routing import BaseRoute, Match
 
 
 @pytest.fixture
@@ -131,6 +133,29 @@ def test_own_download_route_comes_before_mlflows() -> None:
         return {route.path for route in router.routes if "GET" in route.methods}
 
     assert downloads(own.router) == downloads(artifact_router)
+
+
+def test_flask_paths_are_of_no_other_route() -> None:
+    """What goes to the Flask application first would be no other route's: a version that adds one would lose it."""
+    from mlflow.server import app as flask_app
+    from mlflow.server.fastapi_app import app
+    from replica_server.patches import flask_first
+    from replica_server.requests import routes
+
+    no_flask = SimpleNamespace(url_map=SimpleNamespace(iter_rules=list))
+    assert [path for path in routes.paths(app, no_flask) if path.startswith(flask_first.PATHS)] == []
+    assert len([path for path in routes.paths(app, flask_app) if path.startswith(flask_first.PATHS)]) > 100
+    application = FastAPI()
+    application.router.routes = list(app.router.routes)
+    flask_first.apply(application)
+
+    def first(path: str) -> BaseRoute:
+        scope = {"type": "http", "method": "POST", "path": path}
+        return next(route for route in application.router.routes if route.matches(scope)[0] == Match.FULL)
+
+    assert isinstance(first("/api/2.0/mlflow/runs/create"), flask_first.FlaskFirst)
+    assert isinstance(first("/ajax-api/2.0/mlflow/runs/search"), flask_first.FlaskFirst)
+    assert not isinstance(first("/v1/traces"), flask_first.FlaskFirst)
 
 
 def test_body_passes_all_other_layers() -> None:
