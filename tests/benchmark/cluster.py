@@ -140,10 +140,12 @@ def transfer(folder: Path, tasks: Any, megabytes: int, rounds: int) -> Iterator[
 
     os.environ["TRAINER_TABLES"] = str(room := megabytes * MIB + (1 << 24))
     folder.mkdir()
+    # The workers of a machine share one, as those of the stack do.
+    (shared := folder / "shared").mkdir()
     walls = []
     with local_cluster(folder, 0) as cluster:
         for _ in range(4):
-            cluster.start_worker(room=room)
+            cluster.start_worker(room=room, tables=shared)
         with contextlib.closing(cluster.pool()) as pool:
             pool.most = 4
             # Imports what a worker of the stack has imported before its first task.

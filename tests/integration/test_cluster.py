@@ -85,6 +85,15 @@ def test_sweep_has_the_same_metrics_to_the_bit(clustered: Stack) -> None:
     assert statuses(clustered, "there") == ["FINISHED"] * 4
 
 
+def test_workers_of_a_machine_share_a_table(clustered: Stack) -> None:
+    """Both have mapped the same file, which one of them has fetched."""
+    clustered.train(*SMALL, "--cluster", "--again", "--experiment", "shared")
+    mapped = "cat /proc/[0-9]*/maps | grep --only-matching '/tables/[0-9a-f]*' | sort --unique"
+    look = [("exec", "-T", "--index", str(number), "worker", "sh", "-c", mapped) for number in (1, 2)]
+    first, second = (set(clustered.compose(*arguments).stdout.split()) for arguments in look)
+    assert first & second
+
+
 def test_search_has_the_same_trials(clustered: Stack) -> None:
     there = clustered.train(*SEARCH, "--study", "there", "--experiment", "search there", "--cluster")
     here = clustered.train(*SEARCH, "--study", "here", "--experiment", "search here")

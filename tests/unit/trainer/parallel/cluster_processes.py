@@ -30,8 +30,9 @@ from trainer.parallel.cluster.credentials import Credentials
 from trainer.parallel.cluster.working import run_worker
 from trainer.tracking.settings import configure
 configure()
-room, ready = int(sys.argv[4]), Path(sys.argv[5])
-sys.exit(run_worker(sys.argv[1], Credentials.find(Path(sys.argv[2])), room=room, preload=(), patience=30, ready=ready))
+room, ready, tables = int(sys.argv[4]), Path(sys.argv[5]), Path(sys.argv[6]) if sys.argv[6] else None
+credentials = Credentials.find(Path(sys.argv[2]))
+sys.exit(run_worker(sys.argv[1], credentials, room=room, preload=(), patience=30, ready=ready, tables=tables))
 """
 
 
@@ -58,11 +59,12 @@ class LocalCluster:
         """The client's certificate."""
         return Credentials.find(self.certificates / "cluster-client")
 
-    def start_worker(self, code: str = "", room: int = 1 << 30) -> subprocess.Popen[str]:
+    def start_worker(self, code: str = "", room: int = 1 << 30, tables: Path | None = None) -> subprocess.Popen[str]:
         """Start a worker, and wait until it takes part."""
         ready = self.folder / f"ready-{len(self.processes)}"
         folder = self.certificates / "cluster-worker"
-        return self._start("-c", WORKER, self.address, str(folder), code, str(room), str(ready), part="worker")[0]
+        arguments = (self.address, str(folder), code, str(room), str(ready), str(tables or ""))
+        return self._start("-c", WORKER, *arguments, part="worker")[0]
 
     def pool(self, patience: float = 20.0) -> ClusterPool:
         """Return the workers."""

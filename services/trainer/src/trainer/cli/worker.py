@@ -33,6 +33,13 @@ from trainer.cli.options.tracking import tracking_uri_option, wait_option
     help="Bytes of tables that are kept in memory for further sweeps.",
 )
 @option(
+    "--tables-folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
+    group="Cluster",
+    env="TRAINER_TABLES_FOLDER",
+    help="A folder for these tables, which the workers of this machine share. By default each keeps its own.",
+)
+@option(
     "--ready-file",
     type=click.Path(path_type=Path),
     group="Cluster",
@@ -45,6 +52,7 @@ from trainer.cli.options.tracking import tracking_uri_option, wait_option
 def worker_command(
     cluster: str,
     tables: int,
+    tables_folder: Path | None,
     ready_file: Path | None,
     certificates: Path | None,
     tracking_uri: str | None,
@@ -56,6 +64,8 @@ def worker_command(
     from trainer.tracking.settings import configure
 
     parse_address(cluster)
+    if tables_folder is not None and sys.platform != "linux":
+        raise click.UsageError("--tables-folder works on Linux only")
     credentials = Credentials.find(certificates)
     import_cluster()
     configure()
@@ -75,5 +85,6 @@ def worker_command(
             preload=sweep_preload(served=True),
             patience=wait,
             ready=ready_file,
+            tables=tables_folder,
         )
     )

@@ -8,7 +8,8 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,15 @@ class _OurWorker(Worker):
 
 
 class _WorkerChannel(Channel):
-    def __init__(self, worker: Worker, room: int, scheduler: tuple[str, int]) -> None:
+    def __init__(self, worker: Worker, room: int, scheduler: tuple[str, int], tables: Path | None) -> None:
         self._worker, self._scheduler = worker, scheduler
-        self._cache = ParcelCache(room, self.fetch)
+        self._tables = None
+        if tables is not None:
+            # Of Unix alone.
+            from trainer.parallel.cluster.shared_tables import SharedTables
+
+            self._tables = SharedTables(tables, room, self._fetch_into)
+        self._cache = ParcelCache(room, self._shared)
 
     def send(self, topic: str, message: list[Any]) -> None:
         self._worker.log_event(topic, message)
@@ -80,15 +87,25 @@ class _WorkerChannel(Channel):
             return str(probe.getsockname()[0])
 
     def fetch(self, digest: str) -> memoryview:
-        content: memoryview = sync(self._worker.loop, self._fetch, digest)
+        # NumPy's memory has large pages where the system has them, so that the first writes are faster.
+        return self._fetch_into(digest, lambda size: np.empty(size, np.uint8).data)
+
+    def _shared(self, digest: str) -> memoryview:
+        if self._tables is not None:
+            # Where the disk is full, this worker keeps the data in its own memory.
+            with suppress(OSError):
+                return self._tables.get(digest)
+        return self.fetch(digest)
+
+    def _fetch_into(self, digest: str, memory: Callable[[int], memoryview]) -> memoryview:
+        content: memoryview = sync(self._worker.loop, self._take, digest, memory)
         if digest_of(content) != digest:
             raise ClusterError(f"the scheduler has lost the data {digest[:12]}; the same command sends them again")
         return content
 
-    async def _fetch(self, digest: str) -> memoryview:
+    async def _take(self, digest: str, memory: Callable[[int], memoryview]) -> memoryview:
         got = await self._worker.scheduler.trainer_get(digest=digest, number=0)
-        # NumPy's memory has large pages where the system has them, so that the first writes are faster.
-        content, offset = np.empty(got["size"], np.uint8).data, 0
+        content, offset = memory(got["size"]), 0
         for number in range(1, got["parts"] + 1):
             content[offset : offset + len(got["part"])] = got["part"]
             offset += len(got["part"])
@@ -98,7 +115,14 @@ class _WorkerChannel(Channel):
 
 
 def run_worker(
-    address: str, credentials: Credentials, *, room: int, preload: Sequence[str], patience: float, ready: Path | None
+    address: str,
+    credentials: Credentials,
+    *,
+    room: int,
+    preload: Sequence[str],
+    patience: float,
+    ready: Path | None,
+    tables: Path | None = None,
 ) -> int:
     """Run a worker until it is told to stop or the scheduler is gone; return the exit code.
 
@@ -109,6 +133,7 @@ def run_worker(
         preload: Modules that are imported before the first task.
         patience: How long to try where no scheduler answers yet, in seconds.
         ready: A file that exists as long as the worker takes part, for health checks.
+        tables: A folder of data that the workers of this machine share; by default each keeps its own in memory.
 
     Raises:
         ClusterError: The scheduler cannot be reached.
@@ -120,7 +145,7 @@ def run_worker(
         importlib.import_module(module)
     reach(address, credentials, patience)
     thread = threading.Thread(
-        target=lambda: asyncio.run(_take_part(address, credentials, executor, room, ready)),
+        target=lambda: asyncio.run(_take_part(address, credentials, executor, room, ready, tables)),
         name="cluster",
         daemon=True,
     )
@@ -134,7 +159,12 @@ def run_worker(
 
 
 async def _take_part(
-    address: str, credentials: Credentials, executor: MainThread, room: int, ready: Path | None
+    address: str,
+    credentials: Credentials,
+    executor: MainThread,
+    room: int,
+    ready: Path | None,
+    tables: Path | None,
 ) -> None:
     host, port = parse_address(address)
     try:
@@ -153,7 +183,7 @@ async def _take_part(
         )
         worker.main_thread = executor
         async with worker:
-            channel = _WorkerChannel(worker, room, (host, port))
+            channel = _WorkerChannel(worker, room, (host, port), tables)
             PROCESS.channel = channel
             progress.relay = lambda step: channel.send(PROCESS.topic, ["step", *step.fields()])
             print(f"worker {worker.name}: takes part at tls://{host}:{port}, code {code_resource()[5:]}", flush=True)
