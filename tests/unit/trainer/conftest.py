@@ -302,8 +302,10 @@ class Proxy:
 
 
 @pytest.fixture
-def proxy(server: str) -> Iterator[Proxy]:
-    """Return a proxy in front of the MLflow server."""
+def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Return a proxy in front of the MLflow server; a request that it fails is sent again without a pause."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
     state = Proxy()
     upstream = server.removeprefix("http://")
 

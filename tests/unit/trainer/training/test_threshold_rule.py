@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from numpy.typing import NDArray
 from sklearn.metrics import (
     balanced_accuracy_score,
     fbeta_score,
@@ -25,6 +26,18 @@ from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util.errors import InputError, TrainerError
 
 
+def precision_and_recall(target: NDArray[Any], called: NDArray[Any]) -> tuple[float, float]:
+    """Return both by their definitions; at least one row is called positive, and one is."""
+    right = float(np.sum(called & (target == 1)))
+    return right / float(np.sum(called)), right / float(np.sum(target))
+
+
+def test_definitions_are_scikit_learns() -> None:
+    target, called = np.array([1, 1, 1, 0, 0]), np.array([True, False, False, True, False])
+    expected = precision_recall_fscore_support(target, called, average="binary")[:2]
+    assert precision_and_recall(target, called) == expected == (1 / 2, 1 / 3)
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("text", ["precision>=0.5", "precision>=0.3", "recall>=0.9", "recall>=0.33", "recall>=1"])
 def test_rule_finds_what_brute_force_finds(text: str, seed: int) -> None:
@@ -33,10 +46,7 @@ def test_rule_finds_what_brute_force_finds(text: str, seed: int) -> None:
     target[:2] = 0, 1
     probability: Any = np.round(np.clip(target * 0.4 + rng.random(150) * 0.6, 0, 1), 2)
     policy = parse_threshold_rule(text)
-    table = [
-        (*precision_recall_fscore_support(target, probability >= t, average="binary")[:2], t)
-        for t in np.unique(probability)
-    ]
+    table = [(*precision_and_recall(target, probability >= t), t) for t in np.unique(probability)]
     kept, other = (0, 1) if policy.kind == "precision" else (1, 0)
     best = max((row for row in table if row[kept] >= policy.value), key=lambda row: (row[other], row[2]))
     assert policy.choose(target, probability) == best[2]

@@ -338,9 +338,8 @@ def test_interrupted_copy_is_finished_later(
 
 @pytest.mark.parametrize("part", ["/runs/create", "/logged-models", "/outputs", "/model-versions/create"])
 def test_lost_reply_makes_nothing_twice(
-    part: str, registered: Registered, server: str, proxy: Proxy, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+    part: str, registered: Registered, server: str, proxy: Proxy, trainer: Trainer
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     proxy.fault = lambda method, path, count: "drop reply" if method == "POST" and part in path and not count else None
     answer = trainer("push", registered.model_uri, "--from", registered.uri, "--to", proxy.url)
     assert answer.code == 0, answer.err
