@@ -325,6 +325,26 @@ def test_overlapping_test_file_is_told(
     assert [one for one in load_data(train, target="purchase", test=test, **wrong).warnings if said in one]
 
 
+def test_copied_test_rows_are_told(two_files: tuple[Path, Path]) -> None:
+    """Rows of the training file in the test file; where rows are alike anyway, it says nothing."""
+    train, test = two_files
+    options: dict[str, Any] = {"target": "purchase", "drop": ["day", "who"]}
+
+    def told(**more: Any) -> list[str]:
+        how = {**options, **more}
+        return [one for one in load_data(train, test=test, **how).warnings if "are training rows too" in one]
+
+    assert told() == []
+    copied = pd.read_csv(train, dtype={"code": str}).head(30)
+    pd.concat([pd.read_csv(test, dtype={"code": str}), copied]).to_csv(test, index=False)
+    assert told() == [
+        "30 of the 180 test rows (17%) are training rows too: the test metrics are too good for them; leave them out"
+        " of one of the files"
+    ]
+    kept = {"code", "purchase"}
+    assert told(drop=[name for name in pd.read_csv(train).columns if name not in kept]) == []
+
+
 @pytest.mark.parametrize(
     ("data", "test", "said"),
     [

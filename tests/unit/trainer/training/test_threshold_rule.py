@@ -99,6 +99,7 @@ def test_dear_false_positives_call_nobody() -> None:
         ("F2", "fbeta:2"),
         ("fbeta:0.50", "fbeta:0.5"),
         ("Balanced-Accuracy", "balanced-accuracy"),
+        ("balanced_accuracy", "balanced-accuracy"),
         ("cost: FN=5, FP=1.5", "cost:FP=1.5,FN=5"),
     ],
 )

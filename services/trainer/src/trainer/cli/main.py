@@ -17,6 +17,21 @@ from trainer.util.errors import TrainerError, disk_full
 from trainer.util.signals import exit_code, interruptible
 from trainer.util.text import did_you_mean, one_line
 
+#: What other programs call these; by their letters alone, score would be compare.
+_COMMANDS_ELSEWHERE = {"fit": "train", "run": "train", "score": "predict", "test": "evaluate", "tune": "search"}
+_OPTIONS_ELSEWHERE = {
+    **dict.fromkeys(("--folds", "--n-folds", "--n-splits", "--kfold"), "--cv"),
+    **dict.fromkeys(("--epochs", "--trees", "--rounds"), "--n-estimators"),
+    **dict.fromkeys(("--label", "--label-column", "--y"), "--target"),
+    **dict.fromkeys(("--delimiter", "--sep"), "--separator"),
+    **dict.fromkeys(("--na-values", "--null-values"), "--missing"),
+    **dict.fromkeys(("--exclude", "--ignore"), "--drop"),
+    **dict.fromkeys(("--sample-weight", "--sample-weights"), "--weight"),
+    **dict.fromkeys(("--date", "--time-column"), "--time"),
+    **dict.fromkeys(("--output", "-o"), "--out"),
+    **dict.fromkeys(("--input", "--file", "--csv"), "--data"),
+}
+
 
 class DefaultGroup(click.Group):
     """A group in which ``trainer [OPTIONS]`` means ``trainer train [OPTIONS]``."""
@@ -59,7 +74,9 @@ class DefaultGroup(click.Group):
         """Return the command; an unknown one is answered with the nearest."""
         known = self.list_commands(ctx)
         if args and args[0] not in known:
-            hint = did_you_mean(args[0], known, f"the commands are {', '.join(known)}")
+            otherwise = f"the commands are {', '.join(known)}"
+            meant = _COMMANDS_ELSEWHERE.get(args[0].lower())
+            hint = f"did you mean {meant!r}?" if meant else did_you_mean(args[0], known, otherwise)
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -140,7 +157,9 @@ def _usage(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         # Of the command that was called: what another one takes is no help here.
         names = (name for one in error.ctx.command.params for name in (*one.opts, *one.secondary_opts))
-        near = nearest_param(error.option_name, (name for name in names if name.startswith("--")))
+        known = [name for name in names if name.startswith("--")]
+        meant = _OPTIONS_ELSEWHERE.get(error.option_name.replace("_", "-"))
+        near = meant if meant in known else nearest_param(error.option_name, known)
         hint = f"did you mean {near}?" if near else f"{error.ctx.command_path} --help lists them"
         return f"there is no option {error.option_name}; {hint}"
     return one_line(error.format_message())

@@ -7,12 +7,18 @@ import re
 import numpy as np
 import pandas as pd
 
+from trainer.data.row_hashes import hash_rows
+
 #: Fewer distinct values than this tell nothing.
 _FEWEST = 50
 #: An identifier repeats when at least this share of the test rows has a value that training rows have as well,
 _SHARED = 0.2
 #: and its values are of few rows each: this share of the rows, or more, would be distinct.
 _DISTINCT = 0.02
+#: Test rows are copies of training rows when at least this share of them is among these,
+_COPIED = 0.05
+#: and when training rows are hardly ever like each other: at least this share of them is distinct.
+_UNLIKE = 0.9
 #: How identifiers are called. A number may well be a measurement, so its name has to say that it is one.
 _NAME = re.compile(r"(?:^|[_\W])(?i:id|uuid|guid)$|[a-z](?:Id|ID)$", re.ASCII)
 #: Unix times from September 2001 to 2096, in seconds, milliseconds, microseconds and nanoseconds.
@@ -38,6 +44,26 @@ def split_warning(name: str, train: pd.Series, test: pd.Series) -> str | None:
             f" training rows have as well (--group {name} keeps them apart)"
         )
     return None
+
+
+def shared_rows_warning(train: pd.DataFrame, test: pd.DataFrame) -> str | None:
+    """Return a warning on test rows in a file of their own that are among the training rows, or None.
+
+    Args:
+        train: The training rows' features, in their types.
+        test: Those of the test rows.
+    """
+    names = [str(name) for name in train.columns]
+    known, asked = hash_rows(train, names), hash_rows(test, names)
+    distinct = np.unique(known)
+    shared = np.isin(asked, distinct)
+    # Where many rows are alike, so are rows that were never copied.
+    if len(distinct) < _UNLIKE * len(known) or shared.mean() < _COPIED:
+        return None
+    return (
+        f"{int(shared.sum()):,} of the {len(test):,} test rows ({shared.mean():.0%}) are training rows too: the test"
+        " metrics are too good for them; leave them out of one of the files"
+    )
 
 
 def is_unix_time(values: pd.Series) -> bool:

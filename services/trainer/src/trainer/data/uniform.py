@@ -15,7 +15,7 @@ from trainer.data.columns import column_type, convert_column, read_as
 from trainer.data.dataset import Dataset
 from trainer.data.leak_warnings import leak_warning
 from trainer.data.reading import Reading
-from trainer.data.split_warnings import split_warning
+from trainer.data.split_warnings import shared_rows_warning, split_warning
 from trainer.data.unseen_categories import unseen_warning
 from trainer.util.errors import InputError
 from trainer.util.text import listed
@@ -84,6 +84,9 @@ def unified(
         replace(table, features=pd.DataFrame(part, columns=columns))
         for table, part in zip((train, test), converted, strict=True)
     )
+    if how.column_types is None and "test_size" not in rest:
+        found = shared_rows_warning(train.features, test.features)
+        warnings += [] if found is None else [found]
     return Dataset(
         source=source,
         column_types=column_types,

@@ -106,7 +106,7 @@ def parse_threshold_rule(text: str) -> ThresholdRule:
     plain = "".join(text.split()).lower()
     if plain == "max-f1":
         return ThresholdRule()
-    if plain == "balanced-accuracy":
+    if plain.replace("_", "-") == "balanced-accuracy":
         return ThresholdRule("balanced-accuracy")
     if (found := re.fullmatch(rf"f2|fbeta:({_NUMBER})", plain, re.ASCII)) is not None:
         beta = float(found[1] or 2)
