@@ -3,7 +3,8 @@
 The server imports this module as soon as it has what a fit needs (see ``sweeps.sweep.PRELOAD``), and forks the process
 then: nothing is imported twice. The process waits for its function, and ends with the command.
 
-Gain: the first fit of a sweep begins a second earlier, on a processor that would be idle.
+Gain: the first fit of a sweep begins a second earlier, on a processor that would be idle: four variants take 8.0 s
+instead of 8.9 s (the least of four turns side by side, two processors).
 """
 
 from __future__ import annotations
