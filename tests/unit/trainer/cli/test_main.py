@@ -336,6 +336,24 @@ def test_debug_shows_the_traceback(trainer: Trainer, workdir: Path) -> None:
     assert "trainer: error: /nowhere: no such file" in answer.err
 
 
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_error_in_place_of_an_interrupt_is_one(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    """An import in C code drops what a signal's handler raised, and says that there is no such module."""
+
+    def imported(*_args: object, **_options: object) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise ImportError('PyCapsule_Import could not import module "pandas"') from None
+
+    monkeypatch.setattr("trainer.data.sources.load_data", imported)
+    answer = trainer(*SMALL)
+    assert (answer.code, answer.error) == (code, "interrupted")
+
+
 def test_unexpected_error_is_one_line_too(trainer: Trainer, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.plots.write_run_plots", lambda *_args: 1 / 0)
     answer = trainer(*SMALL)
@@ -394,6 +412,7 @@ def wait_for_runs(folder: Path, count: int, process: subprocess.Popen[str]) -> N
         time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("workdir")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_run_is_marked_killed(start: Start, workdir: Path, number: int, code: int) -> None:
     process = start("--n-estimators", 100_000)

@@ -14,7 +14,7 @@ from trainer.cli.options.command import SETTINGS, paragraphs
 from trainer.config.parameters import nearest_param
 from trainer.config.truth import FLAGS
 from trainer.util.errors import TrainerError, disk_full
-from trainer.util.signals import exit_code, interruptible
+from trainer.util.signals import exit_code, interruptible, raised_interrupt
 from trainer.util.text import did_you_mean, one_line
 
 #: What other programs call these; by their letters alone, score would be compare.
@@ -147,6 +147,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except TrainerError as error:
         code = _fail(one_line(error), error.exit_code, debug)
     except Exception as error:  # noqa: BLE001 - the last resort: one line here too
+        if (dropped := raised_interrupt()) is not None:
+            sys.exit(_fail("interrupted", exit_code(dropped), debug))
         what = disk_full(error) or f"unexpected {type(error).__name__}: {one_line(error)} (--debug shows where)"
         code = _fail(what, 1, debug)
     sys.exit(code)

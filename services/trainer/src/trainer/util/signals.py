@@ -17,9 +17,24 @@ if TYPE_CHECKING:
 _AGAIN = 0.05
 
 
+#: The name of the signal for which KeyboardInterrupt was raised last, since ``interruptible`` began.
+_raised: str | None = None
+
+
 def interrupt(number: int, _frame: object) -> None:
     """Raise KeyboardInterrupt, with the signal's name as its message: a signal handler."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
+    global _raised
+    _raised = signal.Signals(number).name
+    raise KeyboardInterrupt(_raised)
+
+
+def raised_interrupt() -> KeyboardInterrupt | None:
+    """Return the interrupt that was raised since ``interruptible`` began, if any.
+
+    An error that comes after it is its consequence: C code that imports a module, as pyarrow does with pandas, drops
+    what was raised meanwhile, and says that there is no such module.
+    """
+    return KeyboardInterrupt(_raised) if _raised is not None else None
 
 
 def exit_code(interrupt: BaseException) -> int:
@@ -45,6 +60,8 @@ def send_again(lost: UnraisableHookArgs) -> None:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let a termination signal end what happens inside the way Ctrl-C does, so that runs are marked KILLED."""
+    global _raised
+    _raised = None
     hook, sys.unraisablehook = sys.unraisablehook, send_again
     try:
         with _handling({signal.SIGTERM: interrupt, signal.SIGINT: interrupt}):
