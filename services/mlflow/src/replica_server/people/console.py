@@ -88,6 +88,11 @@ def _hours(text: str) -> int:
     return hours
 
 
+def changes_from_page(scope: Scope) -> bool:
+    """Tells whether a page in a browser asks for a change: a browser sends the login that it knows with any page's."""
+    return scope["method"] not in READING and any(name in FROM_A_PAGE for name, _ in scope["headers"])
+
+
 class Console:
     """Answers at /people/…, as an ASGI application. Who may ask is decided before (access.py).
 
@@ -106,8 +111,7 @@ class Console:
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         method = scope["method"]
         try:
-            # A browser sends the login that it knows with what any page asks for; this is for the console and scripts.
-            if method not in READING and any(name in FROM_A_PAGE for name, _ in scope["headers"]):
+            if changes_from_page(scope):
                 raise FromPageError("a web page may not change users, roles and tokens")
             for name in names + ([query["owner"]] if "owner" in query and kind == "tokens" else []):
                 if TOKEN.fullmatch(name):

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from replica_server.people.access import READING
-from replica_server.people.console import ADD_GRANT, FROM_A_PAGE, REMOVE_GRANT, USERS
+from replica_server.people.console import ADD_GRANT, REMOVE_GRANT, USERS, changes_from_page
 from replica_server.people.directory import Directory
 from replica_server.people.identity import forbidden
 from replica_server.people.roles import EXPERIMENT, MODEL, ROLES, Role, asking
@@ -73,7 +73,7 @@ class Permissions:
         """Answers one request."""
         found = ROUTE.fullmatch(scope["path"])
         try:
-            if scope["method"] not in READING and any(name in FROM_A_PAGE for name, _ in scope["headers"]):
+            if changes_from_page(scope):
                 raise forbidden("A web page may not change users, roles and tokens")
             asked = await _asked(Request(scope, receive))
             answer = JSONResponse(await self._answer(found[1] if found else "", asked))

@@ -31,7 +31,7 @@ def prepare(
     source: DataOptions,
     tracking: TrackingOptions,
     *all_params: Mapping[str, Value],
-    on_data: Callable[[Dataset, TrainConfig], None] | None = None,
+    on_data: Callable[[Dataset, TrainConfig], None] = lambda _dataset, _config: None,
     held_for: str | None = None,
     distributed: bool = False,
 ) -> tuple[Dataset, Target, Plan]:
@@ -98,8 +98,7 @@ def prepare(
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
     features = "1 feature" if len(dataset.column_types) == 1 else f"{len(dataset.column_types)} features"
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target} ({dataset.task})")
-    if on_data is not None:
-        on_data(dataset, config)
+    on_data(dataset, config)
 
     from trainer.tracking.connection import connect
 
