@@ -48,8 +48,10 @@ def guess(stack: Stack, attacker: Container, *names: str) -> list[tuple[int, int
 
 
 def processor_ms(stack: Stack) -> int:
-    """Returns the processor time that the proxy has taken since it started."""
-    fields = stack.exec("proxy", "cat", "/proc/1/stat").rpartition(")")[2].split()
+    """Returns the processor time that Caddy, which is a child of the container's init, has taken since it started."""
+    processes = stack.exec("proxy", "bash", "-c", "cat /proc/[0-9]*/stat").splitlines()
+    (caddy,) = [process for process in processes if "(caddy)" in process]
+    fields = caddy.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * TICK_MS
 
 
