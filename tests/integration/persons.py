@@ -12,8 +12,10 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from .stack import Stack
+from .stack import STORAGE, Stack
 
+# The settings of a stack where every request needs a person; they come by the proxy.
+AUTH_ON = {"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}
 # A person of each role, and the password of all.
 PEOPLE = {"vera": "viewer", "mia": "member", "ron": "release", "ada": "admin"}
 PASSWORD = "correct horse battery"

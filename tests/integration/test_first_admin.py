@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from .conftest import NewStack
-from .persons import PASSWORD, authority_of, user
-from .stack import STORAGE, Stack, StackError, wait_until
+from .persons import AUTH_ON, PASSWORD, authority_of, user
+from .stack import Stack, StackError, wait_until
 
 GONE = "user: error: no first password is kept: it was shown, or there was an administrator; "
 NOBODY = "mlflow: warning: nobody has the role admin yet: docker compose exec proxy user first-admin, or user add NAME"
@@ -19,7 +19,7 @@ NOBODY = "mlflow: warning: nobody has the role admin yet: docker compose exec pr
 @pytest.fixture(scope="module")
 def stack(new_stack: NewStack) -> Iterator[Stack]:
     """A stack with a login everywhere, right after its first start."""
-    with new_stack(settings={"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}) as made:
+    with new_stack(settings=AUTH_ON) as made:
         made.up()
         yield made
 

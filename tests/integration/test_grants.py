@@ -16,8 +16,8 @@ from replica_server.people import access
 
 from .conftest import NewStack
 from .grant_requests import API, Place, Request, in_experiment, of_its_owner, of_model
-from .persons import PASSWORD, Persons, user
-from .stack import STORAGE, StackError, wait_until
+from .persons import AUTH_ON, PASSWORD, Persons, user
+from .stack import StackError, wait_until
 
 COUNTS = """
 SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM tags), (SELECT count(*) FROM trace_info),
@@ -39,7 +39,7 @@ print(eval("client." + sys.argv[2]))
 @pytest.fixture(scope="module")
 def persons(new_stack: NewStack) -> Iterator[Persons]:
     """A stack with a login everywhere, and its people: gina and rita are viewers, with a token each."""
-    with new_stack(settings={"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}) as stack:
+    with new_stack(settings=AUTH_ON) as stack:
         stack.up()
         persons = Persons(stack)
         for name in ("gina", "rita"):

@@ -22,9 +22,9 @@ from replica_server.people.roles import ROLES, Role
 
 from . import notebook, spellings
 from .conftest import NewStack
-from .persons import PASSWORD, PEOPLE, Persons, authority_of, basic, user
+from .persons import AUTH_ON, PASSWORD, PEOPLE, Persons, authority_of, basic, user
 from .routes import all_routes
-from .stack import STORAGE, Stack, StackError, wait_until
+from .stack import Stack, StackError, wait_until
 
 # What may be sent and would only cost time: it makes a demonstration.
 SLOW = "demo/generate"
@@ -33,7 +33,7 @@ SLOW = "demo/generate"
 @pytest.fixture(scope="module")
 def guarded(new_stack: NewStack) -> Iterator[Stack]:
     """A stack with a login everywhere."""
-    with new_stack(settings={"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}) as stack:
+    with new_stack(settings=AUTH_ON) as stack:
         stack.up()
         yield stack
 

@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from .conftest import NewStack
-from .persons import PASSWORD, Persons, authority_of, user
-from .stack import STORAGE, Stack, StackError, wait_until
+from .persons import AUTH_ON, PASSWORD, Persons, authority_of, user
+from .stack import Stack, StackError, wait_until
 from .test_backup import docker_that, run
 from .test_snapshots import snapshots, take
 
@@ -26,7 +26,7 @@ LATER = "another horse battery"
 @pytest.fixture(scope="module")
 def persons(new_stack: NewStack) -> Iterator[Persons]:
     """A stack with a login everywhere, and its people."""
-    with new_stack(settings={"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}) as stack:
+    with new_stack(settings=AUTH_ON) as stack:
         stack.up()
         yield Persons(stack)
 

@@ -13,8 +13,8 @@ import pytest
 
 from . import forgeries
 from .conftest import NewStack
-from .persons import PASSWORD, Persons, authority_of, basic
-from .stack import STORAGE, Stack
+from .persons import AUTH_ON, PASSWORD, Persons, authority_of, basic
+from .stack import Stack
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -39,7 +39,7 @@ ME, REMOVE = "GET /people/me", "DELETE /people/users/mia"
 @pytest.fixture(scope="module")
 def persons(new_stack: NewStack) -> Iterator[Persons]:
     """A stack with a login everywhere, and its people."""
-    with new_stack(settings={"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}) as stack:
+    with new_stack(settings=AUTH_ON) as stack:
         stack.up()
         yield Persons(stack)
 

@@ -16,9 +16,9 @@ from mlflow import MlflowClient
 from trainer.data.demo import generate_sessions
 
 from .conftest import NewStack
-from .persons import PASSWORD, Persons, user
+from .persons import AUTH_ON, PASSWORD, Persons, user
 from .programs import find_program
-from .stack import ROOT, STORAGE, Stack, wait_until
+from .stack import ROOT, Stack, wait_until
 
 MODEL = "purchase_predict"
 
@@ -26,7 +26,7 @@ MODEL = "purchase_predict"
 @pytest.fixture(scope="module")
 def persons(new_stack: NewStack) -> Iterator[Persons]:
     """A stack with a login everywhere, whose guarded alias needs a verdict, and its people."""
-    settings = {"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on", "REQUIRE_VERDICT": "on"}
+    settings = {**AUTH_ON, "REQUIRE_VERDICT": "on"}
     with new_stack(settings=settings) as stack:
         stack.up()
         yield Persons(stack)

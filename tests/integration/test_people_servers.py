@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from .conftest import NewStack
-from .persons import PASSWORD, Persons, authority_of, user
-from .stack import STORAGE, Stack, wait_until
+from .persons import AUTH_ON, PASSWORD, Persons, authority_of, user
+from .stack import Stack, wait_until
 from .test_several_servers import servers
 
 SERVERS = 3
@@ -30,7 +30,7 @@ LISTENING = "SELECT pid FROM pg_stat_activity WHERE application_name = 'people' 
 @pytest.fixture(scope="module")
 def persons(new_stack: NewStack) -> Iterator[Persons]:
     """A stack of three servers with a login everywhere, and its people; each server listens for changes."""
-    settings = {"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on", "MLFLOW_SERVERS": str(SERVERS)}
+    settings = {**AUTH_ON, "MLFLOW_SERVERS": str(SERVERS)}
     with new_stack(settings=settings, files=("compose.servers.yaml",)) as stack:
         stack.up()
         persons = Persons(stack)

@@ -12,8 +12,9 @@ import requests
 from docker.errors import ImageNotFound
 
 from .conftest import NewStack
+from .persons import AUTH_ON
 from .provider import Provider, running
-from .stack import STORAGE, Stack, free_port, wait_until
+from .stack import Stack, free_port, wait_until
 
 ROLES = "ml-admins=admin,ml-team=member,everyone=viewer"
 PAGE = {"Accept": "text/html"}
@@ -64,8 +65,7 @@ class Signed:
 def signed(new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signed]:
     """The stack, and a provider with alice, vera and eve."""
     settings = {
-        "COMPOSE_PROFILES": f"{STORAGE},https",
-        "AUTH": "on",
+        **AUTH_ON,
         "SSO_ISSUER": "http://not.known.yet",
         "SSO_CLIENT_ID": "mlflow",
         "SSO_ROLES": ROLES,

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from .conftest import NewStack
 from .next_version import NEXT, git, make_clone, own_images, upgrade, versions
-from .persons import Persons
-from .stack import STORAGE, Stack
+from .persons import AUTH_ON, Persons
+from .stack import Stack
 from .test_lifecycle import store_something
 from .test_version import VERSION
 
@@ -129,8 +129,7 @@ def test_upgrade_keeps_people_and_tokens(tracked_files: list[Path], tmp_path: Pa
     # Of its own: the backups of another stack are in the other's.
     clone = tmp_path / "clone"
     make_clone(tracked_files, clone, NEXT)
-    settings = {"COMPOSE_PROFILES": f"{STORAGE},https", "AUTH": "on"}
-    with new_stack(settings=settings) as stack, own_images(stack):
+    with new_stack(settings=AUTH_ON) as stack, own_images(stack):
         stack.up()
         persons = Persons(stack)
         with persons.client("mia") as client:
