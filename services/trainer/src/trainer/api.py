@@ -18,7 +18,8 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.defaults import EXPERIMENT, MODEL
 from trainer.config.explain import parse_explain
 from trainer.config.other_estimator import parse_other_estimator
-from trainer.config.parameters import Value, parse_param
+from trainer.config.parameter import Value
+from trainer.config.parameter_names import parse_param
 from trainer.config.plot_style import PlotStyle, parse_plot_style
 from trainer.config.selection_metric import Metric
 from trainer.config.task import TASKS

@@ -7,7 +7,8 @@ import math
 import lightgbm
 import pytest
 from trainer.config import parameters
-from trainer.config.parameters import parse_param
+from trainer.config.parameter import Value
+from trainer.config.parameter_names import parse_param
 from trainer.config.variant import complete_params, make_variant, param_warnings
 from trainer.util.errors import InputError
 
@@ -150,7 +151,7 @@ def test_layers_override_one_another() -> None:
         {"boosting_type": "rf", "subsample": 0.5},
     ],
 )
-def test_contradicting_values_are_refused(overrides: dict[str, parameters.Value]) -> None:
+def test_contradicting_values_are_refused(overrides: dict[str, Value]) -> None:
     with pytest.raises(InputError):
         make_variant(overrides)
 

@@ -11,6 +11,7 @@ import pytest
 import sklearn.metrics
 from trainer import plots
 from trainer.config import parameters
+from trainer.config.parameter import Value
 from trainer.config.selection_metric import Metric
 from trainer.config.task import TASKS, TaskName
 from trainer.config.variant import complete_params
@@ -34,7 +35,7 @@ def curves(count: int, name: str = "variant") -> list[plots.Curve]:
     return [plots.Curve(f"{name} {n}", n / 100, tuple([n / 100] * 101)) for n in range(count)]
 
 
-def complete(*overrides: Mapping[str, parameters.Value]) -> list[dict[str, parameters.Value]]:
+def complete(*overrides: Mapping[str, Value]) -> list[dict[str, Value]]:
     return [complete_params(some) for some in overrides]
 
 
@@ -109,7 +110,7 @@ def test_grid_of_two_parameters_is_a_heat_map() -> None:
 
 @pytest.mark.parametrize("count", [3, 32])
 def test_other_variants_are_parallel_coordinates(tmp_path: Path, count: int) -> None:
-    weights: tuple[parameters.Value, ...] = ("balanced", None)
+    weights: tuple[Value, ...] = ("balanced", None)
     chosen = complete(
         *(
             {"num_leaves": 4 + n, "learning_rate": 0.01 * (n + 1), "class_weight": weights[n % 2], "reg_alpha": n / 7}

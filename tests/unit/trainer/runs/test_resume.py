@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from trainer.config import parameters
+from trainer.config.parameter import Value
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.runs import cache_key
@@ -25,7 +25,7 @@ from trainer.util import provenance
 
 from ..conftest import warm_pool
 
-SMALL: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
+SMALL: dict[str, Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
 def test_cache_key_ignores_names_and_places(dataset: Dataset, plan: Plan) -> None:

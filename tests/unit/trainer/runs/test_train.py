@@ -22,6 +22,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 from trainer.config import parameters
+from trainer.config.parameter import Value
 from trainer.config.variant import Variant, complete_params, make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
@@ -34,7 +35,7 @@ from trainer.training.config import TrainConfig
 from trainer.training.fit import fit_variant
 from trainer.util.errors import TrainerError
 
-SMALL: dict[str, parameters.Value] = {"n_estimators": 12, "num_leaves": 8}
+SMALL: dict[str, Value] = {"n_estimators": 12, "num_leaves": 8}
 
 
 @pytest.fixture

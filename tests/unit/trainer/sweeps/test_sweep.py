@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from trainer.config import parameters
+from trainer.config.parameter import Value
 from trainer.config.variant import Variant, complete_params, make_variant
 from trainer.data.dataset import Dataset
 from trainer.parallel import pool
@@ -28,7 +28,7 @@ from trainer.sweeps.sweep import run_sweep
 
 from ..conftest import warm_pool
 
-BASE: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
+BASE: dict[str, Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
 def variants(*overrides: dict[str, Any]) -> list[Variant]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trainer.config import parameters
+from trainer.config.parameter import Value
 from trainer.sweeps.variants import combine_lists, load_variants, select_variants
 from trainer.util.errors import InputError
 
-BASE: dict[str, parameters.Value] = {"num_leaves": 6, "n_estimators": 8}
+BASE: dict[str, Value] = {"num_leaves": 6, "n_estimators": 8}
 
 
 def write(folder: Path, text: str) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from trainer.config import parameters
+from trainer.config.parameter import Value
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan, TrainResult
@@ -33,7 +33,7 @@ from trainer.util.signals import interruptible
 from ..conftest import Proxy, free_port, warm_pool
 
 Trainer = Callable[..., Any]
-SMALL: dict[str, parameters.Value] = {"n_estimators": 8, "num_leaves": 6}
+SMALL: dict[str, Value] = {"n_estimators": 8, "num_leaves": 6}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import sklearn.metrics
 from mlflow import MlflowClient
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
-from trainer.config import parameters
+from trainer.config.parameter import Value
 from trainer.config.variant import complete_params, make_variant
 from trainer.data.dataset import Dataset, Table
 from trainer.runs.plan import Plan
@@ -28,7 +28,7 @@ from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util.errors import InputError, PrunedError
 
 FOLDS = 3
-SMALL: dict[str, parameters.Value] = {"n_estimators": 12, "num_leaves": 8}
+SMALL: dict[str, Value] = {"n_estimators": 12, "num_leaves": 8}
 
 
 def cross_validated(dataset: Dataset, policy: str = "max-f1", **more: Any) -> FitResult:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import sklearn.metrics
 from trainer.config import parameters
+from trainer.config.parameter import Value
 from trainer.config.selection_metric import METRICS, Metric, merit
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset, Table
@@ -20,12 +21,10 @@ from trainer.training.split import split_validation
 from trainer.training.watching import merit_of
 from trainer.util.errors import TrainerError
 
-SMALL: dict[str, parameters.Value] = {"n_estimators": 12, "num_leaves": 8}
+SMALL: dict[str, Value] = {"n_estimators": 12, "num_leaves": 8}
 
 
-def fit_small(
-    dataset: Dataset, seed: int = 5, metric: Metric = "average_precision", **overrides: parameters.Value
-) -> FitResult:
+def fit_small(dataset: Dataset, seed: int = 5, metric: Metric = "average_precision", **overrides: Value) -> FitResult:
     variant = make_variant({**SMALL, **overrides})
     return fit_variant(variant.params, dataset, seed=seed, validation_size=0.25, metric=metric)
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from trainer.config.parameters import nearest_param
+from trainer.config.parameter_names import nearest_param
 from trainer.util import yaml_file
 from trainer.util.errors import InputError
 from trainer.util.text import one_line

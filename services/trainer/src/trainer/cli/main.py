@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from trainer.cli.options.command import SETTINGS, paragraphs
-from trainer.config.parameters import nearest_param
+from trainer.config.parameter_names import nearest_param
 from trainer.config.truth import FLAGS
 from trainer.util.errors import TrainerError, disk_full
 from trainer.util.signals import exit_code, interruptible, raised_interrupt

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trainer.cli.options.data import DataOptions
     from trainer.cli.options.tracking import TrackingOptions
-    from trainer.config.parameters import Value
+    from trainer.config.parameter import Value
     from trainer.data.dataset import Dataset
     from trainer.parallel.cluster.remote_pool import ClusterPool
     from trainer.parallel.engine import Engine

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trainer.cli.options.data import DataOptions
     from trainer.cli.options.registry import RegistryOptions
     from trainer.cli.options.tracking import TrackingOptions
-    from trainer.config.parameters import Value
+    from trainer.config.parameter import Value
     from trainer.config.variant import Variant
 
 

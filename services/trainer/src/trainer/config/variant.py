@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.config.other_estimator import BASELINES, OtherEstimator, parse_other_estimator
-from trainer.config.parameters import BY_NAME, PARAMETERS, Value, parse_param, shown_value
+from trainer.config.parameter import Value, shown_value
+from trainer.config.parameter_names import parse_param
+from trainer.config.parameters import BY_NAME, PARAMETERS
 from trainer.config.selection_metric import Metric
 from trainer.config.task import Task, TaskName
 from trainer.util.errors import InputError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.explain import ALL
 from trainer.config.other_estimator import OtherEstimator
-from trainer.config.parameters import Value
+from trainer.config.parameter import Value
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset

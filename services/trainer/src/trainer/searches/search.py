@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer import plots
-from trainer.config.parameters import Value
+from trainer.config.parameter import Value
 from trainer.config.variant import describe_params
 from trainer.runs.cache_key import sweep_key
 from trainer.runs.plan import TrainResult

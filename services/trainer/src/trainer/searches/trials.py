@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from trainer.config.parameters import Value, parse_param
+from trainer.config.parameter import Value
+from trainer.config.parameter_names import parse_param
 from trainer.config.task import TaskName
 from trainer.config.variant import make_variant
 from trainer.runs.plan import TrainResult

@@ -23,7 +23,7 @@ from trainer.util.signals import ignore_signals
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
-    from trainer.config.parameters import Value
+    from trainer.config.parameter import Value
     from trainer.config.plot_style import PlotStyle
     from trainer.data.dataset import Dataset
     from trainer.parallel.beside import Beside

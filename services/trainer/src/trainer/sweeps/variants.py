@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.config.parameters import Value, parse_param
+from trainer.config.parameter import Value
+from trainer.config.parameter_names import parse_param
 from trainer.config.variant import STANDARD_VARIANTS, Variant, describe_params, make_variant, parse_variant
 from trainer.util import yaml_file
 from trainer.util.errors import InputError

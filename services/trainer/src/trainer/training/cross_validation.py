@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from trainer.config.other_estimator import OtherEstimator
-from trainer.config.parameters import Value
+from trainer.config.parameter import Value
 from trainer.config.selection_metric import Metric
 from trainer.data.dataset import Dataset
 from trainer.training import watching

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.config.other_estimator import OtherEstimator
-from trainer.config.parameters import Value
+from trainer.config.parameter import Value
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric
 from trainer.data.dataset import Dataset, Table
 from trainer.training.cross_validation import FoldWork, SpreadFolds, cross_validated

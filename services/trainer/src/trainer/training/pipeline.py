@@ -12,7 +12,7 @@ import numpy as np
 
 from trainer.accelerators.model_text import write_once
 from trainer.config.other_estimator import OtherEstimator
-from trainer.config.parameters import Value
+from trainer.config.parameter import Value
 from trainer.config.selection_metric import Metric
 from trainer.config.task import TaskName
 from trainer.data.dataset import Dataset, Table

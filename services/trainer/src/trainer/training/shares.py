@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from trainer.config.parameters import Value
+from trainer.config.parameter import Value
 from trainer.config.selection_metric import Metric
 from trainer.data.dataset import Dataset, Table
 from trainer.training import network

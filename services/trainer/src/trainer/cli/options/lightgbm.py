@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from trainer.cli.options.option import Function, GroupedOption
-from trainer.config.parameters import PARAMETERS, Parameter, Value
+from trainer.config.parameter import Parameter, Value
+from trainer.config.parameters import PARAMETERS
 from trainer.config.variant import describe_params
 
 

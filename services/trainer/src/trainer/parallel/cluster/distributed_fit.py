@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from trainer.config.other_estimator import OtherEstimator
-    from trainer.config.parameters import Value
+    from trainer.config.parameter import Value
     from trainer.config.selection_metric import Metric
     from trainer.data.dataset import Dataset, Table
     from trainer.parallel.cluster.remote_pool import ClusterPool

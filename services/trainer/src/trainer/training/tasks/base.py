@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from trainer.config.parameters import FIXED, Value
+from trainer.config.parameter import Value
+from trainer.config.parameters import FIXED
 from trainer.config.task import Label, Task
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.config.parameters import Value
+from trainer.config.parameter import Value
 from trainer.config.task import REGRESSION
 from trainer.training import error_metrics
 from trainer.training.tasks.base import TrainingTask
