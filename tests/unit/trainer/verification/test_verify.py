@@ -14,8 +14,9 @@ import pytest
 from mlflow import MlflowClient
 from trainer.tracking.connection import wait_for_server
 from trainer.tracking.settings import limits
-from trainer.verification import checks, verify
+from trainer.verification import verify
 from trainer.verification.checks import CHECKS
+from trainer.verification.checks.server import MLFLOW
 from trainer.verification.stack import Stack
 from trainer.verification.verify import DIFFERENT, FAILED, REMARK, SAME, SKIPPED, Finding
 
@@ -273,7 +274,7 @@ def test_bucket_credentials_are_out_of_reach(monkeypatch: pytest.MonkeyPatch) ->
 def test_expected_version_is_the_servers_own_pin() -> None:
     root = Path(__file__).parents[4]
     pins = (root / "services" / "mlflow" / "requirements.in").read_text().split()
-    assert f"mlflow=={checks.MLFLOW}" in pins
+    assert f"mlflow=={MLFLOW}" in pins
 
 
 def test_removal_touches_only_its_own_files(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,9 @@ from trainer.util.environment import environment
 from trainer.util.errors import InputError, TrackingError, TrainerError
 from trainer.util.signals import ignore_signals
 from trainer.util.text import one_line
-from trainer.verification.checks import CHECKS, MLFLOW, Check
+from trainer.verification.checks import CHECKS
+from trainer.verification.checks.check import Check
+from trainer.verification.checks.server import MLFLOW
 from trainer.verification.stack import ARTIFACTS, MIB, PROXIED, Difference, Stack, Stricter, stored
 
 T = TypeVar("T")
