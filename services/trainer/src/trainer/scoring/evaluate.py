@@ -63,7 +63,7 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         files = locate.local_files(request.model, Path(folder), uri=request.tracking_uri, wait=request.wait)
         loaded = load_model(files, request.model)
-        trained = TrainedOn.read(files, _metadata(files))
+        trained = TrainedOn.read(files, loaded.metadata)
     if trained is None or not loaded.own:
         raise InputError(f"{request.model}: does not say what it was trained on; the trainer did not make it (--model)")
     default = Reading()
@@ -94,13 +94,6 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
     threshold = float(loaded.model.threshold) if task.task.has_threshold else None
     metrics = _metrics(task, loaded.model, table)
     return Evaluation(dataset.name, table.rows, left_out, threshold, metrics, dataset.warnings, dataset.task)
-
-
-def _metadata(files: Path) -> Mapping[str, Any] | None:
-    from mlflow.models import Model
-
-    metadata: Mapping[str, Any] | None = Model.load(str(files)).metadata
-    return metadata
 
 
 def _metrics(task: TrainingTask, model: Any, table: Table) -> dict[str, float]:

@@ -62,6 +62,8 @@ class LoadedModel:
     #: How the CSV files of its training were written.
     form: CsvForm = field(default_factory=CsvForm)
     labels: tuple[Label, ...] = ()
+    #: What its MLmodel file says of it beyond MLflow's own keys.
+    metadata: Mapping[str, Any] | None = None
 
     def scorer(self, features: Sequence[Feature], columns: Columns, rows: int, threads: int) -> Scorer:
         """Return the fastest scorer that gives the model's own metrics on the first rows of a chunk."""
@@ -111,7 +113,7 @@ def load_model(folder: Path, name: str) -> LoadedModel:
     task, classes = noted_task(described.metadata)
     labels = classes if task == "binary" else ()
     own, form = own_column_types(described) is not None, noted_form(described.metadata)
-    return LoadedModel(model, flavor, features, names, own, form, labels)
+    return LoadedModel(model, flavor, features, names, own, form, labels, described.metadata)
 
 
 def _load(flavor: str, folder: Path) -> Any:
