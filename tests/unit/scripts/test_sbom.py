@@ -75,6 +75,7 @@ def test_packages_and_modules_are_found() -> None:
     }
 
 
+@pytest.mark.slow
 def test_bill_names_each_part_by_its_address() -> None:
     parts = {
         Part("deb", "libc6", "2.41-12"),

@@ -147,6 +147,7 @@ def deepest(store: type) -> int:
     return max(depth(method, (name,)) for name, method in methods.items())
 
 
+@pytest.mark.slow
 def test_mlflow_nests_no_more_sessions() -> None:
     """A version that nests deeper needs a larger pool."""
     assert deepest(SqlAlchemyStore) == limits.SESSIONS

@@ -89,6 +89,7 @@ def run_ids(store: Any) -> dict[str, str]:
     return {run.info.run_name: run.info.run_id for run in store.search_runs(["0"], "", ViewType.ALL, 100)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [None, 1, 2, 3, 5, 6, 50_000])
 @pytest.mark.parametrize("order", [[], ["metrics.loss DESC"], ["params.rate", "attributes.start_time"]])
 @pytest.mark.parametrize("view", [None, "ALL", "DELETED_ONLY"])

@@ -114,6 +114,7 @@ def run_watched(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", WATCHED, *args], capture_output=True, text=True, timeout=150)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "code"),
     [

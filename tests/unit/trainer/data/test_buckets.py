@@ -34,6 +34,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "tables"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 @pytest.mark.parametrize("key", ["whole.csv", "whole.parquet", "june/days", "june/*/part-*.csv.gz", "**/*.csv.gz"])
 @pytest.mark.parametrize("stream", ["never", "always"])

@@ -92,6 +92,7 @@ def test_both_ways_of_reading_refuse_alike(content: str, words: str, tmp_path: P
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_text_may_be_long(tmp_path: Path) -> None:
     """Longer than Python's own bound on a field; scoring reads it, too."""
     path = tmp_path / "t.csv"
@@ -167,6 +168,7 @@ def test_decimals_are_the_nearest_numbers(kind: pa.DataType, plain: Saved, tmp_p
 # Names that are alike -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "other", "difference"),
     [

@@ -79,6 +79,7 @@ columns = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @QUICK
 @given(
     st.lists(columns, min_size=1, max_size=5),

@@ -58,6 +58,7 @@ def work(dataset: Dataset, **params: Any) -> FoldWork:
     return FoldWork(complete_params({"n_estimators": 12, **params}), dataset, 5, FOLDS, "average_precision")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "maps"),
     [

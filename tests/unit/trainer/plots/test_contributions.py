@@ -67,6 +67,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return load_data(file, target="y", test_size=0.5)
 
 
+@pytest.mark.slow
 def test_enough_rows_give_the_shares_of_all(data: Dataset) -> None:
     """On three data sets, each of the ten first features is within 10 % of its share on all rows.
 
@@ -110,6 +111,7 @@ def test_rows_are_spread_over_the_scores() -> None:
     np.testing.assert_array_equal(spread_rows(probability, 5_000), np.arange(1_000))
 
 
+@pytest.mark.slow
 def test_files_hold_what_was_measured(dataset: Dataset, tmp_path: Path) -> None:
     """The table has a line a row, with the values and the contributions of its features; the plot is a plot."""
     fitted = fit(dataset, n_estimators=12, num_leaves=8)

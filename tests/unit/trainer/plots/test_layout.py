@@ -84,6 +84,7 @@ def test_nothing_touches(family: Family) -> None:
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_drawn_anew_from_its_text(family: Family) -> None:
     """A plot that is drawn from what its file carries is the same."""
@@ -165,6 +166,7 @@ def test_curves_are_told_apart_without_a_colour(theme: int, missing: str) -> Non
         assert apart > 40 or dashes != its, (one, other)
 
 
+@pytest.mark.slow
 def test_dark_plot_has_only_dark_colours() -> None:
     """No colour of the light theme is left, whatever is drawn: not even between two colours."""
     for family in FAMILIES:

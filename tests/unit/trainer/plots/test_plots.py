@@ -320,6 +320,7 @@ def test_importance_texts_do_not_touch(name: str) -> None:
 # Edges ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", ["a" * 300, "$x$ and $y", "", "größer ≥ 5"])
 @pytest.mark.parametrize(
     "rows",

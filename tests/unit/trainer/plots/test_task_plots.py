@@ -42,6 +42,7 @@ def boxes(figure: Any) -> list[tuple[str, Bbox]]:
     return [(text.get_text(), text.get_window_extent(renderer)) for text in texts(figure)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 12, 20, 45])
 def test_confusion_matrix_is_readable(count: int) -> None:
     """No text covers another or leaves the picture, however long the names are."""

@@ -452,6 +452,7 @@ def test_alias_after_lost_answers_is_unknown(
     assert "whether champion has moved from version 1 to version 2 cannot be asked" in answer.error
 
 
+@pytest.mark.process
 def test_promote_help_needs_no_heavy_import(monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
     import sys

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,22 @@ def test_empty_column_may_be_filled_later(
 # Unseen categories ----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def model_of_word(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Saved]:
+    """Return a function that trains on a table whose texts are a word and "other"; once for each word."""
+
+    @cache
+    def of(word: str) -> Saved:
+        return model_of(tmp_path_factory.mktemp("word"), table_of(word))
+
+    return of
+
+
+def table_of(word: str) -> pd.DataFrame:
+    return TABLE[["number", "word", "y"]].assign(word=np.where(TABLE["number"] > 0, word, "other"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("known", "written", "cause"),
     [
@@ -138,10 +156,15 @@ def test_empty_column_may_be_filled_later(
 )
 @pytest.mark.parametrize("share", [0.03, 0.3])
 def test_unseen_categories_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], known: str, written: str, cause: str, share: float
+    model_of_word: Callable[[str], Saved],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    known: str,
+    written: str,
+    cause: str,
+    share: float,
 ) -> None:
-    table = TABLE[["number", "word", "y"]].assign(word=np.where(TABLE["number"] > 0, known, "other"))
-    saved = model_of(tmp_path, table)
+    table, saved = table_of(known), model_of_word(known)
     new = table.assign(word=np.where(np.arange(len(table)) < share * len(table), written, known))
     new[["number", "word"]].to_csv(tmp_path / "new.csv", index=False)
     score(saved, tmp_path / "new.csv", tmp_path / "out.csv")
@@ -201,6 +224,7 @@ def numbers_model(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     return model_of(tmp_path_factory.mktemp("numbers"), TABLE[["number", "y"]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COPIED)
 def test_column_of_any_type_is_copied_or_refused(numbers_model: Saved, tmp_path: Path, name: str) -> None:
     """Into CSV where that can hold it, and else a line names column and type; into Parquet always."""

@@ -118,6 +118,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Form], Saved]:
     return of
 
 
+@pytest.mark.slow
 @each_form
 def test_model_remembers_how_its_files_are_written(tmp_path: Path, saved: Callable[[Form], Saved], form: Form) -> None:
     """Scoring a file of the same form needs no option, and gives what the model says to the same values in Parquet."""

@@ -100,6 +100,7 @@ def test_json_of_any_values(ways: Ways, shown: list[dict[str, Any]], data: st.Da
     same(ways, json.dumps({form: body}).encode(), "application/json")
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_csv_of_any_fields(ways: Ways, shown: list[dict[str, Any]], data: st.DataObject) -> None:

@@ -84,6 +84,7 @@ def changed(tmp_path: Path) -> Callable[..., Path]:
     return copy
 
 
+@pytest.mark.slow
 def test_own_models_and_data_formats_are_taken(dataset: Dataset, line: Path, booster: Path, tmp_path: Path) -> None:
     fitted = fit_variant(make_variant({"n_estimators": 2}).params, dataset, seed=1, validation_size=0.2)
     save_model(fitted.model, dataset, tmp_path / "own", run_id="0" * 32, model_id="m-0", location=str(tmp_path))

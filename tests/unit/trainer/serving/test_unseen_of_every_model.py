@@ -22,6 +22,7 @@ LINEAR = OtherEstimator("sklearn.linear_model:LogisticRegression", {"max_iter": 
 RIDGE = OtherEstimator("sklearn.linear_model:Ridge")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "other"),
     [

@@ -98,6 +98,7 @@ def test_folds_mean_iterations_fit_the_model(dataset: Dataset) -> None:
     assert early.model.estimator_.estimator[-1].booster_.current_iteration() == early.iterations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", [{"class_weight": "balanced"}, {"is_unbalance": True}, {"scale_pos_weight": 4.0}])
 def test_class_weights_hold_in_the_folds(weighting: dict[str, Any], dataset: Dataset, fitted: FitResult) -> None:
     """Class weights hold in the folds and in the model."""

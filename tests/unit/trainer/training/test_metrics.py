@@ -11,6 +11,7 @@ from trainer.training import metrics
 from trainer.training.metrics import METRIC_NAMES
 
 
+@pytest.mark.slow
 # A busy machine may take a while over one example.
 @settings(deadline=None)
 @given(

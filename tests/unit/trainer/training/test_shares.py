@@ -60,6 +60,7 @@ def test_each_process_reads_its_own_files(folder: Path) -> None:
     pd.testing.assert_frame_equal(read, pd.concat(list(whole.fitting.parts()), ignore_index=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", ["always", "never"])
 def test_one_process_makes_the_same_model(folder: Path, stream: Stream) -> None:
     """With the bins of all rows: bit for bit what a plain fit makes, whether rows are sent or read."""

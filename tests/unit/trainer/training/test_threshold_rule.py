@@ -156,6 +156,7 @@ def test_wrong_rule_is_refused_before_work(trainer: Callable[..., Any], workdir:
     assert "'precision=0.8' is not allowed" in answer.error
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.one_of(
@@ -185,6 +186,7 @@ rows = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_si
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(rows, st.sampled_from(["max-f1", "precision>=0.4", "precision>=0.9", "recall>=0.5", "recall>=1", "0.35"]))
 def test_any_scores_keep_the_threshold_rule(rows: list[tuple[bool, int]], text: str) -> None:
