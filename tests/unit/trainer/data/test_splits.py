@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from trainer.config.csv_form import CsvForm
 from trainer.config.stream import Stream
 from trainer.config.variant import make_variant
+from trainer.data.row_hashes import hash_values
 from trainer.data.sources import load_data
 from trainer.training.fit import fit_variant
 from trainer.training.split import check_splits, fold_splits, split_validation
@@ -156,6 +158,23 @@ def test_groups_are_the_same_in_any_file(table: pd.DataFrame, tmp_path: Path) ->
     )
     assert parquet is not None
     np.testing.assert_array_equal(csv, parquet[::-1])
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_groups_of_decimal_commas_are_numbers(table: pd.DataFrame, tmp_path: Path, stream: Stream) -> None:
+    """Equal numbers are one group, however a file spells them, as where numbers have decimal points."""
+    who = np.arange(600) // 4 + 0.5
+    spelt = [f"{number:.{1 + row % 3}f}".replace(".", ",") for row, number in enumerate(who)]
+    table.assign(who=spelt).to_csv(tmp_path / "commas.csv", index=False, sep=";")
+    table.assign(who=who).to_parquet(tmp_path / "shop.parquet")
+    forms = {"commas.csv": CsvForm(separator=";", decimal=","), "shop.parquet": CsvForm(decimal=",")}
+    commas, numbers = (
+        load_data(tmp_path / name, target="purchase", group="who", csv=form, stream=stream)
+        for name, form in forms.items()
+    )
+    np.testing.assert_array_equal(commas.train.group, numbers.train.group)
+    np.testing.assert_array_equal(commas.test.group, numbers.test.group)
+    assert len({*hash_values(pd.Series(["1,5", "1.5"]), ",")}) == 2
 
 
 @pytest.mark.parametrize(

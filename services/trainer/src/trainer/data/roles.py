@@ -48,8 +48,10 @@ class Roles:
         named = (("--weight", self.weight), ("--time", self.time), ("--group", self.group))
         return [(option, name) for option, name in named if name is not None]
 
-    def table(self, raw: pd.DataFrame, target: NDArray[np.int64], source: str) -> Table:
+    def table(self, raw: pd.DataFrame, target: NDArray[np.int64], source: str, decimal: str = ".") -> Table:
         """Return a table whose features are a raw table's columns without these.
+
+        ``decimal`` is the character before a number's decimals in columns of texts.
 
         Raises:
             InputError: A value of one of these columns is missing or not allowed.
@@ -64,7 +66,7 @@ class Roles:
             target,
             weight=None if self.weight is None else _weights(raw[self.weight], f"{source}: column {self.weight!r}"),
             time=None if self.time is None else _times(raw[self.time], f"{source}: column {self.time!r}"),
-            group=None if self.group is None else _groups(raw[self.group], f"{source}: column {self.group!r}"),
+            group=None if self.group is None else _groups(raw[self.group], f"{source}: column {self.group!r}", decimal),
         )
 
 
@@ -120,9 +122,9 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
     return moments.to_numpy("datetime64[ns]")
 
 
-def _groups(column: pd.Series, label: str) -> NDArray[np.int64]:
+def _groups(column: pd.Series, label: str, decimal: str) -> NDArray[np.int64]:
     try:
-        return hash_values(column)
+        return hash_values(column, decimal)
     except TypeError:
         raise InputError(f"{label} (--group) holds lists or structures; expected texts, numbers or dates") from None
 

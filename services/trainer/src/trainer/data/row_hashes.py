@@ -85,12 +85,15 @@ def hash_rows(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.uint
     return (_mixed(rows) >> np.uint64(32)).astype(np.uint32)
 
 
-def hash_values(column: pd.Series) -> NDArray[np.int64]:
-    """Return a hash of 64 bits for each value of a column: the same one for the same value in any file."""
-    return _mixed(_bits(column)).view(np.int64)
+def hash_values(column: pd.Series, decimal: str = ".") -> NDArray[np.int64]:
+    """Return a hash of 64 bits for each value of a column: the same one for the same value in any file.
+
+    ``decimal`` is the character before the decimals of numbers that are written as texts.
+    """
+    return _mixed(_bits(column, decimal)).view(np.int64)
 
 
-def _bits(column: pd.Series) -> NDArray[np.uint64]:
+def _bits(column: pd.Series, decimal: str = ".") -> NDArray[np.uint64]:
     """Return each value as 64 bits: the number that it is or spells, or a hash of its text."""
     if column.dtype == np.float64:
         return _number_bits(column.to_numpy())
@@ -99,12 +102,16 @@ def _bits(column: pd.Series) -> NDArray[np.uint64]:
     known = np.empty(len(categories) + 1, dtype=np.uint64)
     known[-1] = _number_bits(np.array([np.nan]))[0]
     for place, category in enumerate(categories):
-        known[place] = _category_bits(str(category))
+        # What is no text is a number or a date, which Python writes with points.
+        known[place] = _category_bits(str(category), decimal if isinstance(category, str) else ".")
     return known[codes]
 
 
-def _category_bits(text: str) -> np.uint64:
+def _category_bits(text: str, decimal: str) -> np.uint64:
     word = text.strip()
+    if decimal != ".":
+        # A word with a point is no number then, as anywhere in such a file.
+        word = "" if "." in word else word.replace(decimal, ".")
     truth = BOOLEANS.get(word.lower())
     if truth is None and not _NUMBER.fullmatch(word):
         return _text_bits(text)
