@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from trainer.config.csv_form import CsvForm
 from trainer.config.stream import Stream
 from trainer.data.sources import load_data
+from trainer.serving.mlflow_requests import wrong
 from trainer.serving.trees import TreeModel
 from trainer.util.errors import InputError
 
@@ -90,6 +93,54 @@ def test_both_ways_of_reading_refuse_alike(content: str, words: str, tmp_path: P
             load_data(path, target="y", stream=stream)
         assert words in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    {
+        "in a text": ("\n".join([HEADER, FIRST, "1,u\0,1", *OTHERS]), "row 2, column 'word': holds a NUL character"),
+        "in quotes": ("\n".join([HEADER, FIRST, '1,"u\n\0v",1', *OTHERS]), "row 2, column 'word': holds a NUL"),
+        "in a number": ("\n".join([HEADER, FIRST, "1\0.5,u,1", *OTHERS]), "row 2, column 'a': holds a NUL character"),
+        "in the target": ("\n".join([HEADER, FIRST, "1,u,1\0", *OTHERS]), "row 2, column 'y': holds a NUL character"),
+        "alone in a line": ("\n".join([*LINES, "\0" * 9]), f"row {ROWS + 1}, column 'a': holds a NUL character"),
+        "far below": ("\n".join([HEADER, *LINES[1:] * 500, "1,u\0,1"]), "row 60,001, column 'word': holds a NUL"),
+    }.values(),
+)
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_nul_character_is_refused_by_its_row(
+    content: str, words: str, suffix: str, plain: Saved, tmp_path: Path
+) -> None:
+    """It comes from a damaged file: a category with one looks like the category without, and is another."""
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(gzip.compress(content.encode(), 1) if suffix == ".csv.gz" else content.encode())
+    refusals = []
+    for stream in STREAMS:
+        with pytest.raises(InputError) as refused:
+            load_data(path, target="y", stream=stream)
+        refusals.append(str(refused.value))
+    with pytest.raises(InputError) as refused:
+        score(plain, path, tmp_path / "out.csv")
+    refusals.append(str(refused.value))
+    assert not (tmp_path / "out.csv").exists()
+    for refusal in refusals:
+        assert f"{path}: {words}" in refusal
+        assert "\n" not in refusal
+    reply = TreeModel.read(plain.folder).answer(content.encode(), "text/csv", "")
+    assert reply.status == 400
+    assert json.loads(reply.body)["message"].startswith(words)
+    assert words in str(wrong(content.encode(), is_csv=True))
+
+
+def test_nul_above_or_in_the_header_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for above, skipped, words in (
+        ("", 0, "is not a text file"),
+        ("shop\0\n", 1, "holds a NUL character above its header"),
+    ):
+        path.write_text(above + "\n".join(LINES).replace("word", "wo" + "\0" * (not above) + "rd"))
+        for stream in STREAMS:
+            with pytest.raises(InputError, match=words):
+                load_data(path, target="y", stream=stream, csv=CsvForm(skip_lines=skipped))
 
 
 @pytest.mark.slow

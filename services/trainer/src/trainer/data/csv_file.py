@@ -6,6 +6,7 @@ import csv
 import itertools
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -19,8 +20,9 @@ from trainer.data.csv_faults import (
     check_repeated_header,
     empty_first_line,
     header_hint,
+    nul_refusal,
 )
-from trainer.data.csv_text import open_text
+from trainer.data.csv_text import WithoutNul, open_bytes, open_text
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.util.errors import InputError
 
@@ -151,10 +153,9 @@ def _parsed(path: Place, form: CsvForm, names: list[str], **options: Any) -> pd.
         options |= {"header": 0, "names": [name or _unnamed(place) for place, name in enumerate(names)]}
     if form.skip_lines:
         options["skiprows"] = form.skip_lines
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         table: pd.DataFrame = pd.read_csv(
-            stream,
-            compression="gzip" if path.name.lower().endswith(".gz") else None,
+            WithoutNul(stream, partial(nul_refusal, path, form)),
             sep=form.separator_of(path),
             decimal=form.decimal,
             index_col=False,

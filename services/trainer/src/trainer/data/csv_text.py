@@ -1,10 +1,11 @@
-"""Opens CSV files as text, compressed or not."""
+"""Opens CSV files, compressed or not: as text, or as bytes among which is no NUL."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from trainer.config.csv_form import CsvForm
@@ -18,13 +19,37 @@ _LONGEST_FIELD = 2**31 - 1
 def open_text(path: Place, form: CsvForm = _USUAL) -> io.TextIOBase:
     """Return a CSV file as a stream of text, from its header on, or from its first row."""
     csv.field_size_limit(_LONGEST_FIELD)
-    opened: Any = path.open("rb")
-    if path.name.lower().endswith(".gz"):
-        opened = _Unpacked(opened)
-    stream = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
+    stream = io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="")
     for _ in range(form.skip_lines):
         stream.readline()
     return stream
+
+
+def open_bytes(path: Place) -> Any:
+    """Return a CSV file as a stream of bytes, unpacked."""
+    opened: Any = path.open("rb")
+    return _Unpacked(opened) if path.name.lower().endswith(".gz") else opened
+
+
+class WithoutNul(io.BufferedIOBase):
+    """A stream of bytes in which a NUL is an error: readers of CSV files take one for a letter, and say nothing."""
+
+    def __init__(self, stream: Any, refusal: Callable[[], Exception]) -> None:
+        """Read from ``stream``, and raise what ``refusal`` returns once a NUL is read."""
+        self._stream, self._refusal = stream, refusal
+
+    def readable(self) -> bool:
+        """Tell that it is."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return so many bytes, or fewer at the end."""
+        found: bytes = self._stream.read(size)
+        if b"\0" in found:
+            raise self._refusal()
+        return found
+
+    read1 = read
 
 
 class _Unpacked(gzip.GzipFile):

@@ -1,4 +1,4 @@
-"""Says which row of a CSV table has more or fewer fields than the header, or an open quote. A server uses it, too.
+"""Says which row of a CSV table has more or fewer fields than the header, an open quote, or a NUL. Servers use it too.
 
 It imports nothing heavy.
 """
@@ -34,6 +34,20 @@ def uneven_row(row: int, fields: int, width: int, *, separator: str = ",", heade
     advice = "complete it, or remove it" if fields < width else f"a field that holds {holds} needs quotes"
     first = "header" if header else "first row"
     return f"row {row:,} has {fields} field{'s' if fields != 1 else ''}, the {first} {width}; {advice}"
+
+
+def nul_row(lines: Iterable[str], *, separator: str = ",", header: bool = True) -> str | None:
+    """Return which row of a CSV table holds a NUL character, which no text has and no terminal shows, or None."""
+    names: list[str] = []
+    # What the csv module refuses is for the table's own reader to judge.
+    with suppress(csv.Error):
+        for number, row in enumerate(filter(None, csv.reader(lines, delimiter=separator)), start=0 if header else 1):
+            names = names or (row if header else [f"column_{place}" for place in range(1, len(row) + 1)])
+            place = next((place for place, field in enumerate(row) if "\0" in field), None)
+            if place is not None:
+                column = f", column {names[place]!r}" if place < len(names) else ""
+                return f"{f'row {number:,}' if number else 'the header'}{column}: holds a NUL character; remove it"
+    return None
 
 
 def open_quote(lines: Iterable[str], *, separator: str = ",", header: bool = True) -> str | None:

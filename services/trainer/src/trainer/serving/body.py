@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from trainer.data.uneven import open_quote, uneven_row
+from trainer.data.uneven import nul_row, open_quote, uneven_row
 from trainer.util.text import one_line
 
 #: A column's values, one a row, in a list, a tuple, or an array of numbers.
@@ -66,6 +66,8 @@ def read_csv(body: bytes) -> Table:
     """Return the table in a CSV body."""
     text = decoded(body).lstrip("\ufeff")
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    if "\0" in text and (wrong := nul_row(io.StringIO(text, newline=""))) is not None:
+        raise RequestError(wrong)
     # A line of nothing but blanks is none, as it is none to pandas; an empty field in quotes is a row of one.
     lines = csv.reader(io.StringIO(text, newline=""))
     rows = [row for row in lines if len(row) > 1 or (row and (not row[0] or row[0].strip(" \t")))]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from trainer.data.uneven import uneven_row, uneven_rows
+from trainer.data.uneven import nul_row, uneven_row, uneven_rows
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -33,7 +33,8 @@ def wrong(body: bytes, *, is_csv: bool) -> str | None:
     header: list[str] = []
     with suppress(csv.Error):
         header = next(csv.reader(io.StringIO(text, newline="")), [])
-    return repeated(header) or uneven_rows(io.StringIO(text, newline=""))
+    nul = nul_row(io.StringIO(text, newline="")) if "\0" in text else None
+    return nul or repeated(header) or uneven_rows(io.StringIO(text, newline=""))
 
 
 def repeated(names: Iterable[object]) -> str | None:

@@ -6,6 +6,7 @@ import csv as python_csv
 import itertools
 import re
 from collections.abc import Generator, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,9 +15,9 @@ import pyarrow.csv as csv
 from trainer.config.csv_form import CsvForm
 from trainer.data.arrow_columns import ARROW, Feature, Type, bad_value
 from trainer.data.buckets import Place
-from trainer.data.csv_faults import check_quotes
+from trainer.data.csv_faults import check_quotes, nul_refusal
 from trainer.data.csv_file import csv_header
-from trainer.data.csv_text import open_text
+from trainer.data.csv_text import WithoutNul, open_text
 from trainer.data.file_errors import reading
 from trainer.data.row_chunks import size
 from trainer.data.row_chunks.source import TableSource
@@ -84,7 +85,7 @@ class CsvSource(TableSource):
             stream = pa.CompressedInputStream(file, "gzip") if self.path.name.lower().endswith(".gz") else file
             try:
                 reader = csv.open_csv(
-                    stream,
+                    WithoutNul(stream, partial(nul_refusal, self.path, self.form)),
                     read_options=csv.ReadOptions(
                         block_size=self._block,
                         use_threads=False,
