@@ -138,7 +138,7 @@ def transfer(folder: Path, tasks: Any, megabytes: int, rounds: int) -> Iterator[
     from tests.benchmark.tls_floor import seconds_by_tls
     from tests.unit.trainer.parallel.cluster_processes import local_cluster
 
-    os.environ["TRAINER_TABLES"] = str(room := megabytes * MIB + (1 << 24))
+    os.environ["TRAINER_TABLES"] = str(room := (megabytes + megabytes // 16 + 16) * MIB)
     folder.mkdir()
     # The workers of a machine share one, as those of the stack do.
     (shared := folder / "shared").mkdir()

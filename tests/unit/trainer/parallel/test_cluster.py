@@ -157,13 +157,13 @@ def test_failure_of_the_answer_reaches_the_task(pool: ClusterPool, tasks: Any) -
 def test_table_travels_once(pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second map differs in what all share, and not in the table: that is neither sent nor unpacked again."""
     sent: list[str] = []
-    ask = pool.scheduler.ask
+    put = pool.scheduler._put
 
-    def listen(what: str, **arguments: Any) -> Any:
-        sent.extend([arguments["digest"]] if what == "trainer_put" else [])
-        return ask(what, **arguments)
+    def listen(digest: str, **arguments: Any) -> Any:
+        sent.append(digest)
+        return put(digest, **arguments)
 
-    monkeypatch.setattr(pool.scheduler, "ask", listen)
+    monkeypatch.setattr(pool.scheduler, "_put", listen)
     maps = [list(pool.map(tasks.identity, range(8), {"table": table(), "name": name})) for name in ("one", "two")]
     places = [{outcome.answer for outcome in outcomes} for outcomes in maps]
     assert places[0] == places[1]
@@ -439,7 +439,7 @@ def expired_once(folder: Path) -> Path:
 def test_cache_is_bounded_in_bytes() -> None:
     """The table that was used least recently goes first, and what was made with it."""
     packed = [pack({"table": table(rows), "name": "one"}) for rows in (100, 120, 140)]
-    parcels = {digest: content for _, contents in packed for digest, content in contents.items()}
+    parcels = {its.digest: b"".join(its.parts(1 << 20)) for _, parcels in packed for its in parcels}
     fetched: list[str] = []
 
     def fetch(digest: str) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from trainer.parallel.cluster import shared_tables
 from trainer.parallel.cluster.parcels import digest_of
 from trainer.parallel.cluster.shared_tables import SharedTables
 
@@ -76,3 +77,23 @@ def test_fetch_that_fails_leaves_no_table(tmp_path: Path, monkeypatch: pytest.Mo
             workers.first.get(ONE)
     assert not (tmp_path / ONE).exists()
     assert workers.second.get(ONE) == PARCELS[ONE]
+
+
+def test_digest_is_computed_once_a_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other workers of a machine take a table that one of them has checked; not one that changed since."""
+    computed: list[str] = []
+
+    def counted(content: memoryview) -> str:
+        computed.append(digest_of(content))
+        return computed[-1]
+
+    monkeypatch.setattr(shared_tables, "digest_of", counted)
+    workers = Workers(tmp_path)
+    for worker in (workers.first, workers.second, workers.first):
+        assert worker.get(ONE) == PARCELS[ONE]
+    assert computed == []
+    state = shared_tables._state
+    monkeypatch.setattr(shared_tables, "_state", lambda file: b"another boot " + state(file))
+    assert workers.second.get(ONE) == PARCELS[ONE]
+    assert computed == [ONE]
+    assert workers.fetched == [ONE]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.parallel.cluster.credentials import ClusterError
 from trainer.parallel.cluster.joint_fit import Here, Place, fit_part
-from trainer.parallel.cluster.parcels import digest_of
+from trainer.parallel.cluster.parcels import Parcel
 from trainer.parallel.pool import TaskDiedError
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.text import one_line
@@ -108,11 +108,11 @@ class DistributedFit:
 
     def _attempt(self, prepared: Prepared, workers: int) -> tuple[Pipeline, list[float]]:
         work, parts = prepared.cut(workers)
-        contents = [pickle.dumps(one, protocol=pickle.HIGHEST_PROTOCOL) for one in (work, *parts)]
-        digests = [digest_of(content) for content in contents]
-        self._check_room(sum(map(len, contents)))
-        self._pool.scheduler.send(dict(zip(digests, contents, strict=True)))
-        del work, parts, contents
+        parcels = [Parcel([pickle.dumps(one, protocol=pickle.HIGHEST_PROTOCOL)]) for one in (work, *parts)]
+        digests = [parcel.digest for parcel in parcels]
+        self._check_room(sum(parcel.size for parcel in parcels))
+        self._pool.scheduler.send(parcels)
+        del work, parts, parcels
         places = [Place(number, part, digests[0]) for number, part in enumerate(digests[1:])]
         came: dict[int, str] = {}
 

@@ -10,7 +10,7 @@ import hashlib
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from trainer.data.dataset import Table
@@ -26,26 +26,57 @@ def digest_of(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def pack(shared: Any) -> tuple[str, dict[str, bytes]]:
-    """Return the digest of the parcel that holds ``shared``, and all parcels by their digests.
+class Parcel:
+    """A parcel that is to be sent: the arrays lie where they were, and must not change until it has been.
+
+    Args:
+        pieces: What it is made of, in order.
+    """
+
+    def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
+        self._pieces = [memoryview(piece) for piece in pieces]
+        #: In bytes.
+        self.size = sum(piece.nbytes for piece in self._pieces)
+        digest = hashlib.sha256()
+        for piece in self._pieces:
+            digest.update(piece)
+        self.digest = digest.hexdigest()
+
+    def parts(self, size: int) -> Iterator[bytes | memoryview]:
+        """Return the content in parts of about so many bytes; what is large is not copied."""
+        small = bytearray()
+        for piece in self._pieces:
+            if len(small) + piece.nbytes <= size // 4:
+                small += piece
+                continue
+            if small:
+                yield bytes(small)
+                small.clear()
+            for offset in range(0, piece.nbytes, size):
+                yield piece[offset : offset + size]
+        if small:
+            yield bytes(small)
+
+
+def pack(shared: Any) -> tuple[str, list[Parcel]]:
+    """Return the digest of the parcel that holds ``shared``, and all parcels.
 
     Tables are parcels of their own: the next sweep on the same data differs in the rest only.
     """
-    parcels: dict[str, bytes] = {}
+    parcels: dict[str, Parcel] = {}
 
-    def name_of(content: bytes) -> str:
-        digest = digest_of(content)
-        parcels[digest] = content
-        return digest
+    def name_of(parcel: Parcel) -> str:
+        parcels[parcel.digest] = parcel
+        return parcel.digest
 
     class Packer(pickle.Pickler):
         def persistent_id(self, value: Any) -> tuple[str, str] | None:
             return (_KIND, name_of(_packed(value, pickle.Pickler))) if isinstance(value, Table) else None
 
-    return name_of(_packed(shared, Packer)), parcels
+    return name_of(_packed(shared, Packer)), list(parcels.values())
 
 
-def _packed(value: Any, pickler: type[pickle.Pickler]) -> bytes:
+def _packed(value: Any, pickler: type[pickle.Pickler]) -> Parcel:
     arrays: list[memoryview] = []
     body = io.BytesIO()
     pickler(body, pickle.HIGHEST_PROTOCOL, buffer_callback=lambda array: arrays.append(array.raw())).dump(value)
@@ -54,7 +85,7 @@ def _packed(value: Any, pickler: type[pickle.Pickler]) -> bytes:
     pieces.append(bytes(-(_LENGTH + len(head)) % _ALIGNED))
     for array in arrays:
         pieces += [array, bytes(-array.nbytes % _ALIGNED)]
-    return b"".join(pieces)
+    return Parcel(pieces)
 
 
 def _unpacked(content: bytes | memoryview, load: Callable[[Any], Any]) -> Any:

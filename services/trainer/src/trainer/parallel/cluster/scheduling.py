@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 from distributed import Scheduler
@@ -30,7 +31,8 @@ class ParcelStore(SchedulerPlugin):
         self.room = room
         #: In the parts in which they came, which pass through as they are.
         self._parcels: OrderedDict[str, list[Serialized]] = OrderedDict()
-        self._arriving: dict[tuple[str, str], list[Serialized]] = {}
+        #: Of each parcel that comes in, its parts so far by their numbers; by its client and its digest.
+        self._arriving: dict[tuple[str, str], dict[int, Serialized]] = {}
         self._needed: dict[str, set[str]] = {}
         self._questions: dict[str, asyncio.Future[bytes]] = {}
         #: The client whose fit has all workers, if any.
@@ -56,13 +58,13 @@ class ParcelStore(SchedulerPlugin):
                 self._parcels.move_to_end(digest)
         return {"missing": [digest for digest in digests if digest not in self._parcels], "room": self.room}
 
-    def put(self, client: str, digest: str, part: Serialized, first: bool, last: bool) -> None:
-        """Take a part of a parcel from a client."""
-        if first:
-            self._arriving[client, digest] = []
-        self._arriving[client, digest].append(part)
-        if last:
-            self._parcels[digest] = self._arriving.pop((client, digest))
+    def put(self, client: str, digest: str, size: int, number: int, part: Serialized) -> None:
+        """Take a part of a parcel of so many bytes from a client; the parts come in any order."""
+        arriving = self._arriving.setdefault((client, digest), {})
+        arriving[number] = part
+        if _size(arriving.values()) == size:
+            self._parcels[digest] = [arriving[number] for number in sorted(arriving)]
+            del self._arriving[client, digest]
             self._make_room()
 
     def get(self, digest: str, number: int) -> dict[str, Any]:
@@ -121,7 +123,7 @@ class ParcelStore(SchedulerPlugin):
                 total -= _size(self._parcels.pop(digest))
 
 
-def _size(parts: list[Serialized]) -> int:
+def _size(parts: Iterable[Serialized]) -> int:
     return sum(memoryview(frame).nbytes for part in parts for frame in part.frames)
 
 

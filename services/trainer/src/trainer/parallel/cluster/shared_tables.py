@@ -9,12 +9,16 @@ import fcntl
 import mmap
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.parallel.cluster.parcels import digest_of
 
 #: Takes a digest and what makes memory of a number of bytes; returns that memory, with the parcel in it.
 Fetch = Callable[[str, Callable[[int], memoryview]], memoryview]
+
+#: The attribute of a file that says in which state its digest was right.
+_CHECKED = "user.trainer.checked"
 
 
 class SharedTables:
@@ -40,9 +44,8 @@ class SharedTables:
         with (self._folder / ".lock").open("w") as lock:
             # One fetches, the others wait for it. A worker that dies leaves the lock to the next one.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            # The machine may have lost its power before all was on the disk.
-            if (found := _mapped(file)) is not None and digest_of(found) == digest:
-                os.utime(file)
+            if (found := _mapped(file)) is not None and (_is_checked(file) or digest_of(found) == digest):
+                _mark_checked(file)
                 return found
             arriving = self._folder / ".arriving"
             # A new file: whoever was interrupted may still write to the one that it began.
@@ -55,6 +58,7 @@ class SharedTables:
                     return memoryview(mmap.mmap(stream.fileno(), max(size, 1)))[:size]
 
                 self._fetch(digest, memory)
+            _mark_checked(arriving)
             arriving.replace(file)
             self._make_room(file)
             mapped = _mapped(file)
@@ -69,6 +73,28 @@ class SharedTables:
                 total -= file.stat().st_size
                 # Who has mapped it keeps it until then.
                 file.unlink()
+
+
+def _mark_checked(file: Path) -> None:
+    """Remember when a file was used, and that its digest was right then."""
+    os.utime(file)
+    # Where a file system keeps no attributes, the digest is computed each time.
+    with suppress(OSError):
+        os.setxattr(file, _CHECKED, _state(file))
+
+
+def _is_checked(file: Path) -> bool:
+    """Tell whether a file's digest was right, and nothing has been written to it since."""
+    try:
+        return os.getxattr(file, _CHECKED) == _state(file)
+    except OSError:
+        return False
+
+
+def _state(file: Path) -> bytes:
+    # A machine that lost its power may have kept the attribute, and not all of the file.
+    boot, its = Path("/proc/sys/kernel/random/boot_id").read_text().strip(), file.stat()
+    return f"{boot} {its.st_size} {its.st_mtime_ns}".encode()
 
 
 def _mapped(file: Path) -> memoryview | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import os
 import socket
@@ -22,7 +23,7 @@ from trainer.parallel import progress
 from trainer.parallel.cluster.code_version import code_resource
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
 from trainer.parallel.cluster.main_thread import MainThread
-from trainer.parallel.cluster.parcels import ParcelCache, digest_of
+from trainer.parallel.cluster.parcels import ParcelCache
 from trainer.parallel.cluster.remote_task import PROCESS, Channel, worker_name
 from trainer.parallel.cluster.settings import configure_dask
 
@@ -98,20 +99,31 @@ class _WorkerChannel(Channel):
         return self.fetch(digest)
 
     def _fetch_into(self, digest: str, memory: Callable[[int], memoryview]) -> memoryview:
-        content: memoryview = sync(self._worker.loop, self._take, digest, memory)
-        if digest_of(content) != digest:
+        content: memoryview
+        content, found = sync(self._worker.loop, self._take, digest, memory)
+        if found != digest:
             raise ClusterError(f"the scheduler has lost the data {digest[:12]}; the same command sends them again")
         return content
 
-    async def _take(self, digest: str, memory: Callable[[int], memoryview]) -> memoryview:
-        got = await self._worker.scheduler.trainer_get(digest=digest, number=0)
+    async def _take(self, digest: str, memory: Callable[[int], memoryview]) -> tuple[memoryview, str]:
+        """Have a parcel sent into memory; return it, and the digest of what came."""
+        get, here = self._worker.scheduler.trainer_get, hashlib.sha256()
+        got = await get(digest=digest, number=0)
         content, offset = memory(got["size"]), 0
+
+        def keep(part: memoryview) -> None:
+            content[offset : offset + len(part)] = part
+            here.update(part)
+
         for number in range(1, got["parts"] + 1):
-            content[offset : offset + len(got["part"])] = got["part"]
-            offset += len(got["part"])
-            if number < got["parts"]:
-                got = await self._worker.scheduler.trainer_get(digest=digest, number=number)
-        return content
+            part = got["part"]
+            # The next part comes in while this one is copied.
+            following = asyncio.ensure_future(get(digest=digest, number=number)) if number < got["parts"] else None
+            await asyncio.get_running_loop().run_in_executor(None, keep, part)
+            offset += len(part)
+            if following is not None:
+                got = await following
+        return content, here.hexdigest()
 
 
 def run_worker(
