@@ -132,6 +132,13 @@ EXPECTED = {
 }
 
 
+@pytest.fixture
+def target(tmp_path: Path, new_database: Callable[[Path], str]) -> str:
+    """An empty store of MLflow's in a file, to import into."""
+    (tmp_path / "target").mkdir()
+    return new_database(tmp_path / "target")
+
+
 def digests(folder: Path) -> dict[str, str]:
     found = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
@@ -175,11 +182,10 @@ def test_whole_store_is_brought_in_once(
 
 
 def test_interrupted_import_is_finished(
-    written_store: tuple[str, Path], trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written_store: tuple[str, Path], trainer: Trainer, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it had begun: the same command goes on, and no run is there twice."""
     kind, folder = written_store
-    target = f"sqlite:///{tmp_path}/target.db"
     store = store_in(kind, folder)
     real, calls = files.sha256, iter(range(1000))
 
@@ -210,12 +216,11 @@ def test_interrupted_import_is_finished(
 # A fork each: what is imported once need not be imported again.
 KILLED = """
 import os, signal, sys
-from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from trainer.cli.main import main
 from trainer.transfer import files
-arguments, target = sys.argv[1:], sys.argv[-1]
+arguments = sys.argv[1:]
 def dies_at(step):
     left = [step]
     def count(*_):
@@ -231,8 +236,6 @@ def forked(work):
         work()
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-# MLflow's own tables are there before.
-forked(lambda: MlflowClient(target, target).search_experiments())
 def work():
     dies_at(step)
     main(arguments)
@@ -247,12 +250,11 @@ sys.exit(code)
 """
 
 
-def test_killed_import_is_finished(written_store: tuple[str, Path], tmp_path: Path) -> None:
+def test_killed_import_is_finished(written_store: tuple[str, Path], target: str, tmp_path: Path) -> None:
     """Killed at many steps, one after the other: the same command goes on each time, and nothing is there twice."""
     kind, folder = written_store
     if kind.endswith("2"):
         pytest.skip("its steps are the same, and fewer")
-    target = f"sqlite:///{tmp_path}/target.db"
     done = programs.run(["-c", KILLED, "import", store_in(kind, folder), "--to", target], cwd=tmp_path, timeout=500)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.splitlines()[-1]) >= 3
@@ -287,7 +289,13 @@ def test_server_is_brought_into_another(server: str, trainer: Trainer, tmp_path:
     assert [one.path for one in there.list_artifacts(copy.info.run_id)] == ["x.txt"]
 
 
-def test_lost_files_are_told_of(written_store: tuple[str, Path], trainer: Trainer, tmp_path: Path) -> None:
+def test_lost_files_are_told_of(
+    written_store: tuple[str, Path],
+    trainer: Trainer,
+    target: str,
+    new_database: Callable[[Path], str],
+    tmp_path: Path,
+) -> None:
     """A store without its artifacts is brought in without them, which is said; another folder can be named."""
     kind, before = written_store
     if kind != "sqlite":
@@ -299,11 +307,11 @@ def test_lost_files_are_told_of(written_store: tuple[str, Path], trainer: Traine
             "UPDATE logged_models SET artifact_location = replace(artifact_location, ?, '/lost')", (str(before),)
         )
         database.commit()
-    target = f"sqlite:///{tmp_path}/target.db"
     answer = trainer("import", str(lone), "--to", target, "--json")
     assert answer.code == 0, answer.err
     assert any(what.startswith("files of logged model") for what in json.loads(answer.out)["left_out"])
-    other = f"sqlite:///{tmp_path}/other.db"
+    (tmp_path / "other").mkdir()
+    other = new_database(tmp_path / "other")
     answer = trainer("import", str(lone), "--artifacts", str(before), "--to", other, "--json")
     assert answer.code == 0, answer.err
     assert [what for what in json.loads(answer.out)["left_out"] if what.startswith("files of logged")] == []
