@@ -24,7 +24,7 @@ const (
 // A token of the server's: which ones are valid, it knows itself.
 var tokenForm = regexp.MustCompile(`^mlr_[A-Za-z0-9_-]{43}$`)
 
-// What the server answers to everyone (the rows "open" of people/access.py): such an answer says nothing about a token.
+// What the server answers to everyone (the rows "open" of people/access_table.py): such an answer says nothing about a token.
 var openToAll = map[string]bool{"/health": true, "/version": true}
 
 // maxTokens is how many tokens are remembered as accepted, and as many as refused, 32 bytes each. Beyond, any of them is forgotten.
