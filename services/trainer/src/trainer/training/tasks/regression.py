@@ -15,9 +15,8 @@ from trainer.training.tasks.base import TrainingTask
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-    from sklearn.pipeline import Pipeline
 
-    from trainer.data.dataset import Dataset, Table
+    from trainer.data.dataset import Table
     from trainer.training.fit import FitResult
 
 
@@ -51,11 +50,6 @@ class RegressionTask(TrainingTask):
         """Return the prediction."""
         scores: NDArray[Any] = model.predict(features)
         return scores
-
-    def model(self, pipeline: Pipeline, dataset: Dataset, threshold: float) -> Any:
-        """Return the pipeline itself."""
-        del dataset, threshold
-        return pipeline
 
     def evaluate(self, rows: Table, scores: NDArray[Any], threshold: float) -> dict[str, float]:
         """Return the metrics of the predictions' errors."""
