@@ -6,6 +6,7 @@ import base64
 import re
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -208,6 +209,43 @@ def test_wide_table_keeps_its_words(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     shown = capsys.readouterr().out
     for word in (*(f"parameter_{n}" for n in range(30)), *(run.run_id for run in runs), "0.5000"):
         assert word in shown
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize(("count", "params"), [(2, 40), (3, 25), (12, 12), (60, 5)])
+def test_many_parameters_fit_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int, params: int, width: int
+) -> None:
+    """Each metric of each run is shown, before the parameters, and no line is broken by the terminal."""
+    scores = ("average_precision", "f1", "log_loss", "roc_auc", "validation_average_precision", "validation_log_loss")
+    runs = tuple(
+        Compared(
+            f"{place:032x}",
+            f"variant {place} of many with a name that says all of its parameters",
+            "FINISHED",
+            None,
+            {f"a_long_parameter_{n:02}": f"{place + n / 8}" for n in range(params)},
+            {score: (place + 1) / (100 + n) for n, score in enumerate(scores)},
+        )
+        for place in range(count)
+    )
+    monkeypatch.setenv("COLUMNS", f"{width}")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    table.show(Comparison("runs", runs, URI))
+    shown = re.sub("\x1b[^m]*m", "", capsys.readouterr().out)
+    assert max(map(len, shown.splitlines())) <= width
+    for run in runs:
+        assert run.run_id in shown
+    cells = Counter(shown.split())
+    for name in (*scores, *runs[0].params):
+        assert name in cells
+    for texts in (
+        Counter(value for run in runs for value in run.params.values()),
+        Counter(number(value) for run in runs for value in run.metrics.values()),
+    ):
+        assert texts <= cells
+    assert shown.index("validation_log_loss") < shown.index("a_long_parameter_00")
+    assert cells["*"] == len(scores) + 1
 
 
 @given(st.floats())

@@ -1,4 +1,7 @@
-"""Prints a comparison as a table: runs side by side while they fit, and else one below the other."""
+"""Prints a comparison as a table: runs side by side while they fit, and else one below the other.
+
+Where neither fits into a terminal, runs are numbered, and the table's columns stand in blocks below each other.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +62,13 @@ def show(comparison: Comparison) -> None:
     rows = _rows(comparison, metrics)
     if _wide(rows) > width:
         wanted = [name for name in metrics if name in _NARROW] or metrics[:6]
-        below = [list(column) for column in zip(*_rows(comparison, wanted), strict=True)]
+        below = _turned(_rows(comparison, wanted))
         rows = min(below, rows, key=_wide) if terminal else below
-    # What fits neither way is better broken by the terminal than squeezed into columns of a letter.
-    if terminal and _wide(rows, _NAME) + len(rows[0]) <= width:
-        _rich(rows)
+    if terminal:
+        # What fits neither way would be squeezed into columns of a letter.
+        fits = _wide(rows, _NAME) + len(rows[0]) <= width
+        for block in [rows] if fits else _blocks(comparison, metrics, width):
+            _rich(block)
     else:
         print_plain_table(*([text for text, _ in row] for row in rows))
     if not comparison.differing and len(comparison.runs) > 1:
@@ -105,6 +110,44 @@ def _rows(comparison: Comparison, metrics: Sequence[str]) -> list[list[Cell]]:
         ]
         rows.append([(one_line(name, 60), False), *cells])
     return rows
+
+
+def _blocks(comparison: Comparison, metrics: Sequence[str], width: int) -> list[list[list[Cell]]]:
+    """Return tables that fit into a terminal: the runs, each with a number, and then what they have under these."""
+    runs = comparison.runs
+    numbers: list[Cell] = [("", False), *((f"{place}", False) for place in range(1, len(runs) + 1))]
+    rows = _rows(comparison, metrics)
+    split = len(rows) - len(metrics) - len(comparison.differing)
+    head, params, scores = rows[:split], rows[split : len(rows) - len(metrics)], rows[len(rows) - len(metrics) :]
+    names, *others = head
+    listed = _turned([numbers, *others, names])
+    # The name is last, and has the room that is left: what it says is among the parameters, too.
+    room = max(width - _wide([row[:-1] for row in listed]) - len(listed[0]) - 2, 8)
+    listed = [[*row[:-1], (one_line(row[-1][0], room) if row[-1][0] else "name", False)] for row in listed]
+    beside = [numbers, *scores, *params]
+    return [listed, *min((_broken(beside, width), _broken(_turned(beside), width)), key=_lines)]
+
+
+def _broken(rows: list[list[Cell]], width: int) -> list[list[list[Cell]]]:
+    """Return a table in blocks of as many columns as fit, each beside the first column."""
+    first, *columns = _turned(rows)
+    blocks = []
+    while columns:
+        block = [first, columns.pop(0)]
+        while columns and _wide(wider := _turned([*block, columns[0]])) + len(wider[0]) <= width:
+            block.append(columns.pop(0))
+        blocks.append(_turned(block))
+    return blocks
+
+
+def _turned(rows: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+    """Return a table with its rows as columns."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _lines(blocks: Sequence[Sequence[Sequence[Cell]]]) -> int:
+    """Return how many lines tables take, about."""
+    return sum(len(rows) + 3 for rows in blocks)
 
 
 def _value(comparison: Comparison, run: Compared, name: str) -> Cell:
