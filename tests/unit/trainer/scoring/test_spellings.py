@@ -26,6 +26,7 @@ from trainer.cli.options.data import SourceOptions
 from trainer.cli.promote import promote_command
 from trainer.cli.promotion_data import version_loader
 from trainer.config.csv_form import CsvForm
+from trainer.config.stream import Stream
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.promotion import sandbox_child
@@ -225,29 +226,40 @@ def predict(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
     return float(pd.read_parquet(folder / "out.parquet")["probability"].iloc[0])
 
 
-def evaluate(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
+def evaluate(spelling: Spelling, kept: Kept, folder: Path, stream: Stream = "never") -> float | str:
     """The loss tells the score: half of the rows are positive."""
     path = file_of(spelling, kept.form, folder, labelled=True)
     try:
-        done = evaluate_model(EvaluateRequest(str(kept.saved.folder), path, all_rows=True))
+        done = evaluate_model(EvaluateRequest(str(kept.saved.folder), path, all_rows=True, stream=stream))
     except InputError:
         return REFUSED
     (found,) = {score for score, loss in kept.losses.items() if abs(loss - done.metrics["log_loss"]) < 1e-12}
     return found
 
 
-def promote(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
+def evaluate_in_passes(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
+    """Of a table that is not held in memory."""
+    return evaluate(spelling, kept, folder, "always")
+
+
+def promote(spelling: Spelling, kept: Kept, folder: Path, stream: Stream = "never") -> float | str:
     """The data as the command reads it, and the process that scores it."""
     path = file_of(spelling, kept.form, folder, labelled=True)
-    options = SourceOptions(None, None, None, None, None, None, path, None, None, 0.2, 42)
+    options = SourceOptions(None, None, None, None, None, None, path, None, None, 0.2, 42, stream)
     try:
         with click.Context(promote_command):
             dataset = version_loader(options)(TrainedOn.read(kept.saved.folder, kept.loaded.metadata.metadata))
     except InputError:
         return REFUSED
-    dataset.whole().features.to_parquet(folder / "table.parquet", index=False)
-    sandbox_child._score(kept.loaded, str(folder / "table.parquet"), folder)
+    for number, part in enumerate(dataset.whole().parts()):
+        part.to_parquet(folder / f"part-{number}.parquet", index=False)
+    sandbox_child._score(kept.loaded, map(pd.read_parquet, sorted(folder.glob("part-*.parquet"))), folder)
     return float(np.load(folder / "probability.npy")[0, 1])
+
+
+def promote_in_passes(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
+    """Of a table that is not held in memory."""
+    return promote(spelling, kept, folder, "always")
 
 
 def pyfunc(spelling: Spelling, kept: Kept, folder: Path) -> float | str:
@@ -309,7 +321,7 @@ def _answered(reply: Any) -> float | str:
     return REFUSED
 
 
-FILES: list[Way] = [training, predict, evaluate, promote]
+FILES: list[Way] = [training, predict, evaluate, evaluate_in_passes, promote, promote_in_passes]
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=str)

@@ -9,6 +9,7 @@ import click
 
 from trainer.cli.options.command import GroupedCommand
 from trainer.cli.options.csv_files import csv_options
+from trainer.cli.options.fit import stream_option
 from trainer.cli.options.option import option
 from trainer.cli.options.scored import model_uri_option, scored_data_option
 from trainer.cli.options.tracking import server_options
@@ -16,6 +17,7 @@ from trainer.cli.options.tracking import server_options
 if TYPE_CHECKING:
     from trainer.cli.options.csv_files import CsvOptions
     from trainer.cli.options.tracking import ServerOptions
+    from trainer.config.stream import Stream
 
 
 @click.command("evaluate", cls=GroupedCommand)
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     help="The positive class's value; by default the one of the training.",
 )
 @option("--all", "all_rows", is_flag=True, group="Evaluation", env=None, help="Take rows too that it was trained on.")
+@stream_option
 @csv_options
 @server_options
 def evaluate_command(
@@ -42,6 +45,7 @@ def evaluate_command(
     target: str | None,
     positive: str | None,
     all_rows: bool,
+    stream: Stream,
     form: CsvOptions,
     server: ServerOptions,
 ) -> None:
@@ -64,7 +68,9 @@ def evaluate_command(
     from trainer.scoring.evaluate import EvaluateRequest, evaluate_model
     from trainer.util.output import print_json
 
-    done = evaluate_model(EvaluateRequest(model, data, target, positive, all_rows, server.uri, server.wait, form.csv))
+    done = evaluate_model(
+        EvaluateRequest(model, data, target, positive, all_rows, server.uri, server.wait, form.csv, stream)
+    )
     show_data_warnings(done.warnings)
     if server.as_json:
         print_json({name: value for name, value in asdict(done).items() if name != "warnings"})

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from trainer.cli.options.command import GroupedCommand
 from trainer.cli.options.csv_files import CSV_OPTIONS
 from trainer.cli.options.data import SourceOptions, data_option
+from trainer.cli.options.fit import stream_option
 from trainer.cli.options.option import gathered, option
 from trainer.cli.options.registry import model_name_option
 from trainer.cli.options.split import seed_option, test_size_option
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     positive_option,
     test_size_option,
     seed_option,
+    stream_option,
     *CSV_OPTIONS,
 )
 @model_name_option

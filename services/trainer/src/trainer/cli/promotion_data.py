@@ -26,6 +26,7 @@ def version_loader(source: SourceOptions) -> Load:
 
     read: dict[str, Dataset] = {}
     of_file: list[CsvForm] = []
+    shown: set[str] = set()
 
     def load(trained: TrainedOn | None) -> Dataset:
         seed, test_size, types, form = source.seed, source.test_size, None, CsvForm()
@@ -55,10 +56,12 @@ def version_loader(source: SourceOptions) -> Load:
                 csv=form,
                 task=task,
                 classes=classes,
+                stream=source.stream,
             )
             # The table of constraints says that sessions were made up.
             if not read[key].generated:
-                show_data_warnings(read[key].warnings)
+                show_data_warnings(warning for warning in read[key].warnings if warning not in shown)
+                shown.update(read[key].warnings)
         return read[key]
 
     return load

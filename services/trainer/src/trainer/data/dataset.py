@@ -58,6 +58,20 @@ class Table:
             None if self.group is None else self.group[index],
         )
 
+    def joined(self, other: Table, order: NDArray[np.int64]) -> Table:
+        """Return the rows of both tables in an ``order``, which counts the other's after these."""
+        features = pd.concat([self.features, other.features], ignore_index=True)
+        return Table(features.iloc[order].reset_index(drop=True), **self.joined_values(other, order))
+
+    def joined_values(self, other: Table, order: NDArray[np.int64]) -> dict[str, Any]:
+        """Return what both tables have beside their features, by the fields' names; see ``joined``."""
+        names = ("target", "weight", "time", "group")
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        return {
+            name: None if one is None or two is None else np.concatenate([one, two])[order]
+            for name, (one, two) in pairs.items()
+        }
+
     def span(self, start: int, stop: int) -> Table:
         """Return the rows from one position to before another."""
         return self.take(np.arange(start, stop))
@@ -152,17 +166,7 @@ class Dataset:
         out[self.held_out] = True
         order[~out] = np.arange(self.train.rows)
         order[out] = np.arange(self.train.rows, self.rows)
-        features = pd.concat([self.train.features, self.test.features], ignore_index=True)
-        weight, time, group = (
-            None if one is None or other is None else np.concatenate([one, other])
-            for one, other in (
-                (self.train.weight, self.test.weight),
-                (self.train.time, self.test.time),
-                (self.train.group, self.test.group),
-            )
-        )
-        target = np.concatenate([self.train.target, self.test.target])
-        return Table(features, target, weight, time, group).take(order)
+        return self.train.joined(self.test, order)
 
     def columns(self, kind: ColumnType) -> list[str]:
         """Return the names of the features of one kind, in their order."""

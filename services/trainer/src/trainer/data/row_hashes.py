@@ -56,7 +56,13 @@ class RowHashes:
         """Tell for each row of another table whether it is among these; None where that table lacks a column."""
         if any(name not in features.columns for name in self.columns):
             return None
-        return np.isin(hash_rows(features, self.columns), self.hashes)
+        asked = hash_rows(features, self.columns)
+        if not len(self.hashes):
+            return np.zeros(len(asked), dtype=bool)
+        # These are in order: of a table in parts, they need not be sorted again for each.
+        places = np.minimum(np.searchsorted(self.hashes, asked), len(self.hashes) - 1)
+        held: NDArray[np.bool_] = self.hashes[places] == asked
+        return held
 
     def save(self, path: Path) -> None:
         """Write the hashes to a file."""

@@ -41,8 +41,8 @@ def tell_if_too_large(files: TableFiles) -> None:
     if needed > there:
         print_message(
             f"{files.place}: would take about {needed / 2**30:.1f} GiB of memory, and there are {there / 2**30:.1f}: it"
-            " is held all the same, and may not fit. Only one table that is split here is read in passes (--stream"
-            " auto, without --test); evaluate and promote hold theirs: name fewer of its files"
+            " is held all the same, and may not fit. Only a table that LightGBM is to fit, or a model to be judged by,"
+            " is read in passes (--stream auto, without --test)"
         )
 
 

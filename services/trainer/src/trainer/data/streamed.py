@@ -23,7 +23,7 @@ from trainer.data.row_chunks.opening import open_files
 from trainer.data.table_file import no_rows
 from trainer.data.two_tables import check_target
 from trainer.data.typed_chunks import Columns, TypedChunks, found_types, read_columns, selected, to_frame
-from trainer.data.uniform import empty_warning, feature_warnings, fields_of
+from trainer.data.uniform import check_columns_of_model, empty_warning, feature_warnings, fields_of
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ class StreamedTable(Table):
             group=None if self.group is None else self.group[index],
             chosen=chosen,
         )
+
+    def joined(self, other: Table, order: NDArray[np.int64]) -> StreamedTable:
+        """Return the rows of both tables, which are of the same files, in their ``order`` there."""
+        assert isinstance(other, StreamedTable) and other.source is self.source  # noqa: S101, PT018 - says what is meant
+        joined = replace(self, chosen=self.chosen | other.chosen, gaps=self.gaps | other.gaps)
+        return replace(joined, **self.joined_values(other, order))
 
     def span(self, start: int, stop: int) -> StreamedTable:
         """Return the rows from one position to before another; of the files, only those are read that hold them."""
@@ -106,8 +112,12 @@ class StreamedTable(Table):
 
     @property
     def digest(self) -> str:
-        """Not here: it is computed with the others in one pass."""
-        raise NotImplementedError
+        """The digest of its contents, see ``Table.digest``: a pass."""
+        digest, row = TableDigest(list(self.source.types)), 0
+        for part in self.parts():
+            digest.add(part, self.target[row : row + len(part)])
+            row += len(part)
+        return self.with_roles(digest.hexdigest())
 
     def _frame(self, columns: Columns) -> pd.DataFrame:
         frame = to_frame(columns, self.source.features)
@@ -139,9 +149,16 @@ def narrow_table(files: TableFiles, how: Reading, warnings: list[str]) -> tuple[
 
 
 def streamed_types(files: TableFiles, how: Reading, names: list[str]) -> TypedChunks:
-    """Return the table with the types of its features, decided by all rows."""
+    """Return the table with the types of its features: those of a model, or as all rows decide.
+
+    Raises:
+        InputError: It has no features, lacks some of a model's, or holds what no model takes.
+    """
     out = {str(how.target), *how.drop, *(name for _, name in how.roles.options)}
     features = [name for name in names if name not in out]
+    if how.column_types is not None:
+        check_columns_of_model(str(files.place.resolve()), features, how.column_types)
+        return TypedChunks(files, how.form, dict(how.column_types))
     if not features:
         raise InputError(f"{files.place}: has no feature columns")
     types = found_types(open_files(files, how.form), features, how.categorical)
@@ -176,11 +193,14 @@ def streamed_dataset(
     streamed = [part.table() for part in parts]
     streamed[1] = replace(streamed[1], target=_wide(streamed[1].target))
     warnings = [*rest.pop("warnings"), *few_warnings(table.files, words.warnings())]
-    warnings += alike_names_warnings(table.types)
-    for name, kind in table.types.items():
-        samples = [part.sample[name] for part in parts]
-        warnings += feature_warnings(name, kind, samples, parts[0].sample_target, how, apart=False)
+    if how.column_types is None:
+        warnings += alike_names_warnings(table.types)
+        for name, kind in table.types.items():
+            samples = [part.sample[name] for part in parts]
+            warnings += feature_warnings(name, kind, samples, parts[0].sample_target, how, apart=False)
     empty = [name for name in table.types if name not in parts[0].filled]
+    if len(empty) == len(table.types):
+        raise InputError(f"{table.files.place}: every feature value is missing")
     if empty:
         warnings.append(empty_warning(empty))
     return Dataset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +41,8 @@ def unified(
     columns = list(train.features.columns) if how.column_types is None else list(how.column_types)
     missing = [name for name in columns if name not in test.features.columns]
     extra = [name for name in test.features.columns if name not in columns]
-    if how.column_types is not None and (lacking := [name for name in columns if name not in train.features.columns]):
-        others = [name for name in train.features.columns if name not in columns]
-        raise InputError(
-            f"{source}: lacks columns that the model takes: {listed(lacking)}{meant_column(lacking[0], others)}"
-        )
+    if how.column_types is not None:
+        check_columns_of_model(source, train.features.columns, columns)
     if how.column_types is None and (missing or extra):
         parts = [f"{listed(missing)} only in {names[0]}"] if missing else []
         parts += [f"{listed(extra)} only in {names[1]}"] if extra else []
@@ -98,6 +95,15 @@ def unified(
         warnings=tuple(warnings),
         **rest,
     )
+
+
+def check_columns_of_model(source: str, names: Collection[str], wanted: Collection[str]) -> None:
+    """Refuse a table with the columns ``names`` that lacks some of those that a model takes."""
+    if lacking := [name for name in wanted if name not in names]:
+        others = [name for name in names if name not in wanted]
+        raise InputError(
+            f"{source}: lacks columns that the model takes: {listed(lacking)}{meant_column(lacking[0], others)}"
+        )
 
 
 def fields_of(how: Reading) -> dict[str, Any]:

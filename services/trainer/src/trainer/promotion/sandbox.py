@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from trainer.util.text import one_line
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from trainer.data.dataset import Table
     from trainer.promotion.policy import PromotionPolicy
 
 SCRIPT = Path(__file__).with_name("sandbox_child.py")
@@ -29,6 +31,8 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT")
 #: One thread: several on busy cores stand in each other's way, and a server gives a request one as well.
 _SET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _GLANCE = 0.05
+#: Before each part of a table stands its size in bytes, in so many bytes.
+SIZE_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Sandbox:
     """A model on trial. The process runs from the start; ``result`` waits for it."""
 
     def __init__(
-        self, model: Path, folder: Path, policy: PromotionPolicy, *, table: Path | None, latency: bool
+        self, model: Path, folder: Path, policy: PromotionPolicy, *, table: Table | None, latency: bool
     ) -> None:
         """Start the process.
 
@@ -67,21 +71,22 @@ class Sandbox:
             model: A folder in MLflow's model format.
             folder: Where the process works; is made.
             policy: Says after how many seconds, and at how much memory, the process is ended.
-            table: A Parquet file of features to score.
+            table: The rows to score. The process is handed their features, part by part.
             latency: Whether to measure the latency.
         """
         folder.mkdir()
         self._folder, self._seconds, self._memory = folder, policy.seconds, policy.memory_mib
         self._peak: float | None = None
         self._killed: str | None = None
+        self._unreadable: Exception | None = None
         self._started = time.monotonic()
-        arguments = [str(model), str(table or ""), "yes" if latency else "", str(folder)]
+        arguments = [str(model), "yes" if table is not None else "", "yes" if latency else "", str(folder)]
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(SCRIPT), *arguments],
                 cwd=folder,
                 env={**{name: os.environ[name] for name in _KEPT if name in os.environ}, **_SET},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if table is None else subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 # What the model may start ends with it; and Ctrl-C is ours to handle.
@@ -89,10 +94,20 @@ class Sandbox:
             )
         self._watch = threading.Thread(target=self._guard, name="trainer-probe", daemon=True)
         self._watch.start()
+        if table is not None:
+            # Nobody waits for the thread: it is at its end when the process has ended.
+            feed = (table, self._process.stdin)
+            threading.Thread(target=self._feed, args=feed, name="trainer-probe-rows", daemon=True).start()
 
     def result(self) -> SandboxResult:
-        """Wait for the process to end, and return what came of it."""
+        """Wait for the process to end, and return what came of it.
+
+        Raises:
+            InputError: The table cannot be read to its end.
+        """
         self._watch.join()
+        if self._unreadable is not None:
+            raise self._unreadable
         if self._killed is not None:
             return SandboxResult(error=self._killed, peak_mib=self._peak)
         found = self._read()
@@ -115,6 +130,22 @@ class Sandbox:
         if self._process.poll() is None:
             self._kill("stopped")
         self._watch.join()
+
+    def _feed(self, table: Table, pipe: IO[bytes]) -> None:
+        """Hand the process the features, each part as a Parquet file behind its size."""
+        # A process that has ended takes nothing more.
+        with suppress(BrokenPipeError), pipe:
+            try:
+                for part in table.parts():
+                    packed = io.BytesIO()
+                    part.to_parquet(packed, index=False)
+                    pipe.write(packed.tell().to_bytes(SIZE_BYTES))
+                    pipe.write(packed.getbuffer())
+            except BrokenPipeError:
+                raise
+            except Exception as error:  # noqa: BLE001 - else the process would wait for more, or judge by a part
+                self._unreadable = error
+                self._kill("stopped")
 
     def _guard(self) -> None:
         """Watch over time and memory until the process ends."""

@@ -8,14 +8,17 @@ model, Python 3.11). What comes of it goes to files in the folder named last.
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import logging
+import os
 import sys
 import time
 import traceback
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 #: Predictions of one row: these come before the clock runs, and so many are timed, within so many seconds.
 WARM_UP, TIMED, TIMED_SECONDS = 5, 100, 1.0
@@ -35,13 +38,17 @@ def main(model_folder: str, table: str, latency: str, folder: str) -> None:
 
     Args:
         model_folder: A folder in MLflow's model format.
-        table: A Parquet file of features to score; empty for none.
+        table: "yes" where the features of a table come in, part by part (``Sandbox``).
         latency: "yes" to measure the latency of predictions of one row.
         folder: The folder to write to.
     """
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
     out: dict[str, Any] = {}
+    # What the model may start does not get them.
+    parts = os.fdopen(os.dup(0), "rb")
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     started = time.monotonic()
     accelerate("garbage_collection")
     accelerate("lazy_modules")
@@ -58,7 +65,7 @@ def main(model_folder: str, table: str, latency: str, folder: str) -> None:
         out["seconds"] = time.monotonic() - started
         if table:
             out["stage"] = "score the test data"
-            _score(model, table, Path(folder))
+            _score(model, _tables(parts), Path(folder))
         if latency:
             out["stage"] = "predict one row"
             out["latency_ms"] = 1000 * _median_seconds(model, example.head(1))
@@ -80,20 +87,31 @@ def _check(answer: Any, rows: int) -> None:
         raise ValueError("a prediction is not a finite number")
 
 
-def _score(model: Any, table: str, folder: Path) -> None:
-    import numpy as np
+def _tables(parts: BinaryIO) -> Iterator[Any]:
+    """Yield the tables that come in: each is a Parquet file, behind its size in 8 bytes."""
     import pandas as pd
 
-    features = pd.read_parquet(table)
-    classes = np.asarray(model.predict(features))
-    if classes.dtype == object:
-        # Texts, which a file without pickled objects holds in an array of their own type.
-        classes = classes.astype(str)
-    _check(classes, len(features))
-    np.save(folder / "classes.npy", classes, allow_pickle=False)
+    while size := parts.read(8):
+        yield pd.read_parquet(io.BytesIO(parts.read(int.from_bytes(size))))
+
+
+def _score(model: Any, tables: Iterable[Any], folder: Path) -> None:
+    import numpy as np
+
+    answers, probabilities = [], []
     raw = model.get_raw_model()
-    if hasattr(raw, "predict_proba"):
-        np.save(folder / "probability.npy", np.asarray(raw.predict_proba(features)), allow_pickle=False)
+    for features in tables:
+        classes = np.asarray(model.predict(features))
+        if classes.dtype == object:
+            # Texts, which a file without pickled objects holds in an array of their own type.
+            classes = classes.astype(str)
+        _check(classes, len(features))
+        answers.append(classes)
+        if hasattr(raw, "predict_proba"):
+            probabilities.append(np.asarray(raw.predict_proba(features)))
+    np.save(folder / "classes.npy", np.concatenate(answers), allow_pickle=False)
+    if probabilities:
+        np.save(folder / "probability.npy", np.concatenate(probabilities), allow_pickle=False)
 
 
 def _median_seconds(model: Any, row: Any) -> float:

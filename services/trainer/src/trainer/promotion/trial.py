@@ -39,10 +39,10 @@ class Trial:
     def start(self, files: Path, champion_files: Path | None) -> None:
         """Start the processes."""
         latency = self._policy.latency_ms is not None
-        table = self._table("version", self._test.table, self._test.version) if self._test is not None else None
+        table = _rows(self._test.table, self._test.version) if self._test is not None else None
         self._probes.append(Sandbox(files, self._folder / "probe", self._policy, table=table, latency=latency))
         if champion_files is not None and self._test is not None and self._test.common is not None:
-            table = self._table("champion", self._test.champion_table, self._test.common)
+            table = _rows(self._test.champion_table, self._test.common)
             probe = Sandbox(champion_files, self._folder / "champion-probe", self._policy, table=table, latency=False)
             self._probes.append(probe)
         if self._test is not None:
@@ -59,12 +59,9 @@ class Trial:
         for probe in self._probes:
             probe.end()
 
-    def _table(self, name: str, table: Table | None, rows: UnseenRows) -> Path | None:
-        if table is None or rows.problem is not None:
-            return None
-        path = self._folder / f"{name}.parquet"
-        table.take(rows.positions).features.to_parquet(path, index=False)
-        return path
+
+def _rows(table: Table | None, rows: UnseenRows) -> Table | None:
+    return None if table is None or rows.problem is not None else table.take(rows.positions)
 
 
 def scored(outcome: SandboxResult | None, test: TestRows, rows: UnseenRows) -> VersionMetrics:

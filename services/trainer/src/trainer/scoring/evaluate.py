@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.stream import Stream
 from trainer.config.task import TaskName
 from trainer.data.buckets import Place
 from trainer.data.dataset import Table
@@ -37,6 +38,8 @@ class EvaluateRequest:
     wait: float = 30.0
     #: The fields of ``CsvForm`` in which the data is unlike what the model was trained on.
     csv: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether a single table is read in passes, and not held in memory.
+    stream: Stream = "auto"
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
         csv=trained.form.with_given(request.csv),
         task=trained.task,
         classes=trained.classes,
+        stream=request.stream,
     )
     whole = dataset.whole()
     table, left_out = whole, 0
@@ -97,11 +101,12 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
 
 
 def _metrics(task: TrainingTask, model: Any, table: Table) -> dict[str, float]:
-    try:
-        scores = None
-        if hasattr(model, "predict_proba"):
-            scores = np.asarray(model.predict_proba(table.features), dtype=np.float64)
-        answers = np.asarray(model.predict(table.features))
-    except Exception as error:
-        raise TrainerError(f"the model fails: {type(error).__name__}: {one_line(error, 300)}") from error
-    return task.judge(table, answers, scores)
+    answers, scores = [], []
+    for part in table.parts():
+        try:
+            if hasattr(model, "predict_proba"):
+                scores.append(np.asarray(model.predict_proba(part), dtype=np.float64))
+            answers.append(np.asarray(model.predict(part)))
+        except Exception as error:
+            raise TrainerError(f"the model fails: {type(error).__name__}: {one_line(error, 300)}") from error
+    return task.judge(table, np.concatenate(answers), np.concatenate(scores) if scores else None)

@@ -59,9 +59,12 @@ def unseen_rows(dataset: Dataset, trained: TrainedOn | None, table: Table) -> Un
         return UnseenRows(dataset.held_out, f"its own {dataset.test.rows:,} test rows{split}", tested=True)
     if trained.rows is None:
         return UnseenRows(none, "", problem="the data is not what it was trained on, and its model lists no rows")
-    seen = trained.rows.hold(table.features)
-    if seen is None:
-        return UnseenRows(none, "", problem="the data lacks columns that it was trained on")
+    found = []
+    for part in table.parts():
+        if (held := trained.rows.hold(part)) is None:
+            return UnseenRows(none, "", problem="the data lacks columns that it was trained on")
+        found.append(held)
+    seen = np.concatenate(found)
     what = "rows, those that it was not trained on"
     if "group" in trained.roles:
         if trained.groups is None or table.group is None:

@@ -42,6 +42,7 @@ class SourceOptions(CsvOptions):
     positive: str | None
     test_size: float
     seed: int
+    stream: Stream
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,6 @@ class DataOptions(SourceOptions):
     task: TaskName | None
     #: On how many test rows contributions are computed.
     explain: int
-    stream: Stream
     #: In which themes plots are drawn.
     plot_style: PlotStyle
 

@@ -35,6 +35,6 @@ stream_option = option(
     show_default=True,
     group="Data",
     env="TRAINER_STREAM",
-    help="Whether a single table is read in passes instead of being held in memory; auto does so where it would not"
-    " fit. The model is the same.",
+    help="Whether a table is read in passes instead of being held in memory; auto does so where it would not fit. The"
+    " model and its metrics are the same.",
 )
