@@ -361,8 +361,10 @@ def test_numbers_that_are_taken_as_text_are_noted(tmp_path: Path, values: list[s
         (['"{},000.5"', "{}.5"], "write digits alone, decimals with a point"),
         (["{} 042", "{}"], "write digits alone, decimals with a point"),
         (["\u2212{}.5"], "write digits alone, decimals with a point"),
+        (["{}"] * 59 + ["\uff11\uff12"], "write digits alone, decimals with a point"),
+        (["\u0661{}"], "write digits alone, decimals with a point"),
     ],
-    ids=["comma", "comma and whole", "word", "words", "thousands", "thousands apart", "another minus"],
+    ids=["comma", "comma and whole", "word", "words", "thousands", "apart", "minus", "wide digits", "other digits"],
 )
 def test_advice_on_numbers_reads_them(tmp_path: Path, values: list[str], advice: str) -> None:
     """An option is named only where it makes numbers of the column."""

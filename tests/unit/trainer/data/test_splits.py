@@ -214,8 +214,11 @@ def test_what_cannot_be_meant_is_refused(load: Load, columns: Any, how: Any, sai
         ([datetime.date(1, 1, 1)] * 600, "time", "600 of 600 are not (the first in row 1: 0001-01-01"),
         ([datetime.time(7, 8)] * 600, "time", "or as numbers (Time data 07:08:00 is not ISO8601 format)"),
         ([[1, 2]] * 600, "time", "write dates as 2024-12-31"),
+        ([*range(599), np.inf], "time", "times must be finite; 1 of 600 are not (the first in row 600: inf)"),
+        ([" NA ", " ", *"ab" * 299], "group", "(--group): 2 of 600 values are missing"),
+        (pd.Categorical([*"ab" * 299, "", "NULL"]), "group", "(--group): 2 of 600 values are missing"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 @pytest.mark.parametrize("stream", STREAMS)
 def test_typed_column_of_no_use_is_refused(

@@ -51,6 +51,8 @@ def read(values: list[Any], *more: list[Any], **how: Any) -> Any:
         ([0.5, 1.0, 1.5], "regression", "3 different numbers: the task is regression (--task multiclass"),
         ([*map(str, np.arange(30.5)), "abc"], "regression", None),
         ([0, 1, "maybe"], "multiclass", "3 classes"),
+        (["a", "a ", "b", " b", "c"], "multiclass", "3 classes (a, b, c)"),
+        (["a", "a ", "b"], "binary", None),
     ],
 )
 def test_values_tell_the_task(values: list[Any], task: str, said: str | None) -> None:
@@ -64,6 +66,23 @@ def test_classes_keep_their_names() -> None:
     found = read(["b", " a", "c", "a"], ["c", "b"])
     assert (found.task, found.classes) == ("multiclass", ("a", "b", "c"))
     assert [values.tolist() for values in found.values] == [[1, 0, 2, 0], [2, 1]]
+
+
+def test_classes_that_are_alike_are_told() -> None:
+    """As names of columns are: most likely they were meant to be one."""
+    found = read(["Basic", "basic", "Plus", "pro", "Pro", "per  day", "per day"], task="multiclass")
+    assert len(found.classes) == 7
+    assert found.warnings == (
+        "classes 'Basic', 'basic' of target y differ in capital letters alone: each is a class of its own",
+        "classes 'Pro', 'pro' of target y differ in capital letters alone: each is a class of its own",
+        "classes 'per  day', 'per day' of target y differ in white space alone: each is a class of its own",
+    )
+
+
+def test_white_space_alone_is_no_class() -> None:
+    for gap in (" ", " NA ", "\t"):
+        with pytest.raises(InputError, match=r"1 of 7 values are missing \(the first in row 4\)"):
+            read(["a", "b", "c", gap, "a", "b", "c"])
 
 
 def test_whole_numbers_are_classes_however_written() -> None:

@@ -1,4 +1,4 @@
-"""Names of columns that are alike: they are kept apart, and a line says so, or which of them was most likely meant."""
+"""Names of columns or classes that are alike: they are kept apart, and a line says so, or which was probably meant."""
 
 from __future__ import annotations
 
@@ -20,15 +20,30 @@ def alike_names_warnings(names: Iterable[str]) -> list[str]:
 
     A later table that has one of them alone is refused, and so is one that writes it in a third way.
     """
+    return [
+        f"columns {_quoted(group)} have names that differ in {_difference(group)} alone: each is a feature of its own"
+        for group in _alike(names)
+    ]
+
+
+def alike_classes_warnings(target: object, classes: Iterable[str]) -> list[str]:
+    """Return a warning on each group of a target's classes that are easily taken for one another."""
+    return [
+        f"classes {_quoted(group)} of target {target} differ in {_difference(group)} alone: each is a class of its own"
+        for group in _alike(classes)
+    ]
+
+
+def _alike(names: Iterable[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(folded(name), []).append(name)
-    return [
-        f"columns {listed(map(quoted, group))} have names that differ in {_difference(group)} alone: each is a feature"
-        " of its own"
-        for group in groups.values()
-        if len(group) > 1
-    ]
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _quoted(group: Sequence[str]) -> str:
+    # Each of them, whatever is in it: what they differ in may not be seen otherwise.
+    return ", ".join(map(quoted, group))
 
 
 def _difference(group: Sequence[str]) -> str:

@@ -13,7 +13,9 @@ from trainer.util.text import one_line
 MANY_CATEGORIES = 1_000
 #: A text column with no more numbers or dates than this most likely holds codes.
 _CODES = 10
-_PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+#: In other digits than 0 to 9, it is a text wherever it is read.
+_PLAIN_NUMBER = _NUMBER.replace(r"\d", "[0-9]")
 _COMMA_NUMBER = (
     r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
 )
@@ -21,7 +23,7 @@ _DECIMAL_COMMA, _WHOLE_NUMBER = r"[-+]?\d+,\d+", r"[-+]?\d+"
 #: So many words beside numbers most likely stand for missing values.
 _FEW = 3
 #: A number as people write it: 12.5 %, $1,234.50, (3.20).
-_DRESSED_NUMBER = rf"\(?[-+\u2212]?[$€£¥]?\s?(?:{_PLAIN_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
+_DRESSED_NUMBER = rf"\(?[-+\u2212]?[$€£¥]?\s?(?:{_NUMBER}|{_COMMA_NUMBER})\s?[%$€£¥]?\)?"
 #: What stands for a missing value in exports of databases and spreadsheets, and is none to pandas.
 _MISSING_WORDS = {"", "\\N", "?", "-", "--", ".", "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!"}
 #: Two ways to write the same.

@@ -49,7 +49,7 @@ def from_four(path: Place, how: Reading) -> Dataset:
     check_class_sizes(targets[0], f"{path / 'y_train.csv'}: {name}", FEWEST_PER_CLASS - 1, read.classes)
     how = replace(read.known_to(how), target=name)
     train, test = (
-        how.roles.table(how.without_dropped(x, file), target, file, how.form.decimal)
+        how.roles.table(how.without_dropped(x, file), target, file, how.form)
         for x, target, file in zip((x_train, x_test), targets, map(str, files), strict=True)
     )
     warnings += apart_warnings(train, test, how.roles)

@@ -1,4 +1,4 @@
-"""Warnings on words such as NA that are taken for missing values in columns of texts, where they may be categories."""
+"""Words such as NA that are missing values in columns of texts, and warnings where they may be categories."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from trainer.config.values import MISSING_VALUES
 from trainer.data.buckets import Place
 from trainer.data.csv_file import as_written, is_text
 from trainer.util.text import listed
+
+
+def missing_values(column: pd.Series, form: CsvForm) -> pd.Series:
+    """Tell for each value of a target, a weight, a time or a group whether it is missing.
+
+    In texts, a word for a missing value is one, with white space around it too, and so is white space alone.
+    """
+    column = _plain(column)
+    missing = column.isna()
+    return missing | column.str.strip().isin(form.text_gaps) if is_text(column) else missing
 
 
 def missing_words_warning(path: Place, table: pd.DataFrame, form: CsvForm, *, is_csv: bool) -> str | None:

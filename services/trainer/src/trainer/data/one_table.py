@@ -98,7 +98,7 @@ def split_table(
         except InputError as error:
             raise (GuessedTaskError(str(error)) if how.task is None and read.task != "binary" else error) from None
     how = read.known_to(how)
-    whole = how.roles.table(table.drop(columns=str(how.target)), labels, source, how.form.decimal)
+    whole = how.roles.table(table.drop(columns=str(how.target)), labels, source, how.form)
     try:
         stay, out = split_rows(whole, how.test_size, how.seed)
     except InputError:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from trainer.config.csv_form import CsvForm
 from trainer.data.dataset import Table
+from trainer.data.missing_words import missing_values
 from trainer.data.row_hashes import LARGEST_EXACT, hash_values
 from trainer.data.target import plain_value
 from trainer.util.errors import InputError
@@ -48,16 +50,16 @@ class Roles:
         named = (("--weight", self.weight), ("--time", self.time), ("--group", self.group))
         return [(option, name) for option, name in named if name is not None]
 
-    def table(self, raw: pd.DataFrame, target: NDArray[np.int64], source: str, decimal: str = ".") -> Table:
+    def table(self, raw: pd.DataFrame, target: NDArray[np.int64], source: str, form: CsvForm) -> Table:
         """Return a table whose features are a raw table's columns without these.
 
-        ``decimal`` is the character before a number's decimals in columns of texts.
+        ``form`` says what texts in these columns mean: numbers with commas, and words for a missing value.
 
         Raises:
             InputError: A value of one of these columns is missing or not allowed.
         """
         for option, name in self.options:
-            if (missing := int(raw[name].isna().sum())) > 0:
+            if (missing := int(missing_values(raw[name], form).sum())) > 0:
                 raise InputError(
                     f"{source}: column {name!r} ({option}): {missing:,} of {len(raw):,} values are missing"
                 )
@@ -66,7 +68,9 @@ class Roles:
             target,
             weight=None if self.weight is None else _weights(raw[self.weight], f"{source}: column {self.weight!r}"),
             time=None if self.time is None else _times(raw[self.time], f"{source}: column {self.time!r}"),
-            group=None if self.group is None else _groups(raw[self.group], f"{source}: column {self.group!r}", decimal),
+            group=None
+            if self.group is None
+            else _groups(raw[self.group], f"{source}: column {self.group!r}", form.decimal),
         )
 
 
@@ -97,6 +101,11 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
         raise InputError(f"{label} (--time) holds boolean values; expected dates or numbers")
     if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.iloc[0], Decimal):
         numbers = column.to_numpy(dtype=np.float64)
+        if len(rows := np.flatnonzero(~np.isfinite(numbers))):
+            raise InputError(
+                f"{label} (--time): times must be finite; {len(rows):,} of {len(numbers):,} are not (the first in row"
+                f" {rows[0] + 1:,}: {numbers[rows[0]]:g})"
+            )
         if not (np.abs(numbers) >= LARGEST_EXACT).any():
             return numbers
         # As nanoseconds since 1970 are.

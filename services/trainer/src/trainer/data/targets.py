@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from trainer.config.task import Label, TaskName
+from trainer.data.column_names import alike_classes_warnings
+from trainer.data.missing_words import missing_values
 from trainer.data.target import binary_target, plain_value, refuse_missing
 from trainer.data.task_guess import guess_task
 from trainer.util.errors import InputError
@@ -109,8 +111,9 @@ def _multiclass(columns: Sequence[Column], how: Reading) -> Targets:
                 f" tree for each class, {100 * len(found):,} trees in 100 iterations; put rare classes together"
                 f"{' (numbers: --task regression)' if numbers else ''}"
             )
+        warnings = tuple(alike_classes_warnings(columns[0].values.name, map(str, sorted(found, key=_order))))
         if len(found) >= MANY_CLASSES:
-            warnings = (
+            warnings += (
                 f"target {columns[0].values.name} has {len(found)} classes: each iteration makes {len(found)} trees,"
                 f" and a fit takes as many times as long ({100 * len(found):,} trees in 100 iterations)",
             )
@@ -156,7 +159,7 @@ def _checked(column: Column, how: Reading) -> Column:
         what = "binary values" if isinstance(there.iloc[0], bytes) else "lists or structures"
         raise InputError(f"{column.label}: holds {what}; expected numbers, texts, or true and false")
     if isinstance(values.dtype, pd.StringDtype):
-        values = values.mask(values.isin(how.form.text_gaps))
+        values = values.mask(missing_values(values, how.form))
     return replace(column, values=values)
 
 

@@ -26,7 +26,9 @@ def guess_task(values: pd.Series, name: str) -> tuple[TaskName, str | None]:
         values: The column's values in the training rows.
         name: The column's name.
     """
-    distinct = list(values.dropna().unique())
+    # A class has no white space at its ends.
+    found = values.dropna().unique()
+    distinct = list(dict.fromkeys(value.strip() if isinstance(value, str) else value for value in found))
     if len(distinct) <= 2 or all(str(value).strip().lower() in CLASSES for value in distinct):
         return "binary", None
     # A boolean is an int to Python.

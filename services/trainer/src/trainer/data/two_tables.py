@@ -44,7 +44,7 @@ def with_test_file(data: Place | str | None, test: Place, how: Reading) -> Datas
     tables = []
     for table, target, file in zip(raw, read.values, files, strict=True):
         features = how.without_dropped(table, str(file)).drop(columns=str(how.target))
-        tables.append(how.roles.table(features, target, str(file), how.form.decimal))
+        tables.append(how.roles.table(features, target, str(file), how.form))
     train, tested = tables
     check_class_sizes(train.target, f"{files[0]}: {how.target}", FEWEST_PER_CLASS - 1, read.classes)
     how = read.known_to(how)
