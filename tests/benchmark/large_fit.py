@@ -18,6 +18,7 @@ from trainer.config.variant import complete_params
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.training.encoding import Encoding, encoder
+from trainer.training.fit_work import FitWork
 from trainer.training.pipeline import fit_pipeline
 from trainer.training.split import split_validation
 from trainer.util.processors import available_cpus
@@ -29,7 +30,8 @@ def trainers(dataset: Dataset, threads: int) -> str:
     """Fit as `trainer train` does; return the model's text."""
     fitting, validation = split_validation(dataset, seed=42, validation_size=0.2)
     rows = Encoding(dataset, fitting)
-    pipeline, _ = fit_pipeline(complete_params(), dataset, rows, validation, 42, DEFAULT_METRIC, [], threads=threads)
+    work = FitWork(complete_params(), dataset, 42, DEFAULT_METRIC)
+    pipeline, _ = fit_pipeline(work, rows, validation, threads=threads)
     return str(pipeline[-1].booster_.model_to_string())
 
 

@@ -55,7 +55,7 @@ class Here:
 
 
 def work(dataset: Dataset, **params: Any) -> FoldWork:
-    return FoldWork(complete_params({"n_estimators": 12, **params}), dataset, 5, FOLDS, "average_precision")
+    return FoldWork(complete_params({"n_estimators": 12, **params}), dataset, 5, "average_precision", folds=FOLDS)
 
 
 @pytest.mark.slow

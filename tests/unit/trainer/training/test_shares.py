@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trainer.data.sources import load_data
 from trainer.data.streamed import StreamedTable
 from trainer.training import shares
 from trainer.training.encoding import Encoding
+from trainer.training.fit_work import FitWork
 from trainer.training.pipeline import fit_pipeline
 from trainer.training.shares import Prepared
 from trainer.training.split import split_validation
@@ -42,7 +44,8 @@ def prepared(dataset: Dataset, overrides: dict[str, Any] = OVERRIDES) -> Prepare
     """Return a fit that can be cut."""
     fitting, validation = split_validation(dataset, seed=1, validation_size=0.2)
     encoding = Encoding(dataset, fitting)
-    return shares.prepare(make_variant(overrides).params, dataset, encoding, validation, 1, "average_precision")
+    work = FitWork(make_variant(overrides).params, dataset, 1, "average_precision")
+    return shares.prepare(work, encoding, validation)
 
 
 def test_each_process_reads_its_own_files(folder: Path) -> None:
@@ -69,7 +72,7 @@ def test_one_process_makes_the_same_model(folder: Path, stream: Stream) -> None:
     together, loss = work.fit(parts[0], lambda: ("", 0))
     fitting, validation = split_validation(dataset, seed=1, validation_size=0.2)
     encoding = Encoding(dataset, fitting)
-    alone, expected = fit_pipeline(work.params, dataset, encoding, validation, 1, "average_precision", [])
+    alone, expected = fit_pipeline(replace(work, dataset=dataset), encoding, validation)
     # Numbers: validation rows have no weights, whatever those have that are fitted to.
     assert min(loss) > 0
     assert loss == expected

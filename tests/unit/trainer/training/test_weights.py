@@ -89,7 +89,9 @@ def test_early_stopping_sees_the_weights(weighted: Dataset, metric: Any) -> None
 
 def test_cross_validation_is_weighted(weighted: Dataset) -> None:
     fitted = fit(weighted, folds=3)
-    learnt = cross_validated(FoldWork(complete_params({"n_estimators": 12, "num_leaves": 8}), weighted, 5, 3, "f1"), [])
+    learnt = cross_validated(
+        FoldWork(complete_params({"n_estimators": 12, "num_leaves": 8}), weighted, 5, "f1", folds=3), []
+    )
     scored = [
         sklearn.metrics.average_precision_score(rows.target, learnt.probability[part], sample_weight=rows.weight)
         for part in learnt.parts
@@ -105,7 +107,7 @@ def test_forward_folds_score_only_later_rows(dataset: Dataset) -> None:
     """The first rows are in no fold, and the threshold comes from the others."""
     time = np.arange(dataset.train.rows, dtype=np.float64)
     timed = replace(dataset, train=replace(dataset.train, time=time))
-    learnt = cross_validated(FoldWork(complete_params({"n_estimators": 5}), timed, 5, 4, "f1"), [])
+    learnt = cross_validated(FoldWork(complete_params({"n_estimators": 5}), timed, 5, "f1", folds=4), [])
     splits = fold_splits(timed.train, 4, 5)
     first = min(int(out.min()) for _, out in splits)
     assert learnt.rows.rows == timed.train.rows - first > 0

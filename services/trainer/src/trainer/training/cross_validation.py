@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from trainer.config.other_estimator import OtherEstimator
-from trainer.config.parameter import Value
-from trainer.config.selection_metric import Metric
-from trainer.data.dataset import Dataset
 from trainer.training import watching
 from trainer.training.encoding import Encoding
+from trainer.training.fit_work import FitWork
 from trainer.training.pipeline import Callbacks, FitPipeline, ValidationFit, fit_pipeline, mean_loss, rounds_used
 from trainer.training.split import Split, fold_splits
 from trainer.training.tasks import training_task
@@ -24,16 +21,11 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-@dataclass(frozen=True)
-class FoldWork:
-    """What the models of a cross-validation have in common; plain data, which travels to other processes."""
+@dataclass(frozen=True, kw_only=True)
+class FoldWork(FitWork):
+    """What the models of a cross-validation have in common: the fit, and how many folds there are."""
 
-    params: Mapping[str, Value]
-    dataset: Dataset
-    seed: int
     folds: int
-    metric: Metric
-    other: OtherEstimator | None = None
 
     @property
     def stops(self) -> bool:
@@ -73,18 +65,14 @@ def fit_fold(
     stay, out = split
     table = work.dataset.train
     validation = table.take(out)
-    encoding = Encoding(work.dataset, table.take(stay))
-    pipeline, loss = fit(
-        work.params, work.dataset, encoding, validation, work.seed, work.metric, callbacks, work.other, threads
-    )
+    pipeline, loss = fit(work, Encoding(work.dataset, table.take(stay)), validation, callbacks, threads)
     task = training_task(work.dataset.task, work.dataset.classes)
     return FoldFit(out, task.table_scores(pipeline, validation), loss, rounds_used(pipeline[-1]))
 
 
 def fit_all_rows(work: FoldWork, threads: int = 1, fit: FitPipeline = fit_pipeline) -> Pipeline:
     """Fit to all training rows."""
-    encoding = Encoding(work.dataset, work.dataset.train)
-    return fit(work.params, work.dataset, encoding, None, work.seed, work.metric, [], work.other, threads)[0]
+    return fit(work, Encoding(work.dataset, work.dataset.train), None, threads=threads)[0]
 
 
 def cross_validated(

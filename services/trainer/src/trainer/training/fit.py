@@ -18,6 +18,7 @@ from trainer.config.selection_metric import DEFAULT_METRIC, Metric
 from trainer.data.dataset import Dataset, Table
 from trainer.training.cross_validation import FoldWork, SpreadFolds, cross_validated
 from trainer.training.encoding import Encoding, hold_out
+from trainer.training.fit_work import FitWork
 from trainer.training.pipeline import (
     Callbacks,
     FitPipeline,
@@ -124,10 +125,10 @@ def fit_variant(
     if other is None:
         task = task.with_params(params)
     if folds:
-        work = FoldWork(params, dataset, seed, folds, metric, other)
+        work = FoldWork(params, dataset, seed, metric, other, folds=folds)
         learnt = cross_validated(work, callbacks or [], threads, fit, spread)
     else:
-        learnt = _held_out(params, dataset, seed, validation_size, metric, callbacks or [], other, threads, fit)
+        learnt = _held_out(FitWork(params, dataset, seed, metric, other), validation_size, callbacks, threads, fit)
     threshold = task.threshold(threshold_rule or ThresholdRule(), learnt.rows, learnt.scores)
     judged = [task.evaluate(learnt.rows.take(part), learnt.scores[part], threshold) for part in learnt.parts]
     model = task.model(learnt.pipeline, dataset, threshold)
@@ -152,20 +153,12 @@ def fit_variant(
 
 
 def _held_out(
-    params: Mapping[str, Value],
-    dataset: Dataset,
-    seed: int,
-    validation_size: float,
-    metric: Metric,
-    callbacks: Callbacks,
-    other: OtherEstimator | None,
-    threads: int,
-    fit: FitPipeline,
+    work: FitWork, validation_size: float, callbacks: Callbacks | None, threads: int, fit: FitPipeline
 ) -> ValidationFit:
-    held_out = hold_out(dataset, seed=seed, validation_size=validation_size)
+    held_out = hold_out(work.dataset, seed=work.seed, validation_size=validation_size)
     encoding, rows = held_out.encoding, held_out.validation
-    pipeline, loss = fit(params, dataset, encoding, rows, seed, metric, callbacks, other, threads)
-    scores = _scores(dataset, pipeline, rows, encoding)
+    pipeline, loss = fit(work, encoding, rows, callbacks or [], threads)
+    scores = _scores(work.dataset, pipeline, rows, encoding)
     return ValidationFit(pipeline, rows, scores, [np.arange(rows.rows)], [loss], encoding)
 
 

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from trainer.accelerators.model_text import write_once
-from trainer.config.other_estimator import OtherEstimator
 from trainer.config.parameter import Value
-from trainer.config.selection_metric import Metric
 from trainer.config.task import TaskName
 from trainer.data.dataset import Dataset, Table
 from trainer.training import watching
 from trainer.training.encoding import Encoding
+from trainer.training.fit_work import FitWork
 from trainer.training.other_estimators import fit_other
 from trainer.training.tasks import training_task
 from trainer.training.threads import fit_with_threads
@@ -32,10 +31,17 @@ if TYPE_CHECKING:
     from trainer.training.network import Seat
 
 Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
-#: What fits a pipeline: ``fit_pipeline``, or what does the same elsewhere.
-FitPipeline: TypeAlias = "Callable[..., tuple[Pipeline, list[float]]]"
 #: Column names may hold what LightGBM refuses in a feature's name (JSON's special characters).
 _REFUSED = frozenset('[]{}":,')
+
+
+class FitPipeline(Protocol):
+    """What fits a pipeline: ``fit_pipeline``, or what does the same elsewhere."""
+
+    def __call__(
+        self, work: FitWork, encoding: Encoding, validation: Table | None, callbacks: Callbacks = (), threads: int = 1
+    ) -> tuple[Pipeline, list[float]]:
+        """Return the fitted pipeline, and the validation loss after each iteration; see ``fit_pipeline``."""
 
 
 def estimator(params: Mapping[str, Value], seed: int, task: TaskName = "binary") -> LGBMModel:
@@ -67,24 +73,30 @@ class ValidationFit:
 
 
 def fit_pipeline(
-    params: Mapping[str, Value],
-    dataset: Dataset,
+    work: FitWork,
     encoding: Encoding,
     validation: Table | None,
-    seed: int,
-    metric: Metric,
-    callbacks: Callbacks,
-    other: OtherEstimator | None = None,
+    callbacks: Callbacks = (),
     threads: int = 1,
     seat: Seat | None = None,
 ) -> tuple[Pipeline, list[float]]:
     """Return the encoder and the estimator, fitted, and the validation loss after each iteration, if there are any.
 
-    With a ``seat``, this process is one of several that fit the model, each to rows of its own, by an encoder that
-    is fitted to those of all; see ``network``.
+    Args:
+        work: The variant and the data set.
+        encoding: The rows to fit to, and what encodes them.
+        validation: The rows that are looked at after each iteration, if there are any.
+        callbacks: Called by LightGBM after each iteration.
+        threads: How many threads LightGBM fits with; the result does not depend on it.
+        seat: This process's place among several that fit the model, each to rows of its own, by an encoder that is
+            fitted to those of all; see ``network``.
+
+    Raises:
+        TrainerError: The estimator refuses the parameters or the data.
     """
-    if other is not None:
-        return fit_other(other, dataset, encoding.fitting, seed), []
+    params, dataset, metric = work.params, work.dataset, work.metric
+    if work.other is not None:
+        return fit_other(work.other, dataset, encoding.fitting, work.seed), []
     from sklearn.pipeline import Pipeline
 
     fitting = encoding.fitting
@@ -92,7 +104,7 @@ def fit_pipeline(
     categories = len(dataset.columns("text")) + len(dataset.columns("boolean"))
     names = feature_names(list(encoded.columns))
     task = training_task(dataset.task, dataset.classes)
-    classify = unfitted(params, dataset, seed, list(encoded.columns))
+    classify = unfitted(params, dataset, work.seed, list(encoded.columns))
     watched: dict[str, Any] = {}
     stops = bool(params["early_stopping_round"])
     # Another metric after each iteration takes a tenth of a fit's time: only where something is decided by it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from trainer.config.parameter import Value
-from trainer.config.selection_metric import Metric
 from trainer.data.dataset import Dataset, Table
 from trainer.training import network
 from trainer.training.encoding import Encoding
+from trainer.training.fit_work import FitWork
 from trainer.training.network import Common, Seat
 from trainer.training.pipeline import feature_names, fit_pipeline, refusals, unfitted
 from trainer.training.tasks import training_task
@@ -26,21 +25,17 @@ if TYPE_CHECKING:
 LEAST = 100
 
 
-@dataclass(frozen=True)
-class Work:
+@dataclass(frozen=True, kw_only=True)
+class Work(FitWork):
     """The work of all processes; plain data. ``dataset`` is without its tables."""
 
-    params: Mapping[str, Value]
-    dataset: Dataset
     validation: Table | None
-    seed: int
-    metric: Metric
     common: Common
 
     def fit(self, part: Table, meet: Callable[[], tuple[str, int]]) -> tuple[Pipeline, list[float]]:
         """Fit the model together with the others; see ``fit_pipeline`` and ``network.Seat``."""
         seat, encoding = Seat(self.common, meet), Encoding(self.dataset, part, self.common.encode)
-        return fit_pipeline(self.params, self.dataset, encoding, self.validation, self.seed, self.metric, [], seat=seat)
+        return fit_pipeline(self, encoding, self.validation, seat=seat)
 
 
 @dataclass(frozen=True)
@@ -61,22 +56,15 @@ class Prepared:
         return work, [self.fitting.span(int(start), int(stop)) for start, stop in pairwise(bounds)]
 
 
-def prepare(
-    params: Mapping[str, Value],
-    dataset: Dataset,
-    encoding: Encoding,
-    validation: Table | None,
-    seed: int,
-    metric: Metric,
-) -> Prepared:
+def prepare(work: FitWork, encoding: Encoding, validation: Table | None) -> Prepared:
     """Fit the encoder, and choose the bins: what depends on all rows; see ``fit_pipeline`` for the arguments.
 
     Raises:
         TrainerError: LightGBM refuses the parameters.
     """
-    fitting, encode = encoding.fitting, encoding.fit()
+    dataset, fitting, encode = work.dataset, encoding.fitting, encoding.fit()
     columns = [str(name) for name in encode.get_feature_names_out()]
-    classify = unfitted(params, dataset, seed, columns)
+    classify = unfitted(work.params, dataset, work.seed, columns)
     names = feature_names(columns)
     categories = names[: len(dataset.columns("text")) + len(dataset.columns("boolean"))]
     with refusals():
@@ -84,8 +72,10 @@ def prepare(
         bins = network.make_bins(classify, sample.to_numpy(dtype=np.float64), fitting.rows, names, categories)
     labels = training_task(dataset.task, dataset.classes).labels(fitting.target)
     common = Common(encode, bins, np.unique(labels), 1)
-    work = Work(params, _without_rows(dataset), validation, seed, metric, common)
-    return Prepared(work, network.weighted(fitting, classify, labels))
+    lean = replace(work, dataset=_without_rows(dataset))
+    return Prepared(
+        Work(**vars(lean), validation=validation, common=common), network.weighted(fitting, classify, labels)
+    )
 
 
 def finished(prepared: Prepared, fitted: Pipeline) -> Pipeline:

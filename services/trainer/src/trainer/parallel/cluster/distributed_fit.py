@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,10 @@ from trainer.util.text import one_line
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-    from trainer.config.other_estimator import OtherEstimator
-    from trainer.config.parameter import Value
-    from trainer.config.selection_metric import Metric
-    from trainer.data.dataset import Dataset, Table
+    from trainer.data.dataset import Table
     from trainer.parallel.cluster.remote_pool import ClusterPool
     from trainer.training.encoding import Encoding
+    from trainer.training.fit_work import FitWork
     from trainer.training.pipeline import Callbacks
     from trainer.training.shares import Prepared
 
@@ -57,16 +55,7 @@ class DistributedFit:
         self._pool, self._tell = pool, tell
 
     def fit_pipeline(
-        self,
-        params: Mapping[str, Value],
-        dataset: Dataset,
-        encoding: Encoding,
-        validation: Table | None,
-        seed: int,
-        metric: Metric,
-        callbacks: Callbacks,
-        other: OtherEstimator | None = None,
-        threads: int = 1,
+        self, work: FitWork, encoding: Encoding, validation: Table | None, callbacks: Callbacks = (), threads: int = 1
     ) -> tuple[Pipeline, list[float]]:
         """Do what ``training.pipeline.fit_pipeline`` does; callbacks are none, and a worker has one thread.
 
@@ -76,8 +65,8 @@ class DistributedFit:
         """
         from trainer.training import shares
 
-        assert other is None and not callbacks and threads == 1  # noqa: S101, PT018 - the command line sees to it
-        prepared = shares.prepare(params, dataset, encoding, validation, seed, metric)
+        assert work.other is None and not callbacks and threads == 1  # noqa: S101, PT018 - the command line sees to it
+        prepared = shares.prepare(work, encoding, validation)
         with self._turn():
             for attempt in range(1, ATTEMPTS + 1):
                 workers = self._pool.look()
