@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from trainer.cli.options.cluster import certificates_option, import_cluster
+from trainer.cli.options.cluster import certificates_option, import_cluster, tables_option
 from trainer.cli.options.command import GroupedCommand
 from trainer.cli.options.option import option
 
@@ -22,15 +22,7 @@ from trainer.cli.options.option import option
     env="TRAINER_PORT",
     help="The port; 0 for one that the system chooses.",
 )
-@option(
-    "--tables",
-    type=click.IntRange(1 << 20),
-    default=1 << 30,
-    show_default=True,
-    group="Cluster",
-    env="TRAINER_TABLES",
-    help="Bytes of tables that are kept in memory for the workers to fetch.",
-)
+@tables_option("for the workers to fetch")
 @certificates_option
 def scheduler_command(host: str, port: int, tables: int, certificates: Path | None) -> None:
     """Run the scheduler of a cluster, which hands variants and trials to workers."""

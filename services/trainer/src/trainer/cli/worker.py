@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from trainer.cli.options.cluster import certificates_option, import_cluster
+from trainer.cli.options.cluster import certificates_option, import_cluster, tables_option
 from trainer.cli.options.command import GroupedCommand
 from trainer.cli.options.option import option
 from trainer.cli.options.tracking import tracking_uri_option, wait_option
@@ -23,15 +23,7 @@ from trainer.cli.options.tracking import tracking_uri_option, wait_option
     metavar="ADDRESS",
     help="The scheduler's address, such as tls://scheduler:8786.",
 )
-@option(
-    "--tables",
-    type=click.IntRange(1 << 20),
-    default=1 << 30,
-    show_default=True,
-    group="Cluster",
-    env="TRAINER_TABLES",
-    help="Bytes of tables that are kept in memory for further sweeps.",
-)
+@tables_option("for further sweeps")
 @option(
     "--tables-folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.plot_style import PlotStyle
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric, merit
 from trainer.config.task import TaskName
 from trainer.tracking.client import Target
 from trainer.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from trainer.config.variant import Variant
+    from trainer.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,21 @@ class Plan:
     explain: int = 0
     #: In which themes the plots are drawn.
     plot_style: PlotStyle = "light"
+
+    def result(self, variant: Variant, run_id: str, dataset: Dataset) -> TrainResult:
+        """Return the result of a variant whose run is this one, as yet without what it has measured."""
+        from trainer.training.model import MODEL_NAME
+
+        return TrainResult(
+            name=variant.name,
+            overrides=variant.overrides,
+            run_id=run_id,
+            url=self.target.run_url(run_id),
+            model_uri=f"runs:/{run_id}/{MODEL_NAME}",
+            metric=self.config.metric,
+            task=dataset.task,
+            baseline=variant.baseline,
+        )
 
 
 @dataclass(frozen=True)

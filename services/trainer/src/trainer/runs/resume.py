@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainer.runs import cache_key
@@ -62,23 +63,14 @@ def _latest(its: str, plan: Plan) -> Any:
 def run_result(variant: Variant, run: Any, dataset: Dataset, plan: Plan, reused: bool = True) -> TrainResult:
     """Return the result that a finished run holds."""
     from trainer.runs.train import CURVE_TAG, FOLD, WARNINGS_TAG
-    from trainer.training.model import MODEL_NAME
 
-    run_id = run.info.run_id
     metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(FOLD)}
     curve = run.data.tags.get(CURVE_TAG, "")
-    return TrainResult(
-        name=variant.name,
-        overrides=variant.overrides,
-        run_id=run_id,
-        url=plan.target.run_url(run_id),
-        model_uri=f"runs:/{run_id}/{MODEL_NAME}",
+    return replace(
+        plan.result(variant, run.info.run_id, dataset),
         metrics=metrics,
         iterations=int(metrics["iterations"]) if "iterations" in metrics else None,
         reused=reused,
         curve=tuple(float(precision) for precision in curve.split(",")) if curve else (),
-        metric=plan.config.metric,
         warnings=tuple(run.data.tags.get(WARNINGS_TAG, "").splitlines()),
-        task=dataset.task,
-        baseline=variant.baseline,
     )

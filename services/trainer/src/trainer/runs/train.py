@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,20 +114,13 @@ def train_run(
         raise tracking_error(error) from error
     except MemoryError as error:
         raise TrainerError("out of memory") from error
-    return TrainResult(
-        name=variant.name,
-        overrides=variant.overrides,
-        run_id=run_id,
-        url=plan.target.run_url(run_id),
-        model_uri=f"runs:/{run_id}/{MODEL_NAME}",
+    return replace(
+        plan.result(variant, run_id, dataset),
         metrics=metrics,
         iterations=fitted.iterations,
         seconds=clock.laps,
         curve=fitted.curve,
-        metric=plan.config.metric,
         warnings=warnings,
-        task=dataset.task,
-        baseline=variant.baseline,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from trainer.cli.options.option import option
+from trainer.cli.options.option import Function, option
 from trainer.util.errors import InputError
 
 #: The composed stack's scheduler.
@@ -37,6 +38,19 @@ distributed_option = option(
     env="TRAINER_DISTRIBUTED",
     help="Fit the one model over all workers of the cluster, each with a part of the rows.",
 )
+
+
+def tables_option(what_for: str) -> Callable[[Function], Function]:
+    """Return the option that bounds the tables in memory, whose help says what they are kept for."""
+    return option(
+        "--tables",
+        type=click.IntRange(1 << 20),
+        default=1 << 30,
+        show_default=True,
+        group="Cluster",
+        env="TRAINER_TABLES",
+        help=f"Bytes of tables that are kept in memory {what_for}.",
+    )
 
 
 def import_cluster() -> None:
