@@ -152,7 +152,6 @@ def test_sampled_bins_are_the_same(rows: pd.DataFrame, tmp_path: Path) -> None:
         ({"drop": ["none"]}, "has no column 'none' (--drop)"),
         ({"monotone": {"city": 1}}, "column 'city' is text; --monotone takes columns of numbers"),
         ({"weight": "exit_rate"}, "values are missing"),
-        ({"test": Path("other.csv")}, "--stream always goes with one table"),
     ],
 )
 def test_what_is_wrong_is_one_line(rows: pd.DataFrame, tmp_path: Path, options: dict[str, Any], said: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,10 @@ from trainer.config.truth import BOOLEANS
 from trainer.config.values import ColumnType, category_text
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
+
+if TYPE_CHECKING:
+    from trainer.data.buckets import Place
+    from trainer.data.reading import Reading
 
 _WORDS = {"number": "numbers", "boolean": "true or false"}
 _USUAL = CsvForm()
@@ -26,10 +31,19 @@ def column_type(columns: Sequence[pd.Series], label: str, form: CsvForm = _USUAL
         if (kind := type_in_table(column, label)) is not None
         and not (kind == "text" and column.dropna().isin(form.text_gaps).all())
     }
+    return common_type(column_types, label)
+
+
+def common_type(column_types: Set[ColumnType], label: str) -> ColumnType:
+    """Return the type of a feature that has these in some tables, or in none.
+
+    Raises:
+        InputError: It is boolean in one of them, and a number in another.
+    """
     if not column_types:
         return "unknown"
     if len(column_types) == 1:
-        return column_types.pop()
+        return next(iter(column_types))
     # Codes that happen to be all digits in one table are text all the same, and so are texts that happen to be true and
     # false; a boolean among numbers is a mistake.
     if "text" in column_types:
@@ -128,3 +142,19 @@ def convert_column(column: pd.Series, kind: ColumnType, form: CsvForm = _USUAL) 
         dtype="str",
         name=column.name,
     )
+
+
+def text_columns(path: Place, train: pd.DataFrame, test: pd.DataFrame, how: Reading) -> list[str]:
+    """Return the columns that are text in one table and something else in the other: as a number, 007 would become 7.
+
+    They are read once more, as they are written. What is boolean in one and a number in the other stays what it is.
+    """
+    # What is no feature may be of any type, as dates are.
+    out = {*how.drop, *(name for _, name in how.roles.options)}
+    both = (name for name in train.columns if name in test.columns and name not in out)
+    pairs = ((name, (train[name], test[name])) for name in both)
+    types = {
+        name: {type_in_table(column, f"{path}: column {name!r}") for column in columns} - {None}
+        for name, columns in pairs
+    }
+    return [name for name, found in types.items() if "text" in found and len(found) > 1]

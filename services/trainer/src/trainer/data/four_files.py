@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trainer.data.buckets import Place
+from trainer.data.columns import text_columns
 from trainer.data.dataset import Dataset
 from trainer.data.reading import Reading
 from trainer.data.table_file import read_column, read_table
 from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
 from trainer.data.targets import Column, read_targets
-from trainer.data.two_tables import apart_warnings, text_columns
+from trainer.data.two_tables import apart_warnings
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
 

@@ -14,9 +14,8 @@ from trainer.data.reading import Reading
 from trainer.data.split import split_parameters, split_rows
 from trainer.data.stream_choice import tell_if_too_large, why_streamed
 from trainer.data.table_files import TableFiles
-from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
+from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes, check_target
 from trainer.data.targets import Column, GuessedTaskError, read_targets
-from trainer.data.two_tables import check_target
 from trainer.data.uniform import unified
 from trainer.util.errors import InputError
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 def from_table(files: TableFiles, how: Reading, stream: Stream) -> Dataset:
     """Return the data of a single table, in one file or in parts; in passes where it would not fit into memory."""
     warnings: list[str] = []
-    if (reason := why_streamed(files, stream)) is not None:
+    if (reason := why_streamed([files], stream)) is not None:
         return _streamed(files, how, reason)
     if stream == "never":
         tell_if_too_large(files)
@@ -45,7 +44,7 @@ def from_table(files: TableFiles, how: Reading, stream: Stream) -> Dataset:
 
 
 def _streamed(files: TableFiles, how: Reading, reason: str) -> Dataset:
-    from trainer.data.streamed import narrow_table, streamed_types
+    from trainer.data.narrow import narrow_table, streamed_types
 
     warnings: list[str] = []
     table, names = narrow_table(files, how, warnings)
@@ -56,7 +55,7 @@ def _streamed(files: TableFiles, how: Reading, reason: str) -> Dataset:
         source=str(files.place.resolve()),
         warnings=[*([] if files.note is None else [files.note]), *warnings, reason],
         from_text=files.from_text,
-        streamed=streamed_types(files, how, names),
+        streamed=streamed_types([files], how, [names])[0],
     )
 
 
@@ -120,7 +119,7 @@ def split_table(
                 f" ({read.classes[int(test.target[0])]}); more are needed"
             )
     if streamed is not None:
-        from trainer.data.streamed import streamed_dataset
+        from trainer.data.first_pass import streamed_dataset
 
         return streamed_dataset(
             train,

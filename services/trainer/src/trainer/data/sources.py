@@ -81,8 +81,8 @@ def load_data(
         csv: How CSV files are written, where not as usual; see ``CsvForm``.
         task: ``binary``, ``multiclass`` or ``regression``; by default the target's values tell.
         classes: A model's classes, in the order of their codes; by default those of the target.
-        stream: Whether a single table is read in passes, and not held in memory: ``always``, ``never``, or ``auto``,
-            where it would not fit.
+        stream: Whether a table, and that for the test rows, is read in passes, and not held in memory: ``always``,
+            ``never``, or ``auto``, where it would not fit.
 
     Raises:
         InputError: The data is not there, cannot be read, or cannot be trained on; the message says what and where.
@@ -109,10 +109,8 @@ def load_data(
         monotone=monotone or {},
         form=csv or CsvForm(),
     )
-    if stream == "always" and test is not None:
-        raise InputError("--stream always goes with one table, which is split here: leave out --test")
     if test is not None:
-        return with_test_file(path, table_place(test), how)
+        return with_test_file(path, table_place(test), how, stream)
     if path is None:
         return _generated(how, rows, "no data given (--data)")
     path = table_place(path)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from trainer.data.row_hashes import hash_rows
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Fewer distinct values than this tell nothing.
 _FEWEST = 50
@@ -46,22 +48,20 @@ def split_warning(name: str, train: pd.Series, test: pd.Series) -> str | None:
     return None
 
 
-def shared_rows_warning(train: pd.DataFrame, test: pd.DataFrame) -> str | None:
+def shared_rows_warning(known: NDArray[np.uint32], asked: NDArray[np.uint32]) -> str | None:
     """Return a warning on test rows in a file of their own that are among the training rows, or None.
 
     Args:
-        train: The training rows' features, in their types.
-        test: Those of the test rows.
+        known: The hashes of the training rows' features, see ``row_hashes``.
+        asked: Those of the test rows.
     """
-    names = [str(name) for name in train.columns]
-    known, asked = hash_rows(train, names), hash_rows(test, names)
     distinct = np.unique(known)
     shared = np.isin(asked, distinct)
     # Where many rows are alike, so are rows that were never copied.
     if len(distinct) < _UNLIKE * len(known) or shared.mean() < _COPIED:
         return None
     return (
-        f"{int(shared.sum()):,} of the {len(test):,} test rows ({shared.mean():.0%}) are training rows too: the test"
+        f"{int(shared.sum()):,} of the {len(asked):,} test rows ({shared.mean():.0%}) are training rows too: the test"
         " metrics are too good for them; leave them out of one of the files"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,18 +21,20 @@ _OF_TEXT, _UNPACKED = 8, 5
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def why_streamed(files: TableFiles, stream: Stream) -> str | None:
-    """Return the line that says why a table is read in passes; None where it is held in memory."""
+def why_streamed(tables: Sequence[TableFiles], stream: Stream) -> str | None:
+    """Return the line that says why the tables of a data set are read in passes; None where memory holds them."""
     if stream == "never":
         return None
+    places = " and ".join(str(table.place) for table in tables)
+    are, they, them = ("is", "it", "it") if len(tables) == 1 else ("are", "they", "them")
     if stream == "always":
-        return f"{files.place}: is read in passes, and not held in memory (--stream always)"
-    needed, there = sum(map(_needed, files.files)), memory()
+        return f"{places}: {are} read in passes, and not held in memory (--stream always)"
+    needed, there = sum(_needed(file) for table in tables for file in table.files), memory()
     if needed <= there:
         return None
     return (
-        f"{files.place}: is read in passes: it would take about {needed / 2**30:.1f} GiB of memory, and there are"
-        f" {there / 2**30:.1f} (--stream never holds it)"
+        f"{places}: {are} read in passes: {they} would take about {needed / 2**30:.1f} GiB of memory, and there are"
+        f" {there / 2**30:.1f} (--stream never holds {them})"
     )
 
 
@@ -41,8 +44,7 @@ def tell_if_too_large(files: TableFiles) -> None:
     if needed > there:
         print_message(
             f"{files.place}: would take about {needed / 2**30:.1f} GiB of memory, and there are {there / 2**30:.1f}: it"
-            " is held all the same, and may not fit. Only a table that LightGBM is to fit, or a model to be judged by,"
-            " is read in passes (--stream auto, without --test)"
+            " is held all the same, and may not fit. --stream auto reads it in passes, where LightGBM alone is fitted"
         )
 
 

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label
 from trainer.config.truth import CLASSES
+from trainer.data.buckets import Place
+from trainer.data.csv_faults import header_hint
 from trainer.util.errors import InputError
+from trainer.util.text import did_you_mean, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,3 +110,12 @@ def check_class_sizes(target: NDArray[Any], label: str, fewest: int, classes: Se
             f"{label}: too few rows to split: {len(target)} rows, of class {name} only {counts[rarer]};"
             f" each class needs at least {fewest}"
         )
+
+
+def check_target(table: pd.DataFrame, path: Place, target: str | None, form: CsvForm) -> None:
+    """Check that a table has the target column, and that it was named."""
+    if target is None:
+        raise InputError(f"{path}: name its target column with --target; its columns are {listed(table.columns)}")
+    if target not in table.columns:
+        hint = did_you_mean(target, map(str, table.columns), f"its columns are {listed(table.columns)}")
+        raise InputError(f"{path}: has no target column {target!r}; {hint}{header_hint(map(str, table.columns), form)}")

@@ -15,6 +15,7 @@ from trainer.data.columns import column_type, convert_column, read_as
 from trainer.data.dataset import Dataset
 from trainer.data.leak_warnings import leak_warning
 from trainer.data.reading import Reading
+from trainer.data.row_hashes import hash_rows
 from trainer.data.split_warnings import shared_rows_warning, split_warning
 from trainer.data.unseen_categories import unseen_warning
 from trainer.util.errors import InputError
@@ -39,14 +40,10 @@ def unified(
 ) -> Dataset:
     """Return the data set with the features of both tables, which have names, brought to the same columns and types."""
     columns = list(train.features.columns) if how.column_types is None else list(how.column_types)
-    missing = [name for name in columns if name not in test.features.columns]
-    extra = [name for name in test.features.columns if name not in columns]
     if how.column_types is not None:
         check_columns_of_model(source, train.features.columns, columns)
-    if how.column_types is None and (missing or extra):
-        parts = [f"{listed(missing)} only in {names[0]}"] if missing else []
-        parts += [f"{listed(extra)} only in {names[1]}"] if extra else []
-        raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
+    else:
+        check_same_columns(source, columns, test.features.columns, names)
     if not columns:
         raise InputError(f"{source}: has no feature columns")
     if how.column_types is None:
@@ -82,7 +79,7 @@ def unified(
         for table, part in zip((train, test), converted, strict=True)
     )
     if how.column_types is None and "test_size" not in rest:
-        found = shared_rows_warning(train.features, test.features)
+        found = shared_rows_warning(*(hash_rows(table.features, columns) for table in (train, test)))
         warnings += [] if found is None else [found]
     return Dataset(
         source=source,
@@ -95,6 +92,16 @@ def unified(
         warnings=tuple(warnings),
         **rest,
     )
+
+
+def check_same_columns(source: str, train: Collection[str], test: Collection[str], names: Sequence[str]) -> None:
+    """Refuse tables with different columns; ``names`` are those of the tables."""
+    missing = [name for name in train if name not in test]
+    extra = [name for name in test if name not in train]
+    if missing or extra:
+        parts = [f"{listed(missing)} only in {names[0]}"] if missing else []
+        parts += [f"{listed(extra)} only in {names[1]}"] if extra else []
+        raise InputError(f"{source}: train and test have different columns: {'; '.join(parts)}")
 
 
 def check_columns_of_model(source: str, names: Collection[str], wanted: Collection[str]) -> None:
@@ -134,7 +141,14 @@ def _converted(column: pd.Series, kind: ColumnType, label: str, how: Reading, *,
 
 
 def feature_warnings(
-    name: str, kind: ColumnType, of_both: Sequence[pd.Series], target: NDArray[Any], how: Reading, *, apart: bool
+    name: str,
+    kind: ColumnType,
+    of_both: Sequence[pd.Series],
+    target: NDArray[Any],
+    how: Reading,
+    *,
+    apart: bool,
+    known: pd.Series | None = None,
 ) -> list[str]:
     """Return the warnings on a feature.
 
@@ -145,8 +159,9 @@ def feature_warnings(
         target: The training rows' targets.
         how: How the table was read.
         apart: Whether training and test rows came in files of their own.
+        known: All texts of the training rows, where ``of_both`` are only some of the values.
     """
-    found = _column_warnings(name, kind, of_both, target, how, apart=apart)
+    found = _column_warnings(name, kind, of_both, target, how, known, apart=apart)
     # Split at random, rows of a later time or of the same visitor are in all parts.
     if how.roles.time is None and how.roles.group is None:
         if found and found[0].endswith(DATES):
@@ -157,12 +172,21 @@ def feature_warnings(
 
 
 def _column_warnings(
-    name: str, kind: ColumnType, columns: Sequence[pd.Series], target: NDArray[Any], how: Reading, *, apart: bool
+    name: str,
+    kind: ColumnType,
+    columns: Sequence[pd.Series],
+    target: NDArray[Any],
+    how: Reading,
+    known: pd.Series | None,
+    *,
+    apart: bool,
 ) -> list[str]:
     """Return the warnings on a feature: ``columns`` are its training and its test values, ``target`` the first's."""
     found = None
     if kind == "text":
-        found = text_warning(columns) or (unseen_warning(*columns) if apart else None)
+        found = text_warning(columns) or (
+            unseen_warning(columns[0] if known is None else known, columns[1]) if apart else None
+        )
         found = found or (decimals_warning(columns) if name in how.categorical else None)
     if found is not None:
         return [f"column {name!r} {found}"]
