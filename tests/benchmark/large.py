@@ -30,10 +30,13 @@ import pathlib, subprocess, sys, threading, time
 peak, done = 0, False
 def watch():
     global peak
+    # The kernel's lists of anonymous pages hold shared memory too. The first file is that of cgroup v1.
+    files = [pathlib.Path("/sys/fs/cgroup", name, "memory.stat") for name in ("memory", "")]
+    file = next(file for file in files if file.exists())
     while not done:
-        words = pathlib.Path("/sys/fs/cgroup/memory.stat").read_text().split()
+        words = file.read_text().split()
         held = dict(zip(words[::2], map(int, words[1::2])))
-        peak = max(peak, held["anon"] + held.get("shmem", 0))
+        peak = max(peak, held["active_anon"] + held["inactive_anon"])
         time.sleep(0.1)
 thread = threading.Thread(target=watch)
 thread.start()
