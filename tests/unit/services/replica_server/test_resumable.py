@@ -28,6 +28,8 @@ class Storage(ThreadingHTTPServer):
         self.keeps: list[int] = []
         self.kept = bytearray()
         self.refuses = False
+        #: Forgets the upload when that much has come: this is answered from then on.
+        self.lost: tuple[int, int] | None = None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -63,7 +65,9 @@ class Handler(BaseHTTPRequestHandler):
         if found[1]:
             assert int(found[1]) <= len(kept), "a gap"
             kept += piece[len(kept) - int(found[1]) :][: self.server.keeps.pop(0) if self.server.keeps else None]
-        if found[2] == str(len(kept)):
+        if self.server.lost and len(kept) >= self.server.lost[0]:
+            self._answer(self.server.lost[1], b"No such upload.")
+        elif found[2] == str(len(kept)):
             checksum = base64.b64encode(google_crc32c.Checksum(bytes(kept)).digest()).decode()  # type: ignore[no-untyped-call]
             self._answer(200, f'{{"crc32c": "{checksum}"}}'.encode())
         else:
@@ -121,3 +125,13 @@ def test_refusal_has_the_storages_words(storage: Storage) -> None:
     storage.refuses = True
     with pytest.raises(Forbidden, match=r"lacks storage\.objects\.delete access"):
         upload(storage)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("after", [2 * UNIT, len(BODY)])
+def test_lost_upload_may_be_tried_again(storage: Storage, status: int, after: int) -> None:
+    """It is no refusal, and nothing is missing: MLflow's client sends the file once more."""
+    storage.lost = after, status
+    with pytest.raises(MlflowException, match="has lost the upload to gs://bucket/name") as raised:
+        upload(storage)
+    assert raised.value.error_code == "TEMPORARILY_UNAVAILABLE"

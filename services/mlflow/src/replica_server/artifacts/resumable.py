@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
+from replica_server.artifacts import storage_errors
+
 if TYPE_CHECKING:
     from google.cloud.storage import Blob
 
 # How many pieces in a row may be sent for nothing.
 IN_VAIN = 3
+# An upload that has begun is gone: Google says to begin it anew
+# (https://docs.cloud.google.com/storage/docs/resumable-uploads).
+LOST = (http.client.NOT_FOUND, http.client.GONE)
 
 
 def upload(
@@ -32,13 +37,14 @@ def upload(
 
     Raises:
         GoogleAPICallError: The storage refuses it.
-        MlflowException: The storage keeps nothing of what is sent.
+        MlflowException: The storage keeps nothing of what is sent, or has lost what it had: another try may succeed.
         RetryError: The storage does not answer for two minutes.
     """
     from google.api_core.exceptions import from_http_response
     from google.cloud.storage.exceptions import InvalidResponse
     from google.cloud.storage.retry import DEFAULT_RETRY
 
+    session = None
     try:
         session, transport = blob._initiate_resumable_upload(
             None,
@@ -64,6 +70,9 @@ def upload(
             time.sleep(in_vain)
             source.seek(session.bytes_uploaded)
     except InvalidResponse as error:
+        if session is not None and error.response.status_code in LOST:
+            said = f"The storage has lost the upload to gs://{blob.bucket.name}/{blob.name} that it had begun"
+            raise storage_errors.unavailable(said) from error
         raise from_http_response(error.response) from error  # type: ignore[no-untyped-call]
 
 
