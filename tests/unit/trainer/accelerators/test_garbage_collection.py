@@ -16,3 +16,18 @@ def test_command_line_sets_the_collector_up() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # What is registered first runs last: by then everything is frozen.
     assert done.stdout.splitlines()[-1] == "20000 True"
+
+
+def test_sweeps_processes_import_without_it() -> None:
+    """It is off during the imports; afterwards it is on, and leaves out what was imported."""
+    code = (
+        "import gc\n"
+        "from trainer.sweeps import sweep\n"
+        "first = sweep.PRELOAD.index('trainer.accelerators.imports_first') + 1\n"
+        "[__import__(name) for name in sweep.PRELOAD[:first]]\n"
+        "print(gc.isenabled())\n"
+        "[__import__(name) for name in sweep.PRELOAD[first:]]\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 100_000)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False", "True True"]

@@ -133,3 +133,7 @@ def die() -> None:
 def note_and_wait() -> None:
     Path("pid").write_text(str(os.getpid()))
     time.sleep(60)
+
+
+def die_at_once(_item: Any, _shared: Any) -> None:
+    os._exit(1)

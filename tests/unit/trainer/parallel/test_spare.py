@@ -15,17 +15,17 @@ pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", r
 
 #: Two processors are there, whatever the machine has. The pool's server is this program's own.
 PROGRAM = """
-import os, sys, threading, time
+import gc, os, sys, threading, time
 import engine_tasks
 from trainer.parallel import spare
 from trainer.parallel.pool import ProcessPool
 spare.available_cpus = lambda: {cpus}
-pool = ProcessPool(1, ["trainer.parallel.spare"])
+pool = ProcessPool(1, ["trainer.accelerators.imports_first", "trainer.parallel.spare"])
 with spare.warmed_up(pool) as process:
 {body}
 """
 ASK = """
-    begun = process.begin(engine_tasks.{function})
+    begun = process.begin({function})
     [outcome] = pool.map(engine_tasks.take_over, [begun])
     print(repr(outcome.answer), repr(outcome.error), os.getpid())
 """
@@ -75,7 +75,7 @@ class Program:
 
 
 def test_task_takes_the_answer_over(tmp_path: Path) -> None:
-    program = Program(ASK.format(function="own_process_id"), tmp_path)
+    program = Program(ASK.format(function="engine_tasks.own_process_id"), tmp_path)
     answer, error, own = program.said().split()
     assert error == "None"
     assert int(answer) not in (int(own), program.process.pid)
@@ -83,13 +83,18 @@ def test_task_takes_the_answer_over(tmp_path: Path) -> None:
 
 
 def test_its_error_is_the_tasks(tmp_path: Path) -> None:
-    said = Program(ASK.format(function="refuse"), tmp_path).said()
+    said = Program(ASK.format(function="engine_tasks.refuse"), tmp_path).said()
     assert said.startswith("None InputError('no good')")
 
 
 def test_its_death_is_the_tasks_error(tmp_path: Path) -> None:
-    said = Program(ASK.format(function="die"), tmp_path).said()
+    said = Program(ASK.format(function="engine_tasks.die"), tmp_path).said()
     assert "TaskDiedError('the process of the fit died" in said
+
+
+def test_it_has_a_garbage_collector(tmp_path: Path) -> None:
+    """The pool's server has it off while it imports."""
+    assert Program(ASK.format(function="gc.isenabled"), tmp_path).said().startswith("True None")
 
 
 def test_unused_one_ends_with_the_block(tmp_path: Path) -> None:

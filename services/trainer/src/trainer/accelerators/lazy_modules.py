@@ -13,9 +13,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    # It takes 0.02 s to import, which --help need not wait for.
+    Loader = object
 
 MODULES = ("mlflow.genai", "mlflow.gateway")
 

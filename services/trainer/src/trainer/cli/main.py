@@ -123,6 +123,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """
     # Imported for their effects.
     import trainer.accelerators.garbage_collection
+    import trainer.accelerators.late_modules
     import trainer.accelerators.lazy_modules  # noqa: F401
 
     arguments = list(sys.argv[1:] if args is None else args)

@@ -64,6 +64,12 @@ class ProcessPool:
         self._preload = list(preload)
         self._context: BaseContext | None = None
 
+    @property
+    def forks(self) -> bool:
+        """Whether its processes are forked, with all imports done."""
+        # On macOS a forked process crashes when it asks the system for its proxies, as every HTTP client does.
+        return "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+
     def warm_up(self) -> None:
         """Begin the imports in the background, while the caller does something else."""
         self._processes()
@@ -135,15 +141,13 @@ class ProcessPool:
 
     def _processes(self) -> BaseContext:
         if self._context is None:
-            # On macOS a forked process crashes when it asks the system for its proxies, as every HTTP client does.
-            forks = "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
-            self._context = multiprocessing.get_context("forkserver" if forks else "spawn")
+            self._context = multiprocessing.get_context("forkserver" if self.forks else "spawn")
             if sys.platform != "win32":
                 from multiprocessing import resource_tracker
 
                 # The first process to start would start it otherwise, and it unblocks the signal.
                 resource_tracker.ensure_running()
-            if forks:
+            if self.forks:
                 from multiprocessing import forkserver
 
                 self._context.set_forkserver_preload(self._preload)

@@ -45,3 +45,4 @@ with suppress(AttributeError):  # not glibc
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 # The garbage collector need not look through all this again in each process, which would also copy the shared memory.
 gc.freeze()
+gc.enable()

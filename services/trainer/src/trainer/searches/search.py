@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import plots
 from trainer.config.parameter import Value
 from trainer.config.variant import describe_params
 from trainer.runs.cache_key import sweep_key
@@ -26,7 +25,7 @@ from trainer.searches.storage import open_storage
 from trainer.searches.study import PARENT
 from trainer.searches.tasks import SearchContext, train_trial
 from trainer.searches.trials import COUNTED, Trials, results_of
-from trainer.sweeps.comparison_files import write_plots, write_table
+from trainer.sweeps.comparison_files import Drawing, draw, write_table
 from trainer.sweeps.sweep import SweepResult, finished_result
 from trainer.sweeps.tasks import VariantTask
 from trainer.tracking.active_run import ActiveRun
@@ -148,8 +147,6 @@ def run_search(
                 return search.again(item)
 
             show = view.show if view is not None else None
-            # While the processes still import, this one need not wait: it will draw, too.
-            plots.warm_up()
             try:
                 outcomes = pool.map(train_trial, search.draw(), shared, again=again, show=show, answer=answer)
                 with closing(outcomes):
@@ -167,7 +164,8 @@ def run_search(
             results = tuple(results_of(opened.study, space, plan, dataset.task))
             done = SearchResult(parent.run_id, plan.target.run_url(parent.run_id), results, name)
             config = search_config(space, base, dataset, plan, settings)
-            _log_comparison(parent, done, f"{dataset.name}, {plan.config.compared_on}", plan.plot_style, config)
+            subtitle = f"{dataset.name}, {plan.config.compared_on}"
+            _log_comparison(parent, done, subtitle, plan.plot_style, config, pool)
         # Asked after this process has signed off: of processes that end together, at least one is the last.
         done = replace(done, shared=member.others())
     except MlflowException as error:
@@ -249,7 +247,7 @@ def search_config(
 
 
 def _log_comparison(
-    parent: ActiveRun, done: SearchResult, subtitle: str, style: PlotStyle, config: Mapping[str, Any]
+    parent: ActiveRun, done: SearchResult, subtitle: str, style: PlotStyle, config: Mapping[str, Any], pool: Engine
 ) -> None:
     tags = {"trainer.trials": str(len(done.results)), "trainer.trials_pruned": str(len(done.pruned))}
     best = done.best
@@ -266,5 +264,5 @@ def _log_comparison(
         write_table(files / TABLE, done.results)
         write_config(files, "search", config)
         pairs = [(result.overrides, result) for result in done.results]
-        write_plots(files / "plots", pairs, subtitle, style, "trials")
+        draw(Drawing(files / "plots", pairs, subtitle, style, "trials"), pool)
         parent.log_files(Path(folder))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,42 @@ from trainer.runs.plan import TrainResult
 
 if TYPE_CHECKING:
     from trainer.config.plot_style import PlotStyle
+    from trainer.parallel.engine import Engine
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the plots of a comparison are made of: the arguments of ``write_plots``."""
+
+    folder: Path
+    variants: Sequence[tuple[Mapping[str, Any] | None, TrainResult]]
+    subtitle: str
+    style: PlotStyle
+    noun: str = "variants"
+
+
+def draw(drawing: Drawing, engine: Engine) -> None:
+    """Write the plots in a process of the engine's, which has what drawing takes: this one need not import it.
+
+    Args:
+        drawing: What to draw.
+        engine: What the variants ran on.
+
+    Raises:
+        TaskDiedError: The process died.
+        OSError: The files cannot be written.
+    """
+    if not engine.forks:
+        _draw(drawing)
+        return
+    with closing(engine.map(_draw, [drawing])) as outcomes:
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+
+
+def _draw(drawing: Drawing, _shared: None = None) -> None:
+    write_plots(drawing.folder, drawing.variants, drawing.subtitle, drawing.style, drawing.noun)
 
 
 def write_plots(

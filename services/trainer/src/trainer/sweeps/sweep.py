@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.variant import Variant
 from trainer.runs.plan import TrainResult
 from trainer.runs.run_config import run_config, write_config
-from trainer.sweeps.comparison_files import write_plots, write_table
+from trainer.sweeps.comparison_files import Drawing, draw, write_table
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.logged_metrics import metric_values
 from trainer.tracking.tags import SWEEP_TAG
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 #: skops looks for the home of SciPy's functions in all modules, in the order in which they were imported.
 PRELOAD = (
     "trainer.accelerators.lazy_modules",
+    "trainer.accelerators.late_modules",
     "trainer.accelerators.garbage_collection",
+    "trainer.accelerators.imports_first",
     "scipy.special",
     "trainer.accelerators.known_estimators",
     "trainer.runs.preload_fit",
@@ -122,7 +124,6 @@ def run_sweep(
     """
     from mlflow.exceptions import MlflowException
 
-    from trainer import plots
     from trainer.sweeps.tasks import SweepContext, VariantTask, train_variant
     from trainer.tracking.inputs import dataset_inputs
 
@@ -145,8 +146,6 @@ def run_sweep(
                     for index in dict.fromkeys([*begun, *longest_first(variants)])
                     if index not in results
                 ]
-                # While the processes still import, this one need not wait: it will draw, too.
-                plots.warm_up()
 
                 def again(item: VariantTask, reason: str) -> VariantTask:
                     tracking.end_by_key(item.key, "FAILED", reason)
@@ -168,7 +167,7 @@ def run_sweep(
                     parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
                 )
                 subtitle = f"{dataset.name}, {plan.config.compared_on}"
-                _log_comparison(parent, done, params, subtitle, plan.plot_style, config)
+                _log_comparison(parent, done, params, subtitle, plan.plot_style, config, pool)
             except BaseException as error:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 with ignore_signals():
@@ -251,6 +250,7 @@ def _log_comparison(
     subtitle: str,
     style: PlotStyle,
     config: Mapping[str, Any],
+    pool: Engine,
 ) -> None:
     best = done.best
     if best is not None:
@@ -259,10 +259,6 @@ def _log_comparison(
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         write_table(Path(folder) / TABLE, done.results)
         write_config(Path(folder), "sweep", config)
-        write_plots(
-            Path(folder) / "plots",
-            list(zip(params, done.results, strict=True)),
-            subtitle,
-            style,
-        )
+        variants = list(zip(params, done.results, strict=True))
+        draw(Drawing(Path(folder) / "plots", variants, subtitle, style), pool)
         parent.log_files(Path(folder))

@@ -59,6 +59,7 @@ class ClusterPool:
     """
 
     remote = True
+    forks = False
 
     def __init__(
         self, address: str, credentials: Credentials, patience: float, warn: Callable[[str], None] = lambda _line: None

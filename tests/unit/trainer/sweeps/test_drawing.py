@@ -1,0 +1,81 @@
+"""The plots of a comparison are drawn in a process of the pool: the command itself imports nothing for it."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
+from trainer.parallel.pool import TaskDiedError
+from trainer.runs.plan import Plan, TrainResult
+from trainer.sweeps import comparison_files
+from trainer.sweeps.comparison_files import Drawing, draw, write_plots
+from trainer.sweeps.sweep import run_sweep
+
+from ..conftest import warm_pool
+
+pytestmark = pytest.mark.process
+
+VARIANTS = [
+    ({"num_leaves": leaves}, TrainResult(f"num_leaves={leaves}", {}, metrics={"validation_average_precision": score}))
+    for leaves, score in ((4, 0.5), (8, 0.75))
+]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_files_are_those_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_plots(tmp_path / "here", VARIANTS, "data", "both", "trials")
+    # What the pool's processes call is theirs.
+    monkeypatch.delattr(comparison_files, "write_plots")
+    draw(Drawing(tmp_path / "there", VARIANTS, "data", "both", "trials"), warm_pool(1))
+    assert contents(tmp_path / "there") == contents(tmp_path / "here") != {}
+
+
+def test_without_forks_they_are_drawn_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process would import everything first; one of a cluster would write to another machine."""
+    pool = warm_pool(1)
+    monkeypatch.setattr(type(pool), "forks", False)
+    monkeypatch.delattr(type(pool), "map")
+    draw(Drawing(tmp_path / "plots", VARIANTS, "data", "light"), pool)
+    assert set(contents(tmp_path / "plots")) == {"parameters.png", "parameters.csv"}
+
+
+def test_what_cannot_be_written_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "plots").write_text("in the folder's place")
+    with pytest.raises(OSError, match="plots"):
+        draw(Drawing(tmp_path / "plots", VARIANTS, "data", "light"), warm_pool(1))
+
+
+def test_death_in_drawing_fails_the_sweep(dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep's run says so; the variants' runs are there."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "parallel")
+    tasks: Any = importlib.import_module("engine_tasks")
+    monkeypatch.setattr(comparison_files, "_draw", tasks.die_at_once)
+    with pytest.raises(TaskDiedError):
+        run_sweep([make_variant({"n_estimators": 3})], dataset, plan, warm_pool(1))
+    runs = MlflowClient(plan.target.uri).search_runs([plan.target.experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == {"sweep": "FAILED", "n_estimators=3": "FINISHED"}
+
+
+def test_command_imports_nothing_to_draw_with(tmp_path: Path) -> None:
+    program = """
+        import sys
+        from trainer.cli.main import main
+        try:
+            main(["sweep", "--grid", "n_estimators=2,3", "--no-register"])
+        except SystemExit as end:
+            print(end.code, "matplotlib" in sys.modules)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.stdout.splitlines()[-1] == "0 False", done.stderr
