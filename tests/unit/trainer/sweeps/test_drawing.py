@@ -67,6 +67,24 @@ def test_death_in_drawing_fails_the_sweep(dataset: Dataset, plan: Plan, monkeypa
     assert {run.info.run_name: run.info.status for run in runs} == {"sweep": "FAILED", "n_estimators=3": "FINISHED"}
 
 
+def test_who_draws_imports_meanwhile() -> None:
+    """A process that draws itself imports what that takes while the variants run; others do not."""
+    program = """
+        import sys, threading
+        from trainer.sweeps.comparison_files import prepare
+        class Engine: forks = sys.argv[1] == "forks"
+        prepare(Engine)
+        for thread in threading.enumerate():
+            if thread is not threading.main_thread():
+                thread.join()
+        print("matplotlib" in sys.modules)
+    """
+    for how, imported in (("forks", "False"), ("none", "True")):
+        command = [sys.executable, "-c", textwrap.dedent(program), how]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+        assert done.stdout.strip() == imported, done.stderr
+
+
 def test_command_imports_nothing_to_draw_with(tmp_path: Path) -> None:
     program = """
         import sys

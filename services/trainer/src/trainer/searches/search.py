@@ -25,7 +25,7 @@ from trainer.searches.storage import open_storage
 from trainer.searches.study import PARENT
 from trainer.searches.tasks import SearchContext, train_trial
 from trainer.searches.trials import COUNTED, Trials, results_of
-from trainer.sweeps.comparison_files import Drawing, draw, write_table
+from trainer.sweeps.comparison_files import Drawing, draw, prepare, write_table
 from trainer.sweeps.sweep import SweepResult, finished_result
 from trainer.sweeps.tasks import VariantTask
 from trainer.tracking.active_run import ActiveRun
@@ -146,6 +146,7 @@ def run_search(
                 parent.tracking.end_by_key(item.key, "FAILED", reason)
                 return search.again(item)
 
+            prepare(pool)
             show = view.show if view is not None else None
             try:
                 outcomes = pool.map(train_trial, search.draw(), shared, again=again, show=show, answer=answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +27,22 @@ class Drawing:
     subtitle: str
     style: PlotStyle
     noun: str = "variants"
+
+
+def prepare(engine: Engine) -> None:
+    """Begin to import what drawing takes, if this process will draw: it has nothing else to do while the variants run.
+
+    Args:
+        engine: What the variants run on.
+    """
+    if not engine.forks:
+        threading.Thread(target=_rehearse, name="trainer-plots", daemon=True).start()
+
+
+def _rehearse() -> None:
+    from trainer import plots
+
+    plots.warm_up()
 
 
 def draw(drawing: Drawing, engine: Engine) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.variant import Variant
 from trainer.runs.plan import TrainResult
 from trainer.runs.run_config import run_config, write_config
-from trainer.sweeps.comparison_files import Drawing, draw, write_table
+from trainer.sweeps.comparison_files import Drawing, draw, prepare, write_table
 from trainer.tracking.errors import tracking_error
 from trainer.tracking.logged_metrics import metric_values
 from trainer.tracking.tags import SWEEP_TAG
@@ -152,6 +152,7 @@ def run_sweep(
                     keys.append((other := item.again()).key)
                     return other
 
+                prepare(pool)
                 # Closing ends the processes, wherever in here an interrupt arrives.
                 show = view.show if view is not None else None
                 with closing(pool.map(train_variant, items, shared, again=again, show=show)) as outcomes:
