@@ -8,9 +8,6 @@ import http.client
 import time
 from typing import TYPE_CHECKING, Any
 
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
-
 from replica_server.artifacts import storage_errors
 
 if TYPE_CHECKING:
@@ -63,9 +60,8 @@ def upload(
                 return
             in_vain = 0 if session.bytes_uploaded > before else in_vain + 1
             if in_vain == IN_VAIN:
-                raise MlflowException(
-                    f"The storage keeps nothing of gs://{blob.bucket.name}/{blob.name} after byte {before}",
-                    error_code=TEMPORARILY_UNAVAILABLE,
+                raise storage_errors.unavailable(
+                    f"The storage keeps nothing of gs://{blob.bucket.name}/{blob.name} after byte {before}"
                 )
             time.sleep(in_vain)
             source.seek(session.bytes_uploaded)
