@@ -359,12 +359,18 @@ def test_numbers_that_are_taken_as_text_are_noted(tmp_path: Path, values: list[s
         (["{}.5"] * 59 + ["unknown"], "--missing unknown takes them for missing values"),
         (["{}.5"] * 58 + ["?", "-"], "--missing '-,?' takes them for missing values"),
         (['"{},000.5"', "{}.5"], "write digits alone, decimals with a point"),
+        (['"{},000"', "{}"], "write thousands as digits alone; --decimal , reads them, if they are decimals"),
+        (['"{},000,000"', '"{}"'], "write digits alone, decimals with a point"),
+        (['"{},250"', '"0,{}"'], "--decimal , reads them"),
         (["{} 042", "{}"], "write digits alone, decimals with a point"),
         (["\u2212{}.5"], "write digits alone, decimals with a point"),
         (["{}"] * 59 + ["\uff11\uff12"], "write digits alone, decimals with a point"),
         (["\u0661{}"], "write digits alone, decimals with a point"),
     ],
-    ids=["comma", "comma and whole", "word", "words", "thousands", "apart", "minus", "wide digits", "other digits"],
+    ids=[
+        *("comma", "comma and whole", "word", "words", "thousands", "whole thousands", "millions", "three decimals"),
+        *("apart", "minus", "wide digits", "other digits"),
+    ],
 )
 def test_advice_on_numbers_reads_them(tmp_path: Path, values: list[str], advice: str) -> None:
     """An option is named only where it makes numbers of the column."""

@@ -103,6 +103,55 @@ def test_numbers_are_read_as_they_are() -> None:
     assert (found.classes, found.values[0].dtype) == ((), np.float64)
 
 
+@pytest.mark.parametrize("role", ["target", "weight"])
+@pytest.mark.parametrize(
+    ("written", "decimal", "first"),
+    [
+        ("{}", ".", 1001.0),
+        (" {},5 ", ",", 1001.5),
+        ("{}e0", ",", 1001.0),
+        ("1.{}", ",", "'1.1001') (--decimal . reads it)"),
+        ("{:,}", ".", "'1,001') (--decimal , reads it, unless thousands are meant: write those as digits alone)"),
+        ("{:,}.5", ".", "'1,001.5')"),
+        ("{:_}", ".", "'1_001')"),
+        ("0x{}", ".", "'0x1001')"),
+        ("\u0661{}", ".", "'\u06611001')"),
+    ],
+)
+def test_numbers_are_those_of_features(
+    written: str, decimal: str, first: float | str, role: str, tmp_path: Path
+) -> None:
+    """A target's and a weight's texts, too, in memory and in passes: 1.250 with a decimal comma is not 1.25."""
+    rows = range(1001, 1061)
+    numbers = [written.format(row) if row % 2 else str(row).replace(".", decimal) for row in rows]
+    others = [f"{0.5 * (row % 7)}".replace(".", decimal) for row in rows]
+    columns = {"x": others, "it": numbers} if role == "target" else {"x": others, "it": numbers, "y": [0, 1] * 30}
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False, sep=";")
+    how: dict[str, Any] = {"csv": CsvForm(separator=";", decimal=decimal), "target": "y", "weight": "it"}
+    if role == "target":
+        how |= {"target": "it", "weight": None, "task": "regression"}
+    for stream in STREAMS:
+        if isinstance(first, str):
+            with pytest.raises(InputError) as refused:
+                load_data(tmp_path / "t.csv", stream=stream, **how)
+            assert (
+                f"30 of 60 {'values are no numbers' if role == 'target' else 'are none'} (the first in row 1: {first}"
+                in str(refused.value)
+            )
+        else:
+            whole = load_data(tmp_path / "t.csv", stream=stream, **how).whole()
+            found = whole.target if role == "target" else whole.weight
+            assert found is not None
+            assert found.tolist() == [first + row - 1001 if row % 2 else float(row) for row in rows]
+
+
+@pytest.mark.parametrize("written", ["{}%", "${}.50", "{:,}.5", "{:,}"])
+def test_numbers_as_people_write_them_are_no_classes(written: str) -> None:
+    """Of hundreds of these, nobody means to make classes: the line says how numbers are written."""
+    with pytest.raises(InputError, match=r"60 of 60 values are no numbers .*(write digits alone|as digits alone)"):
+        read([written.format(row) for row in range(1001, 1061)])
+
+
 def test_advice_on_many_classes_can_be_taken() -> None:
     """Numbers may be predicted as such; dates and texts are none."""
     for values, advised in (

@@ -45,7 +45,22 @@ def _table(format_: Format, column: str, rows: dict[Any, list[Any]], form: str =
 _MISSING_WORDS = ["", "NA", "NaN", "nan", "None", "null", "NULL", "N/A", "n/a", "#N/A", "<NA>"]
 _MOMENT = datetime.datetime(2026, 5, 6, 7, 8, 9)
 #: None is what a column's type alone says, whatever its values.
-_NO_NUMBERS = ["1_000", "\u0661\u0662", "0x10", "1 000", "\u22121", "5%", "$5", "12abc", "1,5", "?", "-", "1/2"]
+_NO_NUMBERS = [
+    "1_000",
+    "nan(1)",
+    "-nan(ind)",
+    "\u0661\u0662",
+    "0x10",
+    "1 000",
+    "\u22121",
+    "5%",
+    "$5",
+    "12abc",
+    "1,5",
+    "?",
+    "-",
+    "1/2",
+]
 _TRUTHS = ["true", "TRUE", "True", "tRuE", " true "]
 _DATES = [
     pa.array([_MOMENT.date()]),
@@ -66,9 +81,9 @@ CSV = [
             12.0: ["12", "12.0", " 12", "12 ", "+12", "1.2e1", "1.2E1", "012", "12.", "\u00a012", "12\u2003"],
             0.5: [".5", "0.50", "5e-1"],
             1000.0: ["1000", "1e3", "1E+3"],
-            np.inf: ["inf", "Infinity"],
+            np.inf: ["inf", "Infinity", "1e400"],
             -np.inf: ["-inf"],
-            MISSING: [*_MISSING_WORDS, " ", " NA "],
+            MISSING: [*_MISSING_WORDS, " ", " NA ", "NAN", "+nan"],
             REFUSED: [*_NO_NUMBERS, "TRUE", "true", "False", "2026-05-06", "1f", "1d"],
         },
     ),

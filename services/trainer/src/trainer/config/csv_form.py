@@ -5,6 +5,7 @@ A model remembers how its files were written, and reads later files alike. Impor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -18,6 +19,10 @@ from trainer.util.text import one_line
 NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "point": ".", "space": " ", "pipe": "|"}
 _WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
 TAB_SUFFIXES = (".tsv", ".tsv.gz")
+
+
+#: What may be thousands as well as decimals.
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
 
 
 class Named(Protocol):
@@ -120,6 +125,8 @@ class CsvForm:
             except ValueError:
                 pass
             else:
+                if _THOUSANDS.fullmatch(value.strip()):
+                    return f" (--decimal {other} reads it, unless thousands are meant: write those as digits alone)"
                 return f" (--decimal {other} reads it)"
         if first_row and not self.header:
             return " (--header, if the first line names the columns)"

@@ -116,7 +116,7 @@ def _parse(column: pa.Array, feature: Feature, row: int, source: str, form: CsvF
         if pc.any(wrong).as_py():
             raise _bad(column, pc.index(wrong, True).as_py(), feature, row, source, form)
         return truth.cast(pa.bool_())
-    return _checked(lambda part: _with_point(part, form).cast(ARROW[feature.type]), words, feature, row, source, form)
+    return _checked(lambda part: number_words(part, form).cast(ARROW[feature.type]), words, feature, row, source, form)
 
 
 def _without(words: pa.Array, gaps: Sequence[str]) -> pa.Array:
@@ -124,11 +124,15 @@ def _without(words: pa.Array, gaps: Sequence[str]) -> pa.Array:
     return pc.if_else(pc.is_in(words, value_set=pa.array(gaps)), pa.scalar(None, pa.string()), words)
 
 
-def _with_point(words: pa.Array, form: CsvForm) -> pa.Array:
-    """Return numbers in texts with a point before their decimals; one that has a point already is none."""
-    if form.decimal == ".":
-        return words
-    return pc.replace_substring(pc.replace_substring(words, ".", "?"), ",", ".")
+def number_words(words: pa.Array, form: CsvForm) -> pa.Array:
+    """Return texts as pyarrow is to read them as numbers: with a point before decimals, and no text beside numbers.
+
+    pyarrow alone also reads 0x1F as a whole number and nan(ind) as a missing one; and where decimals have a comma, a
+    text with a point is no number.
+    """
+    if form.decimal == ",":
+        words = pc.replace_substring(pc.replace_substring(words, ".", "?"), ",", ".")
+    return pc.if_else(pc.match_substring_regex(words, "[xX(]"), "?", words)
 
 
 def _cast(column: pa.Array, feature: Feature, row: int, source: str, form: CsvForm) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -20,6 +21,8 @@ _COMMA_NUMBER = (
     r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
 )
 _DECIMAL_COMMA, _WHOLE_NUMBER = r"[-+]?\d+,\d+", r"[-+]?\d+"
+#: What may be thousands as well as decimals.
+_THOUSANDS = r"[-+]?[1-9]\d{0,2},\d{3}"
 #: So many words beside numbers most likely stand for missing values.
 _FEW = 3
 #: A number as people write it: 12.5 %, $1,234.50, (3.20).
@@ -66,6 +69,8 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
         because = f"is taken as text, each value a category, because of values such as {example}"
         commas = stripped.str.fullmatch(_DECIMAL_COMMA)
         if commas.any() and _most(commas | stripped.str.fullmatch(_WHOLE_NUMBER)):
+            if stripped[commas].str.fullmatch(_THOUSANDS).all():
+                return f"{because} (write thousands as digits alone; --decimal , reads them, if they are decimals)"
             return f"{because} (--decimal , reads them)"
         words = sorted(set(stripped[~plain]))
         if len(words) <= _FEW and not any(numbers[~plain]) and all(word and "," not in word for word in words):
@@ -95,6 +100,11 @@ def decimals_warning(columns: Sequence[pd.Series]) -> str | None:
         f"holds whole numbers that are written as decimals, such as {example!r}: as numbers, in Parquet files and in"
         f" requests, they are other categories, such as {example.partition('.')[0]!r}; write them without a point"
     )
+
+
+def looks_like_number(text: str) -> bool:
+    """Tell whether a text is a number as people write it, which need not be one as files do."""
+    return re.fullmatch(_DRESSED_NUMBER, text.strip()) is not None
 
 
 def _most(found: pd.Series) -> bool:

@@ -16,6 +16,8 @@ from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from trainer.data.buckets import Place
     from trainer.data.reading import Reading
 
@@ -81,6 +83,27 @@ def read_as(column: pd.Series, kind: ColumnType, label: str, *, from_text: bool,
     elif found not in (None, kind) and kind != "text":
         raise InputError(f"{label} holds {found} values; the model takes {_WORDS[kind]}")
     return convert_column(column, kind, form)
+
+
+def numbers_of(column: pd.Series, form: CsvForm) -> NDArray[np.float64]:
+    """Return a column that is no feature as numbers, by the rules of features; NaN for each value that is none."""
+    if column.dtype.kind in "iuf":
+        return column.to_numpy(dtype=np.float64)
+    codes, distinct = pd.factorize(column, sort=False)
+    # A missing value has the code -1, and so the last place.
+    numbers = np.array([*(_number(value, form) for value in distinct), np.nan])
+    found: NDArray[np.float64] = numbers[codes]
+    return found
+
+
+def _number(value: object, form: CsvForm) -> float:
+    if isinstance(value, str):
+        try:
+            return form.parse_number(value.strip())
+        except ValueError:
+            return np.nan
+    is_number = isinstance(value, int | float | Decimal | np.number) and not isinstance(value, bool)
+    return float(value) if is_number else np.nan  # type: ignore[arg-type]
 
 
 def _parse_boolean(word: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.config.csv_form import CsvForm
+from trainer.data.columns import numbers_of
 from trainer.data.dataset import Table
 from trainer.data.missing_words import missing_values
 from trainer.data.row_hashes import LARGEST_EXACT, hash_values
@@ -66,7 +67,9 @@ class Roles:
         return Table(
             raw.drop(columns=[name for _, name in self.options]),
             target,
-            weight=None if self.weight is None else _weights(raw[self.weight], f"{source}: column {self.weight!r}"),
+            weight=None
+            if self.weight is None
+            else _weights(raw[self.weight], f"{source}: column {self.weight!r}", form),
             time=None if self.time is None else _times(raw[self.time], f"{source}: column {self.time!r}"),
             group=None
             if self.group is None
@@ -74,14 +77,17 @@ class Roles:
         )
 
 
-def _weights(column: pd.Series, label: str) -> NDArray[np.float64]:
+def _weights(column: pd.Series, label: str, form: CsvForm) -> NDArray[np.float64]:
     try:
-        # Dates would be nanoseconds.
-        if pd.api.types.is_bool_dtype(column.dtype) or column.dtype.kind in "mM":
-            raise TypeError
-        values = column.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{label} (--weight): weights must be numbers") from None
+        values = numbers_of(column, form)
+    except TypeError:
+        raise InputError(f"{label} (--weight): weights must be numbers, not lists or structures") from None
+    if len(rows := np.flatnonzero(np.isnan(values))):
+        first = str(column.iloc[rows[0]])
+        raise InputError(
+            f"{label} (--weight): weights must be numbers; {len(rows):,} of {len(values):,} are none (the first in row"
+            f" {rows[0] + 1:,}: {one_line(repr(first), 60)}){form.hint(first)}"
+        )
     for wrong, words in (
         (~(np.isfinite(values) & (values > 0)), "positive and finite"),
         # LightGBM keeps single precision, in which others are 0 or infinite, as their sums may be.

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label, TaskName
 from trainer.data.column_names import alike_classes_warnings
+from trainer.data.column_warnings import looks_like_number
+from trainer.data.columns import numbers_of
 from trainer.data.missing_words import missing_values
 from trainer.data.target import binary_target, plain_value, refuse_missing
 from trainer.data.task_guess import guess_task
@@ -133,7 +136,7 @@ def _multiclass(columns: Sequence[Column], how: Reading) -> Targets:
 
 
 def _regression(columns: Sequence[Column], how: Reading) -> Targets:
-    values = tuple(_numbers(column) for column in columns)
+    values = tuple(_numbers(column, how.form) for column in columns)
     if how.column_types is None and np.ptp(values[0]) == 0:
         raise InputError(f"{columns[0].label}: all {len(values[0])} values are {values[0][0]:g}; nothing is to be told")
     warnings = _coarse_warnings(columns[0], values[0]) if how.column_types is None else ()
@@ -170,17 +173,20 @@ _READERS: Mapping[TaskName, Callable[[Sequence[Column], Reading], Targets]] = {
 }
 
 
-def _numbers(column: Column) -> NDArray[np.float64]:
+def _numbers(column: Column, form: CsvForm) -> NDArray[np.float64]:
     values, label = column.values, column.label
     refuse_missing(values, label)
     if pd.api.types.is_bool_dtype(values.dtype) or values.dtype.kind in "mM":
         raise InputError(f"{label}: holds {values.dtype} values; --task regression takes numbers")
-    plain = values if values.dtype.kind in "iuf" else values.astype(object)
-    numbers = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64)
+    numbers = numbers_of(values, form)
     if len(wrong := np.flatnonzero(np.isnan(numbers))):
+        first = str(values.iloc[wrong[0]])
+        point = "a comma" if form.decimal == "," else "a point"
+        plain = f"; write digits alone, decimals with {point}" if looks_like_number(first) else ""
+        advice = form.hint(first) or plain
         raise InputError(
             f"{label}: {len(wrong):,} of {len(values):,} values are no numbers (the first in row {wrong[0] + 1}:"
-            f" {one_line(repr(str(values.iloc[wrong[0]])), 60)})"
+            f" {one_line(repr(first), 60)}){advice}"
         )
     if len(wrong := np.flatnonzero(~np.isfinite(numbers))):
         raise InputError(

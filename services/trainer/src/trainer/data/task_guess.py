@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.config.task import TaskName
 from trainer.config.truth import CLASSES
+from trainer.data.column_warnings import looks_like_number
 from trainer.util.text import listed
 
 if TYPE_CHECKING:
@@ -53,5 +54,5 @@ def _is_number(value: object) -> bool:
     try:
         float(str(value))
     except ValueError:
-        return False
+        return looks_like_number(str(value))
     return True

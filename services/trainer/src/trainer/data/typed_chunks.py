@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
-from trainer.data.arrow_columns import Feature, convert, to_pandas
+from trainer.data.arrow_columns import Feature, convert, number_words, to_pandas
 from trainer.data.columns import no_feature
 from trainer.data.missing_words import MissingWords
 from trainer.data.row_chunks.opening import count_rows, open_files
@@ -170,10 +170,9 @@ def _as_read(texts: pa.Array, form: CsvForm, *, text: bool) -> pa.Array:
     as_text = pc.if_else(pc.is_in(texts, value_set=pa.array(form.text_gaps)), pa.scalar(None, pa.string()), texts)
     if text:
         return as_text
-    words = pc.if_else(pc.is_in(texts, value_set=pa.array(form.gaps)), pa.scalar(None, pa.string()), texts)
-    numbers = words
-    if form.decimal == ",":
-        numbers = pc.replace_substring(pc.replace_substring(words, ".", "?"), ",", ".")
+    words = pc.utf8_trim_whitespace(texts)
+    words = pc.if_else(pc.is_in(words, value_set=pa.array(form.gaps)), pa.scalar(None, pa.string()), words)
+    numbers = number_words(words, form)
     for kind in (pa.int64(), pa.uint64(), pa.float64()):
         if pa.types.is_integer(kind) and words.null_count:
             continue

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as csv
 
 from trainer.config.csv_form import CsvForm
@@ -29,7 +30,7 @@ _NO_NUMBER = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error
 
 
 class _Padded(Exception):  # noqa: N818 - no error
-    """White space that pyarrow does not know is around a number, or white space stands for a missing value."""
+    """Not only pyarrow is to judge a column of numbers: white space is around one, or a text is read as NaN."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
@@ -106,7 +107,12 @@ class CsvSource(TableSource):
                         strings_can_be_null=False,
                     ),
                 )
+                plain = [name for name, kind in types.items() if kind == ARROW["number"]]
                 for chunk in reader:
+                    # The words for a missing value are none by now: this is NAN, or nan(ind), which is no number.
+                    for name in plain:
+                        if pc.any(pc.is_nan(chunk.column(name))).as_py():
+                            raise _Padded(name)
                     # What is read ahead counts as read: near enough for a progress bar.
                     self._read = file.tell() / self.size
                     if chunk.num_rows:
