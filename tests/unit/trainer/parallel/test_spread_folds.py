@@ -24,7 +24,7 @@ FOLDS = 3
 class Here:
     """An engine that runs tasks in this process, last first; those of ``lost`` are started twice."""
 
-    jobs, remote, forks = 1, True, False
+    jobs, remote, warm = 1, True, True
 
     def __init__(self, lost: tuple[int, ...] = (), error: Exception | None = None) -> None:
         self.lost, self.error = lost, error

@@ -18,7 +18,7 @@ from trainer.config.variant import complete_params
 from trainer.plots import style
 from trainer.plots.sweep_parameters import MOST_AXES
 from trainer.runs.plan import TrainResult
-from trainer.sweeps.comparison_files import write_plots
+from trainer.sweeps.comparison_files import Drawing, write_plots
 from trainer.training import metrics
 
 HEADING = plots.Heading("Sweep", "some data")
@@ -169,7 +169,7 @@ def test_parameters_are_drawn_against_what_chose(
         )
         for leaves, score in zip((4, 8), scores, strict=True)
     ]
-    write_plots(tmp_path, [*variants, ({}, TrainResult("failed", {}, error="no memory"))], "data", "light")
+    write_plots(tmp_path, Drawing([*variants, ({}, TrainResult("failed", {}, error="no memory"))], "data", "light"))
     header, *rows = (tmp_path / "parameters.csv").read_text().splitlines()
     assert header == f"num_leaves,validation_{metric}"
     assert rows == [f"4,{scores[0]}", f"8,{scores[1]}"]

@@ -28,8 +28,8 @@ class Engine(Protocol):
         """Whether tasks run on other machines, which reach no file of this one."""
 
     @property
-    def forks(self) -> bool:
-        """Whether a task begins at once, in a process of this machine that has all imports."""
+    def warm(self) -> bool:
+        """Whether a task begins at once, in a process that has all imports."""
 
     def warm_up(self) -> None:
         """Begin what takes time before the first task."""

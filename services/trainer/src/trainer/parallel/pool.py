@@ -65,7 +65,7 @@ class ProcessPool:
         self._context: BaseContext | None = None
 
     @property
-    def forks(self) -> bool:
+    def warm(self) -> bool:
         """Whether its processes are forked, with all imports done."""
         # On macOS a forked process crashes when it asks the system for its proxies, as every HTTP client does.
         return "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
@@ -141,13 +141,13 @@ class ProcessPool:
 
     def _processes(self) -> BaseContext:
         if self._context is None:
-            self._context = multiprocessing.get_context("forkserver" if self.forks else "spawn")
+            self._context = multiprocessing.get_context("forkserver" if self.warm else "spawn")
             if sys.platform != "win32":
                 from multiprocessing import resource_tracker
 
                 # The first process to start would start it otherwise, and it unblocks the signal.
                 resource_tracker.ensure_running()
-            if self.forks:
+            if self.warm:
                 from multiprocessing import forkserver
 
                 self._context.set_forkserver_preload(self._preload)

@@ -265,5 +265,5 @@ def _log_comparison(
         write_table(files / TABLE, done.results)
         write_config(files, "search", config)
         pairs = [(result.overrides, result) for result in done.results]
-        draw(Drawing(files / "plots", pairs, subtitle, style, "trials"), pool)
+        draw(files / "plots", Drawing(pairs, subtitle, style, "trials"), pool)
         parent.log_files(Path(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the plots of a comparison are made of: the arguments of ``write_plots``."""
+    """What the plots of a comparison show.
 
-    folder: Path
+    Attributes:
+        variants: Each variant's parameters, None for another estimator's, and what came of it.
+        subtitle: What data the curves are of.
+        style: The themes to draw in.
+        noun: What the variants are called.
+    """
+
     variants: Sequence[tuple[Mapping[str, Any] | None, TrainResult]]
     subtitle: str
     style: PlotStyle
@@ -35,7 +42,7 @@ def prepare(engine: Engine) -> None:
     Args:
         engine: What the variants run on.
     """
-    if not engine.forks:
+    if not engine.warm:
         threading.Thread(target=_rehearse, name="trainer-plots", daemon=True).start()
 
 
@@ -45,10 +52,11 @@ def _rehearse() -> None:
     plots.warm_up()
 
 
-def draw(drawing: Drawing, engine: Engine) -> None:
-    """Write the plots in a process of the engine's, which has what drawing takes: this one need not import it.
+def draw(folder: Path, drawing: Drawing, engine: Engine) -> None:
+    """Write the plots, drawn by a process of the engine's, which has what that takes: this one need not import it.
 
     Args:
+        folder: Where the files go; created where it does not exist.
         drawing: What to draw.
         engine: What the variants ran on.
 
@@ -56,48 +64,45 @@ def draw(drawing: Drawing, engine: Engine) -> None:
         TaskDiedError: The process died.
         OSError: The files cannot be written.
     """
-    if not engine.forks:
-        _draw(drawing)
+    if not engine.warm:
+        write_plots(folder, drawing)
         return
-    with closing(engine.map(_draw, [drawing])) as outcomes:
+    with closing(engine.map(_drawn, [drawing], again=lambda same, _reason: same)) as outcomes:
         for outcome in outcomes:
             if outcome.error is not None:
                 raise outcome.error
+            for name, content in (outcome.answer or {}).items():
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
 
 
-def _draw(drawing: Drawing, _shared: None = None) -> None:
-    write_plots(drawing.folder, drawing.variants, drawing.subtitle, drawing.style, drawing.noun)
+def _drawn(drawing: Drawing, _shared: None = None) -> dict[str, bytes]:
+    """Return the plots' files by their names: the process may be on another machine."""
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        write_plots(Path(folder), drawing)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-def write_plots(
-    folder: Path,
-    variants: Sequence[tuple[Mapping[str, Any] | None, TrainResult]],
-    subtitle: str,
-    style: PlotStyle,
-    noun: str = "variants",
-) -> None:
+def write_plots(folder: Path, drawing: Drawing) -> None:
     """Write the PR curves of the finished variants on one sheet, where they have some, and parameters against a metric.
 
     That metric is the one that the variants are chosen by.
 
     Args:
         folder: Where the files go; created where it does not exist.
-        variants: Each variant's parameters, None for another estimator's, and what came of it.
-        subtitle: What data the curves are of.
-        style: The themes to draw in.
-        noun: What the variants are called.
+        drawing: What to draw.
     """
     from trainer import plots
 
-    first = next((result for _, result in variants if result.metrics), None)
+    first = next((result for _, result in drawing.variants if result.metrics), None)
     if first is None:
         return
     metric = TASKS[first.task].drawn
-    finished = [(params, result) for params, result in variants if f"validation_{metric}" in result.metrics]
+    finished = [(params, result) for params, result in drawing.variants if f"validation_{metric}" in result.metrics]
     if not finished:
         return
-    counted = noun if len(finished) != 1 else noun.removesuffix("s")
-    heading = plots.Heading(f"{len(finished)} {counted}", subtitle)
+    counted = drawing.noun if len(finished) != 1 else drawing.noun.removesuffix("s")
+    heading = plots.Heading(f"{len(finished)} {counted}", drawing.subtitle)
     scores = [result.metrics[f"validation_{metric}"] for _, result in finished]
     curves = [
         plots.Curve(result.name, score, result.curve)
@@ -105,12 +110,12 @@ def write_plots(
         if result.curve
     ]
     if curves:
-        plots.write_plot(plots.sweep_curves(curves, heading, metric), folder, "pr_curves", style)
+        plots.write_plot(plots.sweep_curves(curves, heading, metric), folder, "pr_curves", drawing.style)
     of = f"validation_{first.metric}"
     own = [(params, result.metrics[of]) for params, result in finished if params is not None and of in result.metrics]
     content = plots.sweep_parameters([params for params, _ in own], [score for _, score in own], heading, first.metric)
     if content is not None:
-        plots.write_plot(content, folder, "parameters", style)
+        plots.write_plot(content, folder, "parameters", drawing.style)
 
 
 def write_table(path: Path, results: Sequence[TrainResult]) -> None:

@@ -261,5 +261,5 @@ def _log_comparison(
         write_table(Path(folder) / TABLE, done.results)
         write_config(Path(folder), "sweep", config)
         variants = list(zip(params, done.results, strict=True))
-        draw(Drawing(Path(folder) / "plots", variants, subtitle, style), pool)
+        draw(Path(folder) / "plots", Drawing(variants, subtitle, style), pool)
         parent.log_files(Path(folder))

@@ -59,7 +59,7 @@ class ClusterPool:
     """
 
     remote = True
-    forks = False
+    warm = True
 
     def __init__(
         self, address: str, credentials: Credentials, patience: float, warn: Callable[[str], None] = lambda _line: None
