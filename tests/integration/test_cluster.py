@@ -176,8 +176,12 @@ def fits(container: Container) -> bool:
 def test_distributed_fit_survives_a_killed_worker(clustered: Stack) -> None:
     """It starts again on the worker that is left; the run is like any other, and no process stays behind."""
     wait_until(lambda: {clustered_health(one) for one in workers(clustered)} == {"healthy"}, "both are there", 120)
-    size = ("--n-estimators", "8000", "--num-leaves", "15")
-    fit = clustered.start_trainer("train", "--distributed", *size, "--experiment", "joint", "--json")
+    # So many that each worker has its part: fewer rows are one worker's.
+    (clustered.data / "_joint").mkdir()
+    generate_sessions(160_000, seed=9).to_csv(clustered.data / "_joint" / "sessions.csv", index=False)
+    data = ("--data", "/data/_joint/sessions.csv", "--target", TARGET)
+    size = ("--n-estimators", "1500", "--num-leaves", "15")
+    fit = clustered.start_trainer("train", "--distributed", *data, *size, "--experiment", "joint", "--json")
     wait_until(lambda: all(map(fits, workers(clustered))), "both workers fit", 90)
     # From inside, which is sooner done: the fit goes on meanwhile.
     clustered.exec(workers(clustered)[0], "python3", "-S", "-c", KILL)

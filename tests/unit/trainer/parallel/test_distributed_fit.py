@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -42,17 +43,16 @@ LONG = {"n_estimators": 1000, "num_leaves": 15}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Return a cluster of two workers that no test harms."""
-    with local_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
 def pool(cluster: LocalCluster) -> Iterator[ClusterPool]:
     """Return its workers."""
     with closing(cluster.pool()) as pool:
         yield pool
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have few rows fitted by several workers too: such fits are short."""
+    monkeypatch.setattr(shares, "LEAST", 100)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,31 @@ def test_metrics_are_those_of_one_machine(pool: ClusterPool, large: Dataset) -> 
     assert there.params == here.params
     assert there.effective == here.effective
     assert vars(there.pipeline[-1]).keys() == vars(here.pipeline[-1]).keys()
+
+
+def test_models_are_equal_but_for_numbers_of_rows(pool: ClusterPool, make_table: Callable[..., Dataset]) -> None:
+    """Bit for bit, where the rows of a leaf decide nothing: all else is what one process would compute."""
+    table = generate_sessions(8000, 5)
+    numbers = table.select_dtypes("number").columns
+    dataset = make_table(table[[*numbers.drop("purchase", errors="ignore")]].assign(y=table["purchase"]))
+    overrides = {"n_estimators": 60, "min_child_samples": 0, "min_child_weight": 3.0}
+    here, there = fit_here(dataset, overrides), fit(pool, dataset, overrides)
+    assert there.loss == here.loss
+    texts = [one.pipeline[-1].booster_.model_to_string() for one in (here, there)]
+    # What is written of the rows that a node has is that estimate; the sizes are those of the texts.
+    one, other = (re.sub(r"(leaf_count|internal_count|tree_sizes)=.*", "", text) for text in texts)
+    assert one == other
+    assert there.pipeline[-1].booster_.params == here.pipeline[-1].booster_.params
+
+
+def test_few_rows_are_one_workers(pool: ClusterPool, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and the model is that of one machine, bit for bit."""
+    monkeypatch.setattr(shares, "LEAST", 50_000)
+    lines: list[str] = []
+    here, there = fit_here(dataset, {"n_estimators": 10}), fit(pool, dataset, {"n_estimators": 10}, lines)
+    assert len(lines) == 1
+    assert lines[0].startswith("1 of 2 workers fit: a part has at least 50,000 of the ")
+    assert there.pipeline[-1].booster_.model_to_string() == here.pipeline[-1].booster_.model_to_string()
 
 
 def test_early_stopping_agrees(pool: ClusterPool, large: Dataset) -> None:

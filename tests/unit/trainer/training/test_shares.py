@@ -80,8 +80,10 @@ def test_one_process_makes_the_same_model(folder: Path, stream: Stream) -> None:
     assert together[-1].booster_.params == alone[-1].booster_.params
 
 
-def test_few_rows_are_for_few_processes(dataset: Dataset) -> None:
+def test_few_rows_are_for_few_processes(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = prepared(dataset)
+    assert whole.most(1000) == 1
+    monkeypatch.setattr(shares, "LEAST", 100)
     assert whole.most(1) == 1
     assert whole.most(1000) == whole.fitting.rows // shares.LEAST
     _, parts = whole.cut(3)

@@ -1,10 +1,15 @@
 """One model fitted by several processes, each with a part of the rows: LightGBM's data-parallel learner.
 
-Three things bring the result near that of one process; it is not the same, bit for bit:
+Three things bring the result near that of one process:
 
 - All use the same bins. They are chosen here by the rows that one process would choose them by, and travel.
 - All know all classes, and weights of classes are computed by all rows: no part need hold a row of each.
 - All watch the same validation rows: so all compute the same loss, and stop after the same iteration.
+
+One thing keeps it from being the same, bit for bit. After the first tree, LightGBM's data-parallel learner estimates
+how many rows a leaf has, by its share of the Hessian; one process counts them. So what hangs on numbers of rows is
+decided otherwise here and there: ``min_child_samples``, and which categories a split takes. Without both the models are
+equal but for the numbers of rows that they note of their nodes.
 
 LightGBM offers bins of other rows to no public function, so this module reaches into its private names. They are here
 alone; test_shares.py fails when they change. They can go when ``lightgbm.dask`` stops early by rows that all have in
@@ -124,11 +129,18 @@ def fit_in_network(seat: Seat, classify: LGBMModel, encoded: Any, labels: Any, *
     """
     from sklearn.base import clone
 
-    others = {"tree_learner": "data", "num_machines": seat.common.processes} if seat.common.processes > 1 else {}
+    others: dict[str, Any] = {}
+    text, own = dict(_TEXT), dict[str, Any]()
+    if seat.common.processes > 1:
+        others = {"tree_learner": "data", "num_machines": seat.common.processes}
+        if classify.min_child_samples == 0:
+            # The same to a process that counts: a leaf has a row. By an estimate of none, LightGBM would fail.
+            others["min_child_samples"] = 1
+            text["min_data_in_leaf"], own["min_child_samples"] = "0", 0
     one = clone(classify).set_params(class_weight=None, **others)
     with _joined(seat, options.get("eval_X") is not None):
         one.fit(encoded, labels, **options)
-    restore(classify, one, _TEXT, {}, _TEXT)
+    restore(classify, one, text, own, _TEXT)
     classify._class_weight = classify.class_weight
 
 

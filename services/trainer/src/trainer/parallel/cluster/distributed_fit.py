@@ -72,8 +72,12 @@ class DistributedFit:
                 workers = self._pool.look()
                 if not workers:
                     raise ClusterError(f"{self._pool.address}: no worker is left for the fit")
+                parts = prepared.most(workers)
+                if parts < workers and attempt == 1:
+                    rows = f"the {prepared.fitting.rows:,} rows to fit to"
+                    self._tell(f"{parts} of {workers} workers fit: a part has at least {shares.LEAST:,} of {rows}")
                 try:
-                    fitted, loss = self._attempt(prepared, prepared.most(workers))
+                    fitted, loss = self._attempt(prepared, parts)
                 except _LostError as lost:
                     if attempt == ATTEMPTS:
                         raise TrainerError(f"the fit was started {ATTEMPTS} times, and each time: {lost}") from lost
