@@ -181,9 +181,10 @@ def proxy(stack: Stack) -> Container:
 
 @pytest.fixture(scope="session")
 def cluster(stack: Stack) -> dict[str, Container]:
-    """The containers of a cluster of two workers: `scheduler`, `worker` (one of them), and `scheduler-edge`."""
+    """The containers of a cluster of two workers: `scheduler`, `worker` (one of them), and those that publish ports."""
     stack.up("--scale", "worker=2", "worker", "scheduler-edge")
-    return {service: stack.container(service) for service in ("scheduler", "worker", "scheduler-edge")}
+    services = ("scheduler", "worker", "scheduler-edge", "dashboard-edge")
+    return {service: stack.container(service) for service in services}
 
 
 @pytest.fixture(scope="session")

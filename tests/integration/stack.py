@@ -170,6 +170,7 @@ class Stack:
             "PROXY_HTTPS_PORT": "0",
             "PROMETHEUS_PORT": "0",
             "CLUSTER_PORT": "0",
+            "DASHBOARD_PORT": "0",
             "DATA_DIR": str(self.data),
             "SECRETS_DIR": str(self.secrets),
             **(settings or {}),

@@ -54,7 +54,7 @@ def create_database(stack: Stack, name: str) -> dict[str, str]:
 
 def test_up_starts_the_servers_and_no_trainer(stack: Stack) -> None:
     # What other tests have started is none of it.
-    started = {"serving", "serving-edge", "proxy", "scheduler", "worker", "scheduler-edge"}
+    started = {"serving", "serving-edge", "proxy", "scheduler", "worker", "scheduler-edge", "dashboard-edge"}
     running = set(stack.compose("ps", "--services").stdout.split())
     assert running - started == set(SERVERS)
 

@@ -26,6 +26,7 @@ PUBLISHED = {
     "scheduler": set(),
     "worker": set(),
     "scheduler-edge": {"5000/tcp"},
+    "dashboard-edge": {"5000/tcp"},
 }
 # The storage that the server talks to.
 STORAGE_ADDRESS = {"minio": ("minio", 9000), "gcs": ("gcs", 4443)}[STORAGE]
@@ -84,8 +85,9 @@ def test_services_join_only_needed_networks(
     assert joined == {service: JOINED[service] for service in joined}
     assert networks_of(stack, serving) == {"inside"}
     assert [networks_of(stack, cluster[one]) for one in ("scheduler", "worker")] == [{"inside"}] * 2
-    others = (idle_trainer, proxy, stack.container("serving-edge"), cluster["scheduler-edge"])
-    assert [networks_of(stack, one) for one in others] == [{"inside", "outside"}] * 4
+    edges = (stack.container("serving-edge"), cluster["scheduler-edge"], cluster["dashboard-edge"])
+    others = (idle_trainer, proxy, *edges)
+    assert [networks_of(stack, one) for one in others] == [{"inside", "outside"}] * 5
 
 
 def test_closed_networks_are_internal(stack: Stack) -> None:

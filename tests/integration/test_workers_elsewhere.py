@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,7 @@ def test_worker_elsewhere_trains_a_sweep(stack_of_a: Stack, address: str, tmp_pa
     stack.environment["MLFLOW_PUBLIC_HOSTS"] = address
     stack.up()
     stack.up("worker", "scheduler-edge")
+    assert {one["HostIp"] for one in stack.container("dashboard-edge").ports["5000/tcp"] or []} == {"127.0.0.1"}
     user(stack, "add", "bob", password=PASSWORD)
     stack.compose("cp", "worker:/run/secrets/cluster", str(tmp_path / "cluster"))
     # No public authority knows the address: the one that the proxy has made up.
@@ -95,3 +98,15 @@ def test_worker_elsewhere_trains_a_sweep(stack_of_a: Stack, address: str, tmp_pa
     assert [run.info.status for run in runs] == ["FINISHED"] * 3
     here = stack.train(*SWEEP[:-1], "--again")
     assert [one["metrics"] for one in there["variants"]] == [one["metrics"] for one in here["variants"]]
+
+
+def test_setting_publishes_the_dashboard(stack_of_a: Stack, address: str) -> None:
+    """For browsers that name this very address, and no longer on loopback."""
+    stack_of_a.environment["DASHBOARD_HOST"] = address
+    stack_of_a.up("scheduler")
+    (published,) = stack_of_a.container("dashboard-edge").ports["5000/tcp"] or []
+    assert published["HostIp"] == address
+    for host, status in ((address, 302), ("machine-a.example", 403)):
+        with closing(http.client.HTTPConnection(address, int(published["HostPort"]), timeout=30)) as connection:
+            connection.request("GET", "/", headers={"Host": host})
+            assert connection.getresponse().status == status, host

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,18 @@ def make_certificates(folder: Path) -> Path:
 
 
 class LocalCluster:
-    """A scheduler and workers, started one by one."""
+    """A scheduler and workers, started one by one.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: An empty folder for what they write.
+        options: Further ones of the scheduler's command.
+    """
+
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.certificates = make_certificates(folder / "certificates")
         self.processes: list[subprocess.Popen[str]] = []
-        self.scheduler, line = self._start("-m", "trainer", "scheduler", "--port", "0", part="scheduler")
+        self.scheduler, line = self._start("-m", "trainer", "scheduler", "--port", "0", *options, part="scheduler")
         self.address = line.split()[-1]
 
     @property
@@ -102,9 +107,9 @@ class LocalCluster:
 
 
 @contextmanager
-def local_cluster(folder: Path, workers: int = 2) -> Iterator[LocalCluster]:
-    """Run a cluster with so many workers."""
-    cluster = LocalCluster(folder)
+def local_cluster(folder: Path, workers: int = 2, options: Sequence[str] = ()) -> Iterator[LocalCluster]:
+    """Run a cluster with so many workers; see ``LocalCluster``."""
+    cluster = LocalCluster(folder, options)
     try:
         for _ in range(workers):
             cluster.start_worker()

@@ -16,6 +16,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.serialize import Serialized
 
 from trainer.parallel.cluster.credentials import Credentials
+from trainer.parallel.cluster.dashboard import Dashboard
 from trainer.parallel.cluster.settings import configure_dask
 
 #: Parcels travel in parts of this many bytes: between two of them the scheduler turns to others.
@@ -127,7 +128,7 @@ def _size(parts: Iterable[Serialized]) -> int:
     return sum(memoryview(frame).nbytes for part in parts for frame in part.frames)
 
 
-async def _serve(host: str, port: int, credentials: Credentials, room: int) -> None:
+async def _serve(host: str, port: int, credentials: Credentials, room: int, dashboard: Dashboard | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -138,18 +139,23 @@ async def _serve(host: str, port: int, credentials: Credentials, room: int) -> N
         protocol="tls",
         security=credentials.security(),
         plugins=[store],
+        # Dask would load it at once, with all its pages.
         dashboard=False,
         # What is left without the dashboard is plain HTTP, which nobody else needs to reach.
-        dashboard_address="127.0.0.1:0",
+        dashboard_address=dashboard.address if dashboard else "127.0.0.1:0",
     )
     scheduler.handlers.update(store.handlers())
+    if dashboard:
+        dashboard.serve(scheduler)
     async with scheduler:
         await store.start(scheduler)
         print(f"scheduler: listens at {scheduler.address}", flush=True)
         await stop.wait()
 
 
-def run_scheduler(host: str, port: int, credentials: Credentials, room: int) -> None:
+def run_scheduler(
+    host: str, port: int, credentials: Credentials, room: int, dashboard: Dashboard | None = None
+) -> None:
     """Run a scheduler until it is told to stop.
 
     Args:
@@ -157,6 +163,12 @@ def run_scheduler(host: str, port: int, credentials: Credentials, room: int) -> 
         port: The port; 0 for one that the system chooses.
         credentials: Its certificate, and the authority of the others'.
         room: Bytes of parcels that it keeps.
+        dashboard: Where to show the dashboard, if anywhere.
+
+    Raises:
+        InputError: The dashboard's address cannot be listened at.
     """
     configure_dask()
-    asyncio.run(_serve(host, port, credentials, room))
+    if dashboard:
+        dashboard.check()
+    asyncio.run(_serve(host, port, credentials, room, dashboard))

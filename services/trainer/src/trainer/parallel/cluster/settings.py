@@ -28,6 +28,9 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    # By HTTP there is the style of the dashboard's pages alone: no logs, no proxy to the workers, nothing
+    # that changes something.
+    "distributed.scheduler.http.routes": ["distributed.http.statics"],
     "distributed.client.preload": [],
 }
 
