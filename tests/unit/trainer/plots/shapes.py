@@ -20,7 +20,7 @@ from trainer.plots.roc import roc_curve
 from trainer.plots.style import Heading
 from trainer.plots.sweep_curves import Curve, sweep_curves
 from trainer.plots.sweep_parameters import sweep_parameters
-from trainer.training import class_metrics, metrics
+from trainer.training import metrics, multiclass_metrics
 
 HEADING = Heading("n_estimators=500 learning_rate=0.025", "telco_customer_churn.csv, 1,409 test rows")
 NAMES = {
@@ -103,7 +103,7 @@ def classes() -> Iterator[tuple[str, Content]]:
             scores[np.arange(1_200), target] += rng.random(1_200) * 1.5
             scores /= scores.sum(axis=1, keepdims=True)
             names = [f"{name}{number}" for number in range(count)]
-            of = (target, scores, names, class_metrics.metrics_of(target, scores), HEADING)
+            of = (target, scores, names, multiclass_metrics.metrics_of(target, scores), HEADING)
             yield f"class pr {count} {kind}", class_curves.class_pr_curves(*of)
             yield f"class roc {count} {kind}", class_curves.class_roc_curves(*of)
             yield f"class confusion {count} {kind}", class_confusion.class_confusion(*of)

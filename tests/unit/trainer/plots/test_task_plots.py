@@ -15,8 +15,8 @@ from trainer.data.dataset import Dataset
 from trainer.plots import class_confusion, class_curves, residuals
 from trainer.plots.run_plots import PLOTS, write_run_plots
 from trainer.plots.style import Heading
-from trainer.training.class_metrics import metrics_of
 from trainer.training.fit import fit_variant
+from trainer.training.multiclass_metrics import metrics_of
 
 HEADING = Heading("n_estimators=500 learning_rate=0.025", "table, 2,000 test rows")
 

@@ -1,1 +1,1 @@
-"""What the containers run: serve, preflight, migrate, gc and healthcheck."""
+"""The commands of the server's image, listed in __main__.py: `replica-server serve`, `replica-server gc`, and so on."""

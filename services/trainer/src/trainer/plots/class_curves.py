@@ -11,7 +11,7 @@ from trainer.config.task import Label
 from trainer.plots import notes, scales, style
 from trainer.plots.content import Content
 from trainer.plots.names import cut_apart
-from trainer.training.class_metrics import told_apart
+from trainer.training.multiclass_metrics import told_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The metrics that variants are compared by, and the choice of its decision threshold."""
+"""The metrics of two classes, at a threshold and over all of them (others: multiclass_metrics, error_metrics)."""
 
 from __future__ import annotations
 

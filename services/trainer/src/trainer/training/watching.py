@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.config.selection_metric import Metric, merit
 from trainer.config.task import Task, TaskName
-from trainer.training import class_metrics, metrics
+from trainer.training import metrics, multiclass_metrics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,7 @@ def _of_classes(metric: str) -> _Function:
     """Return a function that computes a metric of several classes."""
 
     def compute(target: NDArray[Any], scores: NDArray[np.float64], weight: NDArray[np.float64] | None) -> _Result:
-        return metric, class_metrics.metrics_of(target.astype(np.int64), scores, weight)[metric], True
+        return metric, multiclass_metrics.metrics_of(target.astype(np.int64), scores, weight)[metric], True
 
     return compute
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.config.task import MULTICLASS, Label
-from trainer.training import class_metrics, metrics
+from trainer.training import metrics, multiclass_metrics
 from trainer.training.tasks.base import TrainingTask
 from trainer.util.text import listed
 
@@ -50,26 +50,26 @@ class MulticlassTask(TrainingTask):
     def evaluate(self, rows: Table, scores: NDArray[Any], threshold: float) -> dict[str, float]:
         """Return the metrics of the most probable classes."""
         del threshold
-        return class_metrics.metrics_of(rows.target, scores, rows.weight)
+        return multiclass_metrics.metrics_of(rows.target, scores, rows.weight)
 
     def judge(self, rows: Table, answers: NDArray[Any], scores: NDArray[Any] | None) -> dict[str, float]:
         """Return the metrics of classes as they are called."""
         codes = self._codes(answers)
         if scores is not None and scores.shape != (rows.rows, len(self.classes)):
             scores = None
-        return class_metrics.compute_metrics(
+        return multiclass_metrics.compute_metrics(
             rows.target, codes, scores, rows.weight, len(self.classes)
-        ) | class_metrics.of_each_class(rows.target, codes, self.classes, rows.weight)
+        ) | multiclass_metrics.of_each_class(rows.target, codes, self.classes, rows.weight)
 
     def of_each_class(self, rows: Table, scores: NDArray[Any]) -> dict[str, float]:
         """Return precision, recall and F1 of each class."""
-        return class_metrics.of_each_class(rows.target, scores.argmax(axis=1), self.classes, rows.weight)
+        return multiclass_metrics.of_each_class(rows.target, scores.argmax(axis=1), self.classes, rows.weight)
 
     def curve(self, rows: Table, scores: NDArray[Any]) -> tuple[float, ...]:
         """Return the mean of the classes' PR curves, each against the rest."""
         curves = [
             metrics.sampled_curve((rows.target == code).astype(np.int64), scores[:, code], rows.weight)
-            for code in class_metrics.told_apart(rows.target)
+            for code in multiclass_metrics.told_apart(rows.target)
         ]
         return tuple(round(sum(points) / len(curves), 4) for points in zip(*curves, strict=True))
 
