@@ -68,3 +68,44 @@ def test_hashes_in_a_file_know_the_rows_and_no_others(dataset: Dataset, tmp_path
     assert not new.any()
     assert read.hold(dataset.test.features.drop(columns="month")) is None
     assert (tmp_path / "rows.npz").stat().st_size < 10 * dataset.train.rows
+
+
+def test_single_precision_is_the_same_row() -> None:
+    """A Parquet file may hold 0.1 in half the digits, and a CSV file of the same rows says 0.1."""
+    rng = np.random.default_rng(2)
+    exact = pd.DataFrame({"a": rng.normal(size=300).round(3), "b": rng.normal(size=300), "n": np.arange(300.0)})
+    single = exact.assign(a=exact["a"].astype(np.float32).astype(np.float64))
+    kept = [RowHashes.of(rows) for rows in (exact, single)]
+    assert [one.single for one in kept] == [frozenset(), {"a"}]
+    for one in kept:
+        for rows in (exact, single):
+            found = one.hold(rows)
+            assert found is not None
+            assert found.all()
+            new = one.hold(rows.assign(a=rows["a"] + 0.5))
+            assert new is not None
+            assert not new.any()
+
+
+def test_parts_tell_the_precision_together(tmp_path: Path) -> None:
+    """A part of whole numbers says nothing of it, and one of double precision says it of all."""
+    parts = [pd.DataFrame({"a": values}) for values in ([1.0, 2.0], [float(np.float32(0.1)), np.nan])]
+    kept = RowHashes.of_parts(parts)
+    assert kept.single == {"a"}
+    kept.save(tmp_path / "rows.npz")
+    assert RowHashes.load(tmp_path / "rows.npz").single == {"a"}
+    both = RowHashes.of_parts([*parts, pd.DataFrame({"a": [0.3]})])
+    assert both.single == frozenset()
+    found = both.hold(pd.concat(parts))
+    assert found is not None
+    assert found.all()
+
+
+def test_rows_of_an_older_model_are_read(dataset: Dataset, tmp_path: Path) -> None:
+    kept = RowHashes.of(dataset.train.features)
+    kept.save(tmp_path / "rows.npz")
+    with np.load(tmp_path / "rows.npz") as content:
+        older = {name: content[name] for name in ("columns", "steps")}
+    np.savez_compressed(tmp_path / "older.npz", **older)
+    read = RowHashes.load(tmp_path / "older.npz")
+    np.testing.assert_array_equal(read.hashes, kept.hashes)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?", re.ASCII)
-#: Up to here, each whole number is a float of its own.
-LARGEST_EXACT = 2**53
+#: Up to here, each whole number is a float of its own; and in single precision.
+LARGEST_EXACT, _EXACT_SINGLE = 2**53, 2**24
 
 
 @dataclass(frozen=True)
@@ -35,27 +35,39 @@ class RowHashes:
 
     columns: tuple[str, ...]
     hashes: NDArray[np.uint32]
+    #: The columns whose numbers are of single precision, as a Parquet file may hold them.
+    single: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, features: pd.DataFrame) -> RowHashes:
         """Return the hashes of a table's rows."""
-        names = tuple(str(name) for name in features.columns)
-        return cls(names, np.unique(hash_rows(features, names)))
+        return cls.of_parts([features])
 
     @classmethod
     def of_parts(cls, parts: Iterable[pd.DataFrame]) -> RowHashes:
         """Return the hashes of a table's rows, which come in parts."""
         names: tuple[str, ...] = ()
         found = []
+        precisions: dict[str, set[bool | None]] = {}
         for part in parts:
             names = tuple(str(name) for name in part.columns)
             found.append(hash_rows(part, names))
-        return cls(names, np.unique(np.concatenate(found)))
+            for name in names:
+                precisions.setdefault(name, set()).add(_is_single(part[name]))
+        # Numbers that are the same in both precisions tell nothing of the others.
+        single = frozenset(name for name, some in precisions.items() if True in some and False not in some)
+        return cls(names, np.unique(np.concatenate(found)), single)
 
     def hold(self, features: pd.DataFrame) -> NDArray[np.bool_] | None:
         """Tell for each row of another table whether it is among these; None where that table lacks a column."""
         if any(name not in features.columns for name in self.columns):
             return None
+        held = self._among(features)
+        if otherwise := self._as_there(features):
+            held |= self._among(features.assign(**otherwise))
+        return held
+
+    def _among(self, features: pd.DataFrame) -> NDArray[np.bool_]:
         asked = hash_rows(features, self.columns)
         if not len(self.hashes):
             return np.zeros(len(asked), dtype=bool)
@@ -64,11 +76,26 @@ class RowHashes:
         held: NDArray[np.bool_] = self.hashes[places] == asked
         return held
 
+    def _as_there(self, features: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+        """Return the numbers that are of another precision than these rows', in the one of these.
+
+        0.1 in single precision is another number than 0.1, and a CSV file says 0.1 for both.
+        """
+        changed = {}
+        for name in self.columns:
+            if (is_single := _is_single(features[name])) is False and name in self.single:
+                changed[name] = features[name].to_numpy().astype(np.float32).astype(np.float64)
+            elif is_single and name not in self.single:
+                # By the digits that a file would say.
+                changed[name] = features[name].to_numpy().astype(np.float32).astype(str).astype(np.float64)
+        return changed
+
     def save(self, path: Path) -> None:
         """Write the hashes to a file."""
         # Differences of ascending numbers are small: they take half the room.
         steps = np.diff(self.hashes, prepend=np.uint32(0))
-        np.savez_compressed(path, columns=np.array(self.columns, dtype=str), steps=steps)
+        single = np.array(sorted(self.single), dtype=str)
+        np.savez_compressed(path, columns=np.array(self.columns, dtype=str), steps=steps, single=single)
 
     @classmethod
     def load(cls, path: Path) -> RowHashes:
@@ -79,7 +106,20 @@ class RowHashes:
         """
         with np.load(path, allow_pickle=False) as content:
             columns = tuple(str(name) for name in content["columns"])
-            return cls(columns, np.cumsum(content["steps"], dtype=np.uint32))
+            # Models of before this was kept have no such entry.
+            single = frozenset(map(str, content["single"])) if "single" in content else frozenset()
+            return cls(columns, np.cumsum(content["steps"], dtype=np.uint32), single)
+
+
+def _is_single(column: pd.Series) -> bool | None:
+    """Tell whether all numbers of a column are of single precision; None where they do not tell, as whole ones."""
+    if column.dtype != np.float64:
+        return None
+    numbers = column.dropna().to_numpy()
+    with np.errstate(over="ignore"):
+        if not np.array_equal(numbers.astype(np.float32), numbers):
+            return False
+    return True if ((numbers != np.floor(numbers)) | (np.abs(numbers) > _EXACT_SINGLE)).any() else None
 
 
 def hash_rows(features: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.uint32]:
