@@ -105,6 +105,31 @@ def test_artifact_of_a_sweep_repeats_it(shop: Path, trainer: Trainer) -> None:
     assert alone.json["metrics"] == one["metrics"]
 
 
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [("multiclass", ("--metric", "f1_macro", "--class-weight", "balanced")), ("regression", ("--metric", "mae"))],
+)
+def test_artifact_keeps_a_task_that_was_named(
+    shop: Path, trainer: Trainer, table: pd.DataFrame, task: str, options: tuple[str, ...]
+) -> None:
+    """Few whole numbers as amounts, many as classes: the values alone would be taken for the other task."""
+    scores = np.arange(len(table)) % (24 if task == "multiclass" else 9)
+    pd.read_csv("shop.csv", sep=";", decimal=",").assign(score=scores).to_csv("scores.csv", index=False)
+    columns = ("--drop", "purchase,day", "--weight", "w", "--group", "who", "--monotone", "exit_rate=-1")
+    given = ("--data", "scores.csv", "--target", "score", "--task", task, *columns, "--cv", 2, *options, "--json")
+    light = ("--n-estimators", 3, "--num-leaves", 4)
+    first = trainer("train", *given, *light)
+    assert first.code == 0, first.err
+    again = trainer("--config", config_of(first.json["run_id"]), "--json")
+    assert again.code == 0, again.err
+    assert again.json["metrics"] == first.json["metrics"]
+    assert run_of(again.json["run_id"]).params == run_of(first.json["run_id"]).params
+    sweep = trainer("sweep", *given, *light, "--grid", "max_depth=2,3", "--no-register", "--jobs", 1)
+    assert sweep.code == 0, sweep.err
+    same = trainer("sweep", "--config", config_of(sweep.json["run_id"]), "--no-register", "--json")
+    assert "2 of 2 variants finished before" in same.err
+
+
 def test_artifact_of_a_search_repeats_it(shop: Path, trainer: Trainer) -> None:
     Path("space.yaml").write_text(
         "num_leaves: {low: 4, high: 16, log: true}\nclass_weight: [none, balanced]\n"

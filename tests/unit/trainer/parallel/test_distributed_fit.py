@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mlflow import MlflowClient
 from trainer.config.selection_metric import Metric
 from trainer.config.variant import make_variant
@@ -306,8 +307,8 @@ def tracked(cluster: LocalCluster, server: str, monkeypatch: pytest.MonkeyPatch)
     return MlflowClient(server)
 
 
-def test_run_is_like_any_other(tracked: MlflowClient, trainer: Callable[..., Answer]) -> None:
-    """The same parameters, metrics and files."""
+def test_run_is_like_any_other(tracked: MlflowClient, trainer: Callable[..., Answer], tmp_path: Path) -> None:
+    """The same parameters, metrics and files; its config.yaml repeats it on the cluster."""
     arguments = ("train", "--n-estimators", "20", "--json")
     here = trainer(*arguments, "--experiment", "alone")
     there = trainer(*arguments, "--experiment", "spread", "--distributed")
@@ -322,6 +323,11 @@ def test_run_is_like_any_other(tracked: MlflowClient, trainer: Callable[..., Ans
     paths = [sorted(file.path for file in tracked.list_artifacts(run.info.run_id)) for run in (one, other)]
     assert paths[0] == paths[1]
     assert here.json.keys() == there.json.keys()
+    said = []
+    for run in (one, other):
+        file = tracked.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
+        said.append(yaml.safe_load(Path(file).read_text()).get("distributed"))
+    assert said == [None, True]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def run_config(
         "data": None if data.generated else data.source,
         "test": data.test_source,
         "target": None if data.generated else data.target,
+        # Guessed once: other rows of the same table may look like another task.
+        "task": data.task,
         "positive": data.positive,
         "drop": list(data.dropped),
         "categorical": list(data.categorical),
@@ -49,6 +51,8 @@ def run_config(
         "threshold": str(config.threshold_rule),
         "metric": config.metric,
         "seed": config.seed,
+        # Of which the result differs a little.
+        "distributed": config.distributed or None,
         "explain": ("all" if plan.explain == ALL else plan.explain or None) if other is None else None,
         "plot_style": plan.plot_style if plan.plot_style != "light" else None,
     }
