@@ -274,6 +274,7 @@ def ids(rows: int, kinds: int) -> np.ndarray:
     ("name", "values", "said"),
     [
         ("at", ids(600, 600) * 3_600 + 1_700_000_000, "column 'at' looks like a time: --time at tests on"),
+        ("date", [int(day.replace("-", "")) for day in days(600)], "looks like a time: --time date tests on"),
         ("day", days(600), "later ones are unknown to the model; --time day tests on what came after"),
         ("visitor", [f"v{one}" for one in ids(600, 200)], "(--group visitor keeps them apart)"),
         ("visitor_id", ids(600, 200), "column 'visitor_id' looks like an identifier that repeats"),
@@ -295,6 +296,7 @@ def test_warning_names_the_option_that_splits(load: Load, name: str, values: Any
         ("paid", np.random.default_rng(2).normal(50, 9, 600)),
         ("city", [f"c{one}" for one in ids(600, 9)]),
         ("valid", ids(600, 200)),
+        ("code", ids(600, 600) + 20_240_100),
         ("region_id", ids(600, 8)),
     ],
 )

@@ -276,3 +276,28 @@ def test_column_that_gives_the_target_away(tmp_path: Path, task: str, copy: bool
     data = load_data(table(tmp_path / "t.csv", target, leak=leak), target="y")
     assert data.task == task
     assert [words in warning for warning in data.warnings if "'leak'" in warning] == [True]
+
+
+@pytest.mark.parametrize(
+    ("spread", "told"), [(0.0, "accuracy 1.000"), (0.3, "accuracy 0.99"), (3.0, None)], ids=["rule", "nearly", "good"]
+)
+def test_number_that_is_cut_into_classes(tmp_path: Path, spread: float, told: str | None) -> None:
+    """A score from which the grades were made; with gaps, which are a grade of their own."""
+    rng = np.random.default_rng(3)
+    score = rng.uniform(0, 100, 900)
+    grade = np.digitize(score, [30, 80]).astype(str)
+    score += rng.normal(size=900) * spread
+    score[::9], grade[::9] = np.nan, "absent"
+    data = load_data(table(tmp_path / "t.csv", grade, score=score), target="y")
+    found = [warning for warning in data.warnings if "'score'" in warning]
+    assert len(found) == (told is not None)
+    assert told is None or told in found[0]
+    assert told is None or "--drop score" in found[0]
+
+
+def test_rare_classes_make_no_leak(tmp_path: Path) -> None:
+    """Where most rows are of one class, noise is right of most rows as well."""
+    rng = np.random.default_rng(3)
+    kinds = rng.permutation(["most"] * 1_950 + ["some"] * 30 + ["few"] * 20)
+    data = load_data(table(tmp_path / "t.csv", kinds, noise=rng.normal(size=2_000)), target="y")
+    assert not [warning for warning in data.warnings if "'noise'" in warning]

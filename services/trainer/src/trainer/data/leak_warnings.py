@@ -74,13 +74,33 @@ def _tells_two(column: pd.Series, target: NDArray[Any]) -> str | None:
 def _tells_several(column: pd.Series, target: NDArray[Any]) -> str | None:
     """The same for several classes: how many rows are of the class that most rows of their value are of."""
     codes, values = pd.factorize(column, use_na_sentinel=False)
-    if len(values) > len(column) / 20 or np.bincount(target).max() >= _DECIDES * len(target):
+    if np.bincount(target).max() >= _DECIDES * len(target):
         return None
-    right = int(pd.crosstab(codes, target).to_numpy().max(axis=1).sum())
-    if right == len(target) and len(values) == len(np.unique(target)):
-        return _COPY
+    if len(values) > len(column) / 20:
+        right = _cut(column.to_numpy(), target) if column.dtype == np.float64 else 0
+    else:
+        right = int(pd.crosstab(codes, target).to_numpy().max(axis=1).sum())
+        if right == len(target) and len(values) == len(np.unique(target)):
+            return _COPY
     share = right / len(target)
     return f"accuracy {share:.3f}" if share >= _DECIDES else None
+
+
+def _cut(numbers: NDArray[np.float64], target: NDArray[np.int64]) -> int:
+    """Return how many rows are of the class of their stretch, where numbers are cut into a stretch for each class."""
+    # A gap may decide as well: it is put at one end.
+    numbers = np.where(np.isnan(numbers), -np.inf, numbers)
+    order = np.argsort(numbers, kind="stable")
+    numbers, (_, codes) = numbers[order], np.unique(target[order], return_inverse=True)
+    middles = np.bincount(codes, weights=np.arange(len(codes))) / np.bincount(codes)
+    stretch = np.argsort(np.argsort(middles))[codes]
+    # Rows of one number are in one stretch.
+    ends = np.append(numbers[1:] != numbers[:-1], True)
+    called = np.zeros(len(codes), dtype=np.int64)
+    for place in range(len(middles) - 1):
+        below = np.where(stretch <= place, 1, -1).cumsum()
+        called[np.argmax(np.where(ends, below, -len(codes))) + 1 :] += 1
+    return int(np.sum(called == stretch))
 
 
 def _tells_a_number(column: pd.Series, target: NDArray[Any]) -> str | None:

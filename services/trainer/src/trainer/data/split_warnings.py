@@ -38,7 +38,7 @@ def split_warning(name: str, train: pd.Series, test: pd.Series) -> str | None:
     known = train.dropna()
     if known.nunique() < _FEWEST:
         return None
-    if is_unix_time(known):
+    if is_unix_time(known) or _is_date(known):
         return f"column {name!r} looks like a time: --time {name} tests on what came after"
     if _is_identifier(name, train, known) and (shared := float(test.isin(known.unique()).mean())) >= _SHARED:
         return (
@@ -72,6 +72,14 @@ def is_unix_time(values: pd.Series) -> bool:
         return False
     low, high = values.min(), values.max()
     return any(first <= low and high < last for first, last in _UNIX) and bool((values == np.floor(values)).all())
+
+
+def _is_date(values: pd.Series) -> bool:
+    """Tell whether all values are dates that are written as whole numbers, such as 20241231."""
+    if values.dtype != np.float64:
+        return False
+    days, months = values % 100, values // 100 % 100
+    return bool((values.between(19_000_101, 21_001_231) & days.isin(range(1, 32)) & months.between(1, 12)).all())
 
 
 def _is_identifier(name: str, train: pd.Series, known: pd.Series) -> bool:
