@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from mlflow import MlflowClient
+from sklearn.metrics import mean_pinball_loss
+from trainer.config.other_estimator import parse_other_estimator
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
@@ -43,6 +48,42 @@ def test_model_of_noise_is_no_better_than_a_constant(tmp_path: Path) -> None:
 def test_model_without_a_split(tmp_path: Path) -> None:
     dataset = load_data(noise(tmp_path / "t.csv", 60, 0.5), target="y")
     assert "the same probability: no split was possible" in warnings_of(dataset, min_child_samples=100)[0]
+
+
+def test_other_estimator_of_noise(tmp_path: Path) -> None:
+    """Another estimator than LightGBM's is held against a constant, too."""
+    dataset = load_data(noise(tmp_path / "t.csv", 600, 0.9), target="y")
+    for path, words in (
+        ("sklearn.linear_model:LogisticRegression", "no better than a constant|calls every test row positive"),
+        ("sklearn.dummy:DummyClassifier", "the model gives each row the same answer"),
+    ):
+        other = parse_other_estimator(path, None)
+        fitted = fit_variant(make_variant({}).params, dataset, seed=1, validation_size=0.3, other=other)
+        (found,) = fit_warnings(fitted, dataset.train)
+        assert re.search(words, found)
+
+
+@pytest.mark.parametrize(("objective", "told"), [("regression_l1", False), ("regression", True)])
+def test_constant_is_that_of_the_objective(tmp_path: Path, objective: str, told: bool) -> None:
+    """Amounts with a few that are huge: a median model beats the median, and its R2 says nothing."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=800)
+    pd.DataFrame({"x": x, "y": np.exp(3 * rng.normal(size=800) + 2 * x)}).to_csv(tmp_path / "t.csv", index=False)
+    found = warnings_of(load_data(tmp_path / "t.csv", target="y"), objective=objective, n_estimators=60)
+    assert any("no better than a constant" in warning for warning in found) is told
+
+
+def test_weights_count_in_the_constant(numbers: Dataset) -> None:
+    """The quantile of weighted rows is not that of the rows."""
+    params = make_variant({"objective": "quantile", "alpha": 0.5, "n_estimators": 3}).params
+    fitted = fit_variant(params, numbers, seed=1, validation_size=0.3)
+    fitted = replace(fitted, validation={**fitted.validation, "quantile_loss": 1e9})
+    target = numbers.train.target
+    weight = np.where(target > np.quantile(target, 0.8), 100.0, 1.0)
+    heavy = np.sort(target)[-int(np.sum(weight > 1) * 0.5)]
+    loss = mean_pinball_loss(target, np.full(len(target), heavy), alpha=0.5, sample_weight=weight)
+    (found,) = [one for one in fit_warnings(fitted, replace(numbers.train, weight=weight)) if "constant" in one]
+    assert float(found.rpartition(" ")[2]) == pytest.approx(loss, rel=0.02)
 
 
 def test_model_that_learnt_too_long(dataset: Dataset) -> None:

@@ -140,7 +140,7 @@ _OF_OBJECTIVE: Mapping[str, tuple[str, ...]] = {
 }
 _OF_GOSS, _OF_DART = ("top_rate", "other_rate"), ("drop_rate", "skip_drop")
 #: What variants are chosen by where nobody says so, of objectives that do not minimise the squared error.
-_CHOSEN_BY: Mapping[str, Metric] = {
+CHOSEN_BY: Mapping[str, Metric] = {
     "quantile": "quantile_loss",
     **dict.fromkeys(("regression_l1", "huber", "fair", "mape"), "mae"),
 }
@@ -155,7 +155,7 @@ def selection_metric(task: Task, wanted: str | None, all_params: Sequence[Mappin
     objectives = {some["objective"] for some in all_params}
     if wanted == "quantile_loss" and objectives != {"quantile"}:
         raise InputError("--metric: quantile_loss is that of a quantile; it needs --objective quantile")
-    if wanted is None and len(objectives) == 1 and (its := _CHOSEN_BY.get(str(*objectives))) in task.choices:
+    if wanted is None and len(objectives) == 1 and (its := CHOSEN_BY.get(str(*objectives))) in task.choices:
         wanted = its
     return task.metric(wanted)
 

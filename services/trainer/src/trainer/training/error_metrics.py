@@ -31,8 +31,8 @@ def metrics_of(
         "mae": float(mean_absolute_error(target, predicted, sample_weight=weight)),
         # Of a target that does not vary, and of one row, there is none.
         "r2": float(r2_score(target, predicted, sample_weight=weight)) if np.ptp(target) > 0 else 0.0,
-        **{f"absolute_error_p{share}": _quantile(np.abs(error), share, weight) for share in _SIZES},
-        **{f"error_p{share:02}": _quantile(error, share, weight) for share in _ERRORS},
+        **{f"absolute_error_p{share}": quantile(np.abs(error), share / 100, weight) for share in _SIZES},
+        **{f"error_p{share:02}": quantile(error, share / 100, weight) for share in _ERRORS},
     }
 
 
@@ -58,8 +58,9 @@ def quantile_metrics(
     }
 
 
-def _quantile(values: NDArray[np.float64], share: int, weight: NDArray[np.float64] | None) -> float:
+def quantile(values: NDArray[np.float64], share: float, weight: NDArray[np.float64] | None = None) -> float:
+    """Return the value that a share (0 to 1) of the rows, or of their weights, does not exceed."""
     if weight is None:
-        return float(np.quantile(values, share / 100))
+        return float(np.quantile(values, share))
     options: dict[str, Any] = {"weights": weight, "method": "inverted_cdf"}
-    return float(np.quantile(values, share / 100, **options))
+    return float(np.quantile(values, share, **options))

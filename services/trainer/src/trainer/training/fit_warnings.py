@@ -25,10 +25,11 @@ def fit_warnings(fitted: FitResult, train: Table) -> tuple[str, ...]:
         fitted: The variant.
         train: The training rows.
     """
-    if not fitted.is_lightgbm:
-        return ("the model gives each row the same answer",) if _is_constant(fitted) else ()
+    if not fitted.is_lightgbm and _is_constant(fitted):
+        return ("the model gives each row the same answer",)
     constant = fitted.task.constant_warning(fitted, train)
-    return tuple(warning for warning in (constant, _few(fitted), _overfitted(fitted)) if warning)
+    of_trees = (_few(fitted), _overfitted(fitted)) if fitted.is_lightgbm else ()
+    return tuple(warning for warning in (constant, *of_trees) if warning)
 
 
 def _is_constant(fitted: FitResult) -> bool:

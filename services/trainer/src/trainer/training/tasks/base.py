@@ -60,6 +60,11 @@ class TrainingTask(ABC):
         del params
         return self
 
+    def of_model(self, model: Any) -> TrainingTask:
+        """Return the task as a fitted model of the trainer's was made for it."""
+        del model
+        return self
+
     @abstractmethod
     def _estimator(self, params: Mapping[str, Any]) -> Any:
         """Return LightGBM's estimator with these parameters."""

@@ -92,7 +92,8 @@ class MulticlassTask(TrainingTask):
             )
         never = [str(self.classes[code]) for code in sorted(set(train.target) - set(fitted.scores.argmax(axis=1)))]
         if never:
-            return f"the model calls no test row {listed(never)}; --class-weight balanced gives rare classes weight"
+            advice = "; --class-weight balanced gives rare classes weight" if fitted.is_lightgbm else ""
+            return f"the model calls no test row {listed(never)}{advice}"
         return None
 
     def _codes(self, answers: NDArray[Any]) -> NDArray[np.int64]:
