@@ -14,12 +14,15 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from trainer.cli.main import main
+from trainer.data.dataset import Table
 from trainer.data.sources import load_data
 from trainer.promotion import constraints
 from trainer.promotion.constraints import Constraint
 from trainer.promotion.interface import Interface
 from trainer.promotion.sandbox import SandboxResult
 from trainer.promotion.trial import VersionMetrics
+from trainer.promotion.unseen import TestRows
+from trainer.training.unseen_rows import UnseenRows
 
 from ..conftest import Answer
 from ..registry.test_registry import client_of
@@ -52,6 +55,21 @@ def test_good_model_satisfies_time_memory_and_latency() -> None:
 def test_slow_predictions_fail_the_latency_only() -> None:
     found = constraints.in_a_clean_process(GOOD, rules(latency_ms=4.9))
     assert [one.name for one in found if not one.passed] == ["latency of 1 row, p50"]
+
+
+def test_unseen_rows_of_both_have_to_be_shown(table: pd.DataFrame) -> None:
+    """Where that fails for the champion alone, the constraint fails as well, and says of which version."""
+    rows = Table(table.drop(columns="purchase"), table["purchase"].astype(int).to_numpy())
+    shown = UnseenRows(np.arange(50), "its own 50 test rows")
+    unknown = UnseenRows(np.arange(0), "", problem="its model lists no rows")
+    for version, common, words in (
+        (shown, shown, None),
+        (unknown, unknown, "its model lists no rows; to promote"),
+        (shown, unknown, "beside version 4: its model lists no rows; to promote"),
+    ):
+        found = only(constraints.on_unseen_rows(TestRows("t", rows, version, common), "4", rules()))
+        assert found.passed == (words is None)
+        assert (words or "its own 50 test rows") in found.detail
 
 
 def test_unloadable_model_fails_all_constraints() -> None:

@@ -136,3 +136,16 @@ def test_unseen_false_needs_the_default_split(tmp_path: Path, table: pd.DataFram
     save(dataset, tmp_path / "model")
     with pytest.raises(InputError, match=r"'unseen: false' does not go with .* --time day; leave it out"):
         choose_rows(lambda _: dataset, tmp_path / "model", None, compare=False, unseen=False)
+
+
+def test_unseen_false_needs_both_classes(tmp_path: Path, table: pd.DataFrame) -> None:
+    """Its test rows are those of the data as it is split, which may be of one class."""
+    path = tmp_path / "shop.csv"
+    table.to_csv(path, index=False)
+    dataset = load_data(path, target="purchase")
+    save(dataset, tmp_path / "model")
+    positive = table["purchase"].astype(int) == 1
+    pd.concat([table[positive].head(1), table[~positive]]).to_csv(path, index=False)
+    few = load_data(path, target="purchase", column_types=dataset.column_types)
+    with pytest.raises(InputError, match=r"the test part: .* of class 1 only 0"):
+        choose_rows(lambda _: few, tmp_path / "model", None, compare=False, unseen=False)

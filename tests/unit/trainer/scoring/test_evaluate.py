@@ -55,6 +55,15 @@ def test_training_rows_are_left_out_of_other_data(
     assert everything.metrics["average_precision"] > done.metrics["average_precision"]
 
 
+def test_split_is_that_of_the_run(tmp_path: Path, table: pd.DataFrame) -> None:
+    """Rows that come twice are on both sides of a split, and tell nothing: the run's seed and size say which count."""
+    pd.concat([table, table]).to_csv(tmp_path / "twice.csv", index=False)
+    model = save(load_data(tmp_path / "twice.csv", target="purchase", seed=7, test_size=0.3), tmp_path / "model")
+    done = evaluated(model, tmp_path / "twice.csv")
+    assert done.rows == model.dataset.test.rows
+    assert done.metrics == pytest.approx(model.fitted.test)
+
+
 def test_data_without_a_new_row_is_refused(model: Saved, tmp_path: Path) -> None:
     seen = model.dataset.train
     seen.features.assign(purchase=seen.target).to_parquet(tmp_path / "seen.parquet")
@@ -145,3 +154,26 @@ def test_new_data_of_one_time_or_group(tmp_path: Path, table: pd.DataFrame, role
     changed: dict[str, Any] = {column: value, number: given[number] + 1_000}
     given.assign(**changed).to_csv(tmp_path / "new.csv", index=False)
     assert evaluated(model, tmp_path / "new.csv").rows == len(table)
+
+
+def test_training_rows_of_another_format_are_known(tmp_path: Path, table: pd.DataFrame) -> None:
+    """Trained on a Parquet file in single precision, and evaluated on the same rows in a CSV file."""
+    numbers = table.select_dtypes("float64").columns
+    halved = table.astype(dict.fromkeys(numbers, np.float32))
+    halved.to_parquet(tmp_path / "shop.parquet")
+    halved.to_csv(tmp_path / "shop.csv", index=False)
+    model = save(load_data(tmp_path / "shop.parquet", target="purchase"), tmp_path / "model")
+    done = evaluated(model, tmp_path / "shop.csv")
+    assert done.rows == model.dataset.test.rows
+    assert done.metrics == pytest.approx(model.fitted.test, rel=0.05)
+
+
+def test_few_rows_can_be_evaluated(model: Saved, tmp_path: Path, table: pd.DataFrame) -> None:
+    """They are not split: --all takes two rows as well, and without it the message says what is lacking."""
+    few = table.groupby("purchase").head(1)
+    few.to_csv(tmp_path / "few.csv", index=False)
+    assert evaluated(model, tmp_path / "few.csv", all_rows=True).rows == 2
+    with pytest.raises(
+        InputError, match=r"unseen rows, \d of class .; at least 10 of each class .*--all takes all rows"
+    ):
+        evaluated(model, tmp_path / "few.csv")

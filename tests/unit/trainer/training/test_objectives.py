@@ -91,6 +91,11 @@ def test_quantile_goes_the_whole_way(trainer: Trainer, numbers: Dataset, workdir
     again = trainer("train", "--config", file, "--json")
     assert json.loads(again.out)["metrics"] == run["metrics"]
     assert "quantile loss" in trainer("train", "--config", file).out
+    evaluate = ("evaluate", "--model", run["model_uri"], "--data", numbers.source, "--target", "y")
+    evaluated = trainer(*evaluate, "--json").json["metrics"]
+    assert evaluated == {name: run["metrics"][name] for name in evaluated}
+    assert {"quantile_loss", "share_below"} <= set(evaluated)
+    assert "share below" in trainer(*evaluate).out
     numbers.test.features.to_csv("new.csv", index=False)
     assert trainer("predict", "--model", run["model_uri"], "--data", "new.csv", "--out", "out.csv").code == 0
     served = load(run["model_uri"])

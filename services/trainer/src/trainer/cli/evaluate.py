@@ -63,8 +63,7 @@ def evaluate_command(
     from dataclasses import asdict
 
     from trainer.cli.data_warnings import show_data_warnings
-    from trainer.cli.results import figure
-    from trainer.config.task import TASKS
+    from trainer.cli.results import show_metrics
     from trainer.scoring.evaluate import EvaluateRequest, evaluate_model
     from trainer.util.output import print_json
 
@@ -78,8 +77,4 @@ def evaluate_command(
     left_out = f" ({done.rows_left_out:,} that it was trained on are left out)" if done.rows_left_out else ""
     at = "" if done.threshold is None else f", threshold {done.threshold:.4f}"
     print(f"{done.data}: {done.rows:,} rows{left_out}{at}")
-    heads = TASKS[done.task].heads
-    wide = max(10, *map(len, heads.values()))
-    for name, head in heads.items():
-        if name in done.metrics:
-            print(f"  {head:<{wide}} {figure(done.metrics[name])}")
+    show_metrics(done.task, done.metrics)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.selection_metric import OF_A_QUANTILE, SHORT, merit
-from trainer.config.task import TASKS
+from trainer.config.task import TASKS, TaskName
 from trainer.config.variant import describe_params
 from trainer.util.output import print_message, print_table
 
@@ -77,16 +77,21 @@ def show_registered(registration: Registration | None) -> None:
         print(f"model  {registration.uri} ({'registered now' if registration.created else 'registered before'})")
 
 
+def show_metrics(task: TaskName, metrics: Mapping[str, float]) -> int:
+    """Print the metrics of a model, a line each; return how wide their names are."""
+    heads = TASKS[task].heads | {name: SHORT.get(name, name.replace("_", " ")) for name in OF_A_QUANTILE}
+    wide = max(10, *(len(head) for name, head in heads.items() if name in metrics))
+    for name, head in heads.items():
+        if name in metrics:
+            print(f"  {head:<{wide}} {figure(metrics[name])}")
+    return wide
+
+
 def show_run(result: TrainResult, ui_command: str | None) -> None:
     """Print a variant's metrics, its run, and where to look at it."""
     metrics = result.metrics
     print(f"{result.name}")
-    heads = TASKS[result.task].heads | {
-        name: SHORT.get(name, name.replace("_", " ")) for name in OF_A_QUANTILE if name in metrics
-    }
-    wide = max(10, *map(len, heads.values()))
-    for name, head in heads.items():
-        print(f"  {head:<{wide}} {figure(metrics[name])}")
+    wide = show_metrics(result.task, metrics)
     if "threshold" in metrics:
         print(f"  {'threshold':<{wide}} {metrics['threshold']:.4f}")
     print(f"run    {result.run_id}")

@@ -89,9 +89,9 @@ def split_table(
     read = read_targets([Column(table[how.target], label)], how)
     (labels,) = read.values
     warnings = [*warnings, *read.warnings]
-    # A model's classes need not all be in the rows that it scores.
-    scored = how.column_types is not None and read.task == "multiclass"
-    if not scored:
+    # A model's own split was checked in training, and other data is not scored by its split: it may be small.
+    to_train = how.column_types is None
+    if to_train:
         try:
             check_class_sizes(labels, label, FEWEST_PER_CLASS, read.classes)
         except InputError as error:
@@ -101,14 +101,13 @@ def split_table(
     try:
         stay, out = split_rows(whole, how.test_size, how.seed)
     except InputError:
-        if how.column_types is None:
+        if to_train:
             raise
         # Of one time or one group alone, it is not what the model was trained on: no row is chosen by this split.
         stay, out = stratified_split(whole.target, how.test_size, how.seed)
     train, test = whole.take(stay), whole.take(out)
-    # A model's own split was checked in training; other data is not scored by its split.
-    if not scored and (how.column_types is None or not (how.roles.time or how.roles.group)):
-        share = f" (--test-size {how.test_size:g})" if how.column_types is None else ""
+    if to_train:
+        share = f" (--test-size {how.test_size:g})"
         check_class_sizes(train.target, f"{label}: the training part{share}", FEWEST_PER_CLASS - 1, read.classes)
         if read.task != "multiclass" or not (how.roles.time or how.roles.group):
             check_class_sizes(test.target, f"{label}: the test part{share}", 1, read.classes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from trainer.config.task import Label, TaskName
 from trainer.data.dataset import Dataset, Table
+from trainer.data.target import check_class_sizes
 from trainer.training.trained_on import TrainedOn
 from trainer.training.unseen_rows import UnseenRows, enough, unseen_rows
 from trainer.util.errors import InputError
@@ -57,6 +58,9 @@ def choose_rows(load: Load, files: Path, champion_files: Path | None, *, compare
             raise InputError(f"'unseen: false' does not go with a version that was trained with {used}; leave it out")
         # In its columns and types, but split as the command says.
         dataset = load(None if trained is None else replace(trained, seed=None, test_size=None))
+        if dataset.task != "multiclass":
+            # Of several classes, one may be missing.
+            check_class_sizes(dataset.test.target, f"{dataset.name}: the test part", 1, dataset.classes)
         rows = UnseenRows(dataset.held_out, f"{dataset.test.rows:,} test rows")
         return TestRows(dataset.name, dataset.whole(), rows, rows if compare else None, dataset.whole()).of(dataset)
     trained, champion_trained = _trained_on(files), _trained_on(champion_files)

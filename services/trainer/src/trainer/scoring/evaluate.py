@@ -94,7 +94,7 @@ def evaluate_model(request: EvaluateRequest) -> Evaluation:
             raise InputError(f"{request.data}: {unseen.problem}; --all takes all rows")
         table = whole.take(unseen.positions)
         left_out = whole.rows - table.rows
-    task = training_task(dataset.task, dataset.classes)
+    task = training_task(dataset.task, dataset.classes).of_model(loaded.model)
     threshold = float(loaded.model.threshold) if task.task.has_threshold else None
     metrics = _metrics(task, loaded.model, table)
     return Evaluation(dataset.name, table.rows, left_out, threshold, metrics, dataset.warnings, dataset.task)
