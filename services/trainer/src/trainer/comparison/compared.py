@@ -93,7 +93,8 @@ class Comparison:
         """What keeps the runs' metrics from being compared."""
         parts = sorted({"validation" if name.startswith("validation_") else "test" for name in self.metrics})
         return [
-            f"the runs' {part} rows are not the same: their {part} metrics do not compare, and no best is marked"
+            f"the runs' {part} rows, or their columns, are not the same: their {part} metrics do not compare, and no"
+            " best is marked"
             for part in parts
             if len({run.rows(part == "validation") for run in self.runs}) > 1
         ]
