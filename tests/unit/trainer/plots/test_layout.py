@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.lines import Line2D
+from PIL import Image
 from trainer import plots
+from trainer.config.plot_style import PlotStyle
 from trainer.plots import style, themes
 from trainer.plots.content import Content, parse_content
 
@@ -180,3 +184,40 @@ def test_dark_plot_has_only_dark_colours() -> None:
             assert np.median(pixels) < 60, name
             # Nothing is as bright as paper: letters are the brightest.
             assert pixels.max() <= 0xF5, name
+
+
+def test_every_artist_gets_its_dark_colour() -> None:
+    """Of one plot of each kind, no line, dot, band, note or letter keeps a colour of the light theme."""
+    kinds = {content.kind: content for family in FAMILIES for _, content in plots_of(family)}
+    own_to_light = {shades[0].lower() for shades in themes.COLOURS.values()}
+    for kind, content in kinds.items():
+        figure: Any = plots.draw(content)
+        assert colours_of(figure) & own_to_light, kind
+        themes.darken(figure)
+        assert not colours_of(figure) & own_to_light, kind
+
+
+def colours_of(figure: Any) -> set[str]:
+    """Return the colours of all artists of a figure, without their alpha."""
+    found = set()
+    for artist in figure.findobj():
+        for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            value = getattr(artist, f"get_{part}", lambda: "none")()
+            if not (isinstance(value, str) and value in ("none", "auto")):
+                found |= {to_hex(colour) for colour in to_rgba_array(value)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("chosen", "themes_of_files"),
+    [("light", {"a.png": 0}), ("dark", {"a_dark.png": 1}), ("both", {"a.png": 0, "a_dark.png": 1})],
+)
+def test_files_are_in_the_chosen_themes(chosen: PlotStyle, themes_of_files: dict[str, int], tmp_path: Path) -> None:
+    """And what is drawn stands beside them as a table, once."""
+    _, content = plots_of(shapes.losses)[0]
+    plots.write_plot(content, tmp_path, "a", chosen)
+    assert {path.name for path in tmp_path.iterdir()} == {*themes_of_files, "a.csv"}
+    for name, theme in themes_of_files.items():
+        with Image.open(tmp_path / name) as picture:
+            ground = "#{:02X}{:02X}{:02X}".format(*picture.convert("RGB").getpixel((0, 0)))
+        assert ground == themes.COLOURS["paper"][theme], name

@@ -87,6 +87,18 @@ def test_heading_stays_clear_of_the_figure_beside_it(name: str) -> None:
     assert all(float(text.get_fontsize()) > 7 for text in figure.texts)
 
 
+@pytest.mark.parametrize("merit", ["360,235.4", "77.5%", "-1.2e+09"])
+def test_room_is_left_beside_a_heading(merit: str) -> None:
+    """However long the heading: the prominent figure is not read as its last digits."""
+    for length in range(10, 60):
+        figure = style.canvas(
+            plots.Heading("n_estimators=100 early_stopping_round=50 num_leaves=15 x"[:length]), merit, "a"
+        )
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.texts]
+        assert boxes[1].x0 - boxes[0].x1 > 0.015 * figure.bbox.width, length
+
+
 def test_letters_come_from_a_font_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Letters come from the first font that has them."""
     monkeypatch.setattr(style, "FONTS", (*style.FONTS, "No Such Font"))

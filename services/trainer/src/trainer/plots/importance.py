@@ -68,8 +68,8 @@ def draw(content: Content) -> Figure:
          "Splits, share of all\nexact, no rows sampled"),
     )  # fmt: skip
     # What stands below the first panel does not reach below the second.
-    longest = max(style.extent(line, 12.0) for *_, label in panels for line in label.splitlines())
-    below = 12.0 * min(1.0, (middle - left - 0.035) / longest)
+    lines = [line for *_, label in panels for line in label.splitlines()]
+    below = min(style.size_for(line, 12.0, middle - left - 0.035) for line in lines)
     heights = range(count)
     for start, end, values, colour, label in panels:
         axes = scales.rows_in(figure, start, end, count)

@@ -83,13 +83,21 @@ def canvas(heading: Heading, merit: str, its_name: str, what: str = "", height: 
         # A long heading gets smaller, and then shorter, to stay clear of what is at its right.
         room = RIGHT - LEFT - 0.02 - extent(its, its_size, weight)
         text = cut(title, SMALLEST, room, weight)
-        wide = extent(text, size, weight)
         # Dollar signs in a column's or a file's name are not mathematics.
         common: dict[str, Any] = {"va": "center", "fontweight": weight, "parse_math": False}
         at = share(y, height)
-        figure.text(LEFT, at, text, ha="left", fontsize=size * min(1.0, room / (wide or 1.0)), color=ink, **common)
+        figure.text(LEFT, at, text, ha="left", fontsize=size_for(text, size, room, weight), color=ink, **common)
         figure.text(RIGHT, at, its, ha="right", fontsize=its_size, color=its_ink, **common)
     return figure
+
+
+def size_for(text: str, size: float, room: float, weight: str = "normal") -> float:
+    """Return the largest size (points), up to ``size``, at which a line of text fits a share of the figure's width."""
+    fits = size * min(1.0, room / (extent(text, size, weight) or 1.0))
+    # A letter takes whole pixels: texts do not shrink in proportion to their size.
+    while fits > SMALLEST and extent(text, fits, weight) > room:
+        fits -= 0.2
+    return fits
 
 
 def share(y: float, height: float) -> float:
