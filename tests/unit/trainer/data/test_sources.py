@@ -629,6 +629,25 @@ def test_truncated_gzip_is_refused(tmp_path: Path, table: pd.DataFrame) -> None:
     assert "cannot be read" in refused(tmp_path / "t.csv.gz", target=TARGET)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Shop.csv", "shop.csv"),
+        ("shpo.csv", "shop.csv"),
+        ("shop.cvs", "shop.csv"),
+        ("jun", "june"),
+        ("july.csv", None),
+    ],
+)
+def test_missing_file_names_the_nearest(tmp_path: Path, name: str, meant: str | None) -> None:
+    """Of tables and folders; what is only a little like it is no help."""
+    for beside in ("shop.csv", "june.csv", "shpo.txt"):
+        (tmp_path / beside).touch()
+    (tmp_path / "june").mkdir()
+    said = refused(tmp_path / name, target="y")
+    assert said.partition("; did you mean ")[2] == (f"'{tmp_path / meant}'? (--data)" if meant else "")
+
+
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "none.csv", target="y")
 

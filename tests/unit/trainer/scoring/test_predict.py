@@ -670,6 +670,16 @@ def test_command_scores_with_every_kind_of_uri(trainer: Trainer, workdir: Path, 
     answer = trainer("predict", "--model", uri, "--data", "new.csv", "--out", "out.csv", "--id", "purchas")
     assert answer.code == 2
     assert "has no column 'purchas' (--id); did you mean 'purchase'?" in answer.error
+    for wrong, meant in (
+        ("models:/shops/1", "not found; did you mean 'shop'? (--model)"),
+        ("models:/cars/1", "not found; the registered models are shop (--model)"),
+        ("models:/shop/3", "not found; its latest versions are 1 (--model)"),
+        ("models:/shop@champoin", "not found; did you mean 'champion'? (--model)"),
+        ("models:/shop@best", "not found; its aliases are champion (--model)"),
+    ):
+        answer = trainer("predict", "--model", wrong, "--data", "new.csv", "--out", "out.csv")
+        assert answer.code == 2
+        assert meant in answer.error
 
 
 @pytest.mark.parametrize(

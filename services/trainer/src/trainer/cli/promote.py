@@ -142,7 +142,14 @@ def _named(model_uri: str | None, model_name: str) -> str:
     from trainer.tracking.model_uri import ModelUri
 
     source = click.get_current_context().get_parameter_source("model_name")
-    named = ModelUri.parse(model_uri) if model_uri and source is ParameterSource.DEFAULT else None
+    named = ModelUri.parse(model_uri) if model_uri else None
+    if model_uri and (named is None or named.model_id is not None or (named.run_id and not named.path)):
+        # Else a model of the default name would be looked for.
+        from trainer.registry.registry import FORMS
+
+        raise InputError(f"{model_uri}: names no version; expected {FORMS}")
+    if source is not ParameterSource.DEFAULT:
+        return model_name
     return named.name if named is not None and named.name else model_name
 
 
@@ -152,6 +159,7 @@ def _open(name: str, server: ServerOptions) -> Registry:
     Raises:
         InputError: There is no such registered model.
     """
+    from trainer.registry.meant import meant_model
     from trainer.registry.registry import Registry
     from trainer.tracking.connection import query
 
@@ -163,7 +171,8 @@ def _open(name: str, server: ServerOptions) -> Registry:
         wait=server.wait,
     )
     if not found:
-        raise InputError(f"there is no registered model {name!r}; 'trainer sweep' registers its best (--model-name)")
+        _, meant = query(server.uri, lambda client: meant_model(client, name), wait=server.wait)
+        raise InputError(f"there is no registered model {name!r}; {meant} (--model-name)")
     return Registry(uri, name)
 
 

@@ -24,7 +24,7 @@ from trainer.data.four_files import PARTS, from_four
 from trainer.data.one_table import from_table, split_table
 from trainer.data.reading import Reading
 from trainer.data.roles import Roles
-from trainer.data.table_files import TableFiles, folder_parts, is_pattern, is_table, table_files
+from trainer.data.table_files import TableFiles, folder_parts, is_pattern, is_table, no_such_table, table_files
 from trainer.data.two_tables import with_test_file
 from trainer.util.errors import InputError
 from trainer.util.text import listed
@@ -134,7 +134,7 @@ def check_exists(path: Place) -> None:
         return
     with readable(path):
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder (--data)")
+            raise no_such_table(path)
 
 
 # The sources ----------------------------------------------------------------------------------------------------

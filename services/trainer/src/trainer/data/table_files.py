@@ -5,15 +5,18 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.data.buckets import BucketPath, Place
 from trainer.data.file_errors import readable
 from trainer.util.errors import InputError
-from trainer.util.text import listed
+from trainer.util.text import listed, nearest, quoted
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
+#: How alike the names of two files must be for one to be suggested for the other: of june.csv, july.csv is no help.
+_ALIKE = 0.78
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET_SUFFIXES)
 
 
@@ -75,10 +78,20 @@ def table_files(path: Place, option: str = "--data") -> TableFiles:
         if path.is_dir():
             return TableFiles(path, folder_parts(path, (entry for entry in path.iterdir() if entry.is_file()), option))
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder ({option})")
+            raise no_such_table(path, option)
     if not is_table(path):
         raise InputError(f"{path}: unknown kind of file; expected one of {', '.join(TABLE_SUFFIXES)} ({option})")
     return TableFiles(path, (path,))
+
+
+def no_such_table(path: Place, option: str = "--data") -> InputError:
+    """Return the error for a path that leads to nothing; it names what is called almost so beside it."""
+    meant = None
+    with suppress(OSError):
+        beside = [] if isinstance(path, BucketPath) else list(path.parent.iterdir())
+        meant = nearest(path.name, (one.name for one in beside if one.is_dir() or is_table(one)), cutoff=_ALIKE)
+    hint = f"; did you mean {quoted(str(path.with_name(meant)))}?" if meant is not None else ""
+    return InputError(f"{path}: no such file or folder{hint} ({option})")
 
 
 def folder_parts(path: Place, files: Iterable[Place], option: str = "--data") -> tuple[Place, ...]:

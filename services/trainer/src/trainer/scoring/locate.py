@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from trainer.registry.meant import meant_version
 from trainer.tracking.connection import query
 from trainer.tracking.errors import is_missing
 from trainer.tracking.model_uri import ModelUri
@@ -70,7 +71,9 @@ def _found(uri: ModelUri, model: str, client: MlflowClient) -> Any:
         return client.get_model_version(name, uri.version) if uri.version else client.get_registered_model(name)
     except MlflowException as error:
         if is_missing(error):
-            raise InputError(f"{model}: {one_line(error.message, 200)} (--model)") from error
+            meant = f"; {meant_version(client, uri)}" if uri.name is not None else ""
+            said = one_line(error.message, 200).rstrip(".")
+            raise InputError(f"{model}: {said}{meant} (--model)") from error
         raise
 
 
