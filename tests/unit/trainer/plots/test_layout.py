@@ -219,5 +219,5 @@ def test_files_are_in_the_chosen_themes(chosen: PlotStyle, themes_of_files: dict
     assert {path.name for path in tmp_path.iterdir()} == {*themes_of_files, "a.csv"}
     for name, theme in themes_of_files.items():
         with Image.open(tmp_path / name) as picture:
-            ground = "#{:02X}{:02X}{:02X}".format(*picture.convert("RGB").getpixel((0, 0)))
+            ground = to_hex(np.asarray(picture.convert("RGB"))[0, 0] / 255).upper()
         assert ground == themes.COLOURS["paper"][theme], name

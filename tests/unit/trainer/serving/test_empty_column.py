@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 from trainer.config.variant import make_variant
 from trainer.data.sources import load_data
 from trainer.serving.champion import load
+from trainer.serving.frames import frame_model
 from trainer.training.fit import fit_variant
 from trainer.training.model import save_model
 
@@ -30,13 +32,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "model"
 
 
-def test_whatever_a_request_fills_it_with(folder: Path) -> None:
-    trees = load(str(folder)).trees
-    assert trees is not None, "answered without MLflow, as each of the trainer's models"
+@pytest.mark.parametrize("way", ["trees", "frames"])
+def test_whatever_a_request_fills_it_with(folder: Path, way: str) -> None:
+    model = load(str(folder)).trees if way == "trees" else frame_model(mlflow.pyfunc.load_model(str(folder)))
+    assert model is not None, "each of the trainer's models is answered in either way"
 
     def answer(body: Any, kind: str = "application/json") -> tuple[int, Any]:
         content = body if isinstance(body, str) else json.dumps(body)
-        reply = trees.answer(content.encode(), kind, "uri")
+        reply = model.answer(content.encode(), kind, "uri")
         return reply.status, json.loads(reply.body)
 
     for x in (2.0, -2.0):

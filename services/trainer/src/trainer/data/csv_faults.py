@@ -11,7 +11,7 @@ from contextlib import suppress
 from trainer.config.csv_form import CsvForm, separator_option, separator_word
 from trainer.data.buckets import Place
 from trainer.data.csv_text import open_text
-from trainer.data.uneven import nul_row, open_quote, uneven_rows
+from trainer.data.uneven import escaped_quote, nul_row, open_quote, uneven_rows
 from trainer.util.errors import InputError
 
 #: What some programs write above the header.
@@ -138,6 +138,17 @@ def nul_refusal(path: Place, form: CsvForm) -> InputError:
     with open_text(path, form) as stream:
         where = nul_row(stream, separator=form.separator_of(path), header=form.header)
     return InputError(f"{path}: {where or 'holds a NUL character above its header; remove it'}")
+
+
+def check_escapes(path: Place, form: CsvForm) -> None:
+    """Refuse a file in which a quote that is written as a backslash and a quote makes one field of several rows.
+
+    Raises:
+        InputError: One does.
+    """
+    with open_text(path, form) as stream:
+        if (wrong := escaped_quote(stream, separator=form.separator_of(path), header=form.header)) is not None:
+            raise InputError(f"{path}: {wrong}")
 
 
 def check_repeated_header(path: Place, form: CsvForm) -> None:

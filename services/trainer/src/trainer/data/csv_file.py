@@ -15,6 +15,7 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.truth import BOOLEANS
 from trainer.data.buckets import Place
 from trainer.data.csv_faults import (
+    check_escapes,
     check_fields,
     check_first_line,
     check_repeated_header,
@@ -154,8 +155,9 @@ def _parsed(path: Place, form: CsvForm, names: list[str], **options: Any) -> pd.
     if form.skip_lines:
         options["skiprows"] = form.skip_lines
     with open_bytes(path) as stream:
+        checked = WithoutNul(stream, partial(nul_refusal, path, form))
         table: pd.DataFrame = pd.read_csv(
-            WithoutNul(stream, partial(nul_refusal, path, form)),
+            checked,
             sep=form.separator_of(path),
             decimal=form.decimal,
             index_col=False,
@@ -164,4 +166,6 @@ def _parsed(path: Place, form: CsvForm, names: list[str], **options: Any) -> pd.
             encoding="utf-8-sig",
             **options,
         )
+    if checked.escapes and "usecols" not in options:
+        check_escapes(path, form)
     return table

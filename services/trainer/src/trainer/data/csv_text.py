@@ -32,11 +32,15 @@ def open_bytes(path: Place) -> Any:
 
 
 class WithoutNul(io.BufferedIOBase):
-    """A stream of bytes in which a NUL is an error: readers of CSV files take one for a letter, and say nothing."""
+    """A stream of bytes in which a NUL is an error: readers of CSV files take one for a letter, and say nothing.
+
+    Once all is read, ``escapes`` tells whether a quote follows a backslash anywhere, which they may misread as well.
+    """
 
     def __init__(self, stream: Any, refusal: Callable[[], Exception]) -> None:
         """Read from ``stream``, and raise what ``refusal`` returns once a NUL is read."""
         self._stream, self._refusal = stream, refusal
+        self.escapes, self._before = False, b""
 
     def readable(self) -> bool:
         """Tell that it is."""
@@ -47,6 +51,8 @@ class WithoutNul(io.BufferedIOBase):
         found: bytes = self._stream.read(size)
         if b"\0" in found:
             raise self._refusal()
+        self.escapes = self.escapes or b'\\"' in found or (self._before == b"\\" and found.startswith(b'"'))
+        self._before = found[-1:]
         return found
 
     read1 = read

@@ -86,11 +86,12 @@ def table_files(path: Place, option: str = "--data") -> TableFiles:
 
 def no_such_table(path: Place, option: str = "--data") -> InputError:
     """Return the error for a path that leads to nothing; it names what is called almost so beside it."""
-    meant = None
-    with suppress(OSError):
-        beside = [] if isinstance(path, BucketPath) else list(path.parent.iterdir())
-        meant = nearest(path.name, (one.name for one in beside if one.is_dir() or is_table(one)), cutoff=_ALIKE)
-    hint = f"; did you mean {quoted(str(path.with_name(meant)))}?" if meant is not None else ""
+    hint = ""
+    if not isinstance(path, BucketPath):
+        with suppress(OSError):
+            beside = [one.name for one in path.parent.iterdir() if one.is_dir() or is_table(one)]
+            if (meant := nearest(path.name, beside, cutoff=_ALIKE)) is not None:
+                hint = f"; did you mean {quoted(str(path.with_name(meant)))}?"
     return InputError(f"{path}: no such file or folder{hint} ({option})")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from trainer.data.uneven import nul_row, open_quote, uneven_row
+from trainer.data.uneven import escaped_quote, nul_row, open_quote, uneven_row
 from trainer.util.text import one_line
 
 #: A column's values, one a row, in a list, a tuple, or an array of numbers.
@@ -67,6 +67,8 @@ def read_csv(body: bytes) -> Table:
     text = decoded(body).lstrip("\ufeff")
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     if "\0" in text and (wrong := nul_row(io.StringIO(text, newline=""))) is not None:
+        raise RequestError(wrong)
+    if '\\"' in text and (wrong := escaped_quote(io.StringIO(text, newline=""))) is not None:
         raise RequestError(wrong)
     # A line of nothing but blanks is none, as it is none to pandas; an empty field in quotes is a row of one.
     lines = csv.reader(io.StringIO(text, newline=""))

@@ -16,7 +16,7 @@ import pyarrow.csv as csv
 from trainer.config.csv_form import CsvForm
 from trainer.data.arrow_columns import ARROW, Feature, Type, bad_value
 from trainer.data.buckets import Place
-from trainer.data.csv_faults import check_quotes, nul_refusal
+from trainer.data.csv_faults import check_escapes, check_quotes, nul_refusal
 from trainer.data.csv_file import csv_header
 from trainer.data.csv_text import WithoutNul, open_text
 from trainer.data.file_errors import reading
@@ -84,9 +84,10 @@ class CsvSource(TableSource):
         ends_with = ""
         with reading(self.path), self.path.open("rb") as file:
             stream = pa.CompressedInputStream(file, "gzip") if self.path.name.lower().endswith(".gz") else file
+            checked = WithoutNul(stream, partial(nul_refusal, self.path, self.form))
             try:
                 reader = csv.open_csv(
-                    WithoutNul(stream, partial(nul_refusal, self.path, self.form)),
+                    checked,
                     read_options=csv.ReadOptions(
                         block_size=self._block,
                         use_threads=False,
@@ -125,6 +126,8 @@ class CsvSource(TableSource):
                     raise self._explained(error, by_name) from None
         if "\n" in ends_with:
             check_quotes(self.path, self.form)
+        if checked.escapes:
+            check_escapes(self.path, self.form)
 
     def _is_header_alone(self) -> bool:
         with open_text(self.path, self.form) as stream:
