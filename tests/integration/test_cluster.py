@@ -85,6 +85,22 @@ def test_sweep_has_the_same_metrics_to_the_bit(clustered: Stack) -> None:
     assert statuses(clustered, "there") == ["FINISHED"] * 4
 
 
+def test_sweep_in_passes_has_the_same_metrics(clustered: Stack) -> None:
+    """The workers read the files themselves, the test file too; without the cluster, the tables are in memory."""
+    table = generate_sessions(4000, seed=9)
+    # The names make them no training data by themselves.
+    (clustered.data / "_train").mkdir()
+    for number in range(3):
+        table.iloc[1000 * number : 1000 * (number + 1)].to_csv(
+            clustered.data / f"_train/part-{number}.csv", index=False
+        )
+    table.iloc[3000:].to_csv(clustered.data / "_test.csv", index=False)
+    tested = ("--data", "/data/_train", "--test", "/data/_test.csv", "--target", TARGET)
+    there = clustered.train(*SMALL, *tested, "--stream", "always", "--cluster", "--experiment", "passes there")
+    here = clustered.train(*SMALL, *tested, "--stream", "never", "--experiment", "passes here")
+    assert [one["metrics"] for one in there["variants"]] == [one["metrics"] for one in here["variants"]]
+
+
 def test_workers_of_a_machine_share_a_table(clustered: Stack) -> None:
     """Both have mapped the same file, which one of them has fetched."""
     clustered.train(*SMALL, "--cluster", "--again", "--experiment", "shared")

@@ -6,6 +6,8 @@ import http.client
 import importlib
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -220,6 +222,21 @@ def test_scheduler_loads_the_pages_when_visited(tmp_path: Path) -> None:
         before = memory()
         assert ask(port, "status")[0] == 302
         assert memory() > before + 5000
+
+
+@pytest.mark.process
+def test_nobody_else_imports_the_pages() -> None:
+    """Neither the command, nor a client, nor a worker with what it imports before its first task."""
+    code = """
+import importlib, sys
+from trainer.sweeps.sweep import sweep_preload
+parts = ("trainer.cli.main", "trainer.parallel.cluster.remote_pool", "trainer.parallel.cluster.working")
+for name in (*parts, "trainer.parallel.cluster.scheduling", *sweep_preload(served=True)):
+    importlib.import_module(name)
+print([name for name in sys.modules if name.split(".")[0] == "bokeh"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.process

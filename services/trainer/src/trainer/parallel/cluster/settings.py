@@ -31,6 +31,8 @@ _SETTINGS: dict[str, Any] = {
     # By HTTP there is the style of the dashboard's pages alone: no logs, no proxy to the workers, nothing
     # that changes something.
     "distributed.scheduler.http.routes": ["distributed.http.statics"],
+    # Once the dashboard has been visited, the scheduler keeps what it shows of so many tasks: 100,000 by default.
+    "distributed.scheduler.dashboard.tasks.task-stream-length": 5_000,
     "distributed.client.preload": [],
 }
 
