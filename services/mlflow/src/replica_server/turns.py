@@ -1,8 +1,8 @@
-"""Places for which requests wait in turn, and which a client that does nothing loses to those who wait.
+"""A limited number of places, for which requests wait in turn. A client that does nothing loses its place to them.
 
-A slot that is taken for as long as a request lasts belongs to the slowest clients: sixteen laptops that fall asleep
-in mid-upload kept everyone's uploads waiting. Here a request says when it waits for its client, and when that takes
-long while others wait for a place, it is ended.
+If a request kept its place as long as it lasts, the slowest clients would hold all places: sixteen laptops that fell
+asleep in the middle of an upload kept everyone's uploads waiting. Here a request says when it waits for its client, and
+is ended when that takes long while others wait for a place.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Turn:
 
     @contextmanager
     def of_the_client(self, since: float | None = None) -> Iterator[None]:
-        """Marks what waits for the client and nothing else.
+        """Marks the time in which the request waits for its client and nothing else.
 
         Args:
             since: When the client last did something, by the monotonic clock in seconds; None: now.
@@ -130,7 +130,7 @@ class Turns:
     async def _watch(self) -> None:
         while self._waiting:
             now = time.monotonic()
-            # The more wait, the less: each of them may turn out to be as slow.
+            # The more requests wait, the shorter the patience: each of them may turn out to be as slow.
             patience = limits.PATIENCE_WHILE_OTHERS_WAIT * max(min(self._places / len(self._waiting), 1), 0.3)
             stalled = [turn for turn in self._held if turn.since is not None and now - turn.since > patience]
             stalled.sort(key=lambda turn: turn.since or now)
@@ -142,9 +142,9 @@ class Turns:
 
 
 def is_health_check(scope: Mapping[str, Any]) -> bool:
-    """Returns whether a request comes from inside of the container: the health check does not queue behind a load.
+    """Returns whether a request comes from inside of the container: the health check waits before all others.
 
-    It needs a place as everyone does, so that it notices when no place becomes free.
+    It needs a place like every request, so that it notices when no place becomes free.
     """
     return (scope.get("client") or ("",))[0] == "127.0.0.1"
 

@@ -1,5 +1,5 @@
-"""What a backup or a restoration stops with."""
+"""The error that ends a backup or a restoration."""
 
 
 class BackupError(Exception):
-    """It cannot go on; the message is one line that says why, and what was or was not changed."""
+    """A backup or a restoration cannot go on; the message is one line: why, and what was or was not changed."""

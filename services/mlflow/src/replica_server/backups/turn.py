@@ -1,11 +1,14 @@
-"""Backups and garbage collection take turns: what a snapshot's rows name must not be removed before it is copied."""
+"""The lock in the database that lets either a backup or garbage collection work, and only one of them at a time.
+
+An artifact that a snapshot's rows name must not be removed before it is copied.
+"""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-# An arbitrary number that says what the lock is for.
+# PostgreSQL's advisory locks are numbers: this one is arbitrary.
 LOCK = 5_000_3_18
 OTHERS = "another backup, or garbage collection, is at work on this stack: try again when it has ended"
 
@@ -17,14 +20,14 @@ LOST = (
 
 
 def take(connection: "connection") -> bool:
-    """Takes the stack's turn until the connection ends; tells whether it was to be had."""
+    """Takes the lock until the connection ends; returns False where another process has it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
         return cursor.fetchone() == (True,)
 
 
 def is_held(connection: "connection") -> bool:
-    """Tells whether the connection is still there, and the turn with it."""
+    """Tells whether the connection is still open, and so the lock still held."""
     from psycopg2 import Error
 
     try:

@@ -1,8 +1,9 @@
-"""Healthy when clients' requests get through: by the service's name, through the host check, out of the database.
+"""The health check of the server's container: healthy when clients' requests get through to the database.
 
-MLflow's own /health is exempt from the host check and does not ask the database: it stays green while clients fail.
-An artifact is asked for too, because artifacts pass through threads of their own. There is none of that name, and any
-answer will do: that the storage is away is one. Only silence says that no request gets through.
+It asks by the service's name, so the host check is a part of it. MLflow's own /health is exempt from the host check and
+does not ask the database: it stays green while clients fail. An artifact is asked for too, because artifacts pass
+through threads of their own. There is none of that name, and any answer will do: that the storage is away is one. Only
+silence says that no request gets through.
 """
 
 import http.client

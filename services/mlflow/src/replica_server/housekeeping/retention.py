@@ -1,4 +1,4 @@
-"""Which runs the rules let go: neither among the best nor the latest, old enough, and nobody's model."""
+"""Which runs the rules delete: old enough, neither among the best nor the latest, and without a registered model."""
 
 import math
 import time
@@ -72,7 +72,7 @@ def kept(runs: list[Run], rule: Rule, registered: Collection[str], now: int) -> 
     if rule.keep_best:
         sign = 1 if rule.better == "higher" else -1
         measured = [run for run in runs if run.metric is not None and not math.isnan(run.metric)]
-        # Of equal ones the latest.
+        # Among equal values the latest run comes first.
         measured.sort(key=lambda run: (sign * (run.metric or 0), run.started), reverse=True)
         keep(measured[: rule.keep_best], "best")
     if rule.keep_latest:
@@ -80,7 +80,7 @@ def kept(runs: list[Run], rule: Rule, registered: Collection[str], now: int) -> 
     if rule.older_than is not None:
         border = now - int(rule.older_than * DAY)
         keep([run for run in runs if (run.ended or run.started) >= border], "young")
-    # Whoever opens a run that stays finds the ones that it is nested under.
+    # The parents of a run that stays are kept too.
     parents = {run.id: run.parent for run in runs}
     for run_id in list(reasons):
         above = parents.get(run_id, "")
@@ -92,7 +92,7 @@ def kept(runs: list[Run], rule: Rule, registered: Collection[str], now: int) -> 
 
 @dataclass(frozen=True)
 class Choice:
-    """What becomes of an experiment's runs.
+    """Which of an experiment's runs are deleted, and how many stay.
 
     Attributes:
         experiment: Its name.

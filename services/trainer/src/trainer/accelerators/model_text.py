@@ -1,6 +1,7 @@
-"""Lets LightGBM write a model as text once: its own way writes what is over 1 MiB a second time, for want of room.
+"""Lets LightGBM write a model as text once: its own function writes a text of more than 1 MiB twice.
 
-A model of 500 trees with 60 leaves is 3.3 MB of text. It is written at the end of a fit, and when the model is saved.
+The first time fills a buffer of 1 MiB, and only then is the length known. A model of 500 trees with 60 leaves is 3.3 MB
+of text. It is written at the end of a fit, and when the model is saved.
 
 Gain: 0.06 s of 1.4 s of processor time a run of 500 trees with 60 leaves (two texts, 0.033 s each instead of 0.063 s).
 Test: ``test_model_text.py``: the text is the same, and is written once.

@@ -1,4 +1,4 @@
-"""Tries a model in a clean process, within bounds of time and memory: it can neither hang nor take anything along."""
+"""Tries a model in a process of its own, with bounds of time and memory, and without anybody's credentials."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SIZE_BYTES = 8
 
 @dataclass(frozen=True)
 class SandboxResult:
-    """What came of a model: ``error`` says what failed, None where all went well.
+    """How the trial of a model ended: ``error`` says what failed, and is None where nothing did.
 
     ``seconds`` is the time from the process's start until its input example was predicted, None where that failed;
     ``peak_mib`` the memory it held at most; ``latency_ms`` the median of predictions for one row. ``classes`` and
@@ -60,7 +60,7 @@ class SandboxResult:
 
 
 class Sandbox:
-    """A model on trial. The process runs from the start; ``result`` waits for it."""
+    """The trial of a model. Making this object starts the process; ``result`` waits for its end."""
 
     def __init__(
         self, model: Path, folder: Path, policy: PromotionPolicy, *, table: Table | None, latency: bool
@@ -69,8 +69,8 @@ class Sandbox:
 
         Args:
             model: A folder in MLflow's model format.
-            folder: Where the process works; is made.
-            policy: Says after how many seconds, and at how much memory, the process is ended.
+            folder: The process's working folder, which is made.
+            policy: Its ``seconds`` and ``memory_mib`` are the bounds at which the process is ended.
             table: The rows to score. The process is handed their features, part by part.
             latency: Whether to measure the latency.
         """
@@ -89,13 +89,13 @@ class Sandbox:
                 stdin=subprocess.DEVNULL if table is None else subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # What the model may start ends with it; and Ctrl-C is ours to handle.
+                # Whatever the model starts is ended with it, as one group; and Ctrl-C reaches this process alone.
                 start_new_session=True,
             )
         self._watch = threading.Thread(target=self._guard, name="trainer-probe", daemon=True)
         self._watch.start()
         if table is not None:
-            # Nobody waits for the thread: it is at its end when the process has ended.
+            # Nobody has to wait for the thread: it ends when the process has ended.
             feed = (table, self._process.stdin)
             threading.Thread(target=self._feed, args=feed, name="trainer-probe-rows", daemon=True).start()
 
@@ -143,7 +143,7 @@ class Sandbox:
                     pipe.write(packed.getbuffer())
             except BrokenPipeError:
                 raise
-            except Exception as error:  # noqa: BLE001 - else the process would wait for more, or judge by a part
+            except Exception as error:  # noqa: BLE001 - the process would wait for more rows, or score only a part
                 self._unreadable = error
                 self._kill("stopped")
 
@@ -155,7 +155,7 @@ class Sandbox:
             except subprocess.TimeoutExpired:
                 pass
             else:
-                # What the model has started does not outlive it.
+                # What the model has started ends with it.
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
                 return

@@ -1,8 +1,8 @@
 """Moves the alias ``champion``: a promotion, or the return to the champion before.
 
-The alias is moved by the very last request. All that is kept of a promotion is written before: tags on the version say
-that it was approved, and the registered model's trail names the champions before and after. So a registry that goes
-away half-way leaves the alias where it was, and an alias that has moved always has its record.
+The last request moves the alias. The record of a promotion is written before it: tags on the version say that it was
+approved, and the trail (tags of the registered model) names the champions before and after. So a registry that fails
+half-way leaves the alias where it was, and an alias that has moved always has its record.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Move:
 
 
 class ChampionAlias:
-    """The alias of one registered model's champion. Methods raise MLflow's errors where it cannot be asked."""
+    """The alias of one registered model's champion. Methods raise MLflow's errors if the registry does not answer."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry, self._name = registry, registry.name
@@ -119,11 +119,11 @@ class ChampionAlias:
     def _move(self, move: Move) -> None:
         """Write an entry of the trail, and move the alias by the request after it, the last one.
 
-        Where that fails, the alias tells what came of it: moved after all, or not; in the latter case the entry is
-        taken back.
+        Where that request fails, the alias is looked up, because it may have moved all the same. If it has not, the
+        entry is removed.
 
         Raises:
-            TrackingError: The alias was not moved; or, where the registry is gone, may not have been.
+            TrackingError: The alias was not moved, or the registry no longer answers: then it may have moved.
         """
         from mlflow.exceptions import MlflowException
 

@@ -44,12 +44,12 @@ def _estimator_parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dic
         own: dict[str, Any] = estimator(variant.params, plan.config.seed, dataset.task).get_params()
         return own
     made = make_estimator(variant.other, plan.config.seed, dataset.task).get_params(deep=False)
-    # By names of their own: an estimator may call its parameters as a run calls other things.
+    # With a prefix: an estimator's parameter may have the name of another parameter of the run.
     return {"estimator": variant.other.path, **{f"estimator_{name}": str(value)[:500] for name, value in made.items()}}
 
 
 def _task_parameters(dataset: Dataset) -> dict[str, Any]:
-    """Return what is predicted; nothing of two classes, as runs have always had it."""
+    """Return the task and the number of its classes; empty for two classes, which runs do not note."""
     if dataset.task == "binary":
         return {}
     classes = {"classes": len(dataset.classes)} if dataset.classes else {}

@@ -1,4 +1,4 @@
-"""This process's sign of life in a study, by which others tell running trials from abandoned ones."""
+"""The heartbeat of each process that runs trials of a study: a trial whose process is silent has been abandoned."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from optuna.trial import TrialState
 
 from trainer.util.heartbeat import Heartbeat
 
-#: The worker that draws a trial.
+#: The attribute of a trial that names the process which runs it, by its token.
 OWNER = "trainer.owner"
 _ALIVE = "trainer.alive:"
 _BEAT, _SILENCE = 10.0, 60.0
 
 
 class WorkerHeartbeat:
-    """This process's part in a study: a sign of life, by which others tell running trials from abandoned ones."""
+    """Writes this process's heartbeat into the study while it is open, and reads those of others."""
 
     def __init__(self, study: optuna.Study) -> None:
         self.token = uuid.uuid4().hex

@@ -18,7 +18,7 @@ from trainer.util.errors import InputError
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-#: The space of a search without a file: what matters most for tables of thousands to millions of rows.
+#: The space of a search without a file: the parameters that matter most, with thousands to millions of rows.
 DEFAULT: Mapping[str, Any] = {
     "n_estimators": {"low": 100, "high": 600, "step": 50},
     "learning_rate": {"low": 0.01, "high": 0.2, "log": True},
@@ -192,7 +192,7 @@ def _choices(name: str, items: list[Any], where: str) -> Dimension:
 
 
 def _check_combinations(space: Space, base: Mapping[str, Value], place: str) -> None:
-    """Refuse a space in which values meet that are not allowed together, before hours are spent on its other part."""
+    """Refuse a space that allows a forbidden combination of values: now, and not after hours of trials."""
     for group in (_JOINT, _JOINT_CLASSES):
         varied = [dimension for dimension in space.dimensions if dimension.name in group]
         for values in itertools.product(*(dimension.extremes for dimension in varied)):

@@ -1,4 +1,7 @@
-"""Healthy when a model is being served. Needs nothing but the standard library, so that asking costs little."""
+"""The health check of the serving container: healthy when a model is served.
+
+It imports only the standard library, so that a check costs little.
+"""
 
 import http.client
 import os

@@ -1,8 +1,8 @@
 """Talks to MLflow: waits for the server, creates runs exactly once, and never leaves one running.
 
 Everything goes through MLflow's client, never through its global state, so that several runs can be open at once (a
-sweep's parent beside its children). Where a reply can be lost, what was asked for is either safe to ask again or is
-looked up first.
+sweep's parent beside its children). A reply can be lost. So a request is either safe to repeat, or what it was to make
+is looked up before it is repeated.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Tracking:
         return found if found is not None and found.info.status == "FINISHED" else None
 
     def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call a client's method, with patience for a SQLite file that another process is writing to."""
+        """Call a client's method; try again while another process is writing to the SQLite file."""
         from mlflow.exceptions import MlflowException
 
         for attempt in range(_LOCKED_ATTEMPTS):
@@ -180,7 +180,7 @@ class Tracking:
         """Create something exactly once, though the reply to its creation may be lost.
 
         Args:
-            create: Asks for the creation; never sent twice in a row.
+            create: Asks for the creation; ``find`` is asked before it is called again.
             find: Returns what an earlier request created, or None.
         """
         from mlflow.exceptions import MlflowException

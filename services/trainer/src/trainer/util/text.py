@@ -20,12 +20,15 @@ def listed(names: Iterable[object], most: int = 8) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text in quotes, in which marks that a letter is made of show: else two Unicode forms look the same."""
+    """Return a text in quotes, with escapes where its Unicode form is not the usual one (NFC).
+
+    Otherwise two names that differ in their Unicode form would look the same.
+    """
     return repr(text) if unicodedata.is_normalized("NFC", text) else ascii(text)
 
 
 def folded(name: str) -> str:
-    """Return a name without what nobody sees or says: capital letters, the Unicode form, white space around it."""
+    """Return a name in lower case, in one Unicode form (NFKC) and with single blanks, to compare it with others."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
@@ -59,13 +62,13 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
         limit: The longest line returned; what is cut is replaced by an ellipsis.
     """
     text = " ".join(str(error).split())
-    # MLflow quotes the rows, of which whoever reads the message knows more than is shown here.
+    # MLflow's message quotes the rows before it says what is wrong with them.
     text = re.sub(r"Failed to enforce schema of data '.*' with schema '.*'\. Error: ", "", text)
     # SQLAlchemy goes on with the statement and its parameters.
     text = text.partition(" [SQL: ")[0]
     # An address may hold a user's name and password.
     text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
-    # Messages quote files and servers, which may hold anything: nothing of it may steer the terminal.
+    # A message may quote control characters from a file or a server: they must not reach the terminal.
     text = "".join(letter if letter.isprintable() else "�" for letter in text)
     if not text:
         text = type(error).__name__
