@@ -50,6 +50,7 @@ def test_any_bytes_as_csv(tmp_path: Path, content: bytes) -> None:
     load(tmp_path / "t.csv")
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.lists(st.lists(cells, max_size=4).map(",".join), max_size=14).map("\n".join))
 def test_any_lines_as_csv(tmp_path: Path, content: str) -> None:
@@ -106,6 +107,7 @@ def test_any_sound_columns_are_loaded(tmp_path: Path, makers: list[Any], rows: i
     assert made.train.rows + made.test.rows == rows
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.one_of(st.text(max_size=80), st.lists(st.dictionaries(st.text(max_size=8), cells), max_size=3).map(repr)))
 def test_any_text_as_variants(tmp_path: Path, content: str) -> None:

@@ -102,6 +102,7 @@ def test_drawn_anew_from_its_text(family: Family) -> None:
         assert np.mean(np.abs(pictures[0] - pictures[1]) > 60) < 0.002, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_tables_have_equal_columns(family: Family) -> None:
     for name, content in plots_of(family):

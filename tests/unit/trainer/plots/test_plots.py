@@ -410,6 +410,7 @@ def test_process_server_has_the_table_readers(preloaded: set[str]) -> None:
     assert "narwhals.stable.v2" in preloaded
 
 
+@pytest.mark.slow
 def test_plots_saved_side_by_side_do_not_mix(tmp_path: Path) -> None:
     def save(name: str) -> bytes:
         file = tmp_path / f"{name}.png"

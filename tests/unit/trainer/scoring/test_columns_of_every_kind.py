@@ -66,6 +66,7 @@ def test_slower_way_is_not_taken_in_silence(tmp_path: Path, capsys: pytest.Captu
     assert "is scored by scikit-learn, which is slower: it is built in another way" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_wide_table_is_read_in_chunks_of_many_rows(tmp_path: Path) -> None:
     from trainer.data.row_chunks.opening import open_source
 

@@ -132,6 +132,7 @@ def test_model_remembers_how_its_files_are_written(tmp_path: Path, saved: Callab
     assert scores["probability"].tolist() == model.expected(table)[0] or form.form.note()
 
 
+@pytest.mark.slow
 def test_other_form_than_the_models_is_named(tmp_path: Path, saved: Callable[[Form], Saved]) -> None:
     """The option that is needed is named in one line, and with it the file is scored."""
     plain, european, bare, titled = FORMS[0], FORMS[1], FORMS[7], FORMS[6]

@@ -120,6 +120,7 @@ def unused(roles: dict[str, str]) -> list[str]:
     return [name for name in ("w", "day", "visitor") if name not in roles.values()]
 
 
+@pytest.mark.slow
 def test_new_rows_of_a_known_group_are_left_out(tmp_path: Path, table: pd.DataFrame) -> None:
     """Other rows of a visitor whose rows a model was trained on tell nothing of visitors that it does not know."""
     grouped = tagged(table).drop(columns=["w", "day"])

@@ -97,6 +97,7 @@ def score_file(saved: Saved, path: Path, out: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_pyfunc(saved: Saved, table: pd.DataFrame, tmp_path: Path) -> None:
     import mlflow.pyfunc
 
@@ -450,6 +451,7 @@ def test_any_text_is_scored_or_refused_in_one_line(
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.slow
 @ANY_TABLE
 @given(
     values=st.lists(

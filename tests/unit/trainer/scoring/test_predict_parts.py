@@ -130,6 +130,7 @@ def figures(done: PredictResult) -> tuple[object, ...]:
     return done.rows, done.columns, done.positive, done.positives, done.threshold, done.scorer
 
 
+@pytest.mark.slow
 def test_other_model_or_options_score_anew(
     saved: Saved, dataset: Dataset, data: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +143,7 @@ def test_other_model_or_options_score_anew(
     assert len(scored) == 6
 
 
+@pytest.mark.slow
 def test_unreadable_record_scores_anew(saved: Saved, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = PredictRequest(str(saved.folder), data, out)
     predict_parts(request)

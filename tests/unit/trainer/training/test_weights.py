@@ -87,6 +87,7 @@ def test_early_stopping_sees_the_weights(weighted: Dataset, metric: Any) -> None
     assert fitted.loss[fitted.iterations - 1] == pytest.approx(fitted.validation["log_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_cross_validation_is_weighted(weighted: Dataset) -> None:
     fitted = fit(weighted, folds=3)
     learnt = cross_validated(
@@ -103,6 +104,7 @@ def test_cross_validation_is_weighted(weighted: Dataset) -> None:
     )
 
 
+@pytest.mark.slow
 def test_forward_folds_score_only_later_rows(dataset: Dataset) -> None:
     """The first rows are in no fold, and the threshold comes from the others."""
     time = np.arange(dataset.train.rows, dtype=np.float64)
