@@ -184,6 +184,12 @@ def test_groups_of_decimal_commas_are_numbers(table: pd.DataFrame, tmp_path: Pat
         ({"a": 1}, {"group": "a"}, "--group: all rows are of one group"),
         ({"a": "31/12/2024"}, {"time": "a"}, "write dates as 2024-12-31"),
         ({"a": True}, {"time": "a"}, "holds boolean values"),
+        (
+            {"a": ["2024-03-30T10:00+01:00", "2024-03-30 10:30:00"] * 300},
+            {"time": "a"},
+            "some dates name a time zone and 300 do not (the first in row 2: 2024-03-30 10:30:00)",
+        ),
+        ({"a": ["2024-03-30 10:00:00.5Z", "2024-03-30"] * 300}, {"time": "a"}, "(the first in row 2: 2024-03-30)"),
         ({"a": 1}, {"time": "a", "group": "a"}, "exclude each other"),
         ({"a": 1}, {"weight": "a", "group": "a"}, "named by --group as well"),
         ({"a": 1}, {"time": "b"}, "has no column 'b' (--time)"),
@@ -262,6 +268,15 @@ def test_validation_of_one_class_is_refused(load: Load, table: pd.DataFrame) -> 
     time[order[0]] = 1_000
     dataset = load({"at": time}, time="at")
     with pytest.raises(InputError, match=r"--time: the .* held out for validation are of one class only"):
+        check_splits(dataset, seed=1, validation_size=0.2, folds=0)
+
+
+@pytest.mark.parametrize("role", ["time", "group"])
+@pytest.mark.parametrize("target", ["purchase", "exit_rate"])
+def test_training_rows_of_one_time_or_group(load: Load, role: str, target: str) -> None:
+    """Of two, one is that of the test rows: the message speaks of the others, before anything is fitted."""
+    dataset = load({"a": np.arange(600) // 470}, target=target, **{role: "a"})
+    with pytest.raises(InputError, match=f"--{role}: all .* training rows are of one {role}, .*another --test-size"):
         check_splits(dataset, seed=1, validation_size=0.2, folds=0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+#: How a time of the day ends that names its zone.
+_ZONE = re.compile(r":\d\d[\d:.,]*\s*(?:[Zz]|[-+]\d\d(?::?\d\d)?)$", re.ASCII)
 #: The largest weight, and one by the smallest.
 _HEAVIEST = 1e20
 
@@ -127,6 +130,7 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
         raise InputError(
             f"{label} (--time): write dates as 2024-12-31 or 2024-12-31T23:59:59, or as numbers ({found})"
         ) from None
+    _check_zones(column, label)
     moments = moments.dt.tz_localize(None)
     # Beyond these, nanoseconds would begin anew at the other end, without an error.
     if len(wrong := np.flatnonzero((moments < pd.Timestamp.min) | (moments > pd.Timestamp.max))):
@@ -135,6 +139,19 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
             f" in row {wrong[0] + 1:,}: {shown_time(moments.iloc[wrong[0]])})"
         )
     return moments.to_numpy("datetime64[ns]")
+
+
+def _check_zones(column: pd.Series, label: str) -> None:
+    """Refuse texts of which some name a time zone and others do not: their order is not known."""
+    if not isinstance(column.dtype, pd.StringDtype):
+        return
+    named = column.str.contains(_ZONE).to_numpy(dtype=bool)
+    if named.any() and not named.all():
+        row = int(np.argmin(named))
+        raise InputError(
+            f"{label} (--time): some dates name a time zone and {int((~named).sum()):,} do not (the first in row"
+            f" {row + 1:,}: {one_line(str(column.iloc[row]), 40)}); write all of them alike"
+        )
 
 
 def _groups(column: pd.Series, label: str, decimal: str) -> NDArray[np.int64]:

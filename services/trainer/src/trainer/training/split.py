@@ -25,6 +25,12 @@ def check_splits(dataset: Dataset, *, seed: int, validation_size: float, folds: 
         InputError: The training rows are too few, or times or groups part the classes.
     """
     table = dataset.train
+    for option, values in (("--time", table.time), ("--group", table.group)):
+        if values is not None and not folds and len(np.unique(values)) < 2:
+            raise InputError(
+                f"{option}: all {table.rows:,} training rows are of one {option[2:]}, so that none can be held out for"
+                " validation; another --test-size may leave more"
+            )
     if not table.has_classes:
         if folds > table.rows:
             raise InputError(f"--cv: {folds} folds are too many for {table.rows} training rows")
