@@ -47,7 +47,9 @@ def test_model_of_noise_is_no_better_than_a_constant(tmp_path: Path) -> None:
 
 def test_model_without_a_split(tmp_path: Path) -> None:
     dataset = load_data(noise(tmp_path / "t.csv", 60, 0.5), target="y")
-    assert "the same probability: no split was possible" in warnings_of(dataset, min_child_samples=100)[0]
+    found = warnings_of(dataset, min_child_samples=100)
+    assert "the same probability: no split was possible" in found[0]
+    assert not any("early stopping" in warning for warning in found)
 
 
 def test_other_estimator_of_noise(tmp_path: Path) -> None:
@@ -95,6 +97,14 @@ def test_model_that_learnt_too_long(dataset: Dataset) -> None:
 def test_early_stopping_that_leaves_few_iterations(dataset: Dataset) -> None:
     found = warnings_of(dataset, n_estimators=400, learning_rate=1.0, early_stopping_round=3)
     assert any("of 400 iterations: a larger --early-stopping-round" in warning for warning in found)
+
+
+def test_folds_that_stop_early(dataset: Dataset) -> None:
+    """The last model makes as many iterations as they did: few, though all that it was asked for."""
+    params = make_variant({"n_estimators": 400, "learning_rate": 1.0, "early_stopping_round": 3}).params
+    fitted = fit_variant(params, dataset, seed=1, validation_size=0.3, folds=3)
+    assert fitted.iterations < 10
+    assert any(f"early stopping left {fitted.iterations} of" in one for one in fit_warnings(fitted, dataset.train))
 
 
 def test_warnings_are_printed_and_kept_with_the_run(trainer: Callable[..., Any], workdir: Path, tmp_path: Path) -> None:

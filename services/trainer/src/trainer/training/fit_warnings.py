@@ -37,9 +37,15 @@ def _is_constant(fitted: FitResult) -> bool:
 
 
 def _few(fitted: FitResult) -> str | None:
-    asked = int(fitted.params["n_estimators"] or 0)
+    # With folds, the last model makes no more than they did at their best.
+    asked = max(int(fitted.params["n_estimators"] or 0), *map(len, fitted.fold_losses), 0)
     if fitted.iterations >= min(FEWEST_ITERATIONS, asked):
         return None
+    if not (fitted.folds or fitted.params.get("early_stopping_round")):
+        return (
+            f"only {fitted.iterations} of {asked} iterations found a split: fewer --min-child-samples, or more rows,"
+            " allow more"
+        )
     return (
         f"early stopping left {fitted.iterations} of {asked} iterations: a larger --early-stopping-round, a smaller"
         " --learning-rate, or another --metric keeps more"
