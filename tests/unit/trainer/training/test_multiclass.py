@@ -131,6 +131,9 @@ def test_metrics_are_weighted(classes: Dataset) -> None:
     assert fitted.test["log_loss"] == sklearn.metrics.log_loss(
         data.test.target, fitted.scores, sample_weight=data.test.weight
     )
+    each = sklearn.metrics.recall_score(data.test.target, called, average=None, sample_weight=data.test.weight)
+    names = metric_names(data.classes)
+    assert [fitted.test[f"recall/{name}"] for name in names] == each.tolist()
 
 
 def test_groups_that_part_the_classes_are_refused(classes: Dataset) -> None:
