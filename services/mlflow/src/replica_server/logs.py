@@ -1,4 +1,4 @@
-"""One line in the log for an answer that breaks off, where uvicorn's is a traceback."""
+"""Writes one line to the log where an answer breaks off, in place of uvicorn's traceback."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Texts of others, as one line for a message, the log or the record."""
+"""Makes one line of a text that somebody else wrote: for a message, the log or the record."""
 
 import re
 

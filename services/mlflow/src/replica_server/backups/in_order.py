@@ -1,4 +1,4 @@
-"""Looks names up in a long list that is sorted by them, as those of storages and manifests are, without holding it."""
+"""Looks names up in a long sorted list (of a storage, or in a manifest) without holding the list in memory."""
 
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar

@@ -1,4 +1,4 @@
-"""What the commands begin with that delete or mark for deletion: their identity, the database, and the stack's turn."""
+"""What commands that delete something share: their identity, the database, and the lock (backups/turn.py)."""
 
 import sys
 from typing import TYPE_CHECKING

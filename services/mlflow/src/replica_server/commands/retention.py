@@ -1,4 +1,4 @@
-"""Deletes the runs that the housekeeping file lets go, as MLflow does: marked, and restorable until `gc` removes them.
+"""Deletes the runs that the rules of the housekeeping file do not keep, as MLflow does: `gc` removes them later.
 
 docker compose run --rm gc retention --dry-run
 """

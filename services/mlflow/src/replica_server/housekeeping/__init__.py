@@ -1,1 +1,1 @@
-"""What an operator tidies up: runs that nobody needs, artifacts and rows without their other half, and what is used."""
+"""What an operator tidies up: old runs, artifacts without a row and rows without an artifact; and who uses how much."""

@@ -1,4 +1,4 @@
-"""What has lost its other half: artifacts of runs that no row knows, and rows whose artifacts are not there.
+"""Orphans: artifacts of runs that no row knows, and rows whose artifacts are not there.
 
 The storage is listed before the database is read: a client makes the row of a run, a model or a trace before it
 stores an artifact of it, so whatever was listed has its row by then. A row whose artifacts seem to be missing is looked

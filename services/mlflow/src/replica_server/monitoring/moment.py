@@ -1,4 +1,4 @@
-"""The figures of the moment, which are looked up when they are asked for and cost no request anything."""
+"""The figures of the moment: looked up when Prometheus asks for the metrics, so that they cost no request anything."""
 
 import shutil
 import tempfile

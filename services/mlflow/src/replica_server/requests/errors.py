@@ -1,4 +1,4 @@
-"""The class of an error's answer.
+"""Which HTTP status an error is answered with.
 
 MLflow's clients repeat a request that is answered with 5xx for minutes, and do not show what the answer says. So a
 fault of the request is a 4xx, a temporary error (database, storage) is a 503, and what is left is a fault of the

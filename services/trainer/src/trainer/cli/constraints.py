@@ -1,4 +1,4 @@
-"""Prints how a version came out against the constraints of a promotion policy."""
+"""Prints which constraints of a promotion policy a version satisfies."""
 
 from __future__ import annotations
 

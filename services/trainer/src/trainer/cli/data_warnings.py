@@ -1,4 +1,4 @@
-"""Prints the warnings on data: those with which the command that is running can do something."""
+"""Prints those warnings on data about which the user of the running command can do something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of a promotion: its answer as JSON, and the tag with the metrics that were compared."""
+"""The result of a promotion as data: the answer in JSON, and the tag with the metrics that were compared."""
 
 from __future__ import annotations
 

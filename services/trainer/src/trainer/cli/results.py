@@ -1,4 +1,4 @@
-"""Prints what came of a command: results on standard output, warnings and progress on standard error."""
+"""Prints the results of a command on standard output, its warnings and progress on standard error."""
 
 from __future__ import annotations
 

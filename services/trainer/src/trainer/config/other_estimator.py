@@ -1,4 +1,4 @@
-"""Another estimator than LightGBM's, named by its class; and the baselines that a figure is held against."""
+"""Another estimator than LightGBM's, named by its class; and the baselines that a model's metrics are compared with."""
 
 from __future__ import annotations
 

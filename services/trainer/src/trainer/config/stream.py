@@ -1,4 +1,4 @@
-"""Whether a table is read in passes instead of being held in memory: what the option ``--stream`` takes."""
+"""The values of the option ``--stream``: whether a table is read in passes, or held in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of columns or classes that are alike: they are kept apart, and a line says so, or which was probably meant."""
+"""Warnings on names of columns or classes that are alike: a line says so, or which name was probably meant."""
 
 from __future__ import annotations
 

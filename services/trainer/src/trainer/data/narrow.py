@@ -1,4 +1,4 @@
-"""What of a table that is read in passes comes before its features: the columns that are none, and the types.
+"""The first step of reading a table in passes: its columns that are no features, and the types of the others.
 
 The former are held, and decide how the rows are split.
 """

@@ -1,4 +1,4 @@
-"""Reads a table for training and one for testing that come apart, whole or in passes, and says where they are not."""
+"""Reads a training table and a test table, in memory or in passes, and says in what they do not fit together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a table in passes, chunk after chunk, with each column in its type: what a table needs that no memory holds."""
+"""Reads a table in passes, chunk after chunk, with each column converted to its type."""
 
 from __future__ import annotations
 

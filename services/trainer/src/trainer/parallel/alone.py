@@ -1,4 +1,4 @@
-"""How many threads a fit takes that has the machine to itself; the result does not depend on it.
+"""How many threads a fit uses when no other fit runs beside it; the result does not depend on it.
 
 Fits side by side have one thread each: several threads of each would wait for one another.
 """

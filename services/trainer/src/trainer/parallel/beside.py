@@ -1,4 +1,4 @@
-"""Runs one function in a fork of this process, which has its imports and its data, while this one goes on.
+"""Runs one function in a fork of this process, at the same time as this process goes on.
 
 Nothing is pickled on the way there, and memory that neither writes to is shared. Where that is not safe or gains
 nothing, ``can_fork`` says so: the function is then called as ever.

@@ -1,4 +1,4 @@
-"""The seam behind which tasks run: in processes of this machine (``pool``), or on a cluster (``cluster``).
+"""The interface for running tasks: in processes of this machine (``pool``), or on a cluster (``cluster``).
 
 A sweep and a search know this interface and nothing of what is behind it, so that another engine can take its place.
 """

@@ -1,4 +1,4 @@
-"""The confusion matrix of several classes: how often each class is called by each name."""
+"""The confusion matrix of several classes: how many rows of each class were called which class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature importance as the trees have it: what splits on a feature saved in training, and how many there are."""
+"""The plot of feature importance: the gain of the splits on each feature, and their number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The constraints of a promotion: each says of what is known of a version whether it satisfies the policy."""
+"""The constraints of a promotion: each decides whether what is known of a version satisfies the policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model takes and returns, and what the callers of another one would run into."""
+"""A model's signature (columns and outputs), and what callers of one model would run into with another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trainer's own models answer for what their trees say: an answer for each task."""
+"""Turns the trees' scores into a model's answers (class, probability, number): one class here for each task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The general way, for models of others: MLflow's own scoring server, with errors in one shape."""
+"""Serves models that the trainer did not make, by MLflow's own scoring server, with errors in one shape."""
 
 from __future__ import annotations
 

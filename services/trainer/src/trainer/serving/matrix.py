@@ -1,4 +1,4 @@
-"""Turns named columns into the numbers that the trees take, or says which value is none.
+"""Turns named columns into the numbers that the trees take, or refuses a value that has the wrong type.
 
 A column's type decides what its values may be, as in training: numbers, true or false, or texts, of which the model
 knows some. A missing value of any type is NaN, and so is a text that the model does not know.

@@ -1,4 +1,4 @@
-"""What MLflow's scoring server would read wrongly without a word, in requests to the models of others.
+"""Finds what MLflow's scoring server would read wrongly without an error, in requests to models of others.
 
 Of a CSV row with more fields than the header, pandas takes what is too much for an index, and reads each value into the
 next column; of one with fewer it makes missing values of the rest, in JSON too. Of two columns of a name it takes one.

@@ -1,4 +1,4 @@
-"""Answers requests with one of the trainer's own models: bytes, numbers, trees, bytes.
+"""Answers requests with one of the trainer's own models, taken apart: bytes to numbers, trees, and bytes again.
 
 Without pandas, scikit-learn or MLflow, which take 99 % of the time of a served prediction, and most of its memory.
 """

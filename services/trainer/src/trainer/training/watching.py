@@ -1,4 +1,4 @@
-"""What LightGBM computes on the validation rows after each iteration: the loss, and the metric that is chosen by.
+"""What LightGBM computes on the validation rows after each iteration: the loss, and the metric that ``--metric`` names.
 
 The metric is computed where a fit stops early or may be pruned. It comes first then: LightGBM stops early by the first
 one (``first_metric_only``), so that it stops by what variants are chosen by. Both are computed without class weights,

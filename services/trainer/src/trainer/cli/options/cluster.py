@@ -1,4 +1,4 @@
-"""Where the cluster of workers is."""
+"""The option ``--cluster``: where the cluster of workers is."""
 
 from __future__ import annotations
 

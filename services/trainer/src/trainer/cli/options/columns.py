@@ -1,4 +1,4 @@
-"""What the columns are besides the target: left out, categories, weights, numbers with a direction."""
+"""The options about columns besides the target: left out, categories, weights, numbers with a direction."""
 
 from __future__ import annotations
 

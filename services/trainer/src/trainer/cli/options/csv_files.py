@@ -1,4 +1,4 @@
-"""How CSV files are written."""
+"""The options about CSV files: how they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another estimator in LightGBM's place."""
+"""The options for another estimator in LightGBM's place."""
 
 from __future__ import annotations
 

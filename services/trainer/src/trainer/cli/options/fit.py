@@ -1,4 +1,4 @@
-"""What a fit chooses by, and how it reads its rows."""
+"""The options about a fit: the metric and threshold it chooses by, and how it reads its rows."""
 
 from __future__ import annotations
 

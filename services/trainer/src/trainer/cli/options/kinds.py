@@ -1,4 +1,4 @@
-"""What the options' values are: names of columns, shares, rows, tables, and others that click does not know."""
+"""The kinds of values that options take and click does not know: names of columns, shares, rows, tables, and others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is drawn for each run."""
+"""The options about plots: what is drawn for each run."""
 
 from __future__ import annotations
 

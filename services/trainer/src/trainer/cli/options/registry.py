@@ -1,4 +1,4 @@
-"""The registered model, and whether the best model becomes a version of it."""
+"""The options about the registry: the registered model's name, and whether the best model becomes a version of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that is there already, and the data that it meets."""
+"""The options of commands that score: which logged model, and which data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows are for training, for validation and for the test."""
+"""The options about the split: which rows are for training, for validation and for the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is predicted."""
+"""The options about the target: what is predicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the tracking server is, and how a command reports."""
+"""The options about tracking: where the server is, and how a command reports."""
 
 from __future__ import annotations
 
