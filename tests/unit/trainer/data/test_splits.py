@@ -132,6 +132,9 @@ def test_rows_of_one_time_or_group_stay_together(load: Load, how: dict[str, str]
 def test_folds_of_groups_keep_them_together(load: Load) -> None:
     dataset = load({"who": np.arange(600) // 4}, group="who")
     table = dataset.train
+    known, new = len(set(table.group)), len(set(dataset.test.group))
+    assert dataset.split == {"groups_train": known, "groups_test": new}
+    assert known + new == 150
     splits = fold_splits(table, 4, 5)
     assert sorted(np.concatenate([out for _, out in splits])) == list(range(table.rows))
     for stay, out in splits:

@@ -8,7 +8,9 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pytest
+import sklearn.base
 import sklearn.metrics
+from trainer.config.other_estimator import parse_other_estimator
 from trainer.config.variant import complete_params
 from trainer.data.dataset import Dataset
 from trainer.training import metrics
@@ -69,6 +71,16 @@ def test_fit_is_lightgbms_own_with_weights(weighted: Dataset) -> None:
     found = fitted.model.predict_proba(validation.features)[:, 1]
     np.testing.assert_array_equal(found, expected)
     assert fitted.threshold == metrics.best_f1_threshold(validation.target, expected, validation.weight)
+
+
+def test_other_estimator_takes_the_weights(weighted: Dataset) -> None:
+    fitted = fit(weighted, other=parse_other_estimator("sklearn.linear_model:LogisticRegression", {"max_iter": 500}))
+    fitting, _ = split_validation(weighted, seed=5, validation_size=0.25)
+    rows: Any = fitted.pipeline[:-1].transform(fitting.features)
+    plain = sklearn.base.clone(fitted.pipeline[-1]).fit(rows, fitting.target, sample_weight=fitting.weight)
+    np.testing.assert_allclose(fitted.pipeline[-1].coef_, plain.coef_)
+    unweighted = sklearn.base.clone(plain).fit(rows, fitting.target)
+    assert not np.allclose(fitted.pipeline[-1].coef_, unweighted.coef_)
 
 
 def test_test_metrics_are_weighted(weighted: Dataset) -> None:
