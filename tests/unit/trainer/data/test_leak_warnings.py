@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from trainer.data import first_pass
 from trainer.data.leak_warnings import leak_warning
 from trainer.data.sources import load_data
 from trainer.util.errors import InputError
@@ -88,6 +89,16 @@ def test_running_number_is_told_and_dropped(tmp_path: Path) -> None:
     dropped = load_data(path, target="y", drop=["id"])
     assert list(dropped.column_types) == ["zip, code", "x"]
     assert dropped.warnings == ()
+
+
+def test_row_numbers_of_some_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In passes, a part of the rows is looked at: numbers of all rows have holes there, as amounts may have."""
+    monkeypatch.setattr(first_pass, "_LOOKED_AT", 60)
+    ids, amounts = RNG.permutation(ROWS), RNG.permutation(20 * ROWS)[:ROWS]
+    pd.DataFrame({"id": ids, "paid": amounts, "x": NOISE, "y": TARGET}).to_csv(tmp_path / "t.csv", index=False)
+    read = load_data(tmp_path / "t.csv", target="y", stream="always")
+    told = [warning for warning in read.warnings if "numbers the rows" in warning]
+    assert told == ["column 'id' numbers the rows: leave it out (--drop id)"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

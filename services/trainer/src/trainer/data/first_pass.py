@@ -92,7 +92,8 @@ def _assembled(parts: Sequence[FirstPass], how: Reading, *, apart: bool, warning
         for name, kind in types.items():
             samples = [part.sample[name] for part in parts]
             known = pd.Series(list(train.texts[name]), dtype="str") if apart and kind == "text" else None
-            warnings += feature_warnings(name, kind, samples, train.sample_target, how, apart=apart, known=known)
+            options: dict[str, Any] = {"apart": apart, "known": known, "rows": train.rows}
+            warnings += feature_warnings(name, kind, samples, train.sample_target, how, **options)
     empty = [name for name in types if name not in train.filled]
     if len(empty) == len(types):
         raise InputError(f"{train.source.files.place}: every feature value is missing")
@@ -159,6 +160,11 @@ class FirstPass:
         # A copy: a view would hold the chunk.
         self._samples.append(frame.iloc[first :: self._step].copy())
         self._row += rows
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self._table.rows
 
     @property
     def sample(self) -> pd.DataFrame:

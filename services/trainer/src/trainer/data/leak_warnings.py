@@ -26,7 +26,9 @@ _NEARLY = 0.9
 _FEWEST = 50
 
 
-def leak_warning(name: str, column: pd.Series, target: NDArray[Any], task: TaskName = "binary") -> str | None:
+def leak_warning(
+    name: str, column: pd.Series, target: NDArray[Any], task: TaskName = "binary", rows: int | None = None
+) -> str | None:
     """Return a warning on a training column that may give the target away, or None.
 
     Args:
@@ -34,9 +36,10 @@ def leak_warning(name: str, column: pd.Series, target: NDArray[Any], task: TaskN
         column: Its values in their type.
         target: (rows,) codes of classes, or numbers.
         task: What is predicted.
+        rows: Of how many rows these values are some; by default they are all.
     """
     remedy = f"leave it out (--drop {name}), unless it is known when a prediction is made"
-    if (what := _names_rows(column)) is not None:
+    if (what := _names_rows(column, rows or len(column))) is not None:
         return f"column {name!r} {what}: leave it out (--drop {name})"
     if len(target) > _SAMPLE:
         chosen = np.random.default_rng(0).choice(len(target), _SAMPLE, replace=False)
@@ -124,7 +127,7 @@ _TELLS: Mapping[TaskName, Callable[[pd.Series, NDArray[Any]], str | None]] = {
 }
 
 
-def _names_rows(column: pd.Series) -> str | None:
+def _names_rows(column: pd.Series, rows: int) -> str | None:
     """Return how a column tells each row from all others; None where it does not, or may well mean something."""
     values = column.dropna()
     if len(values) < _FEWEST:
@@ -140,7 +143,7 @@ def _names_rows(column: pd.Series) -> str | None:
     if not (np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()):
         return None
     # Amounts may be whole and different as well, but neither without holes nor in the rows' order.
-    dense = numbers.max() - numbers.min() < 2 * len(numbers)
+    dense = numbers.max() - numbers.min() < 2 * rows
     steps = np.diff(numbers)
     return "numbers the rows" if dense or (steps > 0).all() or (steps < 0).all() else None
 

@@ -149,6 +149,7 @@ def feature_warnings(
     *,
     apart: bool,
     known: pd.Series | None = None,
+    rows: int | None = None,
 ) -> list[str]:
     """Return the warnings on a feature.
 
@@ -160,8 +161,9 @@ def feature_warnings(
         how: How the table was read.
         apart: Whether training and test rows came in files of their own.
         known: All texts of the training rows, where ``of_both`` are only some of the values.
+        rows: How many training rows there are then.
     """
-    found = _column_warnings(name, kind, of_both, target, how, known, apart=apart)
+    found = _column_warnings(name, kind, of_both, target, how, known, rows, apart=apart)
     # Split at random, rows of a later time or of the same visitor are in all parts.
     if how.roles.time is None and how.roles.group is None:
         if found and found[0].endswith(DATES):
@@ -178,6 +180,7 @@ def _column_warnings(
     target: NDArray[Any],
     how: Reading,
     known: pd.Series | None,
+    rows: int | None,
     *,
     apart: bool,
 ) -> list[str]:
@@ -190,5 +193,5 @@ def _column_warnings(
         found = found or (decimals_warning(columns) if name in how.categorical else None)
     if found is not None:
         return [f"column {name!r} {found}"]
-    leak = leak_warning(name, columns[0], target, how.task or "binary")
+    leak = leak_warning(name, columns[0], target, how.task or "binary", rows)
     return [leak] if leak is not None else []
