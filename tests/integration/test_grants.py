@@ -227,6 +227,12 @@ def test_mlflows_own_client_grants(persons: Persons, theirs: Place) -> None:
     assert ask("ada", f"revoke_user_permission({what})") == "None"
     assert log() == 403
     assert ask("ada", "get_user('ada').is_admin") == "True"
+    # Roles are the four that there are, and one takes another's place.
+    roles = "get_role(3).name, client.assign_role('gina', 2).role_id, client.list_user_roles('gina')[0].name"
+    assert ask("ada", roles) == "('release', 2, 'member')"
+    assert "gina member" in user(persons.stack, "list")
+    assert "has one role, member: assign another" in ask("ada", "unassign_role('gina', 2)")
+    user(persons.stack, "role", "gina", "viewer")
     record = persons.stack.exec("mlflow", "audit", "--since", "1h", "--who", "ada")
     assert f"add-grant gina EDIT experiment {theirs.experiment} 200" in record
     assert f"remove-grant gina experiment {theirs.experiment} 200" in record

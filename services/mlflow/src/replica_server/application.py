@@ -46,6 +46,7 @@ from replica_server.patches import (
     ui_uploads,
     wsgi_bridge,
 )
+from replica_server.people.admin_host import AdminHost
 from replica_server.people.directory import Directory
 from replica_server.people.entrance import Entrance
 from replica_server.people.grants import Grants
@@ -117,7 +118,7 @@ def with_people(app: ASGIApp, settings: Settings) -> ASGIApp:
     record = Record(directory, settings.record_days)
     record.prune_daily()
     known = Known(directory, sso_token_days=settings.sso_token_days)
-    return Entrance(app, proofs, known, directory, record)
+    return Entrance(app, proofs, known, directory, record, AdminHost(settings.admin_host))
 
 
 def check_repository(destination: str) -> None:

@@ -37,6 +37,7 @@ OFF = ("", "false", "0")
 
 AUTH, GUARDED, RECORD_DAYS, SSO_TOKEN_DAYS = "AUTH", "GUARDED_ALIASES", "RECORD_DAYS", "SSO_TOKEN_DAYS"
 VERDICT = "REQUIRE_VERDICT"
+PUBLIC, ADMIN_HOST = "MLFLOW_PUBLIC_HOSTS", "ADMIN_HOST"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Settings:
         largest_body: MLFLOW_MAX_BODY. The most bytes that a request may bring.
         extra_routes: MLFLOW_EXTRA_ROUTES. The groups of MLflow's routes that are on beside those that tracking needs.
         auth: AUTH. Whether every request needs a person with a role (people/).
+        admin_host: ADMIN_HOST. The one of the public hosts where MLflow's admin page may change people; empty: none.
         guarded_aliases: GUARDED_ALIASES. The aliases that only release and admin move.
         require_verdict: REQUIRE_VERDICT. Whether they move only to versions that satisfied the policy.
         sso_token_days: SSO_TOKEN_DAYS. For how long tokens go on of people whom single sign-on has not seen since.
@@ -85,6 +87,7 @@ class Settings:
     largest_body: int
     extra_routes: frozenset[str]
     auth: bool
+    admin_host: str
     guarded_aliases: frozenset[str]
     require_verdict: bool
     sso_token_days: int
@@ -108,7 +111,7 @@ class Settings:
             overwrite=not _choice(environment, OVERWRITE, "allow", "refuse"),
             gcs_chunk_size=_multiple(environment, "MLFLOW_GCS_UPLOAD_CHUNK_SIZE", 2**24, 2**18),
             storage_timeout=_multiple(environment, "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", 300, 1),
-            public_hosts=_hosts(environment, "MLFLOW_PUBLIC_HOSTS"),
+            public_hosts=_hosts(environment, PUBLIC),
             access_log=_switch(environment, "MLFLOW_ACCESS_LOG", "false"),
             metrics=_switch(environment, "MLFLOW_METRICS", "true"),
             workers=_number(environment, limits.WORKERS_SETTING, limits.WORKERS, 64),
@@ -117,6 +120,7 @@ class Settings:
             largest_body=_number(environment, limits.BODY_SETTING, limits.LARGEST_BODY, 2**28),
             extra_routes=_groups(environment),
             auth=_choice(environment, AUTH, "off", "on"),
+            admin_host=_admin_host(environment),
             guarded_aliases=_aliases(environment),
             require_verdict=_verdict(environment),
             sso_token_days=_number(environment, SSO_TOKEN_DAYS, limits.MOST_TOKEN_DAYS, limits.MOST_TOKEN_DAYS),
@@ -183,6 +187,19 @@ def _hosts(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
             known = "a * stands for the first part of a name only (*.example.org)"
             _refuse(f'{name}: "{host}" matches names of others: {known}')
     return tuple(hosts)
+
+
+def _admin_host(environment: Mapping[str, str]) -> str:
+    host = environment.get(ADMIN_HOST, "").strip().lower()
+    if not host:
+        return ""
+    if not _choice(environment, AUTH, "off", "on"):
+        _refuse(f"{ADMIN_HOST} is {host}, and {AUTH} is off: there are people with {AUTH}=on only")
+    names = {public.partition(":")[0].lower() for public in _hosts(environment, PUBLIC)}
+    # Everything else is at another name: here it is not answered.
+    if host not in names or len(names) == 1:
+        _refuse(f"{ADMIN_HOST} is {host}: it has to be one of several names in {PUBLIC}, the page's own")
+    return host
 
 
 def _groups(environment: Mapping[str, str]) -> frozenset[str]:

@@ -34,7 +34,7 @@ class Row:
     @property
     def own(self) -> bool:
         """Whether it is this stack's route, and not MLflow's: people's own, and what permissions.py answers."""
-        return self.example.startswith(("/people/", "/api/2.0/mlflow/users/"))
+        return self.example.startswith(("/people/", "/api/2.0/mlflow/users/", "/api/2.0/mlflow/roles/"))
 
 
 def _expression(path: str) -> re.Pattern[str]:

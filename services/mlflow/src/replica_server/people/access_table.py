@@ -156,12 +156,31 @@ viewer            GET    ~mlflow/unified-traces
 viewer            GET    ~mlflow/assistant/config
 viewer            GET    ~mlflow/assistant/providers
 viewer            GET    ~mlflow/scorers/list
+viewer            GET    ~mlflow/users/current
+viewer            GET    ~mlflow/users/current/permissions
+viewer            GET    ~mlflow/users/roles/list
 admin             GET    ~mlflow/users/get
 admin             GET    ~mlflow/users/list
 admin             GET    ~mlflow/users/permissions/get
 admin             GET    ~mlflow/users/permissions/list
 admin             POST   ~mlflow/users/permissions/grant add-grant
 admin             POST   ~mlflow/users/permissions/revoke remove-grant
+admin             PATCH  ~mlflow/users/update-admin change-role
+admin             POST   ~mlflow/users/create add-user
+admin             PATCH  ~mlflow/users/update-password change-password
+admin             DELETE ~mlflow/users/delete remove-user
+admin             GET    ~mlflow/roles/get
+admin             GET    ~mlflow/roles/list
+admin             GET    ~mlflow/roles/permissions/list
+admin             GET    ~mlflow/roles/users/list
+admin             POST   ~mlflow/roles/assign change-role
+admin             DELETE ~mlflow/roles/unassign change-role
+admin             POST   ~mlflow/roles/create create-role
+admin             PATCH  ~mlflow/roles/update update-role
+admin             DELETE ~mlflow/roles/delete delete-role
+admin             POST   ~mlflow/roles/permissions/add update-role
+admin             PATCH  ~mlflow/roles/permissions/update update-role
+admin             DELETE ~mlflow/roles/permissions/remove update-role
 viewer            GET    /people/me
 admin             GET    /people/users
 admin             POST   /people/users/<user> add-user

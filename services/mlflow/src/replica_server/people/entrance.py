@@ -12,6 +12,7 @@ from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from replica_server.people import access, console, grants, identity
+from replica_server.people.admin_host import AdminHost
 from replica_server.people.directory import Directory
 from replica_server.people.known import Known
 from replica_server.people.permissions import ROUTE, Permissions
@@ -55,17 +56,25 @@ class Entrance:
         known: What the database says of people.
         directory: The database.
         record: The record of changes.
+        admin_host: The host of MLflow's admin page.
     """
 
     def __init__(
-        self, app: ASGIApp, proofs: identity.Proofs, known: Known, directory: Directory, record: Record
+        self,
+        app: ASGIApp,
+        proofs: identity.Proofs,
+        known: Known,
+        directory: Directory,
+        record: Record,
+        admin_host: AdminHost,
     ) -> None:
         self.app = app
         self.proofs = proofs
         self.record = record
         self.known = known
         self.console = console.Console(directory, known.forget)
-        self.permissions = Permissions(directory, known.forget)
+        self.admin_host = admin_host
+        self.permissions = Permissions(directory, known.forget, admin_host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
@@ -84,6 +93,8 @@ class Entrance:
             person = await identity.identify(scope["headers"], self.proofs, self.known)
             if row is None:
                 raise MlflowException(f"There is no route {method} {path}", error_code=ENDPOINT_NOT_FOUND)
+            self.admin_host.check(scope)
+            send = self.admin_host.sending(scope, send)
             request = await self._asking(person, row)
         except MlflowException as error:
             await self._refuse(error, scope, receive, send)

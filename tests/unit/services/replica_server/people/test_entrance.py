@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from replica_server.people.admin_host import AdminHost
 from replica_server.people.directory import UnavailableError
 from replica_server.people.entrance import Entrance, address_of
 from replica_server.people.identity import Proofs
@@ -79,7 +80,7 @@ def answer(
         "client": ("192.0.2.1", 1),
     }
     directory = directory or Directory()
-    entrance = Entrance(app, PROOFS, Known(directory), directory, record)  # type: ignore[arg-type]
+    entrance = Entrance(app, PROOFS, Known(directory), directory, record, AdminHost(""))  # type: ignore[arg-type]
     try:
         asyncio.run(entrance(scope, receive, send))
     except RuntimeError:
