@@ -222,7 +222,7 @@ def test_script_in_a_picture_changes_nothing(persons: Persons, browsing: Browsin
 
 
 def test_other_host_does_not_reach_the_page(persons: Persons, browsing: Browsing) -> None:
-    """A script at the UI's address asks the admin page's for a change, with the login that the browser knows there."""
+    """A script at the UI's address asks the admin page's for a change, where the browser is logged in too."""
     target = address(persons, HOST)
 
     def ask(page: Page) -> None:
@@ -232,7 +232,8 @@ def test_other_host_does_not_reach_the_page(persons: Persons, browsing: Browsing
             assert page.evaluate(CROSS, f"{target}{AJAX}/roles/assign") == "opaque"
         # Of names below localhost Chromium says cross-site, of others same-site.
         assert sent.value.request.all_headers()["sec-fetch-site"].endswith("-site")
-        assert sent.value.status == 403
+        # Without the login where the browser keeps it back.
+        assert sent.value.status in (401, 403)
 
     browsing.steadily(ask)
     assert "mia member" in listed(persons)
