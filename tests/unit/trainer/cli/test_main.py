@@ -166,6 +166,7 @@ def test_version_is_shown(trainer: Trainer) -> None:
         (["--epochs", "5"], ["did you mean --n-estimators?"]),
         (["--label", "y"], ["did you mean --target?"]),
         (["predict", "--output", "x"], ["did you mean --out?"]),
+        (["predict", "--evaluate"], ["did you mean trainer evaluate?"]),
         (["score"], ["did you mean 'predict'?"]),
         (["fit"], ["did you mean 'train'?"]),
         (["--qqqqq"], ["--qqqqq; trainer train --help lists them"]),

@@ -163,9 +163,16 @@ def _usage(error: click.ClickException) -> str:
         known = [name for name in names if name.startswith("--")]
         meant = _OPTIONS_ELSEWHERE.get(error.option_name.replace("_", "-"))
         near = meant if meant in known else nearest_param(error.option_name, known)
+        near = near or _command(error.ctx.find_root(), error.option_name[2:])
         hint = f"did you mean {near}?" if near else f"{error.ctx.command_path} --help lists them"
         return f"there is no option {error.option_name}; {hint}"
     return one_line(error.format_message())
+
+
+def _command(root: click.Context, name: str) -> str | None:
+    """Return how a command of this name is called, if there is one."""
+    there = isinstance(root.command, click.Group) and name in root.command.list_commands(root)
+    return f"{root.command_path} {name}" if there else None
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
