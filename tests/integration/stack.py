@@ -219,15 +219,19 @@ class Stack:
         self, *args: str, check: bool = True, timeout: float = 180.0, settings: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Runs a Compose command on this project; raises StackError when it fails, unless told not to check."""
-        done = subprocess.run(
-            self.command(*args),
-            env={**self.environment, **(settings or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        for _ in range(2):
+            done = subprocess.run(
+                self.command(*args),
+                env={**self.environment, **(settings or {})},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+            # The engine chose a port that some program's connection had from the system: now it chooses another.
+            if not ("up" in args and "address already in use" in done.stderr):
+                break
         if check and done.returncode != 0:
             raise StackError(
                 f"docker compose {' '.join(args)}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
