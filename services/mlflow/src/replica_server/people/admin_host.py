@@ -71,8 +71,11 @@ class AdminHost:
         )
 
     def _is_asked(self, scope: Scope) -> bool:
+        # Mostly there is none, and each request is asked this.
+        if not self.name:
+            return False
         asked = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
         try:
-            return bool(self.name) and urlsplit(f"//{asked}").hostname == self.name
+            return urlsplit(f"//{asked}").hostname == self.name
         except ValueError:
             return False
