@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from trainer.config.csv_form import CsvForm, separator_option, separator_word
@@ -128,16 +128,7 @@ def check_quotes(path: Place, form: CsvForm) -> None:
     Raises:
         InputError: It does.
     """
-    with open_text(path, form) as stream:
-        if (wrong := open_quote(stream, separator=form.separator_of(path), header=form.header)) is not None:
-            raise InputError(f"{path}: {wrong}")
-
-
-def nul_refusal(path: Place, form: CsvForm) -> InputError:
-    """Return the error for a file that holds a NUL character, which says where."""
-    with open_text(path, form) as stream:
-        where = nul_row(stream, separator=form.separator_of(path), header=form.header)
-    return InputError(f"{path}: {where or 'holds a NUL character above its header; remove it'}")
+    _refuse(path, _found(open_quote, path, form))
 
 
 def check_escapes(path: Place, form: CsvForm) -> None:
@@ -146,9 +137,24 @@ def check_escapes(path: Place, form: CsvForm) -> None:
     Raises:
         InputError: One does.
     """
+    _refuse(path, _found(escaped_quote, path, form))
+
+
+def nul_refusal(path: Place, form: CsvForm) -> InputError:
+    """Return the error for a file that holds a NUL character, which says where."""
+    where = _found(nul_row, path, form) or "holds a NUL character above its header; remove it"
+    return InputError(f"{path}: {where}")
+
+
+def _found(find: Callable[..., str | None], path: Place, form: CsvForm) -> str | None:
+    """Return what one of the functions of ``uneven`` says of a file."""
     with open_text(path, form) as stream:
-        if (wrong := escaped_quote(stream, separator=form.separator_of(path), header=form.header)) is not None:
-            raise InputError(f"{path}: {wrong}")
+        return find(stream, separator=form.separator_of(path), header=form.header)
+
+
+def _refuse(path: Place, wrong: str | None) -> None:
+    if wrong is not None:
+        raise InputError(f"{path}: {wrong}")
 
 
 def check_repeated_header(path: Place, form: CsvForm) -> None:
