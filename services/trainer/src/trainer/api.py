@@ -35,7 +35,7 @@ from trainer.config.variant import (
 from trainer.data.buckets import table_place
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
-from trainer.parallel.alone import threads_alone
+from trainer.parallel.fit_threads import threads_alone
 from trainer.parallel.pool import ProcessPool
 from trainer.registry.model_name import check_name
 from trainer.registry.registration import register_best

@@ -41,8 +41,8 @@ def test_model_is_saved_without_the_others(tmp_path: Path) -> None:
 def test_single_run_and_variants_use_it(workdir: Path) -> None:
     program = (
         "import sys\n"
-        "from trainer.parallel import beside\n"
-        "beside.available_cpus = lambda: 2\n"
+        "from trainer.parallel import forked_call\n"
+        "forked_call.available_cpus = lambda: 2\n"
         "from trainer.cli.main import main\n"
         "try:\n    main(['--n-estimators', '3'])\n"
         "finally:\n    print('sklearn.gaussian_process' in sys.modules)\n"

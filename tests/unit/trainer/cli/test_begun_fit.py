@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", r
 PROGRAM = """
 import os, sys
 parent = os.getpid()
-from trainer.parallel import alone, beside
-beside.available_cpus = alone.free_cpus = lambda: {cpus}
-alone.LARGE = {large}
+from trainer.parallel import fit_threads, forked_call
+forked_call.available_cpus = fit_threads.free_cpus = lambda: {cpus}
+fit_threads.LARGE = {large}
 from trainer.training import fit
 inner = fit.fit_variant
 def outer(*arguments, **options):
@@ -124,15 +124,15 @@ SWEEP = ("sweep", "--grid", "n_estimators=3,9,6")
 #: Notes what is imported when the spare process gets its fit.
 BEGIN = """
 import os, sys
-from trainer.parallel import spare
-spare.available_cpus = lambda: {cpus}
-inner = spare.Spare.begin
+from trainer.parallel import spare_process
+spare_process.available_cpus = lambda: {cpus}
+inner = spare_process.SpareProcess.begin
 def outer(self, function):
     heavy = {{"mlflow", "matplotlib", "skops", "lightgbm"}} & set(sys.modules)
     with open("fitted", "w") as file:
         print(function.args[0].name, heavy or "nothing", file=file)
     return inner(self, function)
-spare.Spare.begin = outer
+spare_process.SpareProcess.begin = outer
 from trainer.cli.main import main
 main([*{args!r}, "--json"])
 """

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainer.parallel.beside import Beside
+from trainer.parallel.forked_call import ForkedCall
 from trainer.util.errors import InputError
 
 
@@ -114,7 +114,7 @@ def report(item: int, _shared: Any) -> None:
     Reporter("", item, "one").send(Step(item, "one", 3, 10, 0.5))
 
 
-def take_over(item: Beside[Any], _shared: Any) -> Any:
+def take_over(item: ForkedCall[Any], _shared: Any) -> Any:
     return item.result()
 
 

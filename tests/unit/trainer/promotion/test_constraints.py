@@ -18,8 +18,8 @@ from trainer.data.dataset import Table
 from trainer.data.sources import load_data
 from trainer.promotion import constraints
 from trainer.promotion.constraints import Constraint
-from trainer.promotion.interface import Interface
 from trainer.promotion.sandbox import SandboxResult
+from trainer.promotion.signature import Signature
 from trainer.promotion.trial import VersionMetrics
 from trainer.promotion.unseen import TestRows
 from trainer.training.unseen_rows import UnseenRows
@@ -181,10 +181,10 @@ def test_first_champion_is_not_compared() -> None:
 # Signatures -----------------------------------------------------------------------------------------------------------
 
 
-def interface(
+def signature(
     inputs: Mapping[str, str], outputs: Mapping[str, str] | None = None, optional: tuple[str, ...] = ()
-) -> Interface:
-    return Interface(
+) -> Signature:
+    return Signature(
         {name: (type_, name not in optional) for name, type_ in inputs.items()},
         {name: (type_, True) for name, type_ in (outputs or {"y": "long"}).items()},
     )
@@ -193,21 +193,21 @@ def interface(
 @pytest.mark.parametrize(
     ("new", "old", "expected"),
     [
-        (interface({"a": "double"}), interface({"a": "double"}), ""),
-        (interface({"b": "string", "a": "double"}), interface({"a": "double", "b": "string"}), ""),
-        (interface({"a": "double"}), interface({"a": "long"}), ""),
-        (interface({"a": "any"}), interface({"a": "long"}), ""),
-        (interface({"a": "long"}), interface({"a": "double"}), "a is long instead of double"),
-        (interface({"a": "string"}), interface({"a": "double"}), "a is string instead of double"),
-        (interface({"a": "double"}), interface({"a": "double", "b": "long"}), "it lacks b"),
-        (interface({"a": "double", "b": "long"}), interface({"a": "double"}), "it also needs b"),
-        (interface({"a": "double", "b": "long"}, optional=("b",)), interface({"a": "double"}), ""),
-        (interface({"a": "long"}), interface({"a": "long"}, optional=("a",)), "a is required"),
-        (interface({"a": "long"}, {"y": "string"}), interface({"a": "long"}), "it returns string instead of long"),
-        (interface({"a": "long"}, {"z": "long"}), interface({"a": "long"}), "it returns z instead of y"),
+        (signature({"a": "double"}), signature({"a": "double"}), ""),
+        (signature({"b": "string", "a": "double"}), signature({"a": "double", "b": "string"}), ""),
+        (signature({"a": "double"}), signature({"a": "long"}), ""),
+        (signature({"a": "any"}), signature({"a": "long"}), ""),
+        (signature({"a": "long"}), signature({"a": "double"}), "a is long instead of double"),
+        (signature({"a": "string"}), signature({"a": "double"}), "a is string instead of double"),
+        (signature({"a": "double"}), signature({"a": "double", "b": "long"}), "it lacks b"),
+        (signature({"a": "double", "b": "long"}), signature({"a": "double"}), "it also needs b"),
+        (signature({"a": "double", "b": "long"}, optional=("b",)), signature({"a": "double"}), ""),
+        (signature({"a": "long"}), signature({"a": "long"}, optional=("a",)), "a is required"),
+        (signature({"a": "long"}, {"y": "string"}), signature({"a": "long"}), "it returns string instead of long"),
+        (signature({"a": "long"}, {"z": "long"}), signature({"a": "long"}), "it returns z instead of y"),
     ],
 )
-def test_signatures_differ_in(new: Interface, old: Interface, expected: str) -> None:
+def test_signatures_differ_in(new: Signature, old: Signature, expected: str) -> None:
     assert "; ".join(new.differences(old)) == expected
 
 

@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
-from trainer.searches.pruning import STEPS
+from trainer.searches.pruning_callback import STEPS
 from trainer.searches.search import SearchFailedError, Settings, run_search
 from trainer.searches.space import Dimension, Space
 from trainer.searches.storage import open_storage

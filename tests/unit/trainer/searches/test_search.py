@@ -23,14 +23,14 @@ from optuna.trial import TrialState
 from trainer.comparison.collect import Selection, collect
 from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
-from trainer.searches import heartbeat, pruner, search, study
+from trainer.searches import heartbeat, search, study, study_pruner
 from trainer.searches.heartbeat import OWNER, WorkerHeartbeat
-from trainer.searches.pruner import StudyPruner
-from trainer.searches.pruning import STEPS, Pruning
+from trainer.searches.pruning_callback import STEPS, PruningCallback
 from trainer.searches.sampler import SeededSampler
 from trainer.searches.search import run_search
 from trainer.searches.space import Dimension, Space
 from trainer.searches.storage import open_storage
+from trainer.searches.study_pruner import StudyPruner
 from trainer.searches.trials import Trials
 from trainer.util.errors import InputError, TrainerError
 
@@ -252,8 +252,8 @@ def test_trial_reports_once_at_each_point(workdir: Path, monkeypatch: pytest.Mon
 
     steps = list(range(1, STEPS + 1))
     opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
-    monkeypatch.setattr(pruner, "make_pruner", lambda _kind: AtTheEnd())
-    callback = Pruning(opened.ask().number, "log_loss", StudyPruner(open_storage("s.journal"), "s", "median"))
+    monkeypatch.setattr(study_pruner, "make_pruner", lambda _kind: AtTheEnd())
+    callback = PruningCallback(opened.ask().number, "log_loss", StudyPruner(open_storage("s.journal"), "s", "median"))
     end = 2 * STEPS
     for iteration in range(end):
         results = [("validation", "binary_logloss", float(iteration), False)]
@@ -271,7 +271,7 @@ def test_repeated_trial_reports_from_the_start(workdir: Path, monkeypatch: pytes
             return False
 
     opened = study.open_study(open_storage("s.journal"), "s", "x", SeededSampler("tpe", 1)).study
-    monkeypatch.setattr(pruner, "make_pruner", lambda _kind: Recording())
+    monkeypatch.setattr(study_pruner, "make_pruner", lambda _kind: Recording())
     report = StudyPruner(open_storage("s.journal"), "s", "median")
     number = opened.ask().number
     for step in (1, 2, 3, 1, 2):

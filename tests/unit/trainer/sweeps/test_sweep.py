@@ -19,7 +19,7 @@ from trainer.config.parameter import Value
 from trainer.config.variant import Variant, complete_params, make_variant
 from trainer.data.dataset import Dataset
 from trainer.parallel import pool
-from trainer.parallel.beside import Beside, beside
+from trainer.parallel.forked_call import ForkedCall, call_in_fork
 from trainer.parallel.pool import TaskDiedError
 from trainer.runs.plan import Plan
 from trainer.runs.train import fit_planned
@@ -83,7 +83,7 @@ def test_results_do_not_depend_on_the_number_of_jobs(dataset: Dataset, plan: Pla
 def test_begun_fit_is_taken_over(dataset: Dataset, plan: Plan) -> None:
     chosen = variants({}, {"learning_rate": 0.3})
     fit = partial(fit_planned, chosen[1], dataset, plan.config)
-    with beside(fit) as running:
+    with call_in_fork(fit) as running:
         begun = run_sweep(chosen, dataset, plan, warm_pool(1), begun={1: running})
         with pytest.raises(TaskDiedError):
             running.result()
@@ -92,7 +92,7 @@ def test_begun_fit_is_taken_over(dataset: Dataset, plan: Plan) -> None:
 
 
 def test_fit_that_never_began_is_made(dataset: Dataset, plan: Plan) -> None:
-    done = run_sweep(variants({}), dataset, plan, warm_pool(1), begun={0: Beside("nowhere")})
+    done = run_sweep(variants({}), dataset, plan, warm_pool(1), begun={0: ForkedCall("nowhere")})
     assert done.results[0].error is None
 
 

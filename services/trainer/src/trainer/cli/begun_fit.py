@@ -12,8 +12,8 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from trainer.parallel.alone import threads_alone
-from trainer.parallel.beside import beside, can_fork
+from trainer.parallel.fit_threads import threads_alone
+from trainer.parallel.forked_call import call_in_fork, can_fork
 from trainer.util.output import print_message
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class BegunFit:
 
         # The rest is imported while the fit goes on: this process loads no other's models.
         background_import.load(*fit.NEEDS, "trainer.accelerators.known_estimators")
-        fitting = beside(partial(fit_planned, self._variant, dataset, config, threads=self.threads))
+        fitting = call_in_fork(partial(fit_planned, self._variant, dataset, config, threads=self.threads))
         # Where the system refuses a process or its socket, the fit begins later.
         with suppress(OSError):
             self.result = self._stack.enter_context(fitting).result

@@ -1,6 +1,6 @@
 """Begins the fit of a sweep's longest variant as soon as the data is there: its run's process takes it over.
 
-What the runs need is still imported then, on one processor; the fit takes the other (see ``parallel.spare``).
+What the runs need is still imported then, on one processor; the fit takes the other (see ``parallel.spare_process``).
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trainer.parallel.alone import is_large
+from trainer.parallel.fit_threads import is_large
 from trainer.parallel.progress import Reporter
 from trainer.sweeps.sweep import longest_first
 
 if TYPE_CHECKING:
     from trainer.config.variant import Variant
     from trainer.data.dataset import Dataset
-    from trainer.parallel.beside import Beside
-    from trainer.parallel.spare import Spare
+    from trainer.parallel.forked_call import ForkedCall
+    from trainer.parallel.spare_process import SpareProcess
     from trainer.training.config import TrainConfig
     from trainer.training.fit import FitResult
 
@@ -31,11 +31,11 @@ class BegunVariant:
         progress: Where it reports to.
     """
 
-    def __init__(self, variants: Sequence[Variant], spare: Spare[Any] | None, progress: str) -> None:
+    def __init__(self, variants: Sequence[Variant], spare: SpareProcess[Any] | None, progress: str) -> None:
         self.index = longest_first(variants)[0]
         self._variant, self._spare, self._progress = variants[self.index], spare, progress
         #: The process that fits, by the variant's position; empty where the fit has not begun.
-        self.running: dict[int, Beside[FitResult]] = {}
+        self.running: dict[int, ForkedCall[FitResult]] = {}
 
     def begin(self, dataset: Dataset, config: TrainConfig) -> None:
         """Begin the fit, unless the table is large: another copy of it would take more memory than it saves time."""

@@ -135,7 +135,7 @@ def sweep_command(
                 print_message(f"{name} holds for LightGBM's variants alone")
     configure(tracking.debug)
     pool = preparation.open_engine(cluster, jobs, len(chosen), sweep.sweep_preload(tracking.served), tracking)
-    from trainer.parallel.spare import warmed_up
+    from trainer.parallel.spare_process import warmed_up
 
     with ExitStack() as stack:
         # From here the processes' imports go on beside this process's own.

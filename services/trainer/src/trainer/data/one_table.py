@@ -44,10 +44,10 @@ def from_table(files: TableFiles, how: Reading, stream: Stream) -> Dataset:
 
 
 def _streamed(files: TableFiles, how: Reading, reason: str) -> Dataset:
-    from trainer.data.narrow import narrow_table, streamed_types
+    from trainer.data.streamed_columns import held_table, streamed_types
 
     warnings: list[str] = []
-    table, names = narrow_table(files, how, warnings)
+    table, names = held_table(files, how, warnings)
     return split_table(
         table,
         how,

@@ -34,9 +34,9 @@ def with_test_file(data: Place | str | None, test: Place, how: Reading, stream: 
     files = [part.place for part in parts]
     streamed = None
     if (reason := why_streamed(parts, stream)) is not None:
-        from trainer.data.narrow import narrow_tables, streamed_types
+        from trainer.data.streamed_columns import held_tables, streamed_types
 
-        raw, names = narrow_tables(parts, how, warnings)
+        raw, names = held_tables(parts, how, warnings)
         warnings += [*(part.note for part in parts if part.note is not None), reason]
         streamed = streamed_types(parts, how, names)
     else:

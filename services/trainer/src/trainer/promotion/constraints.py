@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.task import TaskName
-from trainer.promotion.interface import Interface
 from trainer.promotion.policy import PromotionPolicy, has_metric, more_is_better
 from trainer.promotion.sandbox import SandboxResult
+from trainer.promotion.signature import Signature
 from trainer.promotion.trial import VersionMetrics
 from trainer.promotion.unseen import TestRows
 from trainer.training.model_format import code_in
@@ -161,7 +161,7 @@ def signature_as_before(
     """Return whether the model takes what the champion takes; ``problem`` says why the champion has no files."""
     name = "signature"
     try:
-        new = Interface.of(files)
+        new = Signature.of(files)
     except (TrainerError, OSError) as error:
         return Constraint(name, False, detail=str(error))
     columns = f"{len(new.inputs)} columns"
@@ -171,7 +171,7 @@ def signature_as_before(
     try:
         if champion_files is None:
             raise TrainerError(problem or "it has no files")
-        old = Interface.of(champion_files)
+        old = Signature.of(champion_files)
     except (TrainerError, OSError) as error:
         return Constraint(name, False, detail=f"{who}: {error}; {_SWITCH_OFF.format('signature')}")
     differences = new.differences(old)

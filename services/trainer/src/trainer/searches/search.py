@@ -18,11 +18,11 @@ from trainer.runs.plan import TrainResult
 from trainer.runs.run_config import run_config, write_config
 from trainer.searches import study
 from trainer.searches.heartbeat import WorkerHeartbeat
-from trainer.searches.pruner import StudyPruner
 from trainer.searches.sampler import SeededSampler
 from trainer.searches.space import Space
 from trainer.searches.storage import open_storage
 from trainer.searches.study import PARENT
+from trainer.searches.study_pruner import StudyPruner
 from trainer.searches.tasks import SearchContext, train_trial
 from trainer.searches.trials import COUNTED, Trials, results_of
 from trainer.sweeps.comparison_files import Drawing, draw, prepare, write_table

@@ -9,7 +9,7 @@ from trainer.parallel.progress import Reporter
 from trainer.runs.plan import TrainResult
 from trainer.runs.resume import run_result
 from trainer.runs.train import train_run
-from trainer.searches.pruning import Pruning
+from trainer.searches.pruning_callback import PruningCallback
 from trainer.sweeps.tasks import SweepContext, VariantTask
 from trainer.tracking.settings import configure
 from trainer.util.errors import PrunedError
@@ -32,7 +32,7 @@ def train_trial(item: VariantTask, shared: SearchContext) -> TrainResult:
         # The machine was lost between the run's end and the answer.
         return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
-    pruning = Pruning(item.index, shared.plan.config.metric, _reporting(shared))
+    pruning = PruningCallback(item.index, shared.plan.config.metric, _reporting(shared))
     try:
         return train_run(item.variant, shared.dataset, shared.plan, item.key, [*reporters, pruning])
     except PrunedError as pruned:
@@ -46,7 +46,7 @@ def _reporting(shared: SearchContext) -> Callable[[int, int, float], bool]:
         from trainer.parallel.cluster.remote_task import PROCESS
 
         return lambda *report: bool(PROCESS.ask_client(report))
-    from trainer.searches.pruner import StudyPruner
     from trainer.searches.storage import open_storage
+    from trainer.searches.study_pruner import StudyPruner
 
     return StudyPruner(open_storage(shared.storage), shared.study, shared.pruner)

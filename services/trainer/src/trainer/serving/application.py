@@ -88,7 +88,7 @@ class Serving:
         loaded, application = current
         if scope["path"] != "/invocations" or scope["method"] != "POST":
             if application is not None:
-                from trainer.serving.general import passed_on, shaped
+                from trainer.serving.mlflow_scoring_server import passed_on, shaped
 
                 return await passed_on(application, scope, receive, shaped(send, loaded.uri))
             return await send_reply(send, _other(scope["method"], scope["path"]), loaded.uri)
@@ -126,8 +126,8 @@ class Serving:
         application: Application, uri: str, scope: Scope, body: bytes, receive: Receive, send: Send
     ) -> int:
         """Pass a request whose body was read on to MLflow's scoring server; return the answer's status."""
-        from trainer.serving.general import passed_on, replayed, shaped
         from trainer.serving.mlflow_requests import wrong
+        from trainer.serving.mlflow_scoring_server import passed_on, replayed, shaped
 
         is_csv = dict(scope["headers"])[b"content-type"].strip().lower().startswith(b"text/csv")
         if (what := wrong(body, is_csv=is_csv)) is not None:
@@ -173,7 +173,7 @@ class Serving:
         if loaded is not None and (self._current is None or self._current[0] is not loaded):
             application = None
             if loaded.model is not None:
-                from trainer.serving.general import mlflow_application
+                from trainer.serving.mlflow_scoring_server import mlflow_application
 
                 application = mlflow_application(loaded.model)
             self._current = (loaded, application)

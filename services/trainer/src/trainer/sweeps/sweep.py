@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from trainer.config.parameter import Value
     from trainer.config.plot_style import PlotStyle
     from trainer.data.dataset import Dataset
-    from trainer.parallel.beside import Beside
     from trainer.parallel.engine import Engine
+    from trainer.parallel.forked_call import ForkedCall
     from trainer.parallel.pool import TaskResult
     from trainer.parallel.progress import View
     from trainer.runs.plan import Plan
@@ -46,7 +46,7 @@ PRELOAD = (
     "scipy.special",
     "trainer.accelerators.known_estimators",
     "trainer.runs.preload_fit",
-    "trainer.parallel.spare",
+    "trainer.parallel.spare_process",
     "trainer.runs.preload",
 )
 PRELOAD_EMBEDDED = ("trainer.runs.preload_database",)
@@ -103,7 +103,7 @@ def run_sweep(
     reused: Mapping[int, TrainResult] | None = None,
     on_result: Callable[[TrainResult, int], None] = lambda _result, _done: None,
     view: View | None = None,
-    begun: Mapping[int, Beside[FitResult]] = MappingProxyType({}),
+    begun: Mapping[int, ForkedCall[FitResult]] = MappingProxyType({}),
 ) -> SweepResult:
     """Train the variants and track them; a variant that fails is reported, and the others finish.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset
-from trainer.parallel.beside import Beside
+from trainer.parallel.forked_call import ForkedCall
 from trainer.parallel.progress import Reporter
 from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.resume import run_result
@@ -26,7 +26,7 @@ class VariantTask:
     #: The key of an earlier attempt, whose machine was lost.
     former: str | None = None
     #: The process on this machine that fits it already, if any.
-    begun: Beside[FitResult] | None = None
+    begun: ForkedCall[FitResult] | None = None
 
     def again(self) -> VariantTask:
         """Return the task for another attempt."""

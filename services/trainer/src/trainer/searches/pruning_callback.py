@@ -1,4 +1,4 @@
-"""Ends an unpromising trial early. What decides on it is ``pruner``, which may be on another machine.
+"""The callback that ends an unpromising trial early. ``study_pruner`` decides on it, perhaps on another machine.
 
 A cluster's workers import this module, and nothing of Optuna.
 """
@@ -17,7 +17,7 @@ from trainer.util.errors import PrunedError
 STEPS = 20
 
 
-class Pruning:
+class PruningCallback:
     """A LightGBM callback that reports the metric that trials are chosen by, and ends an unpromising trial.
 
     Args:

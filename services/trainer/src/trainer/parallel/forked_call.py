@@ -35,8 +35,8 @@ def can_fork() -> bool:
 
 
 @dataclass(frozen=True)
-class Beside(Generic[Answer]):
-    """A function that runs beside the process that called it: whoever has this may wait for its answer, once."""
+class ForkedCall(Generic[Answer]):
+    """A function that runs in a fork. Any process of the command that has this may wait for its answer, once."""
 
     #: A socket in a folder that only this user reaches.
     address: str
@@ -66,7 +66,7 @@ class Beside(Generic[Answer]):
 
 
 @contextmanager
-def beside(function: Callable[[], Answer]) -> Iterator[Beside[Answer]]:
+def call_in_fork(function: Callable[[], Answer]) -> Iterator[ForkedCall[Answer]]:
     """Run a function in a fork of this process; at the exit it is ended if it still runs.
 
     Args:
@@ -83,13 +83,13 @@ def beside(function: Callable[[], Answer]) -> Iterator[Beside[Answer]]:
             listener.listen(1)
             # Not a daemon's: a fit may have processes of its own.
             context = multiprocessing.get_context("fork")
-            process = context.Process(target=_run, args=(function, listener), name="beside")
+            process = context.Process(target=_run, args=(function, listener), name="forked-call")
             try:
                 # One that is half started could not be ended: nobody would know of it yet.
                 with defer_signals(), interrupt_blocked():
                     process.start()
                 listener.close()
-                yield Beside(address)
+                yield ForkedCall(address)
             finally:
                 with ignore_signals():
                     # Nobody waits for an answer any more: it has none to tidy up for.
@@ -107,7 +107,7 @@ def _run(function: Callable[[], Answer], listener: socket.socket) -> None:
 
 
 def send_answer(function: Callable[[], Any], listener: socket.socket) -> None:
-    """Call the function, and give what it returns or raises to whoever asks first (``Beside.result``)."""
+    """Call the function, and give what it returns or raises to whoever asks first (``ForkedCall.result``)."""
     try:
         answer = pickle.dumps((function(), None), protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - whatever it raises is its outcome

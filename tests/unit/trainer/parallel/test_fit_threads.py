@@ -8,14 +8,14 @@ import pytest
 from trainer.config.other_estimator import OtherEstimator
 from trainer.config.variant import make_other, make_variant
 from trainer.data.dataset import Dataset
-from trainer.parallel import alone
-from trainer.parallel.alone import free_cpus, threads_alone
+from trainer.parallel import fit_threads
+from trainer.parallel.fit_threads import free_cpus, threads_alone
 
 
 @pytest.fixture
 def four(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give this process four processors, on which nothing runs."""
-    monkeypatch.setattr(alone, "available_cpus", lambda: 4)
+    monkeypatch.setattr(fit_threads, "available_cpus", lambda: 4)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
 
@@ -24,9 +24,9 @@ def four(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_large_tables_take_several(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     variant, cells = make_variant({}), dataset.train.rows * len(dataset.column_types)
     assert threads_alone(variant, dataset) == 1
-    monkeypatch.setattr(alone, "LARGE", cells + 1)
+    monkeypatch.setattr(fit_threads, "LARGE", cells + 1)
     assert threads_alone(variant, dataset) == 1
-    monkeypatch.setattr(alone, "LARGE", cells)
+    monkeypatch.setattr(fit_threads, "LARGE", cells)
     assert threads_alone(variant, dataset) == 4
     # Another's estimator has one thread, whatever the table.
     assert threads_alone(make_other(OtherEstimator("sklearn.dummy:DummyClassifier")), dataset) == 1
@@ -41,7 +41,7 @@ def test_busy_processors_are_left_out(load: float, threads: int, monkeypatch: py
 
 @pytest.mark.usefixtures("four")
 def test_limit_of_the_container_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alone, "available_cpus", lambda: 2)
+    monkeypatch.setattr(fit_threads, "available_cpus", lambda: 2)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "getloadavg", lambda: (40.0, 0.0, 0.0))
     assert free_cpus() == 2

@@ -1,6 +1,7 @@
-"""The first step of reading a table in passes: its columns that are no features, and the types of the others.
+"""The columns of a table that is read in passes: those that are held in memory, and the types of the others.
 
-The former are held, and decide how the rows are split.
+Held are the columns that are no features: the target, and what decides how the rows are split or weighted. This is the
+first step of reading such a table.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ if TYPE_CHECKING:
     from trainer.data.table_files import TableFiles
 
 
-def narrow_tables(
+def held_tables(
     tables: Sequence[TableFiles], how: Reading, warnings: list[str]
 ) -> tuple[list[pd.DataFrame], list[list[str]]]:
-    """Return the columns of two tables that are no features, and the names of the columns of each.
+    """Return the columns of two tables that are held, and the names of all columns of each.
 
     A target that is text in one of them only is read as text in both.
     """
-    narrow = [narrow_table(files, how, warnings) for files in tables]
-    if texts := text_columns(tables[1].place, narrow[0][0], narrow[1][0], how):
-        narrow = [narrow_table(files, how, [], texts) for files in tables]
-    return [table for table, _ in narrow], [names for _, names in narrow]
+    held = [held_table(files, how, warnings) for files in tables]
+    if texts := text_columns(tables[1].place, held[0][0], held[1][0], how):
+        held = [held_table(files, how, [], texts) for files in tables]
+    return [table for table, _ in held], [names for _, names in held]
 
 
-def narrow_table(
+def held_table(
     files: TableFiles, how: Reading, warnings: list[str], texts: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return the columns of a table that are no features, and the names of all columns.
+    """Return the columns of a table that are held, and the names of all columns.
 
     Args:
         files: The table.

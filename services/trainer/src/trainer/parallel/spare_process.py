@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from trainer.parallel.beside import Beside, send_answer
+from trainer.parallel.forked_call import ForkedCall, send_answer
 from trainer.util.processors import available_cpus
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ _FOLDER = "_TRAINER_SPARE"
 _WORK, _ANSWER = "work", "answer"
 
 
-class Spare(Generic[Answer]):
+class SpareProcess(Generic[Answer]):
     """The command's side: hands one function to the process."""
 
     def __init__(self, folder: Path, listener: socket.socket) -> None:
         self._folder, self._listener = folder, listener
         self._connections: list[Connection] = []
 
-    def begin(self, function: Callable[[], Answer]) -> Beside[Answer]:
+    def begin(self, function: Callable[[], Answer]) -> ForkedCall[Answer]:
         """Let the process call a function, as soon as there is the process.
 
         Args:
@@ -51,7 +51,7 @@ class Spare(Generic[Answer]):
         """
         content = pickle.dumps(function, protocol=pickle.HIGHEST_PROTOCOL)
         threading.Thread(target=self._send, args=(content,), name="spare", daemon=True).start()
-        return Beside(str(self._folder / _ANSWER))
+        return ForkedCall(str(self._folder / _ANSWER))
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -71,7 +71,7 @@ class Spare(Generic[Answer]):
 
 
 @contextmanager
-def warmed_up(pool: Engine) -> Iterator[Spare[Any] | None]:
+def warmed_up(pool: Engine) -> Iterator[SpareProcess[Any] | None]:
     """Begin a pool's imports; yield its spare process, or None where none is of use or can be had.
 
     Args:
@@ -89,7 +89,7 @@ def warmed_up(pool: Engine) -> Iterator[Spare[Any] | None]:
             pool.warm_up()
         finally:
             del os.environ[_FOLDER]
-        held: Spare[Any] = Spare(Path(folder), listener)
+        held: SpareProcess[Any] = SpareProcess(Path(folder), listener)
         try:
             yield held
         finally:

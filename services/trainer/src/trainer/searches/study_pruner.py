@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from trainer.searches.pruning import STEPS
+from trainer.searches.pruning_callback import STEPS
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

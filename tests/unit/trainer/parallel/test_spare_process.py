@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", r
 PROGRAM = """
 import gc, os, sys, threading, time
 import engine_tasks
-from trainer.parallel import spare
+from trainer.parallel import spare_process
 from trainer.parallel.pool import ProcessPool
-spare.available_cpus = lambda: {cpus}
-pool = ProcessPool(1, ["trainer.accelerators.imports_first", "trainer.parallel.spare"])
-with spare.warmed_up(pool) as process:
+spare_process.available_cpus = lambda: {cpus}
+pool = ProcessPool(1, ["trainer.accelerators.imports_first", "trainer.parallel.spare_process"])
+with spare_process.warmed_up(pool) as process:
 {body}
 """
 ASK = """

@@ -1,4 +1,4 @@
-"""A model's signature (columns and outputs), and what callers of one model would run into with another."""
+"""A model's signature (the columns that it takes and returns), and what callers of one model meet with another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SIGNATURE_TYPES = {"number": "double", "boolean": "boolean", "text": "string", 
 
 
 @dataclass(frozen=True)
-class Interface:
+class Signature:
     """A model's columns and outputs: type and whether it is required, by name."""
 
     inputs: Mapping[str, tuple[str, bool]]
@@ -34,8 +34,8 @@ class Interface:
     classes: tuple[Label, ...] = ()
 
     @classmethod
-    def of(cls, folder: Path) -> Interface:
-        """Return the interface of the model in a folder.
+    def of(cls, folder: Path) -> Signature:
+        """Return the signature of the model in a folder.
 
         Raises:
             TrainerError: The folder holds no model, or one without a signature.
@@ -56,7 +56,7 @@ class Interface:
         )
         return cls(inputs, outputs, classes if task == "multiclass" else ())
 
-    def differences(self, old: Interface) -> list[str]:
+    def differences(self, old: Signature) -> list[str]:
         """Return what the callers of another model would run into; empty where there is nothing."""
         found = []
         if missing := [name for name in old.inputs if name not in self.inputs]:

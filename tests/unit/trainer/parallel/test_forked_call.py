@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from trainer.parallel.beside import beside, can_fork
+from trainer.parallel.forked_call import call_in_fork, can_fork
 from trainer.parallel.pool import TaskDiedError
 from trainer.util.errors import InputError
 
@@ -36,17 +36,17 @@ def alive(pid: int) -> bool:
 
 
 def test_answer_comes_from_another_process() -> None:
-    with beside(os.getpid) as running:
+    with call_in_fork(os.getpid) as running:
         assert running.result() != os.getpid()
 
 
 def test_its_error_is_raised_here() -> None:
-    with beside(refuse) as running, pytest.raises(InputError, match="not these"):
+    with call_in_fork(refuse) as running, pytest.raises(InputError, match="not these"):
         running.result()
 
 
 def test_its_death_is_one_line() -> None:
-    with beside(die) as running, pytest.raises(TaskDiedError, match="the process of the fit died"):
+    with call_in_fork(die) as running, pytest.raises(TaskDiedError, match="the process of the fit died"):
         running.result()
 
 
@@ -58,7 +58,7 @@ def test_it_ends_with_the_block(tmp_path: Path) -> None:
         wait_for_ever()
 
     def interrupted() -> None:
-        with beside(note):
+        with call_in_fork(note):
             while not pid.exists() or not pid.read_text():
                 time.sleep(0.01)
             raise KeyboardInterrupt
@@ -71,11 +71,11 @@ def test_it_ends_with_the_block(tmp_path: Path) -> None:
 def test_it_ends_with_a_killed_parent() -> None:
     program = (
         "import os, threading\n"
-        "from trainer.parallel.beside import beside\n"
+        "from trainer.parallel.forked_call import call_in_fork\n"
         "def note():\n"
         "    print(os.getpid(), flush=True)\n"
         "    threading.Event().wait()\n"
-        "with beside(note):\n"
+        "with call_in_fork(note):\n"
         "    threading.Event().wait()\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -90,7 +90,7 @@ def test_it_ends_with_a_killed_parent() -> None:
 
 
 def test_other_threads_forbid_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.parallel.beside.available_cpus", lambda: 2)
+    monkeypatch.setattr("trainer.parallel.forked_call.available_cpus", lambda: 2)
     monkeypatch.setattr("threading.active_count", lambda: 1)
     assert can_fork()
     monkeypatch.setattr("threading.active_count", lambda: 2)
@@ -99,5 +99,5 @@ def test_other_threads_forbid_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_processor_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("threading.active_count", lambda: 1)
-    monkeypatch.setattr("trainer.parallel.beside.available_cpus", lambda: 1)
+    monkeypatch.setattr("trainer.parallel.forked_call.available_cpus", lambda: 1)
     assert not can_fork()
