@@ -20,7 +20,7 @@ from trainer.data.sources import load_data
 from trainer.training.encoding import Encoding, encoder
 from trainer.training.fit_work import FitWork
 from trainer.training.pipeline import fit_pipeline
-from trainer.training.split import split_validation
+from trainer.training.validation_split import split_validation
 from trainer.util.processors import available_cpus
 
 ROUNDS = 3

@@ -22,7 +22,7 @@ from sklearn.metrics import PrecisionRecallDisplay, f1_score
 from trainer.config.variant import STANDARD_VARIANTS, make_variant
 from trainer.data.sources import load_data
 from trainer.sweeps.variants import combine_lists
-from trainer.training.split import split_validation
+from trainer.training.validation_split import split_validation
 
 #: MLflow's default format stores no LightGBM model without these.
 TRUSTED = ["collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier"]

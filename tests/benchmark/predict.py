@@ -24,7 +24,7 @@ import pyarrow.compute
 import pyarrow.csv
 from trainer.data import demo
 from trainer.data.demo import generate_sessions
-from trainer.scoring.models import load_model
+from trainer.scoring.loaded_model import load_model
 from trainer.scoring.predict import PredictRequest, predict_with
 from trainer.scoring.scorers import TreeScorer
 from trainer.tracking.settings import configure

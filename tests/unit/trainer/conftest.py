@@ -38,7 +38,7 @@ from trainer.sweeps import sweep
 from trainer.tracking import client
 from trainer.tracking.connection import connect
 from trainer.tracking.settings import configure
-from trainer.training.config import TrainConfig
+from trainer.training.train_config import TrainConfig
 
 from . import programs
 

@@ -47,9 +47,9 @@ from trainer.scoring.predict import PredictRequest, PredictResult, predict_file
 from trainer.sweeps.sweep import SweepResult, run_sweep, sweep_preload
 from trainer.tracking.connection import connect
 from trainer.tracking.settings import set_defaults
-from trainer.training.config import TrainConfig
-from trainer.training.split import check_splits
 from trainer.training.threshold_rule import parse_threshold_rule
+from trainer.training.train_config import TrainConfig
+from trainer.training.validation_split import check_splits
 from trainer.util import provenance
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.processors import available_cpus

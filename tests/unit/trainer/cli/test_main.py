@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from trainer.cli import preparation
 from trainer.cli.main import DefaultGroup
 from trainer.cli.main import command as command_group
-from trainer.config import parameters
+from trainer.config import parameter_table
 from trainer.data.demo import generate_sessions
 from trainer.tracking.client import Target
 
@@ -64,7 +64,7 @@ def test_help_keeps_the_lines_of_its_examples(trainer: Trainer, command: tuple[s
 @pytest.mark.parametrize("command", ["train", "sweep"])
 def test_help_lists_every_parameter_with_its_range(trainer: Trainer, command: str) -> None:
     words = " ".join(trainer(command, "--help").out.split())
-    for parameter in parameters.PARAMETERS:
+    for parameter in parameter_table.PARAMETERS:
         assert parameter.option in words
         if parameter.kind is not bool:
             assert parameter.allowed in words
@@ -79,7 +79,7 @@ def test_help_names_each_options_variable(trainer: Trainer, command: str) -> Non
     assert own is not None
     for option in own.params:
         # LightGBM's are named in one line for all.
-        if option.envvar is not None and option.name not in parameters.BY_NAME:
+        if option.envvar is not None and option.name not in parameter_table.BY_NAME:
             assert f"env var: {option.envvar}" in words
     assert "\nOther:\n" in help_  # --help alone
     assert ("\nLightGBM: trees:\n" in help_) == (command in ("train", "sweep", "search"))

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from trainer import plots
 from trainer.comparison import page, table
-from trainer.comparison.compared import Compared, Comparison, direction, number
+from trainer.comparison.compared_runs import ComparedRun, Comparison, direction, number
 from trainer.comparison.plot_files import PlotFile
 from trainer.plots import themes
 
@@ -141,8 +141,8 @@ def test_report_is_one_file_without_scripts(trainer: Trainer, runs: list[str], w
 
 @given(name=st.text(max_size=20), value=st.text(max_size=20), metric=st.floats(), path=st.text(max_size=20))
 def test_a_report_holds_any_text_as_text(name: str, value: str, metric: float, path: str) -> None:
-    run = Compared("a" * 32, name, "FINISHED", "javascript:alert(1)", {"p": value}, {"f1": metric, name or "m": 1.0})
-    other = Compared("b" * 32, "other", "FAILED", None, {}, {"f1": 0.5})
+    run = ComparedRun("a" * 32, name, "FINISHED", "javascript:alert(1)", {"p": value}, {"f1": metric, name or "m": 1.0})
+    other = ComparedRun("b" * 32, "other", "FAILED", None, {}, {"f1": 0.5})
     comparison = Comparison(name, (run, other), URI)
     plain = Page(page.render(Comparison("x", (other, other), URI), {}))
     shown = Page(page.render(comparison, {run.run_id: [PlotFile(path, "data:image/png;base64,")]}))
@@ -186,8 +186,8 @@ def test_metrics_of_other_rows_are_not_compared(
 ) -> None:
     """A run of another seed, size or file has metrics of its own test and validation rows."""
     params = {"data_digest": "d", "seed": "42", "validation_size": "0.2"}
-    one = Compared("a" * 32, "a", "FINISHED", None, params, {"f1": 0.5, "validation_f1": 0.5}, "t")
-    two = Compared("b" * 32, "b", "FINISHED", None, {**params, **other}, {"f1": 0.9, "validation_f1": 0.9}, digest)
+    one = ComparedRun("a" * 32, "a", "FINISHED", None, params, {"f1": 0.5, "validation_f1": 0.5}, "t")
+    two = ComparedRun("b" * 32, "b", "FINISHED", None, {**params, **other}, {"f1": 0.9, "validation_f1": 0.9}, digest)
     comparison = Comparison("runs", (one, two), URI)
     assert {name for name in comparison.metrics if comparison.best(name)} == best
     assert [warning.split()[2] for warning in comparison.warnings] == warned
@@ -198,7 +198,7 @@ def test_metrics_of_other_rows_are_not_compared(
 def test_wide_table_keeps_its_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Table that is wider than the terminal keeps its words."""
     runs = tuple(
-        Compared(
+        ComparedRun(
             letter * 32, f"run {letter}", "FINISHED", None, {f"parameter_{n}": letter for n in range(30)}, {"f1": 0.5}
         )
         for letter in "abc"
@@ -219,7 +219,7 @@ def test_many_parameters_fit_the_terminal(
     """Each metric of each run is shown, before the parameters, and no line is broken by the terminal."""
     scores = ("average_precision", "f1", "log_loss", "roc_auc", "validation_average_precision", "validation_log_loss")
     runs = tuple(
-        Compared(
+        ComparedRun(
             f"{place:032x}",
             f"variant {place} of many with a name that says all of its parameters",
             "FINISHED",
@@ -293,7 +293,7 @@ LONG = "0.037454011884736254"
 def searched(*values: str) -> Comparison:
     """Return trials of a search, whose parameters have as many digits as a number can."""
     runs = tuple(
-        Compared(f"{n}" * 32, f"learning_rate={value} num_leaves={n}", "FINISHED" if n else "PRUNED", None,
+        ComparedRun(f"{n}" * 32, f"learning_rate={value} num_leaves={n}", "FINISHED" if n else "PRUNED", None,
                  {"learning_rate": value, "num_leaves": f"{n}"}, {"f1": 0.5 + n / 10})
         for n, value in enumerate(values)
     )  # fmt: skip

@@ -16,7 +16,7 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.stream import Stream
 from trainer.data.sources import load_data
 from trainer.serving.mlflow_requests import wrong
-from trainer.serving.trees import TreeModel
+from trainer.serving.tree_model import TreeModel
 from trainer.util.errors import InputError
 
 from ..scoring.scoring_files import Saved, save, score

@@ -19,7 +19,7 @@ from trainer.data import demo
 from trainer.data.dataset import stratified_split, table_digest
 from trainer.data.four_files import PARTS
 from trainer.data.sources import load_data
-from trainer.data.target import binary_target
+from trainer.data.target_column import binary_target
 from trainer.util.errors import InputError
 
 TARGET = demo.TARGET

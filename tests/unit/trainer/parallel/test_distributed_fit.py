@@ -27,9 +27,9 @@ from trainer.parallel.cluster.credentials import ClusterError
 from trainer.parallel.cluster.distributed_fit import ATTEMPTS, DistributedFit
 from trainer.parallel.cluster.remote_pool import ClusterPool
 from trainer.runs.train import fit_planned
-from trainer.training import shares
-from trainer.training.config import TrainConfig
+from trainer.training import data_parallel_work
 from trainer.training.fit import FitResult
+from trainer.training.train_config import TrainConfig
 from trainer.util.errors import TrainerError
 
 from .. import programs
@@ -53,7 +53,7 @@ def pool(cluster: LocalCluster) -> Iterator[ClusterPool]:
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few rows fitted by several workers too: such fits are short."""
-    monkeypatch.setattr(shares, "LEAST", 100)
+    monkeypatch.setattr(data_parallel_work, "LEAST", 100)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_models_are_equal_but_for_numbers_of_rows(pool: ClusterPool, make_table:
 
 def test_few_rows_are_one_workers(pool: ClusterPool, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told, and the model is that of one machine, bit for bit."""
-    monkeypatch.setattr(shares, "LEAST", 50_000)
+    monkeypatch.setattr(data_parallel_work, "LEAST", 50_000)
     lines: list[str] = []
     here, there = fit_here(dataset, {"n_estimators": 10}), fit(pool, dataset, {"n_estimators": 10}, lines)
     assert len(lines) == 1
@@ -161,14 +161,14 @@ def test_file_that_a_worker_lacks_is_named(pool: ClusterPool, tmp_path: Path, mo
     file = tmp_path / "network.csv"
     generate_sessions(2000, 5).to_csv(file, index=False)
     dataset = load_data(file, target="purchase", stream="always")
-    cut = shares.Prepared.cut
+    cut = data_parallel_work.Prepared.cut
 
-    def vanish(self: shares.Prepared, processes: int) -> Any:
+    def vanish(self: data_parallel_work.Prepared, processes: int) -> Any:
         done = cut(self, processes)
         file.unlink()
         return done
 
-    monkeypatch.setattr(shares.Prepared, "cut", vanish)
+    monkeypatch.setattr(data_parallel_work.Prepared, "cut", vanish)
     lines: list[str] = []
     with pytest.raises(TrainerError, match=r"worker \S+: .*network\.csv: no such file"):
         fit(pool, dataset, {"n_estimators": 5}, lines)

@@ -19,8 +19,8 @@ from trainer.data.sources import load_data
 from trainer.parallel.cluster.distributed_fit import DistributedFit
 from trainer.parallel.cluster.remote_pool import ClusterPool
 from trainer.runs.train import fit_planned
-from trainer.training.config import TrainConfig
 from trainer.training.fit import FitResult
+from trainer.training.train_config import TrainConfig
 
 from ..conftest import Answer
 from .cluster_processes import LocalCluster, runs_of

@@ -14,7 +14,7 @@ from trainer.plots.contribution_values import Contributions
 from trainer.plots.contributions import contributions
 from trainer.plots.importance import feature_importance
 from trainer.plots.importance_values import Importance
-from trainer.plots.learning import learning_curve
+from trainer.plots.learning_curve import learning_curve
 from trainer.plots.precision_recall import pr_curve
 from trainer.plots.roc import roc_curve
 from trainer.plots.style import Heading

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 from trainer import plots
-from trainer.config import parameters
+from trainer.config import parameter_table
 from trainer.config.parameter import Value
 from trainer.config.selection_metric import Metric
 from trainer.config.task import TASKS, TaskName
@@ -132,7 +132,7 @@ def test_other_variants_are_parallel_coordinates(tmp_path: Path, count: int) -> 
 
 def test_equal_scores_can_be_drawn(tmp_path: Path) -> None:
     """Equal scores and many parameters can be drawn."""
-    names = [parameter.name for parameter in parameters.PARAMETERS if parameter.kind in (int, float)][:15]
+    names = [parameter.name for parameter in parameter_table.PARAMETERS if parameter.kind in (int, float)][:15]
     chosen = [dict.fromkeys(names, value) for value in (1, 2)]
     figure: Any = figure_of(plots.sweep_parameters, chosen, [0.5, 0.5], HEADING)
     shown = texts(figure)

@@ -17,11 +17,11 @@ from trainer.cli.main import main
 from trainer.data.dataset import Table
 from trainer.data.sources import load_data
 from trainer.promotion import constraints
+from trainer.promotion.compared_rows import TestRows
 from trainer.promotion.constraints import Constraint
 from trainer.promotion.sandbox import SandboxResult
 from trainer.promotion.signature import Signature
-from trainer.promotion.trial import VersionMetrics
-from trainer.promotion.unseen import TestRows
+from trainer.promotion.version_scoring import VersionMetrics
 from trainer.training.unseen_rows import UnseenRows
 
 from ..conftest import Answer

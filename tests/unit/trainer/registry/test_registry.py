@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
-from trainer.promotion import trial
+from trainer.promotion import version_scoring
 from trainer.promotion.sandbox import SandboxResult
 from trainer.registry import registry
 from trainer.registry.champion import TRAIL, ChampionAlias
@@ -359,7 +359,7 @@ def served(
         def end(self) -> None:
             pass
 
-    monkeypatch.setattr(trial, "Sandbox", Known)
+    monkeypatch.setattr(version_scoring, "Sandbox", Known)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     return Served(server, trainer, shop)
 

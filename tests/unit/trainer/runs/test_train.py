@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from PIL import Image
-from trainer.config import parameters
+from trainer.config import parameter_table
 from trainer.config.parameter import Value
 from trainer.config.variant import Variant, complete_params, make_variant
 from trainer.data.dataset import Dataset
@@ -31,8 +31,8 @@ from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.tracking.connection import connect
 from trainer.tracking.inputs import dataset_inputs
-from trainer.training.config import TrainConfig
 from trainer.training.fit import fit_variant
+from trainer.training.train_config import TrainConfig
 from trainer.util.errors import TrainerError
 
 SMALL: dict[str, Value] = {"n_estimators": 12, "num_leaves": 8}
@@ -112,7 +112,8 @@ def test_loss_is_of_the_kept_iterations(client: Any, dataset: Dataset, plan: Pla
 
 def test_all_parameters_are_logged(result: TrainResult, client: Any, dataset: Dataset) -> None:
     logged = client.get_run(str(result.run_id)).data.params
-    assert set(logged) >= {one.name for one in parameters.PARAMETERS if one.default is not None} | set(parameters.FIXED)
+    with_default = {one.name for one in parameter_table.PARAMETERS if one.default is not None}
+    assert set(logged) >= with_default | set(parameter_table.FIXED)
     expected = {
         "n_estimators": "12",
         "num_leaves": "8",

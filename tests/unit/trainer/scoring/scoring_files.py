@@ -11,7 +11,7 @@ from trainer.config.values import ColumnType
 from trainer.config.variant import make_variant
 from trainer.data.columns import convert_column
 from trainer.data.dataset import Dataset
-from trainer.scoring.models import load_model
+from trainer.scoring.loaded_model import load_model
 from trainer.scoring.predict import PredictRequest, predict_file
 from trainer.scoring.scorers import Scorer
 from trainer.training.fit import FitResult, fit_variant

@@ -18,7 +18,7 @@ import pytest
 from pyarrow import parquet
 from trainer.config.csv_form import CsvForm
 from trainer.data.sources import load_data
-from trainer.scoring.models import LoadedModel, load_model
+from trainer.scoring.loaded_model import LoadedModel, load_model
 from trainer.scoring.predict import PredictRequest, predict_file, predict_with
 from trainer.util.errors import InputError
 

@@ -25,8 +25,8 @@ from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.data.row_chunks import size
 from trainer.data.sources import load_data
-from trainer.scoring import models, sinks
-from trainer.scoring.models import load_model
+from trainer.scoring import loaded_model, sinks
+from trainer.scoring.loaded_model import load_model
 from trainer.scoring.predict import PredictRequest, predict_file
 from trainer.scoring.scorers import ClassifierScorer, TreeScorer
 from trainer.util.errors import InputError, TrainerError
@@ -131,7 +131,7 @@ def test_similar_model_uses_its_own_methods(saved: Saved) -> None:
         for feature in loaded.features
     }
     general = ClassifierScorer(loaded.model, loaded.features)
-    assert not models._agree(trees, general, columns, len(table))
+    assert not loaded_model._agree(trees, general, columns, len(table))
 
 
 def test_order_and_unused_columns_do_not_matter(

@@ -31,13 +31,13 @@ from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.promotion import sandbox_child
 from trainer.scoring import evaluate as evaluating
-from trainer.scoring import models
 from trainer.scoring import predict as predicting
 from trainer.scoring.evaluate import EvaluateRequest, evaluate_model
+from trainer.scoring.loaded_model import load_model
 from trainer.scoring.predict import PredictRequest, predict_file
-from trainer.serving.frames import frame_model
+from trainer.serving.frame_model import frame_model
 from trainer.serving.own_model import OwnModel
-from trainer.serving.trees import TreeModel
+from trainer.serving.tree_model import TreeModel
 from trainer.training.trained_on import TrainedOn
 from trainer.util.errors import InputError
 
@@ -134,7 +134,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kept]:
 def _loaded_once() -> Iterator[None]:
     """Load each of the models once: how a value is read does not depend on it, and it takes longer than a way does."""
     with pytest.MonkeyPatch.context() as patch:
-        once = cache(models.load_model)
+        once = cache(load_model)
         for module in (predicting, evaluating):
             patch.setattr(module, "load_model", once)
         yield

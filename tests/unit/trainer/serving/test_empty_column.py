@@ -13,7 +13,7 @@ import pytest
 from trainer.config.variant import make_variant
 from trainer.data.sources import load_data
 from trainer.serving.champion import load
-from trainer.serving.frames import frame_model
+from trainer.serving.frame_model import frame_model
 from trainer.training.fit import fit_variant
 from trainer.training.model import save_model
 

@@ -15,7 +15,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.serving.body import Table
 from trainer.serving.champion import load
-from trainer.serving.trees import TreeModel
+from trainer.serving.tree_model import TreeModel
 from trainer.training.fit import fit_variant
 from trainer.training.hard_rows import ROWS, hard_rows
 from trainer.training.model import save_model

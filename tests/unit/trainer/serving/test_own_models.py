@@ -27,7 +27,7 @@ from trainer.serving.body import Table
 from trainer.serving.champion import ModelError, load
 from trainer.serving.model_parts import NotOwnError, read_parts
 from trainer.serving.prepare import Preparer
-from trainer.serving.trees import TreeModel
+from trainer.serving.tree_model import TreeModel
 from trainer.training.fit import fit_variant
 from trainer.training.hard_rows import ROWS, hard_rows
 from trainer.training.model import save_model

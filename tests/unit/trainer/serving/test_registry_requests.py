@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from trainer.serving.prepare import ModelError
-from trainer.serving.registry import find_version
+from trainer.serving.registry_requests import find_version
 
 from ..conftest import free_port
 

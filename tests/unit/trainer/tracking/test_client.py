@@ -26,7 +26,7 @@ from trainer.tracking.client import Target
 from trainer.tracking.connection import connect, make_client
 from trainer.tracking.settings import as_default
 from trainer.tracking.uris import COMPOSED_URI
-from trainer.training.config import TrainConfig
+from trainer.training.train_config import TrainConfig
 from trainer.util.errors import TrackingError
 from trainer.util.signals import interruptible
 

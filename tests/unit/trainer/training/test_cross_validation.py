@@ -23,8 +23,8 @@ from trainer.training.encoding import encoder
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.metrics import METRIC_NAMES
 from trainer.training.pipeline import estimator
-from trainer.training.split import check_splits
 from trainer.training.threshold_rule import parse_threshold_rule
+from trainer.training.validation_split import check_splits
 from trainer.util.errors import InputError, PrunedError
 
 FOLDS = 3

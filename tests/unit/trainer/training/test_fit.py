@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
-from trainer.config import parameters
+from trainer.config import parameter_table
 from trainer.config.parameter import Value
 from trainer.config.selection_metric import METRICS, Metric, merit
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset, Table
 from trainer.data.sources import load_data
 from trainer.training.fit import FitResult, fit_variant
-from trainer.training.split import split_validation
-from trainer.training.watching import merit_of
+from trainer.training.iteration_metrics import merit_of
+from trainer.training.validation_split import split_validation
 from trainer.util.errors import TrainerError
 
 SMALL: dict[str, Value] = {"n_estimators": 12, "num_leaves": 8}
@@ -127,7 +127,7 @@ def test_resolved_parameters_are_those_used(fitted: FitResult) -> None:
     assert fitted.params["n_estimators"] == 12
     assert fitted.params["random_state"] == 5
     assert fitted.params["objective"] == "binary"
-    assert set(fitted.params) >= {one.name for one in parameters.PARAMETERS if one.default is not None}
+    assert set(fitted.params) >= {one.name for one in parameter_table.PARAMETERS if one.default is not None}
     effective = fitted.effective
     assert effective["num_leaves"] == "8"
     assert effective["num_iterations"] == "12"

@@ -15,8 +15,8 @@ from trainer.config.variant import complete_params, make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
 from trainer.runs.cache_key import run_key
-from trainer.training.config import TrainConfig
 from trainer.training.fit import fit_variant
+from trainer.training.train_config import TrainConfig
 from trainer.util.errors import InputError
 
 

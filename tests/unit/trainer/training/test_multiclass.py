@@ -14,14 +14,14 @@ from trainer.config.selection_metric import merit
 from trainer.config.task import MULTICLASS
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
-from trainer.training.config import TrainConfig
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.fit_warnings import fit_warnings
+from trainer.training.iteration_metrics import merit_of
 from trainer.training.multiclass_metrics import metric_names
-from trainer.training.split import check_splits
 from trainer.training.tasks import training_task
 from trainer.training.threshold_rule import parse_threshold_rule
-from trainer.training.watching import merit_of
+from trainer.training.train_config import TrainConfig
+from trainer.training.validation_split import check_splits
 from trainer.util.errors import InputError
 
 CLASSES = ("high, really", "low", "mid", "très")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import mean_pinball_loss
-from trainer.config.parameters import OBJECTIVES
+from trainer.config.parameter_table import OBJECTIVES
 from trainer.config.task import TASKS
 from trainer.config.variant import complete_params, param_warnings, selection_metric
 from trainer.data.dataset import Dataset

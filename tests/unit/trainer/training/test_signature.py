@@ -16,7 +16,7 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
-from trainer.serving.frames import frame_model
+from trainer.serving.frame_model import frame_model
 from trainer.training.fit import fit_variant
 from trainer.training.model import save_model
 from trainer.training.trained_on import TrainedOn

@@ -16,8 +16,8 @@ from trainer.data.dataset import Dataset
 from trainer.training import metrics
 from trainer.training.cross_validation import FoldWork, cross_validated
 from trainer.training.fit import FitResult, fit_variant
-from trainer.training.split import fold_splits, split_validation
 from trainer.training.threshold_rule import parse_threshold_rule
+from trainer.training.validation_split import fold_splits, split_validation
 
 
 @pytest.fixture(scope="module")

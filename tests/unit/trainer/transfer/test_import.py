@@ -16,9 +16,9 @@ import mlflow.artifacts
 import pytest
 from mlflow import MlflowClient
 from trainer.tracking.settings import as_default
-from trainer.transfer import files
-from trainer.transfer.marks import STATE_TAG
-from trainer.transfer.source import RUN_TAG
+from trainer.transfer import artifact_files
+from trainer.transfer.copy_marks import STATE_TAG
+from trainer.transfer.push_source import RUN_TAG
 from trainer.util.errors import TrackingError
 
 from .. import programs
@@ -187,14 +187,14 @@ def test_interrupted_import_is_finished(
     """Whatever it had begun: the same command goes on, and no run is there twice."""
     kind, folder = written_store
     store = store_in(kind, folder)
-    real, calls = files.sha256, iter(range(1000))
+    real, calls = artifact_files.sha256, iter(range(1000))
 
     def failing(file: Path) -> str:
         if next(calls) == 6:
             raise OSError(28, "No space left on device")
         return real(file)
 
-    monkeypatch.setattr(files, "sha256", failing)
+    monkeypatch.setattr(artifact_files, "sha256", failing)
     answer = trainer("import", store, "--to", target)
     assert answer.code != 0
     assert "No space left on device" in answer.err
@@ -219,7 +219,7 @@ import os, signal, sys
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from trainer.cli.main import main
-from trainer.transfer import files
+from trainer.transfer import artifact_files
 arguments = sys.argv[1:]
 def dies_at(step):
     left = [step]
@@ -228,8 +228,8 @@ def dies_at(step):
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
     event.listen(Engine, "commit", count)
-    real = files.sha256
-    files.sha256 = lambda file: count() or real(file)
+    real = artifact_files.sha256
+    artifact_files.sha256 = lambda file: count() or real(file)
 def forked(work):
     child = os.fork()
     if not child:
@@ -346,8 +346,8 @@ def test_other_content_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name in ("from", "to"):
         (tmp_path / name).mkdir()
     (tmp_path / "from" / "a.txt").write_text("a")
-    source, target = (files.open_repository((tmp_path / name).as_uri(), "") for name in ("from", "to"))
+    source, target = (artifact_files.open_repository((tmp_path / name).as_uri(), "") for name in ("from", "to"))
     answers = iter("12")
-    monkeypatch.setattr(files, "sha256", lambda _file: next(answers))
+    monkeypatch.setattr(artifact_files, "sha256", lambda _file: next(answers))
     with pytest.raises(TrackingError, match=r"a\.txt has arrived with other content"):
-        list(files.copy_files(source, target, {}))
+        list(artifact_files.copy_files(source, target, {}))

@@ -20,9 +20,9 @@ from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
 from trainer.runs.train import train_run
 from trainer.tracking.connection import connect
-from trainer.training.config import TrainConfig
-from trainer.transfer import marks
-from trainer.transfer.source import RUN_TAG, SOURCE_TAG
+from trainer.training.train_config import TrainConfig
+from trainer.transfer import copy_marks
+from trainer.transfer.push_source import RUN_TAG, SOURCE_TAG
 
 from ..conftest import Answer, Proxy, free_port
 
@@ -140,7 +140,7 @@ def test_copy_holds_everything_and_predicts_the_same(
     for name in ("colour", "mlflow.user", "trainer.identity"):
         assert new.data.tags[name] == old.data.tags[name]
     assert "mlflow.parentRunId" not in new.data.tags
-    assert new.data.tags[marks.PARENT_RUN_TAG] == old.data.tags["mlflow.parentRunId"]
+    assert new.data.tags[copy_marks.PARENT_RUN_TAG] == old.data.tags["mlflow.parentRunId"]
     assert new.data.tags[RUN_TAG] == old.info.run_id
     assert new.data.tags[SOURCE_TAG] == registered.uri
     assert new.inputs is not None
@@ -158,7 +158,7 @@ def test_copy_holds_everything_and_predicts_the_same(
     assert {(one.key, one.value, one.dataset_digest) for one in new_model.metrics} == {
         (one.key, one.value, one.dataset_digest) for one in old_model.metrics
     }
-    assert new_model.tags[marks.MODEL_TAG] == old_model.model_id
+    assert new_model.tags[copy_marks.MODEL_TAG] == old_model.model_id
     model_files = files_of(server, new_model.artifact_location)
     old_files = files_of(registered.uri, old_model.artifact_location)
     assert {name for name in old_files if model_files.get(name) != old_files[name]} == {"MLmodel"}
@@ -175,7 +175,7 @@ def test_copy_holds_everything_and_predicts_the_same(
     assert json.loads(new_model.tags["mlflow.modelVersions"]) == [{"name": registered.name, "version": 1}]
     assert pushed["model_id"] == new_model.model_id
     assert version.tags["checked"] == "yes"
-    assert version.tags[marks.VERSION_TAG] == f"{registered.name}/1"
+    assert version.tags[copy_marks.VERSION_TAG] == f"{registered.name}/1"
     model = there.get_registered_model(registered.name)
     assert (model.description, model.tags["team"]) == ("who buys", "shop")
 
@@ -428,6 +428,6 @@ def test_ids_are_replaced_in_a_copied_file(tmp_path: Path) -> None:
         "utc_time_created": "2026-11-24 11:00:00.123456",
     }
     file.write_text(yaml.safe_dump(before, allow_unicode=True))
-    marks.replace_ids(file, {"run_id": "new", "model_id": "m-2", "artifact_path": "elsewhere"})
+    copy_marks.replace_ids(file, {"run_id": "new", "model_id": "m-2", "artifact_path": "elsewhere"})
     changed = {"artifact_path": "elsewhere", "model_id": "m-2", "model_uuid": "m-2", "run_id": "new"}
     assert yaml.safe_load(file.read_text()) == {**before, **changed}

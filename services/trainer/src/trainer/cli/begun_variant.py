@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.parallel.forked_call import ForkedCall
     from trainer.parallel.spare_process import SpareProcess
-    from trainer.training.config import TrainConfig
     from trainer.training.fit import FitResult
+    from trainer.training.train_config import TrainConfig
 
 
 class BegunVariant:

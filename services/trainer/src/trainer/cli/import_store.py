@@ -54,7 +54,7 @@ def import_command(
     """
     from trainer.tracking.settings import configure
     from trainer.tracking.uris import EMBEDDED_URI, without_credentials
-    from trainer.transfer.bring_in import bring_in
+    from trainer.transfer.import_store import import_store
     from trainer.transfer.stores import open_store
     from trainer.util.errors import InputError
     from trainer.util.output import print_json, print_message
@@ -63,7 +63,7 @@ def import_command(
         raise InputError("name what to import: a folder or file (trainer import ./mlruns), or a server (--from URI)")
     configure(debug)
     with open_store(store or str(from_uri), artifacts, wait) as source:
-        imported = bring_in(source, to_uri or EMBEDDED_URI, wait, print_message)
+        imported = import_store(source, to_uri or EMBEDDED_URI, wait, print_message)
     if as_json:
         print_json(asdict(imported))
         return

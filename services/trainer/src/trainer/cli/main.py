@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import click
 
 from trainer.cli.options.command import SETTINGS, paragraphs
+from trainer.config.boolean_words import FLAGS
 from trainer.config.parameter_names import nearest_param
-from trainer.config.truth import FLAGS
 from trainer.util.errors import TrainerError, disk_full
 from trainer.util.signals import exit_code, interruptible, raised_interrupt
 from trainer.util.text import did_you_mean, one_line

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.registry.registry import Registration
     from trainer.runs.plan import Plan, TrainResult
     from trainer.tracking.client import Target
-    from trainer.training.config import TrainConfig
+    from trainer.training.train_config import TrainConfig
 
 
 def prepare(
@@ -53,9 +53,9 @@ def prepare(
     from trainer.data.sources import load_data
     from trainer.runs.plan import Plan
     from trainer.tracking.settings import configure
-    from trainer.training.config import TrainConfig
-    from trainer.training.split import check_splits
     from trainer.training.threshold_rule import parse_threshold_rule
+    from trainer.training.train_config import TrainConfig
+    from trainer.training.validation_split import check_splits
     from trainer.util import provenance
     from trainer.util.output import print_message
 

@@ -159,8 +159,8 @@ def _open(name: str, server: ServerOptions) -> Registry:
     Raises:
         InputError: There is no such registered model.
     """
-    from trainer.registry.meant import meant_model
     from trainer.registry.registry import Registry
+    from trainer.registry.suggestions import meant_model
     from trainer.tracking.connection import query
 
     # Whether the server answers is asked with a question that finds nothing wrong with a model that is not there.

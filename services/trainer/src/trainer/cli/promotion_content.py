@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from trainer.promotion.policy import PromotionPolicy
-    from trainer.promotion.trial import VersionMetrics
     from trainer.promotion.verdict import Verdict
+    from trainer.promotion.version_scoring import VersionMetrics
     from trainer.registry.registry import Registry
 
 

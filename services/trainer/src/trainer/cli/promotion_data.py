@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from trainer.cli.options.data import SourceOptions
     from trainer.data.dataset import Dataset
-    from trainer.promotion.unseen import Load
+    from trainer.promotion.compared_rows import Load
     from trainer.training.trained_on import TrainedOn
 
 

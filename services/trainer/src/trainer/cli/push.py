@@ -45,7 +45,7 @@ def push_command(
     from trainer.tracking.settings import configure
     from trainer.tracking.uris import EMBEDDED_URI, without_credentials
     from trainer.transfer import push
-    from trainer.transfer.source import read_source
+    from trainer.transfer.push_source import read_source
     from trainer.util.output import print_json, print_message
 
     configure(debug)

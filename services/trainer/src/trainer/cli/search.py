@@ -11,13 +11,13 @@ import click
 from trainer.cli import preparation
 from trainer.cli.options.cluster import cluster_option
 from trainer.cli.options.command import GroupedCommand
-from trainer.cli.options.configuration import config_option
+from trainer.cli.options.config_file import config_option
 from trainer.cli.options.data import data_options
-from trainer.cli.options.kinds import Inline
 from trainer.cli.options.lightgbm import lightgbm_options
 from trainer.cli.options.option import option
 from trainer.cli.options.registry import registry_options
 from trainer.cli.options.tracking import tracking_options
+from trainer.cli.options.value_types import Inline
 from trainer.config.variant import complete_params
 
 if TYPE_CHECKING:

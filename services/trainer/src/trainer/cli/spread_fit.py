@@ -11,8 +11,8 @@ from trainer.util.output import print_message
 if TYPE_CHECKING:
     from trainer.config.variant import Variant
     from trainer.data.dataset import Dataset
-    from trainer.training.config import TrainConfig
     from trainer.training.fit import FitResult
+    from trainer.training.train_config import TrainConfig
 
 
 class SpreadFit:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from trainer.cli import preparation
 from trainer.cli.options.cluster import CLUSTER, cluster_option, distributed_option
 from trainer.cli.options.command import GroupedCommand
-from trainer.cli.options.configuration import config_option
+from trainer.cli.options.config_file import config_option
 from trainer.cli.options.data import data_options
 from trainer.cli.options.estimator import estimator_option, estimator_params_option
 from trainer.cli.options.lightgbm import lightgbm_options

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trainer.comparison.compared import Compared, Comparison, direction
+from trainer.comparison.compared_runs import ComparedRun, Comparison, direction
 from trainer.tracking.client import Target
 from trainer.tracking.connection import query
 from trainer.tracking.errors import is_missing
@@ -155,9 +155,9 @@ def _search(client: MlflowClient, experiment_id: str, filters: str) -> list[Any]
             return runs
 
 
-def _compared(run: Any, uri: str, ui_url: str | None) -> Compared:
+def _compared(run: Any, uri: str, ui_url: str | None) -> ComparedRun:
     info = run.info
-    return Compared(
+    return ComparedRun(
         run_id=info.run_id,
         name=one_line(info.run_name or info.run_id, 100),
         # To MLflow, a trial that was ended early for its losses is a run that was killed.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer.comparison import page
 from trainer.comparison.collect import Selection, collect
-from trainer.comparison.compared import Comparison
+from trainer.comparison.compared_runs import Comparison
 from trainer.comparison.plot_files import PlotFile, fetch_plots
 from trainer.tracking.errors import tracking_error
 from trainer.util.atomic import atomic_file

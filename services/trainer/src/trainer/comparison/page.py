@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from trainer.comparison.compared import Compared, Comparison, direction, number
+from trainer.comparison.compared_runs import ComparedRun, Comparison, direction, number
 from trainer.comparison.markup import Markup, element
 from trainer.comparison.plot_files import PlotFile
 from trainer.plots.svg import variables
@@ -75,7 +75,7 @@ def _head(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _cells(comparison: Comparison, run: Compared) -> list[Markup]:
+def _cells(comparison: Comparison, run: ComparedRun) -> list[Markup]:
     mark = "" if run.status == "FINISHED" else f" ({run.status.lower()})"
     name, short = run.name + mark, short_numbers(run.name) + mark
     safe = run.url is not None and run.url.startswith(("http://", "https://"))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.comparison.compared import Compared, Comparison, number
+from trainer.comparison.compared_runs import ComparedRun, Comparison, number
 from trainer.config.selection_metric import OF_A_CLASS
 from trainer.config.task import TASKS
 from trainer.util.output import print_message, print_plain_table
@@ -150,7 +150,7 @@ def _lines(blocks: Sequence[Sequence[Sequence[Cell]]]) -> int:
     return sum(len(rows) + 3 for rows in blocks)
 
 
-def _value(comparison: Comparison, run: Compared, name: str) -> Cell:
+def _value(comparison: Comparison, run: ComparedRun, name: str) -> Cell:
     value = run.params.get(name, "-")
     return one_line(comparison.shown_param(name, value) or '""', 40), False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trainer.config.truth import FLAGS
+from trainer.config.boolean_words import FLAGS
 from trainer.util.errors import InputError
 
 Value = bool | int | float | str | None

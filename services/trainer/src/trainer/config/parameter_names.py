@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from trainer.config.parameter import Value
-from trainer.config.parameters import BY_NAME, PARAMETERS
+from trainer.config.parameter_table import BY_NAME, PARAMETERS
 from trainer.util.errors import InputError
 from trainer.util.text import nearest
 

@@ -9,7 +9,7 @@ from typing import Any
 from trainer.config.other_estimator import BASELINES, OtherEstimator, parse_other_estimator
 from trainer.config.parameter import Value, shown_value
 from trainer.config.parameter_names import parse_param
-from trainer.config.parameters import BY_NAME, PARAMETERS
+from trainer.config.parameter_table import BY_NAME, PARAMETERS
 from trainer.config.selection_metric import Metric
 from trainer.config.task import Task, TaskName
 from trainer.util.errors import InputError

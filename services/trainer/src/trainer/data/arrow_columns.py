@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.config.boolean_words import BOOLEANS
 from trainer.config.csv_form import CsvForm
-from trainer.config.truth import BOOLEANS
 from trainer.config.values import category_text
 from trainer.util.errors import InputError
 from trainer.util.text import one_line

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from trainer.config.boolean_words import BOOLEANS
 from trainer.config.csv_form import CsvForm
-from trainer.config.truth import BOOLEANS
 from trainer.config.values import ColumnType, category_text
 from trainer.util.errors import InputError
 from trainer.util.text import one_line

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from trainer.config.csv_form import CsvForm, separator_option, separator_word
 from trainer.data.buckets import Place
+from trainer.data.csv_row_faults import escaped_quote, nul_row, open_quote, uneven_rows
 from trainer.data.csv_text import open_text
-from trainer.data.uneven import escaped_quote, nul_row, open_quote, uneven_rows
 from trainer.util.errors import InputError
 
 #: What some programs write above the header.
@@ -147,7 +147,7 @@ def nul_refusal(path: Place, form: CsvForm) -> InputError:
 
 
 def _found(find: Callable[..., str | None], path: Place, form: CsvForm) -> str | None:
-    """Return what one of the functions of ``uneven`` says of a file."""
+    """Return what one of the functions of ``csv_row_faults`` says of a file."""
     with open_text(path, form) as stream:
         return find(stream, separator=form.separator_of(path), header=form.header)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from trainer.config.boolean_words import BOOLEANS
 from trainer.config.csv_form import CsvForm
-from trainer.config.truth import BOOLEANS
 from trainer.data.buckets import Place
 from trainer.data.csv_faults import (
     check_escapes,

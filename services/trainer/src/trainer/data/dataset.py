@@ -29,7 +29,7 @@ class Table:
     numbers or datetime64[ns], and a hash of the group that a row belongs to. They are no features.
     """
 
-    #: Whether the features are held in memory; see ``data.streamed``.
+    #: Whether the features are held in memory; see ``data.streamed_table``.
     held: ClassVar[bool] = True
 
     features: pd.DataFrame

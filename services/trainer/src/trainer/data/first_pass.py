@@ -19,9 +19,9 @@ from trainer.data.missing_words import MissingWords
 from trainer.data.parts import few_warnings
 from trainer.data.row_hashes import hash_rows
 from trainer.data.split_warnings import shared_rows_warning
-from trainer.data.streamed import StreamedTable, wide
+from trainer.data.streamed_table import StreamedTable, wide
 from trainer.data.typed_chunks import Columns, TypedChunks, selected, to_frame
-from trainer.data.uniform import (
+from trainer.data.unified_tables import (
     empty_warning,
     feature_warnings,
     fields_of,

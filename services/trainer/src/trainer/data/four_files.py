@@ -8,11 +8,11 @@ from trainer.data.buckets import Place
 from trainer.data.columns import text_columns
 from trainer.data.dataset import Dataset
 from trainer.data.reading import Reading
-from trainer.data.table_file import read_column, read_table
-from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes
-from trainer.data.targets import Column, read_targets
+from trainer.data.table_reader import read_column, read_table
+from trainer.data.target_column import FEWEST_PER_CLASS, check_class_sizes
+from trainer.data.target_readers import Column, read_targets
 from trainer.data.two_tables import apart_warnings
-from trainer.data.uniform import unified
+from trainer.data.unified_tables import unified
 from trainer.util.errors import InputError
 
 #: The files, each as .csv.

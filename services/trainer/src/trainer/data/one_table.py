@@ -11,12 +11,12 @@ from trainer.config.stream import Stream
 from trainer.data.dataset import Dataset, stratified_split
 from trainer.data.parts import read_files
 from trainer.data.reading import Reading
-from trainer.data.split import split_parameters, split_rows
+from trainer.data.row_split import split_parameters, split_rows
 from trainer.data.stream_choice import tell_if_too_large, why_streamed
 from trainer.data.table_files import TableFiles
-from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes, check_target
-from trainer.data.targets import Column, GuessedTaskError, read_targets
-from trainer.data.uniform import unified
+from trainer.data.target_column import FEWEST_PER_CLASS, check_class_sizes, check_target
+from trainer.data.target_readers import Column, GuessedTaskError, read_targets
+from trainer.data.unified_tables import unified
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pandas as pd
 from trainer.config.csv_form import CsvForm
 from trainer.data.buckets import Place
 from trainer.data.columns import type_in_table
-from trainer.data.table_file import read_table
 from trainer.data.table_files import TableFiles, is_parquet
+from trainer.data.table_reader import read_table
 from trainer.util.errors import InputError
 from trainer.util.text import listed
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
-from trainer.data.roles import Roles
+from trainer.data.column_roles import ColumnRoles
 from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean, listed
 
@@ -38,7 +38,7 @@ class Reading:
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     positive: str | None = None
-    roles: Roles = field(default_factory=Roles)
+    roles: ColumnRoles = field(default_factory=ColumnRoles)
     task: TaskName | None = None
     classes: tuple[Label, ...] | None = None
     monotone: Mapping[str, int] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from trainer.config.truth import BOOLEANS
+from trainer.config.boolean_words import BOOLEANS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,13 +17,13 @@ from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 from trainer.data import demo
 from trainer.data.buckets import Place, table_place
+from trainer.data.column_roles import ColumnRoles
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.data.file_errors import readable
 from trainer.data.four_files import PARTS, from_four
 from trainer.data.one_table import from_table, split_table
 from trainer.data.reading import Reading
-from trainer.data.roles import Roles
 from trainer.data.table_files import TableFiles, folder_parts, is_pattern, is_table, no_such_table, table_files
 from trainer.data.two_tables import with_test_file
 from trainer.util.errors import InputError
@@ -93,7 +93,7 @@ def load_data(
         >>> dataset.train.rows, dataset.test.rows, dataset.target
         (480, 120, 'purchase')
     """
-    roles = Roles(weight, time, group)
+    roles = ColumnRoles(weight, time, group)
     how = Reading(
         target,
         test_size,

@@ -14,10 +14,10 @@ import pandas as pd
 from trainer.data.columns import common_type, text_columns
 from trainer.data.csv_faults import check_repeated_header
 from trainer.data.row_chunks.opening import open_files
-from trainer.data.table_file import no_rows
-from trainer.data.target import check_target
+from trainer.data.table_reader import no_rows
+from trainer.data.target_column import check_target
 from trainer.data.typed_chunks import TypedChunks, found_types, read_columns
-from trainer.data.uniform import check_columns_of_model, check_same_columns
+from trainer.data.unified_tables import check_columns_of_model, check_same_columns
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.config.boolean_words import CLASSES
 from trainer.config.task import TaskName
-from trainer.config.truth import CLASSES
 from trainer.data.column_warnings import looks_like_number
 from trainer.util.text import listed
 

@@ -10,18 +10,18 @@ import pandas as pd
 
 from trainer.config.stream import Stream
 from trainer.data.buckets import Place, table_place
+from trainer.data.column_roles import ColumnRoles, shown_time
 from trainer.data.columns import text_columns
 from trainer.data.dataset import Dataset, Table
 from trainer.data.file_errors import readable
 from trainer.data.parts import read_files
 from trainer.data.reading import Reading
-from trainer.data.roles import Roles, shown_time
-from trainer.data.split import split_parameters
+from trainer.data.row_split import split_parameters
 from trainer.data.stream_choice import tell_if_too_large, why_streamed
 from trainer.data.table_files import TableFiles, is_pattern, table_files
-from trainer.data.target import FEWEST_PER_CLASS, check_class_sizes, check_target
-from trainer.data.targets import Column, read_targets
-from trainer.data.uniform import unified
+from trainer.data.target_column import FEWEST_PER_CLASS, check_class_sizes, check_target
+from trainer.data.target_readers import Column, read_targets
+from trainer.data.unified_tables import unified
 from trainer.util.errors import InputError
 
 
@@ -83,7 +83,7 @@ def _holds_four(data: Place) -> bool:
         return not is_pattern(data) and data.is_dir() and (data / "X_train.csv").exists()
 
 
-def apart_warnings(train: Table, test: Table, roles: Roles) -> list[str]:
+def apart_warnings(train: Table, test: Table, roles: ColumnRoles) -> list[str]:
     """Return warnings on two tables that are not apart as the options say that rows are to be.
 
     Raises:

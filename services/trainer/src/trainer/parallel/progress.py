@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.training.watching import loss_of
+from trainer.training.iteration_metrics import loss_of
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ from trainer.plots.contributions import contributions
 from trainer.plots.files import save, warm_up, write_plot
 from trainer.plots.importance import feature_importance
 from trainer.plots.kinds import draw
-from trainer.plots.learning import learning_curve
+from trainer.plots.learning_curve import learning_curve
 from trainer.plots.precision_recall import pr_curve
 from trainer.plots.roc import roc_curve
 from trainer.plots.run_plots import write_run_plots

@@ -10,7 +10,7 @@ import numpy as np
 from trainer.config.task import Label
 from trainer.plots import scales, style
 from trainer.plots.content import Content
-from trainer.plots.names import cut_apart
+from trainer.plots.long_names import cut_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ import numpy as np
 from trainer.config.task import Label
 from trainer.plots import notes, scales, style
 from trainer.plots.content import Content
-from trainer.plots.names import cut_apart
+from trainer.plots.long_names import cut_apart
 from trainer.training.multiclass_metrics import told_apart
 
 if TYPE_CHECKING:

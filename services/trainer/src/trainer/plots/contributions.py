@@ -12,7 +12,7 @@ from trainer.config.task import TaskName
 from trainer.plots import scales, style
 from trainer.plots.content import Content
 from trainer.plots.contribution_values import Contributions, measure_contributions
-from trainer.plots.names import feature_names
+from trainer.plots.long_names import feature_names
 from trainer.plots.themes import STEPS, light
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.plots import scales, style
 from trainer.plots.content import Content
-from trainer.plots.names import feature_names
+from trainer.plots.long_names import feature_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

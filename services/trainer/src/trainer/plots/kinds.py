@@ -12,7 +12,7 @@ from trainer.plots.class_curves import draw_roc as draw_class_roc
 from trainer.plots.confusion import draw as draw_confusion
 from trainer.plots.contributions import draw as draw_contributions
 from trainer.plots.importance import draw as draw_importance
-from trainer.plots.learning import draw as draw_learning
+from trainer.plots.learning_curve import draw as draw_learning
 from trainer.plots.precision_recall import draw as draw_precision_recall
 from trainer.plots.residuals import draw_predicted_actual, draw_residuals
 from trainer.plots.roc import draw as draw_roc

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.plots import learning, notes, scales, style
+from trainer.plots import learning_curve, notes, scales, style
 from trainer.plots.content import Content
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def residuals(
 def draw_residuals(content: Content) -> Figure:
     """Return the errors along the predictions, with their quantiles."""
     shown = content.shown
-    figure = style.canvas(content.heading, learning.number(shown["rmse"]), "RMSE", "Errors along the predictions")
+    figure = style.canvas(content.heading, learning_curve.number(shown["rmse"]), "RMSE", "Errors along the predictions")
     axes = scales.axes_in(figure)
     predicted, error = np.asarray(shown["predicted"]), np.asarray(shown["error"])
     _dots(axes, predicted, error)

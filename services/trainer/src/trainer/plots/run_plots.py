@@ -16,7 +16,6 @@ from trainer.plots import (
     class_curves,
     confusion,
     importance,
-    learning,
     precision_recall,
     residuals,
     roc,
@@ -25,6 +24,7 @@ from trainer.plots.content import Content
 from trainer.plots.contributions import measured_contributions
 from trainer.plots.files import write_plot
 from trainer.plots.importance_values import measure_importance
+from trainer.plots.learning_curve import learning_curve
 from trainer.plots.style import Heading
 
 if TYPE_CHECKING:
@@ -154,9 +154,7 @@ def _contents(
     yield "feature_importance", importance.feature_importance(measure_importance(fitted.pipeline), trained)
     loss = SHORT[fitted.task.task.loss]
     held_out = f"{dataset.name}, {len(fitted.fold_losses)} folds" if fitted.fold_losses else dataset.name
-    yield (
-        "learning_curve",
-        learning.learning_curve(fitted.loss, fitted.iterations, Heading(name, held_out), fitted.fold_losses, loss),
-    )
+    heading = Heading(name, held_out)
+    yield "learning_curve", learning_curve(fitted.loss, fitted.iterations, heading, fitted.fold_losses, loss)
     if explain:
         yield "contributions", measured_contributions(folder, name, dataset, fitted, explain)

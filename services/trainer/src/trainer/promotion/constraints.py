@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.task import TaskName
+from trainer.promotion.compared_rows import TestRows
 from trainer.promotion.policy import PromotionPolicy, has_metric, more_is_better
 from trainer.promotion.sandbox import SandboxResult
 from trainer.promotion.signature import Signature
-from trainer.promotion.trial import VersionMetrics
-from trainer.promotion.unseen import TestRows
+from trainer.promotion.version_scoring import VersionMetrics
 from trainer.training.model_format import code_in
 from trainer.util.errors import TrainerError
 

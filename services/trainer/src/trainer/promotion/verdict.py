@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.config.task import TASKS, TaskName
+from trainer.promotion.compared_rows import Load, choose_rows
 from trainer.promotion.constraints import (
     Constraint,
     beside_the_champion,
@@ -18,8 +19,7 @@ from trainer.promotion.constraints import (
     signature_as_before,
 )
 from trainer.promotion.policy import PromotionPolicy, has_metric
-from trainer.promotion.trial import Trial, VersionMetrics, scored
-from trainer.promotion.unseen import Load, choose_rows
+from trainer.promotion.version_scoring import VersionMetrics, VersionScoring, scored
 from trainer.training.model_metadata import noted_task
 from trainer.util.errors import TrainerError
 
@@ -84,12 +84,12 @@ def check_version(
             test = choose_rows(load, files, champion_files, compare=compare, unseen=policy.unseen)
         task = _task_of(files)
         policy = policy.for_task(task)
-        trial = Trial(folder, policy, test)
+        scoring = VersionScoring(folder, policy, test)
         try:
-            trial.start(files, champion_files if compare else None)
-            outcome, champion_outcome = trial.results()
+            scoring.start(files, champion_files if compare else None)
+            outcome, champion_outcome = scoring.results()
         finally:
-            trial.end()
+            scoring.end()
         if test is None:
             source = "as logged by the runs"
             metrics = compared = _logged(registry, version)

@@ -14,14 +14,14 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.parameters import FIXED
+from trainer.config.parameter_table import FIXED
 from trainer.config.variant import Variant
 from trainer.training.other_estimators import code_digest as other_code_digest
 from trainer.util.provenance import PACKAGE
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
-    from trainer.training.config import TrainConfig
+    from trainer.training.train_config import TrainConfig
 
 TAG = "trainer.identity"
 

@@ -10,7 +10,7 @@ from trainer.config.plot_style import PlotStyle
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric, merit
 from trainer.config.task import TaskName
 from trainer.tracking.client import Target
-from trainer.training.config import TrainConfig
+from trainer.training.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from trainer.config.variant import Variant

@@ -20,7 +20,7 @@ from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset
 from trainer.runs import cache_key
 from trainer.runs.cache_key import run_key
-from trainer.runs.parameters import parameters
+from trainer.runs.logged_parameters import parameters
 from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.run_config import run_config, write_config
 from trainer.tracking.active_run import ActiveRun
@@ -29,12 +29,12 @@ from trainer.tracking.inputs import dataset_inputs
 from trainer.tracking.logged_metrics import metric_history, metric_values
 from trainer.tracking.tags import PRUNED_TAG
 from trainer.training import fit as fitting
-from trainer.training.config import TrainConfig
 from trainer.training.cross_validation import SpreadFolds
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.fit_warnings import fit_warnings
 from trainer.training.model import MODEL_NAME, save_model
 from trainer.training.pipeline import FitPipeline, fit_pipeline
+from trainer.training.train_config import TrainConfig
 from trainer.util.errors import PrunedError, TrainerError
 
 #: The validation rows' PR curve: a sweep draws it also for a variant that it does not train again.

@@ -17,7 +17,7 @@ from trainer.data.dataset import Table
 from trainer.data.reading import Reading
 from trainer.data.sources import load_data
 from trainer.scoring import locate
-from trainer.scoring.models import load_model
+from trainer.scoring.loaded_model import load_model
 from trainer.training.tasks import TrainingTask, training_task
 from trainer.training.trained_on import TrainedOn
 from trainer.training.unseen_rows import unseen_rows

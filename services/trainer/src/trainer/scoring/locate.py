@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from trainer.registry.meant import meant_version
+from trainer.registry.suggestions import meant_version
 from trainer.tracking.connection import query
 from trainer.tracking.errors import is_missing
 from trainer.tracking.model_uri import ModelUri

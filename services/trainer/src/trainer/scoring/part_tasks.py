@@ -13,7 +13,7 @@ from trainer.data.buckets import Place
 from trainer.data.file_errors import reading
 from trainer.data.row_chunks.opening import open_source
 from trainer.data.table_files import file_digest
-from trainer.scoring.models import LoadedModel, load_model
+from trainer.scoring.loaded_model import LoadedModel, load_model
 from trainer.scoring.predict import NoRowsError, PredictRequest, PredictResult, ReadColumns, write_scores
 from trainer.util.errors import InputError
 

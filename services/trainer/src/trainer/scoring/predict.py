@@ -14,10 +14,10 @@ from trainer.data.arrow_columns import Feature
 from trainer.data.buckets import BucketPath, Place
 from trainer.data.row_chunks.opening import check_source, open_source
 from trainer.data.row_chunks.source import TableSource
-from trainer.data.table_file import is_index_name, no_rows
-from trainer.scoring import locate, models
+from trainer.data.table_reader import is_index_name, no_rows
+from trainer.scoring import locate
 from trainer.scoring.chunks import Chunks, ScoredTable
-from trainer.scoring.models import LoadedModel, load_model
+from trainer.scoring.loaded_model import LoadedModel, load_model, missing_columns
 from trainer.scoring.progress import progress
 from trainer.scoring.scorers import OriginalLabels, Scorer
 from trainer.scoring.sinks import check_name, open_sink
@@ -213,12 +213,12 @@ def _check_copied(request: PredictRequest, source: TableSource) -> None:
 def _features(loaded: LoadedModel, source: TableSource, request: PredictRequest) -> tuple[Feature, ...]:
     """Return the columns to read for the model; where it does not know their types, the whole file decides."""
     if loaded.features is not None:
-        models.missing_columns(loaded.features, source.names, str(source.path), source.form)
+        missing_columns(loaded.features, source.names, str(source.path), source.form)
         return tuple(feature for feature in loaded.features if feature.name in source.names)
     names = loaded.names
     if names is None:
         names = tuple(name for name in source.names if name not in request.ids)
-    models.missing_columns([Feature(name, "number") for name in names], source.names, str(source.path), source.form)
+    missing_columns([Feature(name, "number") for name in names], source.names, str(source.path), source.form)
     print_message("the model does not say which types its columns have: they are judged by all rows of the file first")
     types = source.types(names)
     return tuple(Feature(name, types[name]) for name in names)

@@ -13,12 +13,12 @@ from pathlib import Path
 from trainer.data.buckets import Place
 from trainer.data.file_errors import reading
 from trainer.data.row_chunks.opening import check_source, open_source
-from trainer.data.table_file import no_rows
 from trainer.data.table_files import file_digest
+from trainer.data.table_reader import no_rows
 from trainer.parallel.engine import Engine
 from trainer.parallel.pool import TaskDiedError, TaskResult
 from trainer.scoring import locate
-from trainer.scoring.models import LoadedModel, load_model
+from trainer.scoring.loaded_model import LoadedModel, load_model
 from trainer.scoring.part_files import PartFolder, check_folder, part_names
 from trainer.scoring.part_tasks import PartResult, PartsWork, PartTask, score_part, score_part_remotely
 from trainer.scoring.predict import PredictRequest, PredictResult, read_columns

@@ -1,7 +1,8 @@
 """Scores chunks with a loaded model.
 
 The trainer's own models are scored without scikit-learn's and pandas' share of the work: Arrow looks up the category
-codes, and the numbers go straight to LightGBM. ``models`` checks on the first rows that both ways agree bit for bit.
+codes, and the numbers go straight to LightGBM. ``loaded_model`` checks on the first rows that both
+ways agree bit for bit.
 """
 
 from __future__ import annotations

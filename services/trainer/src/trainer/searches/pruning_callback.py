@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trainer.config.selection_metric import Metric
-from trainer.training.watching import loss_of, merit_of
+from trainer.training.iteration_metrics import loss_of, merit_of
 from trainer.util.errors import PrunedError
 
 #: A trial reports its metric at so many points, at equal shares of its own iterations: a slow learner with many trees
@@ -28,7 +28,7 @@ class PruningCallback:
 
     order = 25
     before_iteration = False
-    #: By the metric, see ``training.watching``.
+    #: By the metric, see ``training.iteration_metrics``.
     decides = True
 
     def __init__(self, number: int, metric: Metric, report: Callable[[int, int, float], bool]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.parameter import Value
 from trainer.config.parameter_names import parse_param, suggestion
-from trainer.config.parameters import BY_NAME
+from trainer.config.parameter_table import BY_NAME
 from trainer.config.variant import complete_params, describe_params
 from trainer.util import yaml_file
 from trainer.util.errors import InputError

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from trainer.data.uneven import escaped_quote, nul_row, open_quote, uneven_row
+from trainer.data.csv_row_faults import escaped_quote, nul_row, open_quote, uneven_row
 from trainer.util.text import one_line
 
 #: A column's values, one a row, in a list, a tuple, or an array of numbers.

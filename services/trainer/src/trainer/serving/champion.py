@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.serving.prepare import ANY, FORMATS, SAFE, ModelError, Prepared, Preparer, proven, told_as
-from trainer.serving.registry import find_version
-from trainer.serving.trees import TreeModel
+from trainer.serving.registry_requests import find_version
+from trainer.serving.tree_model import TreeModel
 from trainer.tracking.model_uri import ModelUri
 from trainer.util.errors import InputError, TrainerError
 from trainer.util.text import one_line
@@ -22,7 +22,7 @@ from trainer.util.text import one_line
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
-    from trainer.serving.frames import FrameModel
+    from trainer.serving.frame_model import FrameModel
     from trainer.serving.own_model import OwnModel
 
 __all__ = ["ANY", "FORMATS", "SAFE", "Champion", "ModelError", "ServedModel", "load"]
@@ -35,8 +35,8 @@ RETRY = 60.0
 class ServedModel:
     """A model that can be served, and the URI of exactly this one: no alias.
 
-    One of the trainer's own is taken apart (``trees``) or asked by scikit-learn (``frames``); another's is as MLflow
-    loads it (``model``). ``note`` says why it is not taken apart.
+    One of the trainer's own is taken apart (``tree_model``) or asked by scikit-learn (``frame_model``). One of
+    others is as MLflow loads it (``model``). ``note`` says why it is not taken apart.
     """
 
     uri: str
@@ -97,7 +97,7 @@ def _served(uri: str, prepared: Prepared) -> ServedModel:
             why = one_line(error, 200)
     import mlflow
 
-    from trainer.serving.frames import frame_model
+    from trainer.serving.frame_model import frame_model
 
     model = mlflow.pyfunc.load_model(str(prepared.files))
     if model.input_example is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.config.truth import BOOLEANS
+from trainer.config.boolean_words import BOOLEANS
 from trainer.config.values import ColumnType, category_text, parse_number
 from trainer.serving.body import RequestError, Table
 from trainer.serving.model_parts import ModelParts

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from trainer.data.uneven import nul_row, uneven_row, uneven_rows
+from trainer.data.csv_row_faults import nul_row, uneven_row, uneven_rows
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel

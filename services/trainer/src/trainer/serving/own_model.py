@@ -1,6 +1,6 @@
 """Answers requests with one of the trainer's own models: reads the rows, has them scored, and writes the answer.
 
-However such a model is scored, requests are read and answered by the same rules; see ``trees`` and ``frames``.
+However such a model is scored (``tree_model``, ``frame_model``), requests are read and answered by the same rules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from trainer.serving.body import RequestError, Table, decoded, read_csv, read_json
 from trainer.serving.served_answers import ServedAnswers
-from trainer.serving.unseen import UnseenTexts
+from trainer.serving.unseen_texts import UnseenTexts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

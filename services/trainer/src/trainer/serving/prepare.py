@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.serving.model_parts import NotOwnError, read_parts
-from trainer.serving.trees import TreeModel
+from trainer.serving.tree_model import TreeModel
 from trainer.training.hard_rows import ask_model
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line

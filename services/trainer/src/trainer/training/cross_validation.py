@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from trainer.training import watching
+from trainer.training import iteration_metrics
 from trainer.training.encoding import Encoding
 from trainer.training.fit_work import FitWork
 from trainer.training.pipeline import Callbacks, FitPipeline, ValidationFit, fit_pipeline, mean_loss, rounds_used
-from trainer.training.split import Split, fold_splits
 from trainer.training.tasks import training_task
+from trainer.training.validation_split import Split, fold_splits
 from trainer.util.errors import PrunedError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class _FoldCallback:
 
     @property
     def decides(self) -> bool:
-        return watching.decides(self.callback)
+        return iteration_metrics.decides(self.callback)
 
     @property
     def before_iteration(self) -> bool:

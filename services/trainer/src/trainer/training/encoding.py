@@ -13,12 +13,12 @@ import numpy as np
 
 from trainer.config.values import ColumnType
 from trainer.data.dataset import Dataset, Table
-from trainer.training.split import split_validation
+from trainer.training.validation_split import split_validation
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
 
-    from trainer.data.streamed import StreamedTable
+    from trainer.data.streamed_table import StreamedTable
 
 _ENCODED: tuple[ColumnType, ...] = ("text", "boolean", "unknown")
 #: Encoded tables are kept for the next fit if the training table has at most so many values: 64 MiB as numbers.
@@ -145,7 +145,7 @@ def hold_out(dataset: Dataset, *, seed: int, validation_size: float) -> HeldOut:
 
 
 def _streamed(table: Table) -> StreamedTable:
-    from trainer.data.streamed import StreamedTable
+    from trainer.data.streamed_table import StreamedTable
 
     assert isinstance(table, StreamedTable)  # noqa: S101 - tells the type checker
     return table

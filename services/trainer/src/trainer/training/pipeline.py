@@ -14,7 +14,7 @@ from trainer.accelerators.model_text import write_once
 from trainer.config.parameter import Value
 from trainer.config.task import TaskName
 from trainer.data.dataset import Dataset, Table
-from trainer.training import watching
+from trainer.training import iteration_metrics
 from trainer.training.encoding import Encoding
 from trainer.training.fit_work import FitWork
 from trainer.training.other_estimators import fit_other
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
-    from trainer.training.network import Seat
+    from trainer.training.data_parallel import Seat
 
 Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
 #: Column names may hold what LightGBM refuses in a feature's name (JSON's special characters).
@@ -89,7 +89,7 @@ def fit_pipeline(
         callbacks: Called by LightGBM after each iteration.
         threads: How many threads LightGBM fits with; the result does not depend on it.
         seat: This process's place among several that fit the model, each to rows of its own, by an encoder that is
-            fitted to those of all; see ``network``.
+            fitted to those of all; see ``data_parallel``.
 
     Raises:
         TrainerError: The estimator refuses the parameters or the data.
@@ -108,7 +108,7 @@ def fit_pipeline(
     watched: dict[str, Any] = {}
     stops = bool(params["early_stopping_round"])
     # Another metric after each iteration takes a tenth of a fit's time: only where something is decided by it.
-    decides = stops or any(map(watching.decides, callbacks))
+    decides = stops or any(map(iteration_metrics.decides, callbacks))
     if validation is not None:
         watched = {
             "eval_X": encoding.table(validation),
@@ -116,16 +116,16 @@ def fit_pipeline(
             "eval_y": validation.target,
             **({} if validation.weight is None else {"eval_sample_weight": [validation.weight]}),
             "eval_names": ["validation"],
-            "eval_metric": watching.evaluated(task.task, metric if decides else None),
+            "eval_metric": iteration_metrics.evaluated(task.task, metric if decides else None),
         }
         if stops:
-            classify.set_params(**watching.settings(metric))
-        elif decides and watching.is_own(metric):
+            classify.set_params(**iteration_metrics.settings(metric))
+        elif decides and iteration_metrics.is_own(metric):
             classify.set_params(metric="None")
     if seat is None:
         fit = partial(fit_with_threads, classify, threads)
     else:
-        from trainer.training.network import fit_in_network
+        from trainer.training.data_parallel import fit_in_network
 
         fit = partial(fit_in_network, seat, classify)
     with refusals(), encoding.streaming():
@@ -140,7 +140,8 @@ def fit_pipeline(
         )
     loss: list[float] = []
     if validation is not None:
-        loss = [float(value) for value in classify.evals_result_["validation"][watching.LOSSES[task.task.name]]]
+        name = iteration_metrics.LOSSES[task.task.name]
+        loss = [float(value) for value in classify.evals_result_["validation"][name]]
         # The stored model would hold each of its values as a file.
         classify.evals_result_.clear()
     return Pipeline([("encode", encoding.encode), ("classify", classify)]), loss

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.data.streamed import StreamedTable
+from trainer.data.streamed_table import StreamedTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

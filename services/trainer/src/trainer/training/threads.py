@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.parameters import FIXED
+from trainer.config.parameter_table import FIXED
 
 if TYPE_CHECKING:
     from lightgbm import LGBMModel

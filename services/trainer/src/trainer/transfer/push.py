@@ -19,8 +19,8 @@ from trainer.tracking.errors import already_exists, is_missing, tracking_error
 from trainer.tracking.settings import as_default
 from trainer.tracking.tags import PARENT_TAG
 from trainer.tracking.uris import without_credentials
-from trainer.transfer.files import copy_files, open_repository
-from trainer.transfer.marks import (
+from trainer.transfer.artifact_files import copy_files, open_repository
+from trainer.transfer.copy_marks import (
     COMPLETE,
     COPYING,
     MODEL_TAG,
@@ -31,8 +31,8 @@ from trainer.transfer.marks import (
     copied_tags,
     replace_ids,
 )
+from trainer.transfer.push_source import RUN_TAG, SOURCE_TAG, PushSource, model_id_of
 from trainer.transfer.run_data import copy_run_data
-from trainer.transfer.source import RUN_TAG, SOURCE_TAG, PushSource, model_id_of
 from trainer.util.errors import InputError, TrackingError
 from trainer.util.text import one_line
 

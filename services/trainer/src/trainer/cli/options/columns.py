@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trainer.cli.options.kinds import Monotone, Names
 from trainer.cli.options.option import option
+from trainer.cli.options.value_types import Monotone, Names
 
 drop_option = option(
     "--drop",

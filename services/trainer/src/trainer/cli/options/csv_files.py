@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from trainer.cli.options.kinds import Character, Names
 from trainer.cli.options.option import gathered, option
+from trainer.cli.options.value_types import Character, Names
 
 CSV_OPTIONS = (
     option(

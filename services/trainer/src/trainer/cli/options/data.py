@@ -9,7 +9,6 @@ from pathlib import Path
 from trainer.cli.options.columns import categorical_option, drop_option, monotone_option, weight_option
 from trainer.cli.options.csv_files import CSV_OPTIONS, CsvOptions
 from trainer.cli.options.fit import metric_option, stream_option, threshold_option
-from trainer.cli.options.kinds import TablePlace
 from trainer.cli.options.option import Function, gathered, option
 from trainer.cli.options.plots import explain_option, plot_style_option
 from trainer.cli.options.split import (
@@ -22,6 +21,7 @@ from trainer.cli.options.split import (
     validation_size_option,
 )
 from trainer.cli.options.target import positive_option, target_option, task_option
+from trainer.cli.options.value_types import TablePlace
 from trainer.config.plot_style import PlotStyle
 from trainer.config.selection_metric import Metric
 from trainer.config.stream import Stream

@@ -9,7 +9,7 @@ import click
 
 from trainer.cli.options.option import Function, GroupedOption
 from trainer.config.parameter import Parameter, Value
-from trainer.config.parameters import PARAMETERS
+from trainer.config.parameter_table import PARAMETERS
 from trainer.config.variant import describe_params
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from trainer.cli.options.kinds import Rows
 from trainer.cli.options.option import option
+from trainer.cli.options.value_types import Rows
 from trainer.config.plot_style import PLOT_STYLES
 
 explain_option = option(

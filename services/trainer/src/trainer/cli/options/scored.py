@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trainer.cli.options.kinds import TablePlace
 from trainer.cli.options.option import Function, option
+from trainer.cli.options.value_types import TablePlace
 
 
 def model_uri_option(group: str, help_: str) -> Callable[[Function], Function]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from trainer.cli.options.kinds import Share, TablePlace
 from trainer.cli.options.option import option
+from trainer.cli.options.value_types import Share, TablePlace
 
 time_option = option(
     "--time",

@@ -18,11 +18,11 @@ from trainer.data.arrow_columns import ARROW, Feature, Type, bad_value
 from trainer.data.buckets import Place
 from trainer.data.csv_faults import check_escapes, check_quotes, nul_refusal
 from trainer.data.csv_file import csv_header
+from trainer.data.csv_row_faults import uneven_row
 from trainer.data.csv_text import WithoutNul, open_text
 from trainer.data.file_errors import reading
 from trainer.data.row_chunks import size
 from trainer.data.row_chunks.source import TableSource
-from trainer.data.uneven import uneven_row
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 

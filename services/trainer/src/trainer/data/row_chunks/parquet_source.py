@@ -15,7 +15,7 @@ from trainer.data.buckets import Place
 from trainer.data.file_errors import check_unique_names, reading
 from trainer.data.row_chunks import size
 from trainer.data.row_chunks.source import TableSource
-from trainer.data.table_file import index_warning
+from trainer.data.table_reader import index_warning
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 

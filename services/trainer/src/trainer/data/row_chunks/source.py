@@ -10,7 +10,7 @@ import pyarrow as pa
 from trainer.config.csv_form import CsvForm
 from trainer.data.arrow_columns import Feature, Type
 from trainer.data.buckets import Place
-from trainer.data.table_file import no_name, unnamed_columns, unnamed_warnings
+from trainer.data.table_reader import no_name, unnamed_columns, unnamed_warnings
 
 
 class TableSource(ABC):

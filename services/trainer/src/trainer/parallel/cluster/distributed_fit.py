@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from trainer.data.dataset import Table
     from trainer.parallel.cluster.remote_pool import ClusterPool
+    from trainer.training.data_parallel_work import Prepared
     from trainer.training.encoding import Encoding
     from trainer.training.fit_work import FitWork
     from trainer.training.pipeline import Callbacks
-    from trainer.training.shares import Prepared
 
 #: A fit is started so many times.
 ATTEMPTS = 3
@@ -63,10 +63,10 @@ class DistributedFit:
             TrainerError: LightGBM refuses, or workers were lost again and again.
             ClusterError: The scheduler or the last worker is gone, or the rows are more than the scheduler takes.
         """
-        from trainer.training import shares
+        from trainer.training import data_parallel_work
 
         assert work.other is None and not callbacks and threads == 1  # noqa: S101, PT018 - the command line sees to it
-        prepared = shares.prepare(work, encoding, validation)
+        prepared = data_parallel_work.prepare(work, encoding, validation)
         with self._turn():
             for attempt in range(1, ATTEMPTS + 1):
                 workers = self._pool.look()
@@ -74,8 +74,8 @@ class DistributedFit:
                     raise ClusterError(f"{self._pool.address}: no worker is left for the fit")
                 parts = prepared.most(workers)
                 if parts < workers and attempt == 1:
-                    rows = f"the {prepared.fitting.rows:,} rows to fit to"
-                    self._tell(f"{parts} of {workers} workers fit: a part has at least {shares.LEAST:,} of {rows}")
+                    least = f"at least {data_parallel_work.LEAST:,} of the {prepared.fitting.rows:,} rows to fit to"
+                    self._tell(f"{parts} of {workers} workers fit: a part has {least}")
                 try:
                     fitted, loss = self._attempt(prepared, parts)
                 except _LostError as lost:
@@ -83,7 +83,7 @@ class DistributedFit:
                         raise TrainerError(f"the fit was started {ATTEMPTS} times, and each time: {lost}") from lost
                     self._tell(f"{lost}: the fit starts again on the workers that are left")
                 else:
-                    return shares.finished(prepared, fitted), loss
+                    return data_parallel_work.finished(prepared, fitted), loss
         raise AssertionError
 
     @contextmanager

@@ -33,7 +33,7 @@ def _end_with(parent: int) -> None:
 
 
 def _fit(connection: Connection) -> Any:
-    from trainer.training.network import model_digest
+    from trainer.training.data_parallel import model_digest
 
     part, work, first = (pickle.loads(connection.recv_bytes()) for _ in range(3))  # noqa: S301 - of this worker
 

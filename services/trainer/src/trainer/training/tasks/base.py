@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from trainer.config.parameter import Value
-from trainer.config.parameters import FIXED
+from trainer.config.parameter_table import FIXED
 from trainer.config.task import Label, Task
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from trainer.config.variant import make_variant
 from trainer.data import demo
 from trainer.data.dataset import Dataset
 from trainer.data.sources import load_data
-from trainer.data.streamed import StreamedTable
+from trainer.data.streamed_table import StreamedTable
 from trainer.training.fit import FitResult, fit_variant
 from trainer.training.model import save_model
 from trainer.util.errors import InputError

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trainer.data.dataset import Dataset
 from trainer.serving.champion import load
-from trainer.serving.frames import frame_model
+from trainer.serving.frame_model import frame_model
 from trainer.serving.own_model import OwnModel
 
 Ways = tuple[Callable[[bytes, str], tuple[int, Any]], Callable[[bytes, str], tuple[int, Any]]]

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.config.task import Label, TaskName
 from trainer.data.dataset import Dataset, Table
-from trainer.data.target import check_class_sizes
+from trainer.data.target_column import check_class_sizes
 from trainer.training.trained_on import TrainedOn
 from trainer.training.unseen_rows import UnseenRows, enough, unseen_rows
 from trainer.util.errors import InputError

@@ -12,7 +12,7 @@ import pytest
 from trainer.data.dataset import Dataset
 from trainer.data.row_hashes import RowHashes
 from trainer.data.sources import load_data
-from trainer.promotion.unseen import Load, choose_rows, find_test_rows
+from trainer.promotion.compared_rows import Load, choose_rows, find_test_rows
 from trainer.training.trained_on import TrainedOn
 from trainer.util.errors import InputError
 

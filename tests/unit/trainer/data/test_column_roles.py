@@ -20,7 +20,7 @@ from trainer.config.variant import make_variant
 from trainer.data.row_hashes import hash_values
 from trainer.data.sources import load_data
 from trainer.training.fit import fit_variant
-from trainer.training.split import check_splits, fold_splits, split_validation
+from trainer.training.validation_split import check_splits, fold_splits, split_validation
 from trainer.util.errors import InputError
 
 Load = Callable[..., Any]

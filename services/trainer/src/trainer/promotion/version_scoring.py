@@ -15,8 +15,8 @@ from trainer.training.tasks import training_task
 from trainer.util.text import listed
 
 if TYPE_CHECKING:
+    from trainer.promotion.compared_rows import TestRows
     from trainer.promotion.policy import PromotionPolicy
-    from trainer.promotion.unseen import TestRows
     from trainer.training.unseen_rows import UnseenRows
 
 
@@ -29,7 +29,7 @@ class VersionMetrics:
     problem: str | None = None
 
 
-class Trial:
+class VersionScoring:
     """Both models in clean processes of their own, side by side; each scores the rows that it has not seen."""
 
     def __init__(self, folder: Path, policy: PromotionPolicy, test: TestRows | None) -> None:

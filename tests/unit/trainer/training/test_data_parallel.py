@@ -14,13 +14,13 @@ from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.data.sources import load_data
-from trainer.data.streamed import StreamedTable
-from trainer.training import shares
+from trainer.data.streamed_table import StreamedTable
+from trainer.training import data_parallel_work
+from trainer.training.data_parallel_work import Prepared
 from trainer.training.encoding import Encoding
 from trainer.training.fit_work import FitWork
 from trainer.training.pipeline import fit_pipeline
-from trainer.training.shares import Prepared
-from trainer.training.split import split_validation
+from trainer.training.validation_split import split_validation
 
 OVERRIDES: dict[str, Any] = {"n_estimators": 10, "class_weight": "balanced"}
 
@@ -45,7 +45,7 @@ def prepared(dataset: Dataset, overrides: dict[str, Any] = OVERRIDES) -> Prepare
     fitting, validation = split_validation(dataset, seed=1, validation_size=0.2)
     encoding = Encoding(dataset, fitting)
     work = FitWork(make_variant(overrides).params, dataset, 1, "average_precision")
-    return shares.prepare(work, encoding, validation)
+    return data_parallel_work.prepare(work, encoding, validation)
 
 
 def test_each_process_reads_its_own_files(folder: Path) -> None:
@@ -83,9 +83,9 @@ def test_one_process_makes_the_same_model(folder: Path, stream: Stream) -> None:
 def test_few_rows_are_for_few_processes(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = prepared(dataset)
     assert whole.most(1000) == 1
-    monkeypatch.setattr(shares, "LEAST", 100)
+    monkeypatch.setattr(data_parallel_work, "LEAST", 100)
     assert whole.most(1) == 1
-    assert whole.most(1000) == whole.fitting.rows // shares.LEAST
+    assert whole.most(1000) == whole.fitting.rows // data_parallel_work.LEAST
     _, parts = whole.cut(3)
     assert sum(part.rows for part in parts) == whole.fitting.rows
     assert max(part.rows for part in parts) - min(part.rows for part in parts) <= 1

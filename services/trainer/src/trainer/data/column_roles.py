@@ -15,7 +15,7 @@ from trainer.data.columns import numbers_of
 from trainer.data.dataset import Table
 from trainer.data.missing_words import missing_values
 from trainer.data.row_hashes import LARGEST_EXACT, hash_values
-from trainer.data.target import plain_value
+from trainer.data.target_column import plain_value
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
@@ -30,7 +30,7 @@ _HEAVIEST = 1e20
 
 
 @dataclass(frozen=True)
-class Roles:
+class ColumnRoles:
     """The names of these columns; None where there is no such column."""
 
     weight: str | None = None

@@ -11,8 +11,8 @@ how many rows a leaf has, by its share of the Hessian; one process counts them. 
 decided otherwise here and there: ``min_child_samples``, and which categories a split takes. Without both the models are
 equal but for the numbers of rows that they note of their nodes.
 
-LightGBM offers bins of other rows to no public function, so this module reaches into its private names. They are here
-alone; test_shares.py fails when they change. They can go when ``lightgbm.dask`` stops early by rows that all have in
+No public function of LightGBM's takes bins of other rows, so this module uses private names of LightGBM's.
+test_data_parallel.py fails when they change. They can go when ``lightgbm.dask`` stops early by rows that all have in
 common, and ends when a worker is lost.
 """
 

@@ -13,7 +13,7 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.stream import Stream
 from trainer.data.reading import Reading
 from trainer.data.sources import load_data
-from trainer.data.targets import MOST_CLASSES, Column, read_targets
+from trainer.data.target_readers import MOST_CLASSES, Column, read_targets
 from trainer.data.task_guess import FEW, guess_task
 from trainer.util.errors import InputError
 

@@ -9,8 +9,8 @@ from trainer.tracking.errors import already_exists, is_missing
 from trainer.tracking.paging import pages
 from trainer.tracking.settings import as_default
 from trainer.tracking.uris import without_credentials
-from trainer.transfer.marks import MODEL_TAG, VERSION_TAG, copied_tags
-from trainer.transfer.source import RUN_TAG, SOURCE_TAG, model_id_of
+from trainer.transfer.copy_marks import MODEL_TAG, VERSION_TAG, copied_tags
+from trainer.transfer.push_source import RUN_TAG, SOURCE_TAG, model_id_of
 from trainer.transfer.stores import Store
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Tally(Protocol):
         """Note what is not brought in."""
 
 
-def bring_versions(source: Store, client: MlflowClient, to_uri: str, tally: Tally, say: Callable[[str], None]) -> None:
+def import_versions(source: Store, client: MlflowClient, to_uri: str, tally: Tally, say: Callable[[str], None]) -> None:
     """Register all versions whose runs are there.
 
     Raises:
@@ -62,7 +62,7 @@ def bring_versions(source: Store, client: MlflowClient, to_uri: str, tally: Tall
             numbers[str(version.version)] = number
             if number != str(version.version):
                 say(f"version {version.version} of {model.name} is version {number} here")
-        _bring_aliases(client, source.client.get_registered_model(model.name), numbers, tally, say)
+        _import_aliases(client, source.client.get_registered_model(model.name), numbers, tally, say)
 
 
 def _bring(source: Store, client: MlflowClient, to_uri: str, version: ModelVersion, tally: Tally) -> str | None:
@@ -123,7 +123,7 @@ def _place_in_run(source: Store, client: MlflowClient, version: ModelVersion, ru
     return f"{there.rstrip('/')}/{inside}".rstrip("/")
 
 
-def _bring_aliases(
+def _import_aliases(
     client: MlflowClient, model: RegisteredModel, numbers: dict[str, str], tally: Tally, say: Callable[[str], None]
 ) -> None:
     from mlflow.exceptions import MlflowException

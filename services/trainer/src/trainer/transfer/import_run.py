@@ -11,8 +11,8 @@ from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.client import Tracking
 from trainer.tracking.tags import PARENT_TAG
 from trainer.tracking.uris import without_credentials
-from trainer.transfer.files import copy_files, open_repository
-from trainer.transfer.marks import (
+from trainer.transfer.artifact_files import copy_files, open_repository
+from trainer.transfer.copy_marks import (
     COMPLETE,
     COPYING,
     MODEL_TAG,
@@ -22,8 +22,8 @@ from trainer.transfer.marks import (
     copied_tags,
     replace_ids,
 )
+from trainer.transfer.push_source import RUN_TAG, SOURCE_TAG
 from trainer.transfer.run_data import copy_run_data
-from trainer.transfer.source import RUN_TAG, SOURCE_TAG
 from trainer.transfer.stores import Store
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Any
 from trainer.config.task import TASKS
 from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset
-from trainer.data.split import split_rows
+from trainer.data.row_split import split_rows
 from trainer.runs.plan import Plan
 from trainer.training.other_estimators import make_estimator
 from trainer.training.pipeline import estimator
-from trainer.training.split import fold_splits
+from trainer.training.validation_split import fold_splits
 
 
 def parameters(variant: Variant, dataset: Dataset, plan: Plan) -> dict[str, Any]:

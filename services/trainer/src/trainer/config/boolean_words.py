@@ -1,4 +1,4 @@
-"""Truth values as text: one table for the command line, for files and for requests."""
+"""Boolean values as text: one table for the command line, for files and for requests."""
 
 from __future__ import annotations
 

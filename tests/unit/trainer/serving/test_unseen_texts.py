@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from trainer.data.dataset import Dataset
-from trainer.serving import unseen
-from trainer.serving.trees import TreeModel
-from trainer.serving.unseen import UnseenTexts
+from trainer.serving import unseen_texts
+from trainer.serving.tree_model import TreeModel
+from trainer.serving.unseen_texts import UnseenTexts
 
 NAN = float("nan")
 
@@ -35,7 +35,7 @@ def test_line_comes_at_once_and_then_at_times() -> None:
     texts.count(np.array(matrix), columns)
     assert texts.due() is None
     texts.count(np.array(matrix), columns)
-    now[0] += unseen.PAUSE
+    now[0] += unseen_texts.PAUSE
     line = texts.due()
     assert line is not None
     assert line.startswith("of 6 rows,")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from trainer.config.boolean_words import CLASSES
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label
-from trainer.config.truth import CLASSES
 from trainer.data.buckets import Place
 from trainer.data.csv_faults import header_hint
 from trainer.util.errors import InputError

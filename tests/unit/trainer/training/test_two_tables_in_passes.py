@@ -13,7 +13,7 @@ from trainer.data.row_chunks import size
 from trainer.data.sources import load_data
 from trainer.util.errors import InputError
 
-from .test_streamed import TARGET, assert_same, both
+from .test_fit_in_passes import TARGET, assert_same, both
 
 pytestmark = pytest.mark.slow
 

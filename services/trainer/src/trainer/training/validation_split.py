@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.data.dataset import Dataset, Table
-from trainer.data.split import split_rows
+from trainer.data.row_split import split_rows
 from trainer.util.errors import InputError
 from trainer.util.text import listed
 

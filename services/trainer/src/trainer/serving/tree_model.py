@@ -17,7 +17,7 @@ from trainer.serving.matrix import build_matrix
 from trainer.serving.model_parts import ModelParts, read_parts
 from trainer.serving.own_model import JSON, OwnModel, Scored
 from trainer.serving.served_answers import served_answers
-from trainer.serving.unseen import UnseenTexts
+from trainer.serving.unseen_texts import UnseenTexts
 from trainer.training.hard_rows import ROWS, answers_digest, hard_rows
 from trainer.util.errors import TrainerError
 

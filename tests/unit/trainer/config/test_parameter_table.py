@@ -6,7 +6,7 @@ import math
 
 import lightgbm
 import pytest
-from trainer.config import parameters
+from trainer.config import parameter_table
 from trainer.config.parameter import Value
 from trainer.config.parameter_names import parse_param
 from trainer.config.variant import complete_params, make_variant, param_warnings
@@ -24,7 +24,7 @@ def test_baseline_is_the_documented_one() -> None:
     }
     assert {name: baseline.params[name] for name in expected} == expected
     assert baseline.name == "baseline"
-    assert "objective" not in parameters.FIXED
+    assert "objective" not in parameter_table.FIXED
 
 
 def test_lightgbm_knows_every_parameter() -> None:
@@ -34,8 +34,8 @@ def test_lightgbm_knows_every_parameter() -> None:
         for main, aliases in lightgbm.basic._ConfigAliases._get_all_param_aliases().items()
         for name in (main, *aliases)
     }
-    assert {parameter.name for parameter in parameters.PARAMETERS} <= known
-    assert {alias for parameter in parameters.PARAMETERS for alias in parameter.aliases} - known <= {
+    assert {parameter.name for parameter in parameter_table.PARAMETERS} <= known
+    assert {alias for parameter in parameter_table.PARAMETERS for alias in parameter.aliases} - known <= {
         "num_leaf", "depth", "tree_depth", "gamma", "lr", "nrounds", "min_data_per_leaf", "l1", "l2", "pos_weight",
         "is_unbalanced", "early_stopping", "max_bins", "n_iter_no_change", "min_samples_leaf", "max_iter", "max_leaves",
         "trees",
@@ -43,7 +43,7 @@ def test_lightgbm_knows_every_parameter() -> None:
 
 
 def test_every_default_is_allowed() -> None:
-    for parameter in parameters.PARAMETERS:
+    for parameter in parameter_table.PARAMETERS:
         if parameter.default is not None:
             assert parameter.parse(parameter.default) == parameter.default
 
@@ -83,7 +83,7 @@ def test_value_out_of_range_is_refused(name: str, value: object) -> None:
     message = str(refused.value)
     assert name in message
     assert str(value).lower() in message.lower() or repr(value) in message
-    assert parameters.BY_NAME[name].allowed in message
+    assert parameter_table.BY_NAME[name].allowed in message
     assert "\n" not in message
 
 

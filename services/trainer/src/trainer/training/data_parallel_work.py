@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from trainer.data.dataset import Dataset, Table
-from trainer.training import network
+from trainer.training import data_parallel
+from trainer.training.data_parallel import Common, Seat
 from trainer.training.encoding import Encoding
 from trainer.training.fit_work import FitWork
-from trainer.training.network import Common, Seat
 from trainer.training.pipeline import feature_names, fit_pipeline, refusals, unfitted
 from trainer.training.tasks import training_task
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 #: A part has at least so many rows. Fewer are fitted sooner by fewer processes, and the model is nearer to that of one:
-#: LightGBM's processes know the rows of a leaf by an estimate only (see ``network``), which matters where rows are few.
+#: LightGBM's processes know the rows of a leaf by an estimate only (see ``data_parallel``), which
+#: matters where rows are few.
 LEAST = 50_000
 
 
@@ -34,7 +35,7 @@ class Work(FitWork):
     common: Common
 
     def fit(self, part: Table, meet: Callable[[], tuple[str, int]]) -> tuple[Pipeline, list[float]]:
-        """Fit the model together with the others; see ``fit_pipeline`` and ``network.Seat``."""
+        """Fit the model together with the others; see ``fit_pipeline`` and ``data_parallel.Seat``."""
         seat, encoding = Seat(self.common, meet), Encoding(self.dataset, part, self.common.encode)
         return fit_pipeline(self, encoding, self.validation, seat=seat)
 
@@ -69,13 +70,13 @@ def prepare(work: FitWork, encoding: Encoding, validation: Table | None) -> Prep
     names = feature_names(columns)
     categories = names[: len(dataset.columns("text")) + len(dataset.columns("boolean"))]
     with refusals():
-        sample = encode.transform(fitting.rows_at(network.sample_positions(classify, fitting.rows)))
-        bins = network.make_bins(classify, sample.to_numpy(dtype=np.float64), fitting.rows, names, categories)
+        sample = encode.transform(fitting.rows_at(data_parallel.sample_positions(classify, fitting.rows)))
+        bins = data_parallel.make_bins(classify, sample.to_numpy(dtype=np.float64), fitting.rows, names, categories)
     labels = training_task(dataset.task, dataset.classes).labels(fitting.target)
     common = Common(encode, bins, np.unique(labels), 1)
     lean = replace(work, dataset=_without_rows(dataset))
     return Prepared(
-        Work(**vars(lean), validation=validation, common=common), network.weighted(fitting, classify, labels)
+        Work(**vars(lean), validation=validation, common=common), data_parallel.weighted(fitting, classify, labels)
     )
 
 

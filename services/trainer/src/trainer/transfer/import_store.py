@@ -15,8 +15,8 @@ from trainer.tracking.connection import connect, wait_for_server
 from trainer.tracking.errors import is_missing, tracking_error
 from trainer.tracking.paging import pages
 from trainer.tracking.tags import PARENT_TAG
-from trainer.transfer.bring_run import RunCopy
-from trainer.transfer.bring_versions import bring_versions
+from trainer.transfer.import_run import RunCopy
+from trainer.transfer.import_versions import import_versions
 from trainer.transfer.stores import Store
 from trainer.util.errors import InputError, TrackingError
 from trainer.util.text import one_line
@@ -51,7 +51,7 @@ class Imported:
         say(f"left out: {what}")
 
 
-def bring_in(source: Store, to_uri: str, wait: float, say: Say = lambda _text: None) -> Imported:
+def import_store(source: Store, to_uri: str, wait: float, say: Say = lambda _text: None) -> Imported:
     """Bring a store into a server.
 
     Args:
@@ -69,8 +69,8 @@ def bring_in(source: Store, to_uri: str, wait: float, say: Say = lambda _text: N
     imported = Imported()
     try:
         for experiment in pages(source.client.search_experiments):
-            _bring_experiment(source, experiment, to_uri, wait, imported, say)
-        bring_versions(source, wait_for_server(to_uri, wait), to_uri, imported, say)
+            _import_experiment(source, experiment, to_uri, wait, imported, say)
+        import_versions(source, wait_for_server(to_uri, wait), to_uri, imported, say)
     except MlflowException as error:
         raise tracking_error(error) from error
     except OSError as error:
@@ -78,7 +78,7 @@ def bring_in(source: Store, to_uri: str, wait: float, say: Say = lambda _text: N
     return imported
 
 
-def _bring_experiment(
+def _import_experiment(
     source: Store, experiment: Experiment, to_uri: str, wait: float, imported: Imported, say: Say
 ) -> None:
     client, place = source.client, [experiment.experiment_id]

@@ -14,10 +14,10 @@ from trainer.config.stream import STREAM, Stream
 from trainer.data.dataset import Dataset
 from trainer.data.row_chunks import size
 from trainer.data.sources import load_data
+from trainer.promotion.compared_rows import Load, choose_rows
+from trainer.promotion.compared_rows import TestRows as Rows
 from trainer.promotion.policy import load_policy
-from trainer.promotion.trial import Trial, VersionMetrics, scored
-from trainer.promotion.unseen import Load, choose_rows
-from trainer.promotion.unseen import TestRows as Rows
+from trainer.promotion.version_scoring import VersionMetrics, VersionScoring, scored
 from trainer.scoring.evaluate import EvaluateRequest, evaluate_model
 from trainer.training.trained_on import TrainedOn
 from trainer.util.errors import InputError
@@ -59,12 +59,12 @@ def loader(path: Path, stream: Stream, **roles: Any) -> Load:
 
 def judged(test: Rows, version: Path, champion: Path, folder: Path) -> list[VersionMetrics]:
     """Return the metrics of a version, and of both on the rows that are new to both."""
-    trial = Trial(folder, load_policy(), test)
+    scoring = VersionScoring(folder, load_policy(), test)
     try:
-        trial.start(version, champion)
-        outcome, other = trial.results()
+        scoring.start(version, champion)
+        outcome, other = scoring.results()
     finally:
-        trial.end()
+        scoring.end()
     assert test.common is not None
     return [scored(outcome, test, test.version), scored(outcome, test, test.common), scored(other, test, test.common)]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trainer.plots import scales, style
-from trainer.plots.names import cut_apart, feature_names
+from trainer.plots.long_names import cut_apart, feature_names
 
 SIZE, ROOM = 12.0, 0.2
 MONTHS = [f"customer_lifetime_value_after_{month:02d}_months_of_subscription" for month in range(12)]

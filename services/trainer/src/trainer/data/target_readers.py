@@ -15,7 +15,7 @@ from trainer.data.column_names import alike_classes_warnings
 from trainer.data.column_warnings import looks_like_number
 from trainer.data.columns import numbers_of
 from trainer.data.missing_words import missing_values
-from trainer.data.target import binary_target, plain_value, refuse_missing
+from trainer.data.target_column import binary_target, plain_value, refuse_missing
 from trainer.data.task_guess import guess_task
 from trainer.util.errors import InputError
 from trainer.util.text import listed, one_line

@@ -20,7 +20,7 @@ _LOWER = {"loss", "logloss", "error", "mae", "mse", "rmse", "mape", "brier", "de
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedRun:
     """A run, as far as a comparison needs it."""
 
     run_id: str
@@ -42,9 +42,9 @@ class Comparison:
     """The runs, and the sweep's parent where they are those of a sweep."""
 
     title: str
-    runs: tuple[Compared, ...]
+    runs: tuple[ComparedRun, ...]
     uri: str
-    parent: Compared | None = None
+    parent: ComparedRun | None = None
     #: The metric by which the runs are ordered; None where they stand as they were named.
     ordered_by: str | None = None
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.data.column_roles import shown_time
 from trainer.data.dataset import Table, stratified_split
-from trainer.data.roles import shown_time
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:

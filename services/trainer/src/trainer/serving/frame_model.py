@@ -1,6 +1,7 @@
 """Answers requests with one of the trainer's own models by scikit-learn, where it cannot be taken apart into trees.
 
-So are models of other estimators than LightGBM's. Requests are read, and values converted or refused, as for ``trees``.
+Requests for models of other estimators than LightGBM's are answered here, too. They are read, and their values are
+converted or refused, as in ``tree_model``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trainer.serving.body import RequestError, Table
 from trainer.serving.matrix import column_numbers, refuse_missing, text_of
 from trainer.serving.own_model import OwnModel, Scored
 from trainer.serving.served_answers import served_answers
-from trainer.serving.unseen import UnseenTexts
+from trainer.serving.unseen_texts import UnseenTexts
 from trainer.training.model_metadata import noted_column_types, noted_form, noted_task
 
 if TYPE_CHECKING:
