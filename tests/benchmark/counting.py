@@ -86,11 +86,11 @@ def of_server() -> tuple[Ask, Ask]:
     sys.path.insert(0, str(ROOT / "services/mlflow/src"))
     from mlflow.server import app as flask_app
     from mlflow.server.fastapi_app import app
-    from replica_server.monitoring.counted import Counted
-    from replica_server.monitoring.templates import Templates
+    from replica_server.monitoring.request_metrics import RequestMetrics
+    from replica_server.monitoring.route_templates import RouteTemplates
     from replica_server.requests import routes
 
-    around = Counted(app, Templates(routes.paths(app, flask_app)), CollectorRegistry())
+    around = RequestMetrics(app, RouteTemplates(routes.paths(app, flask_app)), CollectorRegistry())
     scope, receive, send = request("/health", b"")
 
     async def plain() -> None:

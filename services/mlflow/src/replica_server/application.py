@@ -26,11 +26,11 @@ from replica_server import database, limits
 from replica_server.artifacts.addresses import Storage
 from replica_server.artifacts.repository import StorageRepository
 from replica_server.mlflow_environment import artifact_root
-from replica_server.monitoring import usage_figures
-from replica_server.monitoring.counted import Counted
-from replica_server.monitoring.database_figures import Stored
-from replica_server.monitoring.moment import Moment
-from replica_server.monitoring.templates import Templates
+from replica_server.monitoring import usage_metrics
+from replica_server.monitoring.database_metrics import DatabaseMetrics
+from replica_server.monitoring.gauges import Gauges
+from replica_server.monitoring.request_metrics import RequestMetrics
+from replica_server.monitoring.route_templates import RouteTemplates
 from replica_server.patches import (
     batch_requests,
     downloads,
@@ -38,27 +38,27 @@ from replica_server.patches import (
     flask_first,
     foreign_storage,
     metric_rows,
-    middleware,
     new_runs,
     request_json,
     searches,
     shared_pool,
     ui_uploads,
+    unused_middleware,
     wsgi_bridge,
 )
 from replica_server.people.admin_host import AdminHost
+from replica_server.people.auth_middleware import AuthMiddleware
+from replica_server.people.cache import PeopleCache
 from replica_server.people.directory import Directory
-from replica_server.people.entrance import Entrance
 from replica_server.people.grants import Grants
 from replica_server.people.guards import Guards
 from replica_server.people.identity import Proofs
-from replica_server.people.known import Known
 from replica_server.people.record import Record
 from replica_server.people.verdicts import Verdicts
 from replica_server.requests import routes
 from replica_server.requests.answers import Answers
 from replica_server.requests.bodies import Bodies
-from replica_server.requests.gate import Gate
+from replica_server.requests.refused_paths import RefusedPaths
 from replica_server.settings import Settings
 
 
@@ -90,21 +90,21 @@ def create(settings: Settings, destination: str, registry: CollectorRegistry | N
     searches.apply(flask_app)
     # Threads, places and memory.
     wsgi_bridge.apply(settings.workers)
-    middleware.apply(app)
+    unused_middleware.apply(app)
     flask_first.apply(app)
     app.router.lifespan_context = with_threads(app.router.lifespan_context, settings.workers)
 
     # From the outside in: the count, who it is (AUTH=on), the body, then the log's line, then the address, then MLflow.
-    app.user_middleware[:0] = [Middleware(Answers), Middleware(Gate, settings.extra_routes)]
+    app.user_middleware[:0] = [Middleware(Answers), Middleware(RefusedPaths, settings.extra_routes)]
     served: ASGIApp = Bodies(app, settings.largest_body)
     if settings.auth:
         served = with_people(served, settings)
     if registry is None:
         return served
-    registry.register(Moment(settings.workers))
-    registry.register(Stored())
-    registry.register(usage_figures.Stored(destination))
-    return Counted(served, Templates(routes.paths(app, flask_app)), registry)
+    registry.register(Gauges(settings.workers))
+    registry.register(DatabaseMetrics())
+    registry.register(usage_metrics.UsageMetrics(destination))
+    return RequestMetrics(served, RouteTemplates(routes.paths(app, flask_app)), registry)
 
 
 def with_people(app: ASGIApp, settings: Settings) -> ASGIApp:
@@ -117,8 +117,8 @@ def with_people(app: ASGIApp, settings: Settings) -> ASGIApp:
     Grants(directory).apply(flask_app)
     record = Record(directory, settings.record_days)
     record.prune_daily()
-    known = Known(directory, sso_token_days=settings.sso_token_days)
-    return Entrance(app, proofs, known, directory, record, AdminHost(settings.admin_host))
+    known = PeopleCache(directory, sso_token_days=settings.sso_token_days)
+    return AuthMiddleware(app, proofs, known, directory, record, AdminHost(settings.admin_host))
 
 
 def check_repository(destination: str) -> None:

@@ -16,13 +16,13 @@ from typing import Any, cast
 
 import pytest
 from mlflow.exceptions import MlflowException
-from replica_server.artifacts.stored import ChangedError, Stored
+from replica_server.artifacts.stored_objects import ChangedError, StoredObject
 from replica_server.backups import dump, manifest
 from replica_server.backups import folder as folder_module
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, USERS, BackupFolder
-from replica_server.backups.put_back import Restoration, check_database, read_users
-from replica_server.backups.take import take
+from replica_server.backups.restoration import Restoration, check_database, read_users
+from replica_server.backups.snapshot import take_snapshot
 
 STACK = "0d2b6c8e-0000-4000-8000-000000000001"
 
@@ -41,22 +41,22 @@ class FakeStorage:
         with self.lock:
             self.asked.append(what)
 
-    def stored(self, name: str) -> Stored:
+    def stored(self, name: str) -> StoredObject:
         """Describes a content, as S3 does."""
         content = self.contents[name]
-        return Stored(name, len(content), hashlib.md5(content, usedforsecurity=False).hexdigest())
+        return StoredObject(name, len(content), hashlib.md5(content, usedforsecurity=False).hexdigest())
 
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """Lists all."""
         self._note("list")
         yield from [self.stored(name) for name in sorted(self.contents)]
 
-    def describe(self, path: str, tag: str = "") -> Stored | None:
+    def describe(self, path: str, tag: str = "") -> StoredObject | None:
         """Describes the present content."""
         found = self.stored(path) if path in self.contents else None
         return found if found and tag in ("", found.tag) else None
 
-    def fetch_stored(self, stored: Stored, target: Any) -> None:
+    def fetch_stored(self, stored: StoredObject, target: Any) -> None:
         """Reads a content."""
         self._note(f"read {stored.name}")
         if stored.name not in self.contents or self.stored(stored.name) != stored:
@@ -92,7 +92,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take_one(folder: Path, storage: FakeStorage, stack: str = STACK, copying: bool = True) -> Path:
     """Takes a snapshot and returns its folder."""
-    take(BackupFolder(folder), cast("Any", storage), stack, "0.1.0", "abc", copying)
+    take_snapshot(BackupFolder(folder), cast("Any", storage), stack, "0.1.0", "abc", copying)
     return BackupFolder(folder).snapshots()[-1]
 
 
@@ -151,7 +151,7 @@ def test_failed_snapshot_leaves_none(tmp_path: Path, dumps: list[FakeStorage], c
     """Whatever ends a snapshot half-way leaves none of its name; the next one goes on with what was copied."""
     storage = FakeStorage(a=b"1", b=b"2")
 
-    def refuse(stored: Stored, target: Any) -> None:
+    def refuse(stored: StoredObject, target: Any) -> None:
         raise OSError(28, "No space left on device")
 
     first = storage.fetch_stored
@@ -168,7 +168,7 @@ def copied_until(storage: FakeStorage, limit: int, error: BaseException) -> None
     """Makes a storage fail once so many contents have been read."""
     read = storage.fetch_stored
 
-    def fetch(stored: Stored, target: Any) -> None:
+    def fetch(stored: StoredObject, target: Any) -> None:
         if sum(one.startswith("read ") for one in storage.asked) >= limit:
             raise error
         read(stored, target)
@@ -181,7 +181,7 @@ def test_next_one_goes_on_with_what_was_copied(
 ) -> None:
     """The first of all, ended half-way twice: each goes on where the former was, and reads what it finds."""
     monkeypatch.setattr(manifest, "LINES", 5)
-    monkeypatch.setattr("replica_server.backups.take.PAGE", 5)
+    monkeypatch.setattr("replica_server.backups.snapshot.PAGE", 5)
     contents = {f"{number:03}": f"content {number}".encode() for number in range(60)}
     for limit in (20, 10):
         storage = FakeStorage(**contents)
@@ -208,7 +208,7 @@ def test_failed_reads_leave_nothing_in_it(tmp_path: Path, dumps: list[FakeStorag
     storage = FakeStorage(a=b"whole", b=b"other")
     read = storage.fetch_stored
 
-    def break_off(stored: Stored, target: Any) -> None:
+    def break_off(stored: StoredObject, target: Any) -> None:
         if storage.asked.count(f"read {stored.name}") == 0:
             storage.asked.append(f"read {stored.name}")
             target.write(b"half")
@@ -249,7 +249,7 @@ def test_damaged_contents_are_copied_again(
     for artifact in manifest.read_artifacts(first):
         BackupFolder(tmp_path).path_of(artifact.digest).write_bytes(b"X")
     days = iter(range(16))
-    monkeypatch.setattr("replica_server.backups.take.today", lambda: next(days))
+    monkeypatch.setattr("replica_server.backups.snapshot.today", lambda: next(days))
     for _ in range(16):
         last = take_one(tmp_path, storage)
     assert list(restoration(last, storage).missing()) == []
@@ -289,7 +289,7 @@ def test_lost_turn_is_no_snapshot(tmp_path: Path, dumps: list[FakeStorage]) -> N
         raise BackupError("lost")
 
     with pytest.raises(BackupError, match="lost"):
-        take(BackupFolder(tmp_path), cast("Any", FakeStorage(a=b"1")), STACK, "0.1.0", "abc", True, check)
+        take_snapshot(BackupFolder(tmp_path), cast("Any", FakeStorage(a=b"1")), STACK, "0.1.0", "abc", True, check)
     assert BackupFolder(tmp_path).snapshots() == []
 
 
@@ -408,7 +408,7 @@ LOGINS = b"# names, and bcrypt hashes of passwords\nalice $2b$10$abc\n# whole\n"
 
 def test_users_are_for_the_owner_only(tmp_path: Path, dumps: list[FakeStorage]) -> None:
     """The proxy's users are in the snapshot as they came."""
-    take(BackupFolder(tmp_path), cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS)
+    take_snapshot(BackupFolder(tmp_path), cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS)
     (snapshot,) = BackupFolder(tmp_path).snapshots()
     assert read_users(snapshot, manifest.read_header(snapshot)) == LOGINS
     assert (snapshot / USERS).stat().st_mode & 0o777 == 0o600
@@ -429,7 +429,7 @@ def test_snapshot_without_users_has_none(tmp_path: Path, dumps: list[FakeStorage
 
 @pytest.mark.parametrize("content", [None, b"", LOGINS[:-1]], ids=["missing", "empty", "cut off"])
 def test_damaged_users_are_found(tmp_path: Path, dumps: list[FakeStorage], content: bytes | None) -> None:
-    take(BackupFolder(tmp_path), cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS)
+    take_snapshot(BackupFolder(tmp_path), cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS)
     (snapshot,) = BackupFolder(tmp_path).snapshots()
     (snapshot / USERS).unlink()
     if content is not None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from replica_server.backups import manifest, stores
+from replica_server.backups import bucket_clients, manifest
 from replica_server.backups.bucket import BackupBucket
+from replica_server.backups.bucket_clients import check_apart, open_store
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, OWNER, USERS
-from replica_server.backups.put_back import Restoration, check_database, read_users
-from replica_server.backups.stores import check_apart, open_store
-from replica_server.backups.take import take
+from replica_server.backups.restoration import Restoration, check_database, read_users
+from replica_server.backups.snapshot import take_snapshot
 
 from .test_backups import LOGINS, STACK, FakeStorage, clock, dumps
 
@@ -67,12 +67,12 @@ def store() -> MemoryStore:
 
 
 def bucket_of(store: MemoryStore, work: Path) -> BackupBucket:
-    return BackupBucket(cast("stores.Store", store), work)
+    return BackupBucket(cast("bucket_clients.Store", store), work)
 
 
 def take_one(store: MemoryStore, work: Path, storage: FakeStorage, stack: str = STACK) -> str:
     """Takes a snapshot and returns its name."""
-    return take(bucket_of(store, work), cast("Any", storage), stack, "0.1.0", "abc", True).split(":")[0]
+    return take_snapshot(bucket_of(store, work), cast("Any", storage), stack, "0.1.0", "abc", True).split(":")[0]
 
 
 def restored(store: MemoryStore, work: Path, name: str) -> FakeStorage:
@@ -220,7 +220,7 @@ def test_odd_key_file_is_one_line(
     key = tmp_path / "key"
     if content is not None:
         key.write_bytes(content)
-    monkeypatch.setattr(stores, "KEY", key)
+    monkeypatch.setattr(bucket_clients, "KEY", key)
     with pytest.raises(BackupError) as raised:
         open_store("s3://backups/mlflow")
     assert said in str(raised.value)
@@ -230,7 +230,7 @@ def test_odd_key_file_is_one_line(
 def test_silent_endpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = tmp_path / "key"
     key.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = secret\n")
-    monkeypatch.setattr(stores, "KEY", key)
+    monkeypatch.setattr(bucket_clients, "KEY", key)
     monkeypatch.setenv("BACKUP_S3_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(BackupError, match=r"s3://backups does not answer: .*127\.0\.0\.1:9") as raised:
         list(open_store("s3://backups").names("objects/"))
@@ -242,7 +242,7 @@ def test_users_come_and_go_with_the_snapshot(
 ) -> None:
     """Written before the manifest, kept nowhere else, read by a machine that has nothing, removed with the snapshot."""
     place = bucket_of(store, tmp_path)
-    name = take(place, cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS).split(":")[0]
+    name = take_snapshot(place, cast("Any", FakeStorage()), STACK, "0.1.0", "abc", True, users=LOGINS).split(":")[0]
     assert store.asked[-3:] == [f"write {name}/{what}" for what in (DUMP, USERS, manifest.NAME)]
     assert not list(tmp_path.rglob(USERS))
     snapshot = bucket_of(store, tmp_path / "other").snapshot(name, with_dump=True)

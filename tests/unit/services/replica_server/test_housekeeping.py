@@ -10,7 +10,7 @@ import pytest
 from mlflow.entities import LoggedModelStatus, Metric, RunStatus
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from replica_server.artifacts.stored import Stored
+from replica_server.artifacts.stored_objects import StoredObject
 from replica_server.commands import orphans as command
 from replica_server.housekeeping import orphans, retention, rules
 from replica_server.housekeeping.ownership import Ownership
@@ -164,9 +164,9 @@ def make_model(store: Any, experiment: str, run_id: str) -> str:
     return model_id
 
 
-def stored(*names: str) -> Iterator[Stored]:
+def stored(*names: str) -> Iterator[StoredObject]:
     """Lists objects of ten bytes."""
-    return iter([Stored(name, 10, "") for name in names])
+    return iter([StoredObject(name, 10, "") for name in names])
 
 
 def test_version_without_run_id_keeps_its_run(store: Any, registry: Any, experiment: str) -> None:
@@ -229,7 +229,7 @@ class Bucket:
     def __init__(self, uri: str, names: set[str]) -> None:
         self.artifact_uri, self.names = uri, names
 
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """Lists what is below the address."""
         inside = self.artifact_uri.removeprefix(DESTINATION).strip("/")
         folder = f"{inside}/" if inside else ""

@@ -1,4 +1,4 @@
-"""services/mlflow: monitoring/: requests by route and status, figures of the moment, and their port."""
+"""services/mlflow: monitoring/: requests by route and status, gauges, and their port."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from prometheus_client import CollectorRegistry
 from replica_server.artifacts import incoming
 from replica_server.housekeeping.usage import Usage
-from replica_server.monitoring import database_figures, moment, port, usage_figures
-from replica_server.monitoring.counted import Counted
-from replica_server.monitoring.templates import OTHER, Templates
+from replica_server.monitoring import database_metrics, gauges, port, usage_metrics
+from replica_server.monitoring.request_metrics import RequestMetrics
+from replica_server.monitoring.route_templates import OTHER, RouteTemplates
 from replica_server.requests import routes
 from starlette.types import Message, Scope
 from trainer.tracking.stale_runs import Limits
@@ -46,13 +46,13 @@ PATHS = ("/api/runs/get", "/api/artifacts/<path:artifact_path>", "/api/models/{m
     ],
 )
 def test_path_has_its_routes_template(path: str, template: str) -> None:
-    assert Templates(PATHS).of(path) == template
+    assert RouteTemplates(PATHS).of(path) == template
 
 
 def test_each_route_of_mlflow_has_a_template() -> None:
     """None is taken for another one that has more text of its own."""
     found = loaded()
-    templates = Templates(found)
+    templates = RouteTemplates(found)
     assert [path for path in found if templates.of(filled(path)) == OTHER] == []
     plain = [path for path in found if filled(path) == path]
     assert [path for path in plain if templates.of(path) != path] == []
@@ -76,7 +76,7 @@ def served(
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    counted = Counted(application, Templates(PATHS), registry)
+    counted = RequestMetrics(application, RouteTemplates(PATHS), registry)
     asyncio.run(counted({"type": "http", "method": method, "path": path}, receive, send))
     return sent
 
@@ -110,7 +110,7 @@ def test_request_without_an_answer_is_counted() -> None:
 
 def test_uploads_under_way_and_waiting_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = CollectorRegistry()
-    registry.register(moment.Moment(12))
+    registry.register(gauges.Gauges(12))
 
     def seen(name: str) -> float | None:
         return value(registry, f"mlflow_artifacts_{name}", direction="upload", size="large")
@@ -120,7 +120,7 @@ def test_uploads_under_way_and_waiting_are_seen(monkeypatch: pytest.MonkeyPatch)
         go = asyncio.Event()
 
         async def upload() -> None:
-            async with incoming.LARGE_UPLOADS.turn():
+            async with incoming.LARGE_UPLOADS.hold():
                 await go.wait()
 
         uploads = [asyncio.create_task(upload()) for _ in range(places + 1)]
@@ -135,7 +135,7 @@ def test_uploads_under_way_and_waiting_are_seen(monkeypatch: pytest.MonkeyPatch)
 
 def test_pool_and_disk_are_seen() -> None:
     registry = CollectorRegistry()
-    registry.register(moment.Moment(12))
+    registry.register(gauges.Gauges(12))
     assert value(registry, "mlflow_database_connections", state="in use") is not None
     assert value(registry, "mlflow_database_connections_limit") == 49
     total, free = value(registry, "mlflow_disk_bytes"), value(registry, "mlflow_disk_free_bytes")
@@ -180,7 +180,7 @@ def test_runs_and_champions_are_seen(stores: Any, tmp_path: Path) -> None:
     now = 1_800_000_000
 
     def begin(heartbeat: int | None, status: str = "RUNNING") -> None:
-        tags = [] if heartbeat is None else [RunTag(database_figures.HEARTBEAT, str(heartbeat))]
+        tags = [] if heartbeat is None else [RunTag(database_metrics.HEARTBEAT, str(heartbeat))]
         run = stores.create_run("0", "u", 0, tags, "r")
         if status != "RUNNING":
             stores.update_run_info(run.info.run_id, RunStatus.from_string(status), 1, "r")
@@ -199,7 +199,7 @@ def test_runs_and_champions_are_seen(stores: Any, tmp_path: Path) -> None:
     registry.set_registered_model_alias("m", "champion", "2")
     registry.set_registered_model_alias("m", "other", "1")
     metrics = CollectorRegistry()
-    metrics.register(database_figures.Stored(lambda: now))
+    metrics.register(database_metrics.DatabaseMetrics(lambda: now))
     assert value(metrics, "mlflow_runs", status="RUNNING") == 3
     assert value(metrics, "mlflow_runs", status="FINISHED") == 1
     assert value(metrics, "mlflow_runs_stale") == 1
@@ -213,12 +213,12 @@ def test_database_that_fails_is_seen_as_such(stores: Any, tmp_path: Path) -> Non
     """The other metrics stay; the database is asked again once the figures are old."""
     now = [100.0]
     metrics = CollectorRegistry()
-    metrics.register(database_figures.Stored(lambda: now[0]))
+    metrics.register(database_metrics.DatabaseMetrics(lambda: now[0]))
     assert value(metrics, "mlflow_database_up") == 1
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
         connection.execute("DROP TABLE registered_model_aliases")
     assert value(metrics, "mlflow_database_up") == 1
-    now[0] += database_figures.KEPT
+    now[0] += database_metrics.KEPT
     assert value(metrics, "mlflow_database_up") == 0
     assert value(metrics, "mlflow_runs", status="RUNNING") is None
 
@@ -228,7 +228,7 @@ def test_database_that_fails_is_seen_as_such(stores: Any, tmp_path: Path) -> Non
     [("last backup: 1800000000", 1_800_000_000), ("x; last backup: 17", 17), (None, None), ("last backup: soon", None)],
 )
 def test_last_backup_is_the_databases_comment(comment: str | None, seconds: int | None) -> None:
-    found = [metric.samples[0].value for metric in database_figures._backup(comment)]
+    found = [metric.samples[0].value for metric in database_metrics._backup(comment)]
     assert found == ([] if seconds is None else [seconds])
 
 
@@ -242,7 +242,7 @@ def usage_of(**sizes: int) -> Usage:
 
 def test_largest_experiments_are_seen() -> None:
     """The others are one series, and so are names that are cut to the same: Prometheus takes none twice."""
-    sizes = {f"e{number:03}": 1000 - number for number in range(usage_figures.MOST + 5)}
+    sizes = {f"e{number:03}": 1000 - number for number in range(usage_metrics.MOST + 5)}
     looks: list[str] = []
 
     def look(destination: str) -> Usage:
@@ -250,7 +250,7 @@ def test_largest_experiments_are_seen() -> None:
         return usage_of(**sizes, **{"x" * 100 + end: 5000 for end in "ab"}, **{"": 7000})
 
     now = [100.0]
-    stored = usage_figures.Stored("s3://mlflow/", look, lambda: now[0])
+    stored = usage_metrics.UsageMetrics("s3://mlflow/", look, lambda: now[0])
     registry = CollectorRegistry()
     registry.register(stored)
     assert value(registry, "mlflow_usage_timestamp_seconds") is None
@@ -258,12 +258,12 @@ def test_largest_experiments_are_seen() -> None:
     stored.reading.join()
     assert value(registry, "mlflow_experiment_bytes", experiment="e000") == 1000
     assert value(registry, "mlflow_experiment_bytes", experiment="x" * 80) == 10_000
-    assert value(registry, "mlflow_experiment_bytes", experiment=usage_figures.NOBODY) == 7000
-    assert value(registry, "mlflow_experiment_runs", experiment=usage_figures.OTHERS) == 8
+    assert value(registry, "mlflow_experiment_bytes", experiment=usage_metrics.NOBODY) == 7000
+    assert value(registry, "mlflow_experiment_runs", experiment=usage_metrics.OTHERS) == 8
     (family,) = [one for one in registry.collect() if one.name == "mlflow_experiment_bytes"]
     assert len({sample.labels["experiment"] for sample in family.samples}) == len(family.samples) == 20
     assert looks == ["s3://mlflow/"]
-    now[0] += usage_figures.LEAST - 1
+    now[0] += usage_metrics.LEAST - 1
     list(stored.collect())
     stored.reading.join()
     assert len(looks) == 1
@@ -285,7 +285,7 @@ def test_slow_storage_is_listed_rarely(took: float, pause: float) -> None:
         now[0] += took
         return usage_of(e=1)
 
-    stored = usage_figures.Stored("s3://mlflow/", look, lambda: now[0])
+    stored = usage_metrics.UsageMetrics("s3://mlflow/", look, lambda: now[0])
     for wait, wanted in ((0, 1), (pause - 1, 1), (1, 2)):
         now[0] += wait
         list(stored.collect())
@@ -304,15 +304,15 @@ def test_storage_that_fails_keeps_the_figures(capsys: pytest.CaptureFixture[str]
         return answer
 
     now = [100.0]
-    stored = usage_figures.Stored("s3://mlflow/", look, lambda: now[0])
+    stored = usage_metrics.UsageMetrics("s3://mlflow/", look, lambda: now[0])
     for _ in range(2):
         list(stored.collect())
         assert stored.reading
         stored.reading.join()
-        now[0] += usage_figures.LEAST
+        now[0] += usage_metrics.LEAST
     assert [metric.samples[0].value for metric in stored._found] == [100.0, 10, 0, 1, 0]
     assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_heartbeat_is_the_trainers() -> None:
-    assert (HEARTBEAT_TAG, Limits().silence) == (database_figures.HEARTBEAT, database_figures.SILENCE)
+    assert (HEARTBEAT_TAG, Limits().silence) == (database_metrics.HEARTBEAT, database_metrics.SILENCE)

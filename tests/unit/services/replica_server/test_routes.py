@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from replica_server.artifacts import names
-from replica_server.requests import gate, routes
+from replica_server.requests import refused_paths, routes
 from replica_server.settings import ROUTE_GROUPS
 from starlette.types import Message, Scope
 
@@ -22,7 +22,7 @@ def ask(
     extra: frozenset[str] = frozenset(),
     headers: tuple[tuple[bytes, bytes], ...] = (),
 ) -> tuple[int, str]:
-    """Returns the status and the message with which the gate answers; 0 when it lets the request pass."""
+    """Returns the status and the message with which the refused_paths answers; 0 when it lets the request pass."""
     sent: list[Message] = []
 
     async def application(_scope: Scope, _receive: Any, _send: Any) -> None:
@@ -42,7 +42,7 @@ def ask(
         "query_string": query,
         "headers": list(headers),
     }
-    asyncio.run(gate.Gate(application, extra)(scope, receive, send))
+    asyncio.run(refused_paths.RefusedPaths(application, extra)(scope, receive, send))
     return sent[0]["status"], json.loads(sent[-1]["body"])["message"]
 
 

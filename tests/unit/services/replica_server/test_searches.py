@@ -240,8 +240,8 @@ def test_content_is_loaded_a_piece_at_a_time(store: Any, monkeypatch: pytest.Mon
     assert sum(with_content for _, with_content in sizes[1:]) >= runs - 1 > 2
 
 
-def test_turn_is_given_back_before_sending() -> None:
-    """A turn is taken to make a piece and given back before it is sent."""
+def test_place_is_given_back_before_sending() -> None:
+    """A place is taken to make a piece and given back before it is sent."""
     free: list[int] = []
 
     def pieces() -> Iterator[tuple[list[Any], None]]:

@@ -161,14 +161,14 @@ def test_flask_paths_are_of_no_other_route() -> None:
 def test_body_passes_all_other_layers() -> None:
     """Way of a body is shortened by the two layers and no other."""
     from mlflow.server.fastapi_app import app
-    from replica_server.patches import middleware
+    from replica_server.patches import unused_middleware
 
     application = FastAPI()
     application.user_middleware = before = list(app.user_middleware)
-    middleware.apply(application)
+    unused_middleware.apply(application)
     taken = [layer for layer in before if layer not in application.user_middleware]
-    assert {layer.kwargs["dispatch"].__name__ for layer in taken} == set(middleware.UNUSED)
-    assert len(taken) == len(middleware.UNUSED)
+    assert {layer.kwargs["dispatch"].__name__ for layer in taken} == set(unused_middleware.UNUSED)
+    assert len(taken) == len(unused_middleware.UNUSED)
 
 
 def test_settings_reach_mlflows_bridge() -> None:

@@ -53,7 +53,7 @@ def test_small_pieces_are_put_together() -> None:
     async def whole() -> tuple[int, bytes]:
         body = Body(pieces())
         body._add(b"first")
-        async with body.place:
+        async with body.holding:
             before = len(body._pieces)
             return before, await body.block()
 

@@ -11,7 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from replica_server import limits
 from replica_server.artifacts import incoming, outgoing, transfer
-from replica_server.turns import Turns
+from replica_server.places import Places
 
 BODY = bytes(range(256)) * (5 * limits.BLOCK // 256) + b"rest"
 
@@ -206,8 +206,8 @@ def test_thread_ends_when_the_client_is_gone() -> None:
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch) -> None:
     """One large upload at a time, and little patience with a silent one."""
-    monkeypatch.setattr(incoming, "LARGE_UPLOADS", Turns(1))
-    monkeypatch.setattr(incoming, "SMALL_UPLOADS", Turns(1))
+    monkeypatch.setattr(incoming, "LARGE_UPLOADS", Places(1))
+    monkeypatch.setattr(incoming, "SMALL_UPLOADS", Places(1))
     monkeypatch.setattr(limits, "PATIENCE_WHILE_OTHERS_WAIT", 0.2)
 
 

@@ -24,7 +24,7 @@ from replica_server.artifacts import google_account, google_refusals, resumable,
 from replica_server.artifacts.removal import Removed
 from replica_server.artifacts.repository import StorageRepository
 from replica_server.artifacts.storage_errors import unavailable
-from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
+from replica_server.artifacts.stored_objects import BackedUp, ChangedError, StoredObject
 from replica_server.text import one_line
 
 
@@ -151,24 +151,24 @@ class GCSRepository(StorageRepository, BackedUp):
         """Yields all versions of all objects below the repository's address."""
         yield from self.bucket().list_blobs(prefix=f"{self._place()[1].rstrip('/')}/", versions=True)
 
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """Yields all objects below the repository's address, as they are at present."""
         folder = self._place()[1].rstrip("/")
         prefix = f"{folder}/" if folder else ""
         bucket = self.bucket()
         with account_needed():
             for blob in bucket.list_blobs(prefix=prefix, timeout=self._timeout):
-                yield Stored(blob.name.removeprefix(prefix), int(blob.size), str(blob.generation))
+                yield StoredObject(blob.name.removeprefix(prefix), int(blob.size), str(blob.generation))
 
     @account_needed()
-    def describe(self, path: str, tag: str = "") -> Stored | None:
+    def describe(self, path: str, tag: str = "") -> StoredObject | None:
         """Returns an object as it is at present, or an older content of it by its generation; None without one."""
         blob = self._blob(path)
         found = blob.bucket.get_blob(blob.name, generation=int(tag) if tag else None, timeout=self._timeout)
-        return None if found is None else Stored(path, int(found.size), str(found.generation))
+        return None if found is None else StoredObject(path, int(found.size), str(found.generation))
 
     @account_needed()
-    def fetch_stored(self, stored: Stored, target: Any) -> None:
+    def fetch_stored(self, stored: StoredObject, target: Any) -> None:
         """Writes just this content of an object to `target`; raises ChangedError when it is gone."""
         from google.api_core.exceptions import NotFound
 
@@ -182,7 +182,7 @@ class GCSRepository(StorageRepository, BackedUp):
             raise ChangedError(stored.name) from error
 
     @account_needed()
-    def bring_back(self, stored: Stored) -> None:
+    def bring_back(self, stored: StoredObject) -> None:
         """Makes an older generation of an object the present one again."""
         from google.api_core.exceptions import NotFound
 

@@ -18,13 +18,13 @@ from starlette.requests import ClientDisconnect
 from replica_server import limits
 from replica_server.artifacts.transfer import AHEAD, THREADS
 from replica_server.limits import BLOCK
-from replica_server.turns import Turn, Turns
+from replica_server.places import Place, Places
 
 # Whose first block may be in memory before there is something to work on.
-ARRIVING = Turns(limits.ARRIVING)
+ARRIVING = Places(limits.ARRIVING)
 # Uploads that have come as a whole, of up to a block; and those that go on. Each has a thread.
-SMALL_UPLOADS = Turns(limits.SMALL_UPLOADS)
-LARGE_UPLOADS = Turns(limits.LARGE_UPLOADS)
+SMALL_UPLOADS = Places(limits.SMALL_UPLOADS)
+LARGE_UPLOADS = Places(limits.LARGE_UPLOADS)
 # How many bytes a request has said that it brings.
 announced: ContextVar[int] = ContextVar("announced", default=0)
 # Bytes; smaller pieces are put together as they come.
@@ -57,15 +57,15 @@ class Incoming:
         self.received = 0
         self.checksum = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
 
-    async def fill(self, body: "Body", turn: Turn) -> None:
+    async def fill(self, body: "Body", place: Place) -> None:
         """Takes a request's body in, block by block, until its end.
 
         Args:
             body: The request's, the first block of which has come.
-            turn: The place that the request holds, and loses when its client is silent.
+            place: The place that the request holds, and loses when its client is silent.
         """
         try:
-            while block := await body.block(turn):
+            while block := await body.block(place):
                 await self._queue.put(block)
         except BaseException:
             self._broken = True
@@ -118,7 +118,7 @@ class Incoming:
         """Goes back, once, to a place in what the last `read` returned, no copy of which is made; returns the place.
 
         Args:
-            position: Counted from the body's beginning, in bytes.
+            position: RequestMetrics from the body's beginning, in bytes.
 
         Raises:
             MlflowException: The place is not there any more, or has not come yet.
@@ -158,8 +158,8 @@ class Body:
         self._length = 0
         # When the last bytes came. One that fell silent before it got its place loses it at once.
         self._last = time.monotonic()
-        #: The place that a block holds while it is in memory and nobody works on it; closed, it is given back.
-        self.place = AsyncExitStack()
+        #: Holds the place that a block takes while it is in memory and nobody works on it; closed, it is given back.
+        self.holding = AsyncExitStack()
         #: Whether everything has come.
         self.over = False
 
@@ -173,20 +173,20 @@ class Body:
         else:
             self._pieces.append(bytearray(piece))
 
-    async def block(self, turn: Turn | None = None, size: int = BLOCK) -> bytes:
+    async def block(self, place: Place | None = None, size: int = BLOCK) -> bytes:
         """Returns the next block, which is smaller than `size` only at the body's end, and empty after it.
 
         Args:
-            turn: The place that the request holds while it waits; None: one is taken for more than a few bytes.
+            place: The place that the request holds while it waits; None: one is taken for more than a few bytes.
             size: Bytes; more may have come at once.
 
         Raises:
             MlflowException: The client has gone, or has been silent for too long.
         """
         while self._length < size and not self.over:
-            if turn is None and self._length >= limits.SMALL_BODY:
-                turn = await self.place.enter_async_context(ARRIVING.turn())
-            with turn.of_the_client(self._last) if turn else nullcontext():
+            if place is None and self._length >= limits.SMALL_BODY:
+                place = await self.holding.enter_async_context(ARRIVING.hold())
+            with place.of_the_client(self._last) if place else nullcontext():
                 try:
                     async with asyncio.timeout(PATIENCE):
                         self._add(await anext(self._chunks))
@@ -210,15 +210,15 @@ async def receive(chunks: AsyncIterable[bytes], store: Callable[[Incoming], None
         Exception: Whatever `store` raises.
     """
     body = Body(chunks)
-    async with body.place:
+    async with body.holding:
         # One that is known to be large does not wait with a whole block in memory.
         first = await body.block(size=limits.SMALL_BODY if announced.get() > BLOCK else BLOCK)
-        async with (SMALL_UPLOADS if body.over else LARGE_UPLOADS).turn() as turn:
-            await body.place.aclose()
-            await _receive(body, first, turn, store)
+        async with (SMALL_UPLOADS if body.over else LARGE_UPLOADS).hold() as place:
+            await body.holding.aclose()
+            await _receive(body, first, place, store)
 
 
-async def _receive(body: Body, first: bytes, turn: Turn, store: Callable[[Incoming], None]) -> None:
+async def _receive(body: Body, first: bytes, place: Place, store: Callable[[Incoming], None]) -> None:
     incoming = Incoming(first)
 
     def work() -> None:
@@ -228,7 +228,7 @@ async def _receive(body: Body, first: bytes, turn: Turn, store: Callable[[Incomi
             incoming.drain()
 
     working = incoming._loop.run_in_executor(THREADS, work)
-    filling = asyncio.ensure_future(incoming.fill(body, turn))
+    filling = asyncio.ensure_future(incoming.fill(body, place))
     try:
         await asyncio.shield(working)
     finally:

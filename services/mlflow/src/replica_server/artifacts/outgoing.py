@@ -11,10 +11,10 @@ from typing import Any
 from replica_server import limits
 from replica_server.artifacts.transfer import AHEAD, THREADS
 from replica_server.limits import BLOCK
-from replica_server.turns import Turns
+from replica_server.places import Places
 
 # Each has a thread.
-DOWNLOADS = Turns(limits.DOWNLOADS)
+DOWNLOADS = Places(limits.DOWNLOADS)
 # Seconds in which a client has to take a block, after which it is taken to be gone.
 PATIENCE = limits.PATIENCE
 

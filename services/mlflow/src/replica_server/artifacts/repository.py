@@ -27,12 +27,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.store.artifact.artifact_repo import ArtifactRepository, StreamUploadMixin
 
-from replica_server import limits, settings, turns
-from replica_server.artifacts import deletion, names, overwriting
+from replica_server import limits, places, settings
+from replica_server.artifacts import names, overwriting, refused_deletion
 from replica_server.artifacts.incoming import Incoming, receive
 from replica_server.artifacts.removal import Removed
 from replica_server.artifacts.storage_errors import unavailable
-from replica_server.turns import StalledError
+from replica_server.places import StalledError
 
 # Up to this size an artifact is one request to the storage; a larger one goes in pieces.
 SMALL = 8 * 2**20
@@ -118,7 +118,7 @@ class StorageRepository(StreamUploadMixin, ArtifactRepository):
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:  # noqa: ARG002 - MLflow's name
         """Refuses: the server deletes nothing, also where the account with which it replaces objects could."""
-        raise deletion.refusal()
+        raise refused_deletion.refusal()
 
     def accept_if_same(self, path: str, size: int, checksum: bytes) -> None:
         """Takes an upload that the storage has refused for done when the object holds the same bytes.
@@ -192,7 +192,7 @@ class StorageRepository(StreamUploadMixin, ArtifactRepository):
         try:
             await receive(chunks, partial(self.store, path))
         except StalledError:
-            raise unavailable(turns.ended(f"The upload of {artifact_file_name} sent nothing")) from None
+            raise unavailable(places.ended(f"The upload of {artifact_file_name} sent nothing")) from None
 
     def log_artifact_from_stream(
         self, stream: BinaryIO, artifact_file_name: str, artifact_path: str | None = None

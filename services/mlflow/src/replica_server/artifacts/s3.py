@@ -20,7 +20,7 @@ from replica_server.artifacts import storage_errors
 from replica_server.artifacts.removal import RemovalError, Removed
 from replica_server.artifacts.repository import SMALL, StorageRepository
 from replica_server.artifacts.storage_errors import unavailable
-from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
+from replica_server.artifacts.stored_objects import BackedUp, ChangedError, StoredObject
 from replica_server.limits import BLOCK
 from replica_server.text import one_line
 
@@ -201,7 +201,7 @@ class S3Repository(StorageRepository, BackedUp):
             yield from page.get("Versions", [])
             yield from page.get("DeleteMarkers", [])
 
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """Yields all objects below the repository's address, as they are at present."""
         bucket, folder = self._mlflow.parse_s3_compliant_uri(self.artifact_uri)  # type: ignore[no-untyped-call]
         prefix = f"{folder.rstrip('/')}/" if folder else ""
@@ -211,10 +211,10 @@ class S3Repository(StorageRepository, BackedUp):
             )
             for page in pages:
                 for entry in page.get("Contents", []):
-                    yield Stored(entry["Key"].removeprefix(prefix), entry["Size"], entry["ETag"].strip('"'))
+                    yield StoredObject(entry["Key"].removeprefix(prefix), entry["Size"], entry["ETag"].strip('"'))
 
     @storage_needed()
-    def describe(self, path: str, tag: str = "") -> Stored | None:
+    def describe(self, path: str, tag: str = "") -> StoredObject | None:
         """Returns an object as it is at present; an older content, only if it is the present one."""
         from botocore.exceptions import ClientError
 
@@ -225,11 +225,11 @@ class S3Repository(StorageRepository, BackedUp):
             if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                 return None
             raise
-        stored = Stored(path, int(found["ContentLength"]), found["ETag"].strip('"'))
+        stored = StoredObject(path, int(found["ContentLength"]), found["ETag"].strip('"'))
         return stored if tag in ("", stored.tag) else None
 
     @storage_needed()
-    def fetch_stored(self, stored: Stored, target: Any) -> None:
+    def fetch_stored(self, stored: StoredObject, target: Any) -> None:
         """Writes just this content of an object to `target`; raises ChangedError when it has another by now."""
         from botocore.exceptions import ClientError, IncompleteReadError
 
@@ -245,7 +245,7 @@ class S3Repository(StorageRepository, BackedUp):
                 raise ChangedError(stored.name) from error
             raise
 
-    def bring_back(self, stored: Stored) -> None:
+    def bring_back(self, stored: StoredObject) -> None:
         """Refuses: the server's identity does not see older versions in S3."""
         raise ChangedError(stored.name)
 

@@ -18,6 +18,7 @@ from tempfile import NamedTemporaryFile
 from typing import IO
 
 from replica_server.backups import manifest
+from replica_server.backups.bucket_clients import Store
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import (
     DUMP,
@@ -32,7 +33,6 @@ from replica_server.backups.folder import (
     remove,
     see_owner,
 )
-from replica_server.backups.stores import Store
 
 DIGEST = re.compile("[0-9a-f]{64}")
 # Objects that are removed side by side.

@@ -16,14 +16,14 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from replica_server import database, settings, stack_record
 from replica_server.artifacts.destination import read_destination
-from replica_server.artifacts.stored import BackedUp
-from replica_server.backups import manifest, turn
+from replica_server.artifacts.stored_objects import BackedUp
+from replica_server.backups import lock, manifest
 from replica_server.backups.bucket import BackupBucket
+from replica_server.backups.bucket_clients import check_apart, open_store
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, BackupFolder
-from replica_server.backups.put_back import Restoration, check_database, read_users
-from replica_server.backups.stores import check_apart, open_store
-from replica_server.backups.take import take
+from replica_server.backups.restoration import Restoration, check_database, read_users
+from replica_server.backups.snapshot import take_snapshot
 from replica_server.commands.migrate import current_revision
 from replica_server.text import one_line, printable
 from replica_server.version import VERSION, is_newer
@@ -58,17 +58,17 @@ def run_take(folder: BackupFolder, repository: BackedUp, options: argparse.Names
     copying = copies(repository.artifact_uri)
     users = sys.stdin.buffer.read() if options.users else b""
     opened = open_database()
-    if not turn.take(opened):
-        raise BackupError(turn.OTHERS)
+    if not lock.take(opened):
+        raise BackupError(lock.OTHERS)
     with opened.cursor() as cursor:
         record = stack_record.read(cursor)
         schema = current_revision(cursor) or ""
 
     def check() -> None:
-        if not turn.is_held(opened):
-            raise BackupError(turn.LOST)
+        if not lock.is_held(opened):
+            raise BackupError(lock.LOST)
 
-    print(take(folder, repository, record.id, VERSION, schema, copying, check, users), flush=True)
+    print(take_snapshot(folder, repository, record.id, VERSION, schema, copying, check, users), flush=True)
     if options.keep:
         for name in folder.prune(options.keep):
             print(f"{name}: removed")

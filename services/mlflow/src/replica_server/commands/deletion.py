@@ -1,11 +1,11 @@
-"""What commands that delete something share: their identity, the database, and the lock (backups/turn.py)."""
+"""What commands that delete something share: their identity, the database, and the lock (backups/lock.py)."""
 
 import sys
 from typing import TYPE_CHECKING
 
 from replica_server import database, settings
 from replica_server.artifacts.destination import read_destination
-from replica_server.backups import turn
+from replica_server.backups import lock
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 KEY = "GC_KEY_FILE"
 
 
-def begin(command: str, *, turn_needed: bool) -> tuple[str, "connection"]:
+def begin(command: str, *, lock_needed: bool) -> tuple[str, "connection"]:
     """Returns the storage that the server uses, and a connection to the database.
 
     Args:
         command: What the messages call the command.
-        turn_needed: Take the stack's turn, which lasts until the connection ends.
+        lock_needed: Take the lock, which lasts until the connection ends.
 
     Exits with status 1 and one line when the identity may not delete, the database does not answer, or another has the
-    turn.
+    lock.
     """
     destination = read_destination()
     check_identity(destination)
@@ -29,8 +29,8 @@ def begin(command: str, *, turn_needed: bool) -> tuple[str, "connection"]:
     opened = database.connect()
     opened.autocommit = True
     # What a restoration puts back has no row until its end.
-    if turn_needed and not turn.take(opened):
-        sys.exit(f"{command}: error: {turn.OTHERS}; nothing was removed")
+    if lock_needed and not lock.take(opened):
+        sys.exit(f"{command}: error: {lock.OTHERS}; nothing was removed")
     return destination, opened
 
 

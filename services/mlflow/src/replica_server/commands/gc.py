@@ -180,8 +180,8 @@ def main() -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="list what would be removed, and remove nothing")
     options = parser.parse_args()
-    # The turn lasts as long as the connection.
-    destination, _connection = begin("gc", turn_needed=not options.dry_run)
+    # The lock lasts as long as the connection.
+    destination, _connection = begin("gc", lock_needed=not options.dry_run)
     collection = Collection(options.older_than, destination, options.dry_run)
     try:
         collection.collect_models()

@@ -1,4 +1,4 @@
-"""Makes the database role that reads PostgreSQL's figures for monitoring: it sees statistics, and no table of MLflow's.
+"""Makes the database role that reads PostgreSQL's statistics for monitoring: it sees them, and no table of MLflow's.
 
 Safe to run at any time: the role that is there gets the password of now.
 """

@@ -17,7 +17,7 @@ from replica_server.housekeeping.files import remove_files
 from replica_server.text import printable
 
 if TYPE_CHECKING:
-    from replica_server.artifacts.stored import BackedUp
+    from replica_server.artifacts.stored_objects import BackedUp
 
 
 def say(what: str, removed: bool) -> None:
@@ -78,8 +78,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="gc orphans", description="Lists artifacts without rows, and the reverse.")
     parser.add_argument("--remove", action="store_true", help="remove what is listed")
     options = parser.parse_args()
-    # The turn lasts as long as the connection.
-    destination, _connection = begin("orphans", turn_needed=options.remove)
+    # The lock lasts as long as the connection.
+    destination, _connection = begin("orphans", lock_needed=options.remove)
     store = SqlAlchemyStore(database.URI, settings.current().artifact_root)  # type: ignore[no-untyped-call]
     registry = Registry(database.URI)  # type: ignore[no-untyped-call]
     try:

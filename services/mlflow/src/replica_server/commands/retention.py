@@ -17,7 +17,7 @@ from replica_server.housekeeping.ownership import Ownership
 from replica_server.text import printable
 
 if TYPE_CHECKING:
-    from replica_server.artifacts.stored import BackedUp
+    from replica_server.artifacts.stored_objects import BackedUp
 
 
 def day(milliseconds: int | None) -> str:
@@ -66,7 +66,7 @@ def main() -> None:
         sys.exit(f"retention: error: {error}; nothing was deleted")
     if not said.retention:
         sys.exit(f"retention: error: no rules: {rules.SETTING} names the file that has them ({rules.PAGE})")
-    destination, opened = begin("retention", turn_needed=False)
+    destination, opened = begin("retention", lock_needed=False)
     opened.close()
     store = SqlAlchemyStore(database.URI, settings.current().artifact_root)  # type: ignore[no-untyped-call]
     try:

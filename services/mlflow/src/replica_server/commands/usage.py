@@ -18,7 +18,7 @@ from replica_server.housekeeping.usage import Usage, Used, largest, readable
 from replica_server.text import one_line, printable
 
 if TYPE_CHECKING:
-    from replica_server.artifacts.stored import BackedUp
+    from replica_server.artifacts.stored_objects import BackedUp
 
 # A longer name is cut in the table; --json has it whole.
 WIDTH = 40
@@ -35,7 +35,7 @@ def table(heading: str, parts: list[tuple[str, Used]]) -> None:
 
 
 def main() -> None:
-    """Prints the figures; exits with status 1 and one line when the file, the storage or the database fails."""
+    """Prints the numbers; exits with status 1 and one line when the file, the storage or the database fails."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     parser = argparse.ArgumentParser(prog="usage", description="What each experiment and user has stored.")

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from replica_server.artifacts.stored import Stored
+from replica_server.artifacts.stored_objects import StoredObject
 from replica_server.housekeeping.ownership import VERSIONS, Amount, place_of, rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from replica_server.artifacts.stored import BackedUp
+    from replica_server.artifacts.stored_objects import BackedUp
 
 # MLflow keeps the artifacts of a run, a model and a trace in a folder of this name below one that is called by the id,
 # in the experiment's folder: the first group.
@@ -63,7 +63,7 @@ class Listed:
     foreign: Amount = field(default_factory=Amount)
 
     @classmethod
-    def read(cls, objects: Iterable[Stored], experiments: set[str]) -> "Listed":
+    def read(cls, objects: Iterable[StoredObject], experiments: set[str]) -> "Listed":
         """Reads the storage's list.
 
         Args:

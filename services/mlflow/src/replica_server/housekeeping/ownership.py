@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import text
 
 from replica_server.artifacts.addresses import PROXIED, translated
-from replica_server.artifacts.stored import Stored
+from replica_server.artifacts.stored_objects import StoredObject
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -50,7 +50,7 @@ class Amount:
     objects: int = 0
     size: int = 0
 
-    def add(self, stored: Stored) -> None:
+    def add(self, stored: StoredObject) -> None:
         """Counts an object."""
         self.objects += 1
         self.size += stored.size
@@ -90,7 +90,7 @@ class Ownership:
             name = name.rpartition("/")[0]
         return ""
 
-    def amounts(self, objects: Iterable[Stored]) -> dict[str, Amount]:
+    def amounts(self, objects: Iterable[StoredObject]) -> dict[str, Amount]:
         """Returns how much each run and model has stored; under an empty id what belongs to none."""
         found: dict[str, Amount] = {}
         for stored in objects:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from replica_server.artifacts.stored import Stored
+from replica_server.artifacts.stored_objects import StoredObject
 from replica_server.housekeeping.ownership import Ownership, rows
 from replica_server.housekeeping.rules import UNITS, Limits
 
@@ -53,7 +53,7 @@ class Used:
 
 
 class Usage:
-    """The figures.
+    """The numbers.
 
     Attributes:
         total: Of all.
@@ -72,7 +72,7 @@ class Usage:
         self.users.setdefault(user, Used()).add(size, active, **what)
 
     @classmethod
-    def read(cls, engine: "Engine", destination: str, objects: Iterable[Stored]) -> "Usage":
+    def read(cls, engine: "Engine", destination: str, objects: Iterable[StoredObject]) -> "Usage":
         """Reads the storage's list and the database."""
         usage = cls()
         amounts = Ownership.read(engine, destination).amounts(objects)
@@ -102,7 +102,7 @@ class Usage:
                     yield f"the {kind} {name} takes {readable(used.bytes)}, and the limit is {readable(limit)}"
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the figures as JSON has them; a null name has what is no run's and no model's."""
+        """Returns the numbers as JSON has them; a null name has what is no run's and no model's."""
         return {
             "total": asdict(self.total),
             "experiments": [{"name": name or None, **asdict(used)} for name, used in largest(self.experiments)],

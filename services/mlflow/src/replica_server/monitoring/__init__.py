@@ -1,1 +1,1 @@
-"""What the server tells about itself, for Prometheus: counted requests, figures of the moment, and their port."""
+"""What the server tells about itself, for Prometheus: counted requests, gauges, and their port."""

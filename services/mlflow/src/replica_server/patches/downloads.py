@@ -24,11 +24,11 @@ from mlflow.utils.mime_type_utils import _guess_mime_type
 from mlflow.utils.uri import validate_path_is_safe
 from starlette.types import Message, Receive, Scope, Send
 
-from replica_server import turns
+from replica_server import places
 from replica_server.artifacts import outgoing
 from replica_server.patches.replace import require
+from replica_server.places import Place, StalledError
 from replica_server.requests.answers import refusal
-from replica_server.turns import StalledError, Turn
 
 router = APIRouter()
 
@@ -47,16 +47,16 @@ class Download(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
         try:
-            async with outgoing.DOWNLOADS.turn(turns.is_health_check(scope)) as turn:
-                response = await self._response(turn)
+            async with outgoing.DOWNLOADS.hold(places.is_health_check(scope)) as place:
+                response = await self._response(place)
                 await response(scope, receive, send)
         except StalledError:
             what = f"The download of {posixpath.basename(self.path)!r} was not read"
-            print(f"error: {turns.ended(what)}", file=sys.stderr, flush=True)
+            print(f"error: {places.ended(what)}", file=sys.stderr, flush=True)
         except TimeoutError:
             print(f"error: A download was not read for {outgoing.PATIENCE:g} s", file=sys.stderr, flush=True)
 
-    async def _response(self, turn: Turn) -> Response:
+    async def _response(self, place: Place) -> Response:
         try:
             path = validate_path_is_safe(self.path)  # type: ignore[no-untyped-call]
             repository = handlers._get_artifact_repo_mlflow_artifacts()  # type: ignore[no-untyped-call]
@@ -73,21 +73,21 @@ class Download(Response):
             "Content-Disposition": artifact_router._content_disposition(name),
             "X-Content-Type-Options": "nosniff",
         }
-        return Passing(turn, content, headers=headers)
+        return Passing(place, content, headers=headers)
 
 
 class Passing(StreamingResponse):
     """An answer whose place goes to another when the client does not read it.
 
     Args:
-        turn: The place.
+        place: The place.
         content: The answer's body.
         headers: The answer's.
     """
 
-    def __init__(self, turn: Turn, content: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+    def __init__(self, place: Place, content: AsyncIterator[bytes], headers: dict[str, str]) -> None:
         super().__init__(content, headers=headers)
-        self.turn = turn
+        self.place = place
         self.content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +101,7 @@ class Passing(StreamingResponse):
         """Sends status, headers and body."""
 
         async def send_in_time(message: Message) -> None:
-            with self.turn.of_the_client():
+            with self.place.of_the_client():
                 async with asyncio.timeout(outgoing.PATIENCE):
                     await send(message)
 

@@ -39,7 +39,7 @@ from replica_server.patches.replace import replace
 RUNS = 250
 VALUES = 25_000
 # How many pieces are made at a time: each keeps a processor busy, and small requests wait for their turn. Pages of a
-# few runs have turns of their own: two at a time, among all the server's threads, kept 64 clients waiting for 20 s.
+# few runs have places of their own: two at a time, among all the server's threads, kept 64 clients waiting for 20 s.
 AT_A_TIME = threading.Semaphore(2)
 FEW, FEW_AT_A_TIME = 100, threading.Semaphore(6)
 
@@ -72,8 +72,8 @@ def _search_runs() -> Response:
             "order_by": [handlers._assert_array, handlers._assert_item_type_string],
         },
     )
-    turns = FEW_AT_A_TIME if request.max_results <= FEW else AT_A_TIME
-    return _streamed(SearchRuns.Response, "runs", _runs(request), turns)
+    places = FEW_AT_A_TIME if request.max_results <= FEW else AT_A_TIME
+    return _streamed(SearchRuns.Response, "runs", _runs(request), places)
 
 
 @handlers.catch_mlflow_exception  # type: ignore[untyped-decorator]
@@ -89,17 +89,17 @@ def _get_metric_history() -> Response:
     return _streamed(GetMetricHistory.Response, "metrics", _values(request), AT_A_TIME)
 
 
-def _streamed(kind: Any, field: str, pieces: Pieces, turns: threading.Semaphore) -> Response:
+def _streamed(kind: Any, field: str, pieces: Pieces, places: threading.Semaphore) -> Response:
     """Returns an answer of this kind, with this field. The first piece is made now, so that errors are answers too."""
-    written = _written(kind, field, pieces, turns)
+    written = _written(kind, field, pieces, places)
     return Response(chain([next(written)], written), mimetype="application/json")
 
 
-def _written(kind: Any, field: str, pieces: Pieces, turns: threading.Semaphore = AT_A_TIME) -> Iterator[str]:
+def _written(kind: Any, field: str, pieces: Pieces, places: threading.Semaphore = AT_A_TIME) -> Iterator[str]:
     opening, token = f'{{"{field}":[', None
     while True:
         # Not while the client takes its time.
-        with turns:
+        with places:
             piece = next(pieces, None)
             if piece is None:
                 break

@@ -18,14 +18,14 @@ import anyio
 from mlflow.server import fastapi_app
 from starlette.middleware.wsgi import build_environ
 
-from replica_server import limits, turns
+from replica_server import limits, places
 from replica_server.artifacts import transfer
 from replica_server.patches.replace import replace
+from replica_server.places import Places
 from replica_server.requests.answers import on_status
-from replica_server.turns import Turns
 
 
-class Places:
+class AnswerPlaces:
     """The places of the WSGI part's answers, each of which has a thread.
 
     Those that wait for the storage have places of their own: a storage that hangs, or slow downloads in the UI, would
@@ -37,11 +37,11 @@ class Places:
     """
 
     def __init__(self, workers: int) -> None:
-        self.workers = Turns(workers)
-        self.from_storage = Turns(limits.FROM_STORAGE)
-        self.in_pieces = Turns(limits.IN_PIECES)
+        self.workers = Places(workers)
+        self.from_storage = Places(limits.FROM_STORAGE)
+        self.in_pieces = Places(limits.IN_PIECES)
 
-    def of(self, path: str) -> Turns:
+    def of(self, path: str) -> Places:
         """Returns the places of the requests for a path."""
         # Every path that leads to the storage has the word in it.
         if "artifact" in path:
@@ -55,7 +55,7 @@ class Responder(fastapi_app._EfficientWSGIResponder):
     When the client goes away, the rest of its answer is not made.
     """
 
-    places: Places
+    places: AnswerPlaces
 
     def __init__(self, app: Any, scope: Any) -> None:
         super().__init__(app, scope)
@@ -67,14 +67,14 @@ class Responder(fastapi_app._EfficientWSGIResponder):
         """Answers."""
         self.receive = receive
         path = self.scope["path"]
-        async with self.places.of(path).turn(turns.is_health_check(self.scope)) as self.turn:
+        async with self.places.of(path).hold(places.is_health_check(self.scope)) as self.place:
             try:
                 await self._answer(send)
             except* anyio.BrokenResourceError:
                 # What came of sending a piece to a client that has gone.
                 pass
-        if self.turn.ended:
-            print(f"error: {turns.ended(f'The answer to {path!r} was not read')}", file=sys.stderr, flush=True)
+        if self.place.ended:
+            print(f"error: {places.ended(f'The answer to {path!r} was not read')}", file=sys.stderr, flush=True)
 
     async def _answer(self, send: Any) -> None:
         body = bytearray()
@@ -88,8 +88,8 @@ class Responder(fastapi_app._EfficientWSGIResponder):
             self.begin_sending = lambda: group.start_soon(self.sender, send)
             async with self.stream_send:
                 await anyio.to_thread.run_sync(self.wsgi, environ, self.start_response)
-        with anyio.CancelScope() as scope, self.turn.of_the_client():
-            self.turn.end = scope.cancel
+        with anyio.CancelScope() as scope, self.place.of_the_client():
+            self.place.end = scope.cancel
             for message in self.whole:
                 await send(message)
 
@@ -126,11 +126,11 @@ class Responder(fastapi_app._EfficientWSGIResponder):
         """Sends the answer's pieces as they come."""
 
         async def send_in_time(message: Any) -> None:
-            with self.turn.of_the_client():
+            with self.place.of_the_client():
                 await send(message)
 
         async with anyio.create_task_group() as group:
-            self.turn.end = group.cancel_scope.cancel
+            self.place.end = group.cancel_scope.cancel
 
             async def stop_when_the_client_goes() -> None:
                 while (await self.receive())["type"] != "http.disconnect":
@@ -144,5 +144,5 @@ class Responder(fastapi_app._EfficientWSGIResponder):
 
 def apply(workers: int = limits.WORKERS) -> None:
     """Has MLflow answer in this way, so many requests at a time."""
-    Responder.places = Places(workers)
+    Responder.places = AnswerPlaces(workers)
     replace(fastapi_app, "_EfficientWSGIResponder", lambda _: Responder)

@@ -1,4 +1,4 @@
-"""Asks the database about people; known.py keeps what it says.
+"""Asks the database about people; cache.py keeps what it says.
 
 It has connections of its own, on threads of its own: a server whose other connections are all taken still knows who
 may do what. Each statement is a transaction.

@@ -25,9 +25,9 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Regi
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
 from replica_server.patches.replace import replace
+from replica_server.people.changed_objects import NEW, REGISTRY, STATEMENTS, TRACKING, Values, writing
 from replica_server.people.directory import Directory
 from replica_server.people.identity import forbidden
-from replica_server.people.objects import NEW, REGISTRY, STATEMENTS, TRACKING, Values, writing
 from replica_server.people.roles import EXPERIMENT, MODEL, Asking, Object, asking
 from replica_server.requests import routes
 

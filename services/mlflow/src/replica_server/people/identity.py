@@ -19,7 +19,7 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, UNAUTHENTICATED
 
-from replica_server.people.known import Known
+from replica_server.people.cache import PeopleCache
 from replica_server.people.roles import ROLES, Person, Role
 from replica_server.secret_files import read_secret
 from replica_server.text import TOKEN, printable
@@ -94,7 +94,7 @@ def _credentials(header: str) -> tuple[str, str]:
     raise _refuse_login("A login is needed: Basic, or Bearer with a token")
 
 
-async def identify(headers: Iterable[tuple[bytes, bytes]], proofs: Proofs, known: Known) -> Person:
+async def identify(headers: Iterable[tuple[bytes, bytes]], proofs: Proofs, known: PeopleCache) -> Person:
     """Returns who sends a request with these headers.
 
     Raises:
@@ -122,7 +122,7 @@ async def identify(headers: Iterable[tuple[bytes, bytes]], proofs: Proofs, known
     return await _by_token(*_credentials(given.decode("latin-1")), proofs, known)
 
 
-async def _by_password(name: str, known: Known) -> Person:
+async def _by_password(name: str, known: PeopleCache) -> Person:
     role = await known.role(name)
     if role is None:
         raise forbidden(
@@ -131,7 +131,7 @@ async def _by_password(name: str, known: Known) -> Person:
     return Person(name, ROLES[role], "password")
 
 
-async def _by_sso(name: str, role: str, known: Known) -> Person:
+async def _by_sso(name: str, role: str, known: PeopleCache) -> Person:
     if not NAME.fullmatch(name) or name in TAKEN:
         raise forbidden(f"{printable(name)} cannot be a name here: letters, digits and . _ @ - make one, 64 at most")
     if role not in ROLES:
@@ -144,7 +144,7 @@ async def _by_sso(name: str, role: str, known: Known) -> Person:
     return Person(name, ROLES[role], "sso")
 
 
-async def _by_token(claimed: str, secret: str, proofs: Proofs, known: Known) -> Person:
+async def _by_token(claimed: str, secret: str, proofs: Proofs, known: PeopleCache) -> Person:
     if not TOKEN.fullmatch(secret):
         raise _refuse_login("This is no token (mlr_…); passwords are checked by the proxy only, at its own address")
     digest = hashed(secret)

@@ -19,12 +19,12 @@ from typing import IO
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from replica_server import limits, turns
+from replica_server import limits, places
 from replica_server.artifacts import incoming
 from replica_server.limits import BLOCK
+from replica_server.places import Place, Places, StalledError
 from replica_server.requests.answers import SECURITY_HEADERS
 from replica_server.requests.json_checks import RefusedError, check_json
-from replica_server.turns import StalledError, Turn, Turns
 
 # Seconds without anything of a body, and for all of it.
 SILENCE, LONGEST = 60.0, 600.0
@@ -56,8 +56,8 @@ class Bodies:
     def __init__(self, app: ASGIApp, largest: int = limits.LARGEST_BODY) -> None:
         self.app = app
         self.largest = largest
-        self.arriving = Turns(limits.ARRIVING)
-        self.large = Turns(limits.LARGE_BODIES)
+        self.arriving = Places(limits.ARRIVING)
+        self.large = Places(limits.LARGE_BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses it."""
@@ -102,7 +102,7 @@ class Bodies:
             await self._collect(receive, file)
             received = file.tell()
             if received > BLOCK or encodings:
-                await held.enter_async_context(self.large.turn())
+                await held.enter_async_context(self.large.hold())
             file.seek(0)
             body = file.read()
         check = wants_json(scope["path"], headers)
@@ -141,10 +141,10 @@ class Bodies:
         """Writes the body to a file; nothing but a few bytes is in memory before there is a place for them."""
         more, last = True, time.monotonic()
         try:
-            async with asyncio.timeout(LONGEST), AsyncExitStack() as place:
-                turn: Turn | None = None
+            async with asyncio.timeout(LONGEST), AsyncExitStack() as holding:
+                place: Place | None = None
                 while more:
-                    with turn.of_the_client(last) if turn else nullcontext():
+                    with place.of_the_client(last) if place else nullcontext():
                         async with asyncio.timeout(SILENCE):
                             message = await receive()
                     last = time.monotonic()
@@ -154,10 +154,10 @@ class Bodies:
                     if file.tell() + len(chunk) > self.largest:
                         raise self._too_large()
                     file.write(chunk)
-                    if turn is None and file.tell() > limits.SMALL_BODY:
-                        turn = await place.enter_async_context(self.arriving.turn())
+                    if place is None and file.tell() > limits.SMALL_BODY:
+                        place = await holding.enter_async_context(self.arriving.hold())
         except StalledError:
-            said = turns.ended("The request sent nothing")
+            said = places.ended("The request sent nothing")
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, said) from None
         except TimeoutError:
             raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time") from None

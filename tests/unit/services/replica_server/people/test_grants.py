@@ -25,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.server import app as flask_app
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
-from replica_server.people import access, grants, guards, objects
+from replica_server.people import access, changed_objects, grants, guards
 from replica_server.people.directory import UnavailableError
 from replica_server.people.roles import EXPERIMENT, MODEL, Asking, Person, Role, asking
 from sqlalchemy import text
@@ -310,8 +310,8 @@ def test_artifact_is_its_experiments(path: str, may: bool) -> None:
 
 def test_methods_that_nobody_is_granted() -> None:
     """Each method of the stores that may change something is in a table, or named here: then grants are not for it."""
-    unknown = set(objects.writing(TrackingStore)) - set(objects.TRACKING)
-    unknown |= set(objects.writing(RegistryStore)) - set(objects.REGISTRY)
+    unknown = set(changed_objects.writing(TrackingStore)) - set(changed_objects.TRACKING)
+    unknown |= set(changed_objects.writing(RegistryStore)) - set(changed_objects.REGISTRY)
     other_features = ("gateway", "guardrail", "mcp", "webhook", "prompt", "scorer", "scoring", "budget", "endpoint")
     assert {name for name in unknown if not any(word in name for word in other_features)} == {
         "archive_traces",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
-from replica_server.people import identity, known
+from replica_server.people import cache, identity
 from replica_server.people.roles import ROLES, Person, Role
 
 TOKEN, EXPIRED, SERVICE = (f"mlr_{letter * 43}" for letter in "aes")
@@ -29,17 +29,17 @@ class Table:
     async def find(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Answers one statement."""
         self.asked.append((statement, *values))
-        if statement in (known.ROLE_OF, known.SSO_ROLE_OF):
+        if statement in (cache.ROLE_OF, cache.SSO_ROLE_OF):
             return [("member",)] if values == ("alice",) else []
-        if statement == known.WHOSE:
+        if statement == cache.WHOSE:
             tokens = {identity.hashed(TOKEN): 3600.0, identity.hashed(EXPIRED): 0.0}
             _, asked = values
             return [("alice", "member", "ci", left, True) for token, left in tokens.items() if token == asked]
-        if statement == known.NOTE:
+        if statement == cache.NOTE:
             self.noted.append(values[1:])
             # One whom the command `user` has made.
             return [] if values[0] == "local" else [values[:1]]
-        assert statement == known.USED
+        assert statement == cache.USED
         self.marked += 1
         return []
 
@@ -49,7 +49,7 @@ class Table:
 
 def ask(*headers: tuple[str, str], table: Table | None = None) -> Person:
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    return asyncio.run(identity.identify(encoded, PROOFS, known.Known(table or Table())))
+    return asyncio.run(identity.identify(encoded, PROOFS, cache.PeopleCache(table or Table())))
 
 
 def basic(name: str, secret: str) -> tuple[str, str]:
@@ -93,7 +93,7 @@ def test_token_is_looked_up_by_its_hash() -> None:
         with pytest.raises(MlflowException) as refused:
             ask(("authorization", f"Bearer {wrong}"), table=table)
         said.add(refused.value.message)
-        assert table.asked == [(known.WHOSE, 3650, identity.hashed(wrong))]
+        assert table.asked == [(cache.WHOSE, 3650, identity.hashed(wrong))]
     assert said == {"This token is not known, or has been withdrawn"}
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from replica_server.artifacts.repository import SMALL
-from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
+from replica_server.artifacts.stored_objects import BackedUp, ChangedError, StoredObject
 from replica_server.backups import manifest
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, USERS, BackupFolder, Digesting, Nowhere, sha256
-from replica_server.backups.in_order import InOrder
 from replica_server.backups.manifest import Artifact, Header
-from replica_server.backups.take import THREADS, pages
+from replica_server.backups.snapshot import THREADS, pages
+from replica_server.backups.sorted_lookup import SortedLookup
 
 
 @dataclass
@@ -65,16 +65,16 @@ class Restoration:
     def __init__(self, folder: BackupFolder, snapshot: Path, repository: BackedUp) -> None:
         self.folder, self.snapshot, self.repository = folder, snapshot, repository
 
-    def _pages(self) -> Iterator[list[tuple[Artifact, Stored | None]]]:
+    def _pages(self) -> Iterator[list[tuple[Artifact, StoredObject | None]]]:
         """Yields the snapshot's artifacts, each with what the storage's list has under its name, a page at a time."""
-        present = InOrder(self.repository.objects())
+        present = SortedLookup(self.repository.objects())
         return pages((one, present.find(one.name)) for one in manifest.read_artifacts(self.snapshot))
 
     @staticmethod
-    def _is_same(artifact: Artifact, found: Stored | None) -> bool:
+    def _is_same(artifact: Artifact, found: StoredObject | None) -> bool:
         return found is not None and (found.tag, found.size) == (artifact.tag, artifact.size)
 
-    def _is_there(self, pair: tuple[Artifact, Stored | None]) -> bool:
+    def _is_there(self, pair: tuple[Artifact, StoredObject | None]) -> bool:
         artifact, found = pair
         if artifact.digest:
             return self.folder.is_intact(artifact)
@@ -87,7 +87,7 @@ class Restoration:
                 answers = zip(page, pool.map(self._is_there, page), strict=True)
                 yield from (artifact for (artifact, _), there in answers if not there)
 
-    def _put(self, pair: tuple[Artifact, Stored | None]) -> str:
+    def _put(self, pair: tuple[Artifact, StoredObject | None]) -> str:
         artifact, found = pair
         if self._is_same(artifact, found):
             return "same"
@@ -96,7 +96,7 @@ class Restoration:
                 with self.folder.content(artifact) as file:
                     self.repository.write_object(file, artifact.size if artifact.size <= SMALL else None, artifact.name)
             else:
-                self.repository.bring_back(Stored(artifact.name, artifact.size, artifact.tag))
+                self.repository.bring_back(StoredObject(artifact.name, artifact.size, artifact.tag))
         except FileExistsError:
             return "kept"
         return "written"
@@ -116,7 +116,7 @@ class Restoration:
                         done.written += 1
         return done
 
-    def _matches(self, pair: tuple[Artifact, Stored | None]) -> bool:
+    def _matches(self, pair: tuple[Artifact, StoredObject | None]) -> bool:
         artifact, found = pair
         found = found or self.repository.describe(artifact.name)
         if found is None or found.size != artifact.size:

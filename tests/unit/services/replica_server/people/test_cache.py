@@ -9,9 +9,9 @@ from typing import Any
 import psycopg2
 import pytest
 from mlflow.exceptions import MlflowException
-from replica_server.people import known
+from replica_server.people import cache
+from replica_server.people.cache import PeopleCache
 from replica_server.people.directory import UnavailableError
-from replica_server.people.known import Known
 from replica_server.people.roles import Role
 
 
@@ -44,15 +44,15 @@ class Directory:
     async def find(self, statement: str, *_values: object) -> list[tuple[Any, ...]]:
         """Answers one statement."""
         self.asked.append(statement)
-        if statement == known.USED:
+        if statement == cache.USED:
             return []
         role = self.role
         self.meanwhile()
         if role is None:
             return []
-        if statement == known.GRANTS:
+        if statement == cache.GRANTS:
             return [("experiment", "7", role), ("model", "shop", "release")]
-        return [(role,)] if statement == known.ROLE_OF else [("alice", role, "ci", self.left, self.mark)]
+        return [(role,)] if statement == cache.ROLE_OF else [("alice", role, "ci", self.left, self.mark)]
 
     async def listen(self) -> Any:
         """Returns the connection that tells, unless the database is away."""
@@ -71,14 +71,14 @@ class Clock:
         return self.now
 
 
-def play(scene: Callable[[Known, Directory, Clock], Awaitable[None]], *, listens: bool = True) -> None:
+def play(scene: Callable[[PeopleCache, Directory, Clock], Awaitable[None]], *, listens: bool = True) -> None:
     """Plays a scene with a server that listens already, or never does."""
 
     async def whole() -> None:
         directory, clock = Directory(), Clock()
         if not listens:
             directory.told_by = None
-        people = Known(directory, clock)
+        people = PeopleCache(directory, clock)
         assert await people.role("alice") == "member"
         # The connection is opened beside the first request.
         await asyncio.sleep(0)
@@ -90,12 +90,12 @@ def play(scene: Callable[[Known, Directory, Clock], Awaitable[None]], *, listens
 
 
 def test_database_is_asked_once() -> None:
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         assert [await people.role("alice") for _ in range(3)] == ["member"] * 3
-        assert directory.asked == [known.ROLE_OF]
+        assert directory.asked == [cache.ROLE_OF]
         tokens = [await people.token(b"digest") for _ in range(3)]
         assert [token.ends for token in tokens if token] == [3700.0] * 3
-        assert directory.asked == [known.ROLE_OF, known.WHOSE]
+        assert directory.asked == [cache.ROLE_OF, cache.WHOSE]
 
     play(scene)
 
@@ -103,7 +103,7 @@ def test_database_is_asked_once() -> None:
 def test_change_holds_with_the_next_request() -> None:
     """A removal that PostgreSQL has told of, and one that this server has made itself."""
 
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         told_by = directory.told_by
         assert told_by
 
@@ -123,10 +123,10 @@ def test_change_holds_with_the_next_request() -> None:
 
 
 def test_grants_end_with_the_next_request() -> None:
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         expected = {("experiment", "7"): Role.MEMBER, ("model", "shop"): Role.RELEASE}
         assert [await people.grants("alice") for _ in range(3)] == [expected] * 3
-        assert directory.asked == [known.GRANTS]
+        assert directory.asked == [cache.GRANTS]
         directory.role = None
         assert directory.told_by
         directory.told_by.notifies.append("people")
@@ -138,7 +138,7 @@ def test_grants_end_with_the_next_request() -> None:
 def test_answer_from_before_a_change_is_not_kept() -> None:
     """The change comes while the database answers: the next request asks again."""
 
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         def removed() -> None:
             assert directory.told_by
             directory.role = None
@@ -152,7 +152,7 @@ def test_answer_from_before_a_change_is_not_kept() -> None:
 
 
 def test_nothing_is_kept_while_nobody_tells() -> None:
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         assert await people.role("alice") == "member"
         directory.role = None
         assert await people.role("alice") is None
@@ -163,13 +163,13 @@ def test_nothing_is_kept_while_nobody_tells() -> None:
 def test_lost_connection_ends_all_that_is_kept() -> None:
     """The database is asked again at once; and once another connection listens, nothing from before comes back."""
 
-    async def scene(people: Known, directory: Directory, clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, clock: Clock) -> None:
         assert await people.role("alice") == "member"
         assert directory.told_by
         directory.told_by.ended = True
         directory.role, directory.told_by = None, Connection()
         assert await people.role("alice") is None
-        clock.now += known.AGAIN
+        clock.now += cache.AGAIN
         assert await people.role("alice") is None
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -181,9 +181,9 @@ def test_lost_connection_ends_all_that_is_kept() -> None:
 
 
 def test_answer_is_kept_for_seconds_only() -> None:
-    async def scene(people: Known, directory: Directory, clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, clock: Clock) -> None:
         assert await people.role("alice") == "member"
-        clock.now += known.KEPT
+        clock.now += cache.KEPT
         assert await people.role("alice") == "member"
         assert len(directory.asked) == 2
 
@@ -193,7 +193,7 @@ def test_answer_is_kept_for_seconds_only() -> None:
 def test_unknown_is_not_kept() -> None:
     """A person who is given a role gets in at once, and strangers' tokens fill no memory."""
 
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         directory.role = None
         assert [await people.token(bytes([number])) for number in range(9)] == [None] * 9
         directory.role = "viewer"
@@ -203,9 +203,9 @@ def test_unknown_is_not_kept() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "MOST", 3)
+    monkeypatch.setattr(cache, "MOST", 3)
 
-    async def scene(people: Known, _directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, _directory: Directory, _clock: Clock) -> None:
         for number in range(10):
             assert await people.role(str(number)) == "member"
             assert len(people._answers) <= 3
@@ -214,12 +214,12 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_use_of_a_token_is_noted_unless_expired() -> None:
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         directory.mark = True
         await people.token(b"good")
         directory.left = -1.0
         await people.token(b"expired")
-        assert directory.asked == [known.WHOSE, known.USED, known.WHOSE]
+        assert directory.asked == [cache.WHOSE, cache.USED, cache.WHOSE]
 
     play(scene)
 
@@ -228,14 +228,14 @@ def test_use_of_a_token_is_noted_unless_expired() -> None:
 def test_role_of_the_groups_is_noted_once(there: bool) -> None:
     """Until it changes; and of somebody who is not from there, never."""
 
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         noted: list[tuple[object, ...]] = []
         find = directory.find
 
         async def table(statement: str, *values: object) -> list[tuple[Any, ...]]:
-            if statement == known.SSO_ROLE_OF:
+            if statement == cache.SSO_ROLE_OF:
                 return [(noted[-1][-1],)] if noted and there else []
-            if statement == known.NOTE:
+            if statement == cache.NOTE:
                 noted.append(values)
                 return [("alice",)] if there else []
             return await find(statement, *values)
@@ -251,7 +251,7 @@ def test_role_of_the_groups_is_noted_once(there: bool) -> None:
 
 
 def test_database_away_is_told() -> None:
-    async def scene(people: Known, directory: Directory, _clock: Clock) -> None:
+    async def scene(people: PeopleCache, directory: Directory, _clock: Clock) -> None:
         async def away(*_: object) -> Any:
             raise UnavailableError(OSError("away"))
 

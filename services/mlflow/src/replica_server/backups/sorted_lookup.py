@@ -15,7 +15,7 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
-class InOrder(Generic[T]):
+class SortedLookup(Generic[T]):
     """Finds things by name in a list that is sorted by it, as storages and manifests are: one at a time is in memory.
 
     In a list that is not sorted some are not found, so nobody may rely on it that what is not found is not there.

@@ -1,4 +1,4 @@
-"""services/mlflow: what the entrance records, whatever the client does meanwhile."""
+"""services/mlflow: what the middleware for people records, whatever the client does meanwhile."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from replica_server.people.admin_host import AdminHost
+from replica_server.people.auth_middleware import AuthMiddleware, address_of
+from replica_server.people.cache import GRANTS, ROLE_OF, PeopleCache
 from replica_server.people.directory import UnavailableError
-from replica_server.people.entrance import Entrance, address_of
 from replica_server.people.identity import Proofs
-from replica_server.people.known import GRANTS, ROLE_OF, Known
 from replica_server.people.roles import asking
 
 PROOFS = Proofs(b"the proxy's", b"the console's", {})
@@ -80,9 +80,9 @@ def answer(
         "client": ("192.0.2.1", 1),
     }
     directory = directory or Directory()
-    entrance = Entrance(app, PROOFS, Known(directory), directory, record, AdminHost(""))  # type: ignore[arg-type]
+    middleware = AuthMiddleware(app, PROOFS, PeopleCache(directory), directory, record, AdminHost(""))  # type: ignore[arg-type]
     try:
-        asyncio.run(entrance(scope, receive, send))
+        asyncio.run(middleware(scope, receive, send))
     except RuntimeError:
         statuses.append(0)
     assert set(record.addresses) <= {"192.0.2.1"}

@@ -83,7 +83,7 @@ class Token:
     ends: float
 
 
-class Known:
+class PeopleCache:
     """Answers about people, out of memory where it may be trusted.
 
     All of it is used by the event loop alone.

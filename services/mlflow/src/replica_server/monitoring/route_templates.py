@@ -8,7 +8,7 @@ OTHER = "other"
 PLACEHOLDER = re.compile(r"<(?:(?P<flask>[^:>]+):)?(?P<a>[^>]+)>|\{(?P<b>[^}:]+)(?::(?P<starlette>[^}]+))?\}")
 
 
-class Templates:
+class RouteTemplates:
     """The templates of an application's routes.
 
     Args:

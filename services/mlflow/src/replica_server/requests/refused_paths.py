@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from replica_server.artifacts import deletion, names
+from replica_server.artifacts import names, refused_deletion
 from replica_server.requests import routes
 from replica_server.requests.answers import refusal
 
@@ -53,12 +53,12 @@ def check(scope: Scope, extra: frozenset[str]) -> None:
         raise MlflowException(routes.refusal(group), error_code=PERMISSION_DENIED)
     if found := ARTIFACTS.fullmatch(path):
         if scope["method"] == "DELETE":
-            raise deletion.refusal()
+            raise refused_deletion.refusal()
         if scope["method"] != "OPTIONS":
             names.check(found[2])
 
 
-class Gate:
+class RefusedPaths:
     """The middleware that refuses, as an ASGI application around another one.
 
     Args:

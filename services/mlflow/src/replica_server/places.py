@@ -1,4 +1,4 @@
-"""A limited number of places, for which requests wait in turn. A client that does nothing loses its place to them.
+"""A limited number of places, for which requests wait in their order; a client that does nothing loses its place.
 
 If a request kept its place as long as it lasts, the slowest clients would hold all places: sixteen laptops that fell
 asleep in the middle of an upload kept everyone's uploads waiting. Here a request says when it waits for its client, and
@@ -19,7 +19,7 @@ class StalledError(Exception):
     """The client has sent or taken nothing for too long while others waited."""
 
 
-class Turn:
+class Place:
     """A place that a request holds.
 
     Args:
@@ -46,17 +46,17 @@ class Turn:
             self.since = None
 
 
-class Turns:
+class Places:
     """A number of places, given in the order in which they are asked for.
 
     Args:
-        places: How many.
+        number: How many.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = self._free = places
+    def __init__(self, number: int) -> None:
+        self._places = self._free = number
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._held: set[Turn] = set()
+        self._held: set[Place] = set()
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -70,7 +70,7 @@ class Turns:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def turn(self, first: bool = False) -> AsyncIterator[Turn]:
+    async def hold(self, first: bool = False) -> AsyncIterator[Place]:
         """Waits for a place and holds it.
 
         Args:
@@ -82,48 +82,48 @@ class Turns:
         await self._take(first)
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a turn belongs to a task")
-        turn = Turn(task.cancel)
-        self._held.add(turn)
+            raise RuntimeError("a place belongs to a task")
+        place = Place(task.cancel)
+        self._held.add(place)
         try:
-            yield turn
-            if turn.ended:
+            yield place
+            if place.ended:
                 # The cancellation may be still to come.
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
-            if not turn.ended:
+            if not place.ended:
                 raise
             task.uncancel()
             raise StalledError from None
         finally:
-            self._held.discard(turn)
+            self._held.discard(place)
             self._give()
 
     async def _take(self, first: bool) -> None:
         if self._free and not self._waiting:
             self._free -= 1
             return
-        place = asyncio.get_running_loop().create_future()
+        waiter = asyncio.get_running_loop().create_future()
         if first:
-            self._waiting.appendleft(place)
+            self._waiting.appendleft(waiter)
         else:
-            self._waiting.append(place)
+            self._waiting.append(waiter)
         if self._watching is None or self._watching.done():
             self._watching = asyncio.ensure_future(self._watch())
         try:
-            await place
+            await waiter
         except asyncio.CancelledError:
-            if place in self._waiting:
-                self._waiting.remove(place)
-            elif not place.cancelled():
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif not waiter.cancelled():
                 self._give()
             raise
 
     def _give(self) -> None:
         while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
                 return
         self._free += 1
 
@@ -132,12 +132,12 @@ class Turns:
             now = time.monotonic()
             # The more requests wait, the shorter the patience: each of them may turn out to be as slow.
             patience = limits.PATIENCE_WHILE_OTHERS_WAIT * max(min(self._places / len(self._waiting), 1), 0.3)
-            stalled = [turn for turn in self._held if turn.since is not None and now - turn.since > patience]
-            stalled.sort(key=lambda turn: turn.since or now)
-            for turn in stalled[: len(self._waiting)]:
-                if not turn.ended:
-                    turn.ended = True
-                    turn.end()
+            stalled = [place for place in self._held if place.since is not None and now - place.since > patience]
+            stalled.sort(key=lambda place: place.since or now)
+            for place in stalled[: len(self._waiting)]:
+                if not place.ended:
+                    place.ended = True
+                    place.end()
             await asyncio.sleep(min(1.0, patience / 4))
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from replica_server.artifacts.stored import BackedUp, ChangedError, Stored
+from replica_server.artifacts.stored_objects import BackedUp, ChangedError, StoredObject
 from replica_server.backups import dump, manifest
 from replica_server.backups.errors import BackupError
 from replica_server.backups.folder import DUMP, USERS, BackupFolder, Digesting, sha256
-from replica_server.backups.in_order import InOrder
 from replica_server.backups.manifest import Artifact
+from replica_server.backups.sorted_lookup import SortedLookup
 from replica_server.text import printable
 
 # Artifacts that are copied side by side, and how many of them are looked at before the next page of the list.
@@ -59,14 +59,14 @@ class Copy:
         self.folder, self.new, self.repository = folder, new, repository
         # What the last snapshot knows, and what those know that ended half-way. A power failure may have left contents
         # of these with the right size and other bytes, so they are read.
-        self._known = [(InOrder(whole_lines(path)), False) for path in folder.snapshots()[-1:]]
-        self._known += [(InOrder(whole_lines(path)), True) for path in folder.unfinished() if path != new]
+        self._known = [(SortedLookup(whole_lines(path)), False) for path in folder.snapshots()[-1:]]
+        self._known += [(SortedLookup(whole_lines(path)), True) for path in folder.unfinished() if path != new]
         # Of all contents that are here, each day a sixteenth is read again: what a disk has lost is copied once more.
         self._read_again = f"{today() % 16:x}"
         #: How many artifacts were read, and their bytes.
         self.copied = self.copied_size = 0
 
-    def _here(self, stored: Stored) -> tuple[Artifact | None, bool]:
+    def _here(self, stored: StoredObject) -> tuple[Artifact | None, bool]:
         """Returns an artifact as an earlier snapshot knows it, and whether its content has to be read to be sure."""
         for known, doubtful in self._known:
             found = known.find(stored.name)
@@ -74,7 +74,7 @@ class Copy:
                 return found, self.folder.rereads and (doubtful or found.digest.startswith(self._read_again))
         return None, False
 
-    def one(self, stored: Stored, known: Artifact | None = None, doubtful: bool = False) -> Artifact | None:
+    def one(self, stored: StoredObject, known: Artifact | None = None, doubtful: bool = False) -> Artifact | None:
         """Returns an artifact whose content is in the folder; None when it has gone meanwhile."""
         if known and self.folder.holds(known) and (not doubtful or self.folder.is_intact(known)):
             return known
@@ -92,7 +92,7 @@ class Copy:
                     raise
         raise BackupError(f"{printable(stored.name)} changes faster than it can be copied")
 
-    def _fetch(self, stored: Stored) -> Artifact:
+    def _fetch(self, stored: StoredObject) -> Artifact:
         with self.folder.room_for(stored.size), self.folder.temporary(self.new) as file:
             temporary = Path(file.name)
             try:
@@ -132,7 +132,7 @@ def keep_users(new: Path, users: bytes) -> str:
     return hashlib.sha256(users).hexdigest()
 
 
-def take(
+def take_snapshot(
     folder: BackupFolder,
     repository: BackedUp,
     stack: str,

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from replica_server.people import access, console, grants, identity
 from replica_server.people.admin_host import AdminHost
+from replica_server.people.cache import PeopleCache
 from replica_server.people.directory import Directory
-from replica_server.people.known import Known
 from replica_server.people.permissions import ROUTE, Permissions
 from replica_server.people.record import Record, Recorded
 from replica_server.people.roles import EXPERIMENT, MODEL, Asking, Object, Person, Role, asking
@@ -47,7 +47,7 @@ def refused(request: Asking, row: access.Row, path: str) -> MlflowException | No
     return None
 
 
-class Entrance:
+class AuthMiddleware:
     """The middleware, as an ASGI application around another one.
 
     Args:
@@ -63,7 +63,7 @@ class Entrance:
         self,
         app: ASGIApp,
         proofs: identity.Proofs,
-        known: Known,
+        known: PeopleCache,
         directory: Directory,
         record: Record,
         admin_host: AdminHost,

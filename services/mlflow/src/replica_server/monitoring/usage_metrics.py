@@ -1,4 +1,4 @@
-"""Figures of what is stored: bytes, runs and models of the largest experiments.
+"""Metrics of what is stored: bytes, runs and models of the largest experiments.
 
 For these the whole storage is listed. So a thread does it, only where someone asks for the metrics, and the rarer the
 longer it takes: at most a hundredth of the time, and once an hour at least.
@@ -14,7 +14,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from replica_server.artifacts.stored import BackedUp
+from replica_server.artifacts.stored_objects import BackedUp
 from replica_server.housekeeping.usage import Usage, Used, largest
 from replica_server.text import one_line
 
@@ -35,13 +35,13 @@ METRICS = {
 
 
 def read(destination: str) -> Usage:
-    """Returns the figures of now."""
+    """Returns the amounts of now."""
     engine = next(iter(SqlAlchemyStore._engine_map.values()))
     return Usage.read(engine, destination, cast("BackedUp", get_artifact_repository(destination)).objects())
 
 
 def shown(usage: Usage) -> dict[str, Used]:
-    """Returns the figures by the names of the largest experiments, and those of the others together."""
+    """Returns the amounts by the names of the largest experiments, and those of the others together."""
     found: dict[str, Used] = {}
     for place, (name, used) in enumerate(largest(usage.experiments)):
         label = (name or NOBODY)[:WIDTH] if place < MOST else OTHERS
@@ -51,12 +51,12 @@ def shown(usage: Usage) -> dict[str, Used]:
     return found
 
 
-class Stored(Collector):
-    """The collector of these figures.
+class UsageMetrics(Collector):
+    """The collector of these metrics.
 
     Args:
         destination: The storage's address.
-        look: Reads the figures.
+        look: Reads the amounts.
         clock: Tells the time, in seconds since 1970.
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """An object.
 
     Attributes:
@@ -35,15 +35,15 @@ class BackedUp(ABC):
     artifact_uri: str
 
     @abstractmethod
-    def objects(self) -> Iterator[Stored]:
+    def objects(self) -> Iterator[StoredObject]:
         """Yields all objects, as they are at present."""
 
     @abstractmethod
-    def describe(self, path: str, tag: str = "") -> Stored | None:
+    def describe(self, path: str, tag: str = "") -> StoredObject | None:
         """Returns an object as it is at present, or an older content of it by its tag; None when it is not there."""
 
     @abstractmethod
-    def fetch_stored(self, stored: Stored, target: Any) -> None:
+    def fetch_stored(self, stored: StoredObject, target: Any) -> None:
         """Writes just this content of an object to `target`; raises ChangedError when it has another by now."""
 
     @abstractmethod
@@ -55,5 +55,5 @@ class BackedUp(ABC):
         """
 
     @abstractmethod
-    def bring_back(self, stored: Stored) -> None:
+    def bring_back(self, stored: StoredObject) -> None:
         """Makes an older content of an object the present one again; raises ChangedError when it is gone."""

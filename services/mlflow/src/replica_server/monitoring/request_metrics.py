@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from replica_server.monitoring.templates import Templates
+from replica_server.monitoring.route_templates import RouteTemplates
 
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
 # The status of a request that got no answer, because its client went away.
@@ -28,7 +28,7 @@ BOUNDS = (*map(str, map(float, BUCKETS)), "+Inf")
 LABELS = ("method", "route", "status")
 
 
-class Counted(Collector):
+class RequestMetrics(Collector):
     """The application that counts, around another one.
 
     Args:
@@ -37,7 +37,7 @@ class Counted(Collector):
         registry: Where the metrics go.
     """
 
-    def __init__(self, app: ASGIApp, templates: Templates, registry: CollectorRegistry) -> None:
+    def __init__(self, app: ASGIApp, templates: RouteTemplates, registry: CollectorRegistry) -> None:
         self.app = app
         self.templates = templates
         self._under_way = 0

@@ -1,4 +1,4 @@
-"""The figures of the moment: looked up when Prometheus asks for the metrics, so that they cost no request anything."""
+"""The gauges: looked up when Prometheus asks for the metrics, so that they cost no request anything."""
 
 import shutil
 import tempfile
@@ -19,8 +19,8 @@ TRANSFERS = {
 }
 
 
-class Moment(Collector):
-    """The collector of these figures.
+class Gauges(Collector):
+    """The collector of the gauges.
 
     Args:
         workers: How many requests MLflow works on at a time.
@@ -45,10 +45,10 @@ class Moment(Collector):
         families = {
             name: GaugeMetricFamily(f"mlflow_artifacts_{name}", text, labels=labels) for name, text in said.items()
         }
-        for kind, (turns, places) in TRANSFERS.items():
-            families["under_way"].add_metric(kind, turns.held)
-            families["waiting"].add_metric(kind, turns.waiting)
-            families["places"].add_metric(kind, places)
+        for kind, (transfers, most) in TRANSFERS.items():
+            families["under_way"].add_metric(kind, transfers.held)
+            families["waiting"].add_metric(kind, transfers.waiting)
+            families["places"].add_metric(kind, most)
         yield from families.values()
 
     def _database(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Figures out of the database: runs by status, stale runs, champions, and when the last backup was."""
+"""Metrics out of the database: runs by status, stale runs, champions, and when the last backup was."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import text
 
-# Seconds for which the figures are taken for those of now: the database is not asked at each look.
+# Seconds for which the metrics are taken for those of now: the database is not asked at each look.
 KEPT = 20.0
 # Seconds of silence after which a run is stale, as `trainer stale` has it by default.
 SILENCE = 600
@@ -33,8 +33,8 @@ BACKUP = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE da
 NOTE = re.compile(r"last backup: (\d{1,12})")
 
 
-class Stored(Collector):
-    """The collector of these figures.
+class DatabaseMetrics(Collector):
+    """The collector of these metrics.
 
     Args:
         clock: Tells the time, in seconds since 1970.
