@@ -14,9 +14,9 @@ import zlib
 from pathlib import Path
 
 from releasing.compose_file import release_compose, release_sso
-from releasing.engine import BUNDLED, bundled, docker, has, needed_images, version_of
-from releasing.facts import SSO, STACK, Refusal, version
+from releasing.docker_engine import BUNDLED, bundled, docker, has, needed_images, version_of
 from releasing.release_files import BLOCK, SUMS, copy_documents, sha256, write_sums
+from releasing.version_facts import SSO, STACK, Refusal, version
 
 FACTS, IMAGES = "bundle.json", "images.tar"
 READ_ME = """

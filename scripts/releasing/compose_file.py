@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from releasing.facts import IMAGE, ROOT, SSO, STACK, Refusal, version
+from releasing.version_facts import IMAGE, ROOT, SSO, STACK, Refusal, version
 
 STORAGES = ("minio", "gcs")
 HEADER = """\

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from releasing.facts import Refusal
+from releasing.version_facts import Refusal
 
 # Where Go's linker notes what a program was made of (the format of Go 1.18 and newer), and the flag of that format.
 GO_MAGIC, GO_INLINE = b"\xff Go buildinf:", 2

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from releasing.engine import docker
-from releasing.facts import ROOT, Refusal, images, prefix_of, version
+from releasing.docker_engine import docker
 from releasing.release_files import read_digests
+from releasing.version_facts import ROOT, Refusal, images, prefix_of, version
 
 
 def bake(owner: str, source: str, *args: str) -> int:

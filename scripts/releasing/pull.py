@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from releasing.engine import Image, bundled, docker, has, needed_images, version_of
-from releasing.facts import ROOT, Refusal, prefix_of, version
+from releasing.docker_engine import Image, bundled, docker, has, needed_images, version_of
+from releasing.version_facts import ROOT, Refusal, prefix_of, version
 
 MUST_BUILD = 3
 # Seconds: until a registry has answered whether it has the version, and for one image.

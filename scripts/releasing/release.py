@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from releasing.facts import Refusal, changelog_section, other_versions, version
+from releasing.version_facts import Refusal, changelog_section, other_versions, version
 
 # Where scripts/test notes the files that have passed it: beside git's own, so that it is never committed.
 RECORD = "tested-tree"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from releasing.compose_file import release_compose, release_sso
-from releasing.facts import ROOT, SSO, STACK, Refusal, prefix_of, version
+from releasing.version_facts import ROOT, SSO, STACK, Refusal, prefix_of, version
 
 SUMS = "SHA256SUMS"
 BLOCK = 1 << 20

@@ -12,8 +12,8 @@ from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
 from packageurl import PackageURL
 
-from releasing.facts import Refusal
 from releasing.image_contents import Part, parts_of_image
+from releasing.version_facts import Refusal
 
 
 def component(part: Part) -> Component:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from releasing.compose_file import release_compose
-from releasing.facts import Refusal, prefix_of
 from releasing.release_files import read_digests
+from releasing.version_facts import Refusal, prefix_of
 
 # A release's image: its name, then version and digest.
 NAMED = re.compile(r"(\$\{IMAGE_PREFIX:-[^}]+\}-[a-z-]+):(\S+)")

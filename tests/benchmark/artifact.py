@@ -29,7 +29,7 @@ os.environ.setdefault("IMAGE_TAG", "local")
 
 from mlflow import MlflowClient  # noqa: E402
 
-from tests.integration.memory import MIB, watched  # noqa: E402
+from tests.integration.container_memory import MIB, watched  # noqa: E402
 from tests.integration.stack import BUCKET, Stack  # noqa: E402
 
 

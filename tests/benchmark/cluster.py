@@ -184,7 +184,7 @@ def trained(stack: "Stack", *args: str, entrypoint: str = "") -> str:
 
 def real_fits(stack: "Stack", rounds: int) -> Iterator[Row]:
     """Compares sweeps on the composed cluster with one worker, and with a plain loop; and tells memory."""
-    from tests.integration.memory import held
+    from tests.integration.container_memory import held
 
     loop = ("/benchmark/plain_loop.py",)
     sweep = ("sweep", "--variants", "/benchmark/variants.yaml", "--threshold", "0.5", "--again", "--cluster", "--json")

@@ -26,7 +26,7 @@ os.environ.setdefault("IMAGE_TAG", "local")
 import requests
 from mlflow import MlflowClient
 
-from tests.integration.memory import MIB, held
+from tests.integration.container_memory import MIB, held
 from tests.integration.stack import STORAGE, Stack
 
 PASSWORD = "correct horse battery"

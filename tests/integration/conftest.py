@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from xdist.workermanage import NodeManager  # type: ignore[import-untyped]
 
 from .browser import chromium, recording_proxy
-from .programs import find_program
+from .client_programs import find_program
 from .stack import STORAGE, STORAGE_SERVERS, Stack, free_port, wait_until
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-from .moments import Command, Work
+from .kill_moments import Command, Work
 from .stack import SERVERS, Stack, wait_until
 
 #: How long a fault lasts that somebody has to end, in seconds.

@@ -9,7 +9,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from .persons import Persons
+from .people import Persons
 
 API = "/api/2.0/mlflow"
 #: The request's method and path, and its options for requests.

@@ -14,7 +14,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from .conftest import NewStack
 from .grant_requests import API, Place
-from .persons import AUTH_ON, PASSWORD, PEOPLE, Persons, user
+from .people import AUTH_ON, PASSWORD, PEOPLE, Persons, user
 
 HOST = "people.localhost"
 AJAX, AJAX2 = "/ajax-api/3.0/mlflow", "/ajax-api/2.0/mlflow"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from .persons import PASSWORD, user
+from .people import PASSWORD, user
 from .stack import STORAGE, Identity, Stack, wait_until
 from .test_backup import run, run_names
 from .test_doctor import findings

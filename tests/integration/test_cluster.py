@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from trainer.data.demo import TARGET, generate_sessions
 
 from .conftest import NewStack
-from .memory import MIB, held
+from .container_memory import MIB, held
 from .stack import Stack, wait_until
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from bokeh.client import pull_session
 from playwright.sync_api import Browser, expect
 
 from .browser import visit
-from .memory import MIB, held
+from .container_memory import MIB, held
 from .stack import Stack, published_port
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .engine import private_engine
+from .docker_engine import private_engine
 from .stack import ONE_SHOTS, SERVERS, Stack, wait_until
 
 LOG_RUN = """

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from .conftest import NewStack
-from .persons import AUTH_ON, PASSWORD, authority_of, user
+from .people import AUTH_ON, PASSWORD, authority_of, user
 from .stack import Stack, StackError, wait_until
 
 GONE = "user: error: no first password is kept: it was shown, or there was an administrator; "

@@ -16,7 +16,7 @@ from replica_server.people import access
 
 from .conftest import NewStack
 from .grant_requests import API, Place, Request, in_experiment, of_its_owner, of_model
-from .persons import AUTH_ON, PASSWORD, Persons, user
+from .people import AUTH_ON, PASSWORD, Persons, user
 from .stack import StackError, wait_until
 
 COUNTS = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .programs import find_program
+from .client_programs import find_program
 from .stack import ROOT, Stack
 
 EXAMPLE = ROOT / "examples" / "curl" / "track-run"

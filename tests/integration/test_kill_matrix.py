@@ -10,7 +10,7 @@ import re
 import pytest
 
 from .faults import FAULTS
-from .moments import MOMENTS
+from .kill_moments import MOMENTS
 from .stack import ONE_SHOTS, STORAGE_NETWORK, STORAGE_SERVERS, Stack
 
 STORE = STORAGE_SERVERS[-1]

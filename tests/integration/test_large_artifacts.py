@@ -12,7 +12,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from .memory import MIB, watched
+from .container_memory import MIB, watched
 from .stack import Stack, wait_until
 
 SIZE = 200 * MIB

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from .container_memory import MIB, watched
 from .load import ARTIFACTS, Client, Result, idle, load, stalled_upload
-from .memory import MIB, watched
 from .stack import Stack, StackError, wait_until
 
 SERVERS = ("mlflow", "postgres")

@@ -13,7 +13,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from .memory import MIB, held
+from .container_memory import MIB, held
 from .stack import ROOT, Stack, StackError, wait_until
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from .programs import find_program
+from .client_programs import find_program
 from .stack import ROOT, Stack
 
 EXAMPLE = ROOT / "examples" / "node"

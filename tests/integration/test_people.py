@@ -20,10 +20,10 @@ from mlflow.exceptions import MlflowException
 from replica_server.people import access
 from replica_server.people.roles import ROLES, Role
 
-from . import notebook, spellings
+from . import notebook, route_spellings
 from .conftest import NewStack
-from .persons import AUTH_ON, PASSWORD, PEOPLE, Persons, authority_of, basic, user
-from .routes import all_routes
+from .mlflow_routes import all_routes
+from .people import AUTH_ON, PASSWORD, PEOPLE, Persons, authority_of, basic, user
 from .stack import Stack, StackError, wait_until
 
 # What may be sent and would only cost time: it makes a demonstration.
@@ -132,12 +132,12 @@ def test_other_spellings_open_nothing(persons: Persons, proxy_url: str, authorit
     count = "SELECT count(*) FROM runs"
     login = {name: {"Authorization": f"Bearer {persons.tokens[name]}"} for name in ("vera", "mia")}
     for url in (persons.stack.url, proxy_url):
-        assert spellings.send(url, authority, "POST", spellings.CREATE, login["mia"]) == 200
+        assert route_spellings.send(url, authority, "POST", route_spellings.CREATE, login["mia"]) == 200
         before = persons.stack.sql(count)
         for headers in (login["vera"], {}):
-            cases = [(method, target, {**more, **headers}) for method, target, more in spellings.requests()]
+            cases = [(method, target, {**more, **headers}) for method, target, more in route_spellings.requests()]
             with ThreadPoolExecutor(4) as pool:
-                statuses = list(pool.map(lambda case, at=url: spellings.send(at, authority, *case), cases))
+                statuses = list(pool.map(lambda case, at=url: route_spellings.send(at, authority, *case), cases))
             opened = [
                 (status, *case[:2])
                 for status, case in zip(statuses, cases, strict=True)

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from .conftest import NewStack
-from .persons import AUTH_ON, PASSWORD, Persons, authority_of, user
+from .people import AUTH_ON, PASSWORD, Persons, authority_of, user
 from .stack import Stack, StackError, wait_until
 from .test_backup import docker_that, run
 from .test_snapshots import snapshots, take

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import forgeries
+from . import forged_headers
 from .conftest import NewStack
-from .persons import AUTH_ON, PASSWORD, Persons, authority_of, basic
+from .people import AUTH_ON, PASSWORD, Persons, authority_of, basic
 from .stack import Stack
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def inside(stack: Stack, service: str, cases: list[tuple[str, int, str, str]]) -
     place = stack.start(service, "infinity", options=["--entrypoint", "sleep"])
     said = stack.docker.containers.run(
         stack.image("trainer"),
-        entrypoint=["python3", "-c", Path(forgeries.__file__).read_text(), json.dumps(cases)],
+        entrypoint=["python3", "-c", Path(forged_headers.__file__).read_text(), json.dumps(cases)],
         network_mode=f"container:{place.id}",
         remove=True,
     )
@@ -92,7 +92,9 @@ def test_no_container_forges_a_name(persons: Persons, near: str) -> None:
     """From where each container is: who has no proof is nobody, and who has a token is its owner, or refused."""
     stack = persons.stack
     login = {"": "", "vera": f"Authorization: Bearer {persons.tokens['vera']}\n"}
-    asked = [(name, request, block) for name in login for request in (ME, REMOVE) for block in forgeries.blocks(near)]
+    asked = [
+        (name, request, block) for name in login for request in (ME, REMOVE) for block in forged_headers.blocks(near)
+    ]
     cases = [("mlflow", 5000, request, login[name] + block) for name, request, block in asked]
     services = neighbours(stack)
     expected = {"edge", "trainer", "serving", "serving-edge", "housekeeping", "scheduler", "worker", "prometheus"}
@@ -116,9 +118,11 @@ def test_proxy_passes_no_claim_on(persons: Persons, near: str, authority: str) -
     """The same headers at the proxy: the login counts, and without one nobody gets in."""
     port = persons.stack.port("proxy", 443)
     login = {"": "", "vera": f"Authorization: {basic('vera', PASSWORD)}\n"}
-    asked = [(name, request, block) for name in login for request in (ME, REMOVE) for block in forgeries.blocks(near)]
+    asked = [
+        (name, request, block) for name in login for request in (ME, REMOVE) for block in forged_headers.blocks(near)
+    ]
     answers = [
-        forgeries.ask("localhost", port, request, login[name] + block, authority) for name, request, block in asked
+        forged_headers.ask("localhost", port, request, login[name] + block, authority) for name, request, block in asked
     ]
     assert [said for case, answer in zip(asked, answers, strict=True) if (said := wrong(*case, *answer))] == []
     assert sum(status == 200 for status, _ in answers) > 30

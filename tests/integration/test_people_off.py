@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from .persons import user
+from .people import user
 from .stack import Stack, StackError
 
 if TYPE_CHECKING:

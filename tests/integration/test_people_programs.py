@@ -15,9 +15,9 @@ import pytest
 from mlflow import MlflowClient
 from trainer.data.demo import generate_sessions
 
+from .client_programs import find_program
 from .conftest import NewStack
-from .persons import AUTH_ON, PASSWORD, Persons, user
-from .programs import find_program
+from .people import AUTH_ON, PASSWORD, Persons, user
 from .stack import ROOT, Stack, wait_until
 
 MODEL = "purchase_predict"

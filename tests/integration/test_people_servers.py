@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from .conftest import NewStack
-from .persons import AUTH_ON, PASSWORD, Persons, authority_of, user
+from .people import AUTH_ON, PASSWORD, Persons, authority_of, user
 from .stack import Stack, wait_until
 from .test_several_servers import servers
 

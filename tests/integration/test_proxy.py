@@ -18,7 +18,7 @@ import urllib3
 from mlflow import MlflowClient
 
 from .certificates import make_certificate
-from .programs import find_program
+from .client_programs import find_program
 from .stack import ROOT, Stack, wait_until
 
 if TYPE_CHECKING:

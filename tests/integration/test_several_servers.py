@@ -16,8 +16,8 @@ import requests
 
 from .conftest import NewStack
 from .faults import FAULTS
+from .kill_moments import Sweeping
 from .load import ARTIFACTS, Client, Result
-from .moments import Sweeping
 from .stack import ROOT, STORAGE_NETWORK, Stack, free_port, wait_until
 from .test_load import check_all_is_there, new_experiment
 from .test_networks import attempt, networks_of

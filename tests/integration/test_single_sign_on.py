@@ -12,8 +12,8 @@ import requests
 from docker.errors import ImageNotFound
 
 from .conftest import NewStack
-from .persons import AUTH_ON
-from .provider import Provider, running
+from .identity_provider import Provider, running
+from .people import AUTH_ON
 from .stack import Stack, free_port, wait_until
 
 ROLES = "ml-admins=admin,ml-team=member,everyone=viewer"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .budget import budget
+from .resource_budget import budget
 from .stack import STORAGE, Stack
 
 # MiB. What the machine has, less what Debian, the engine and its containers' shims take.

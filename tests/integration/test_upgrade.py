@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from .conftest import NewStack
 from .next_version import NEXT, git, make_clone, own_images, upgrade, versions
-from .persons import AUTH_ON, Persons
+from .people import AUTH_ON, Persons
 from .stack import Stack
 from .test_lifecycle import store_something
 from .test_version import VERSION

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from .conftest import NewStack
-from .persons import user
+from .people import user
 from .stack import ROOT, STORAGE, Stack, free_port
 
 PASSWORD = "correct-horse-battery"

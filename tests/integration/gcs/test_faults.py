@@ -15,7 +15,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from ..memory import watched
+from ..container_memory import watched
 from ..stack import Stack
 from ..test_large_artifacts import ALLOWED
 from .emulator import SERVER, Emulator

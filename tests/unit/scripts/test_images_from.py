@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from releasing.engine import docker
-from releasing.facts import Refusal, version
+from releasing.docker_engine import docker
+from releasing.version_facts import Refusal, version
 
 pytestmark = pytest.mark.process
 

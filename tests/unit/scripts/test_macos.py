@@ -48,7 +48,10 @@ def test_script_asks_for_nothing_that_macos_lacks(script: str) -> None:
 
 
 # What scripts/up and scripts/bundle run.
-RELEASING = [f"releasing/{name}.py" for name in ("bundle", "compose_file", "engine", "facts", "pull", "release_files")]
+RELEASING = [
+    f"releasing/{name}.py"
+    for name in ("bundle", "compose_file", "docker_engine", "version_facts", "pull", "release_files")
+]
 
 
 @pytest.mark.parametrize("name", ["summary.py", *RELEASING])

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from releasing import compose_file
 from releasing.compose_file import STORAGES, release_compose, release_sso
-from releasing.facts import Refusal, images, version
+from releasing.version_facts import Refusal, images, version
 
 ROOT = Path(__file__).parents[3]
 PREFIX = "ghcr.io/someone/mlflow-replica"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from releasing.facts import images, version
+from releasing.version_facts import images, version
 
 ROOT = Path(__file__).parents[3]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from releasing.compose_file import release_compose
-from releasing.facts import images, version
 from releasing.stack_file import stack_file
+from releasing.version_facts import images, version
 
 ROOT = Path(__file__).parents[3]
 ACTION = ROOT / ".github/actions/stack"

@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     """An unpacked release with a stack of version 0.1.0 behind a `docker` that answers no more than that."""
     for name in (
         "scripts/upgrade",
-        "scripts/upgrade.sh",
+        "scripts/upgrade-lib.sh",
         "scripts/upgrade-postgres",
         "scripts/lib.sh",
         "services/trainer/pyproject.toml",

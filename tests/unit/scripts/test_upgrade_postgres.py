@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A release's folder with a stack of PostgreSQL 17 behind a `docker` that answers no more than that."""
-    for name in ("scripts/upgrade", "scripts/upgrade-postgres", "scripts/upgrade.sh", "scripts/lib.sh"):
+    for name in ("scripts/upgrade", "scripts/upgrade-postgres", "scripts/upgrade-lib.sh", "scripts/lib.sh"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     docker = tmp_path / "bin/docker"

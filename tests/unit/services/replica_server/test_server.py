@@ -1,4 +1,4 @@
-"""services/mlflow: what the server's container decides before MLflow is there."""
+"""services/mlflow: what the server decides at its start, and how its application is assembled."""
 
 import argparse
 import re

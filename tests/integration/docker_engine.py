@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .budget import remove_group
+from .resource_budget import remove_group
 
 # Runs in the namespaces. /sys has to show this network's devices; the control groups, which are below it, are kept.
 BOOT = """

@@ -23,7 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from .memory import MIB
+from .container_memory import MIB
 from .stack import Stack, wait_until
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import re
 import subprocess
 from typing import NamedTuple
 
-from releasing.facts import Refusal, images, version
+from releasing.version_facts import Refusal, images, version
 
 # What the images' names begin with in an offline bundle: no registry's, so that none is asked.
 BUNDLED = "mlflow-replica"
