@@ -142,15 +142,15 @@ def workdir(tmp_path: Path, _template: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def target(workdir: Path) -> client.Target:
+def destination(workdir: Path) -> client.Destination:
     """Return an experiment in the embedded store."""
     return connect(None, "unit")
 
 
 @pytest.fixture
-def plan(target: client.Target) -> Plan:
+def plan(destination: client.Destination) -> Plan:
     """Return a plan that tracks in the embedded store."""
-    return Plan(target, TrainConfig(seed=5), tags={"colour": "green"})
+    return Plan(destination, TrainConfig(seed=5), tags={"colour": "green"})
 
 
 @dataclass

@@ -359,7 +359,7 @@ def _plan(
 
 
 def _pool(jobs: int | None, tasks: int, plan: Plan) -> ProcessPool:
-    return ProcessPool(min(jobs or available_cpus(), tasks), sweep_preload(plan.target.served))
+    return ProcessPool(min(jobs or available_cpus(), tasks), sweep_preload(plan.destination.served))
 
 
 def _parsed(params: Mapping[str, Value]) -> dict[str, Value]:

@@ -22,7 +22,7 @@ from trainer.cli.main import DefaultGroup
 from trainer.cli.main import command as command_group
 from trainer.config import parameter_table
 from trainer.data.demo import generate_sessions
-from trainer.tracking.client import Target
+from trainer.tracking.client import Destination
 
 Trainer = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -229,15 +229,15 @@ def test_warnings_come_once_before_training(trainer: Trainer, workdir: Path) -> 
 
 
 def test_command_that_opens_the_ui_can_be_pasted() -> None:
-    target = Target("sqlite:////srv/my shop/mlflow.db", "1", "unit")
-    command = preparation.ui_command(target)
+    destination = Destination("sqlite:////srv/my shop/mlflow.db", "1", "unit")
+    command = preparation.ui_command(destination)
     assert command == "mlflow ui --backend-store-uri 'sqlite:////srv/my shop/mlflow.db'"
 
 
 def test_ui_command_is_short_in_the_folder(workdir: Path) -> None:
     """Command that opens the UI is short in the working directory."""
-    target = Target(f"sqlite:///{workdir}/mlflow.db", "1", "unit")
-    assert preparation.ui_command(target) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    destination = Destination(f"sqlite:///{workdir}/mlflow.db", "1", "unit")
+    assert preparation.ui_command(destination) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 
 def test_links_lead_to_the_ui(trainer: Trainer, server: str, monkeypatch: pytest.MonkeyPatch) -> None:

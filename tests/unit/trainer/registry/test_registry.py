@@ -53,7 +53,7 @@ def client_of(uri: str | None = None) -> MlflowClient:
 
 
 def test_registered_version_says_where_it_is_from(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
-    done = register_best(plan.target, "shop model", best, dataset, chosen_by=CHOSEN_BY, parent="the-parent")
+    done = register_best(plan.destination, "shop model", best, dataset, chosen_by=CHOSEN_BY, parent="the-parent")
     assert (done.version, done.created, done.uri) == ("1", True, "models:/shop model/1")
     version = client_of().get_model_version("shop model", "1")
     assert version.run_id == best.run_id
@@ -73,18 +73,18 @@ def test_registered_version_says_where_it_is_from(best: TrainResult, dataset: Da
 def test_registered_model_loads_by_its_version(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
     import mlflow
 
-    register_best(plan.target, "shop", best, dataset, chosen_by=CHOSEN_BY)
+    register_best(plan.destination, "shop", best, dataset, chosen_by=CHOSEN_BY)
     model = mlflow.sklearn.load_model(
-        registry.Registry(plan.target.uri, "shop").download(client_of().get_model_version("shop", "1"), Path.cwd())
+        registry.Registry(plan.destination.uri, "shop").download(client_of().get_model_version("shop", "1"), Path.cwd())
     )
     assert len(model.predict(dataset.test.features)) == dataset.test.rows
 
 
 def test_a_run_is_registered_once(best: TrainResult, dataset: Dataset, plan: Plan) -> None:
-    first = register_best(plan.target, "shop", best, dataset, chosen_by=CHOSEN_BY)
-    again = register_best(plan.target, "shop", best, dataset, chosen_by=CHOSEN_BY)
+    first = register_best(plan.destination, "shop", best, dataset, chosen_by=CHOSEN_BY)
+    again = register_best(plan.destination, "shop", best, dataset, chosen_by=CHOSEN_BY)
     assert (first.created, again.created, again.version) == (True, False, first.version)
-    elsewhere = register_best(plan.target, "other", best, dataset, chosen_by=CHOSEN_BY)
+    elsewhere = register_best(plan.destination, "other", best, dataset, chosen_by=CHOSEN_BY)
     assert (elsewhere.created, elsewhere.version) == (True, "1")
 
 
@@ -219,9 +219,9 @@ def test_lost_reply_does_not_register_twice(
 
 
 @pytest.fixture
-def versions(target: client.Target) -> registry.Registry:
+def versions(destination: client.Destination) -> registry.Registry:
     """A registered model of three versions without files."""
-    shop = registry.Registry(target.uri, "shop")
+    shop = registry.Registry(destination.uri, "shop")
     shop.client.create_registered_model("shop")
     for _ in range(3):
         shop.client.create_model_version("shop", "file:///nowhere")

@@ -32,7 +32,7 @@ def test_cache_key_ignores_names_and_places(dataset: Dataset, plan: Plan) -> Non
     """Identity is the same for other names and places."""
     one = run_key(make_variant(SMALL), dataset, plan.config)
     other = replace(dataset, name="other", source="elsewhere")
-    elsewhere = replace(plan, parent="p", tags={}, target=replace(plan.target, uri="x"))
+    elsewhere = replace(plan, parent="p", tags={}, destination=replace(plan.destination, uri="x"))
     # The seed that a variant would get anyway makes no difference.
     named = make_variant({**SMALL, "random_state": plan.config.seed}, name="named")
     assert run_key(named, other, elsewhere.config) == one
@@ -84,7 +84,7 @@ def test_finished_runs_are_found_and_no_others(dataset: Dataset, plan: Plan) -> 
     first = train_run(variants[0], dataset, plan)
     again = train_run(variants[0], dataset, plan)
     failed = train_run(variants[1], dataset, plan)
-    client = MlflowClient(plan.target.uri)
+    client = MlflowClient(plan.destination.uri)
     client.set_terminated(str(failed.run_id), "KILLED")
     found = finished_runs(variants, dataset, plan)
     assert list(found) == [0]
@@ -119,8 +119,8 @@ def test_resumed_sweep_trains_the_rest_and_shows_all(dataset: Dataset, plan: Pla
     before = train_run(variants[0], dataset, plan)
     reused = finished_runs(variants, dataset, plan)
     done = run_sweep(variants, dataset, plan, warm_pool(2), reused=reused)
-    client = MlflowClient(plan.target.uri)
-    assert len(client.search_runs([plan.target.experiment_id])) == 4
+    client = MlflowClient(plan.destination.uri)
+    assert len(client.search_runs([plan.destination.experiment_id])) == 4
     assert [result.reused for result in done.results] == [True, False, False]
     parent = client.get_run(done.run_id)
     assert parent.data.tags["trainer.reused"] == "1"

@@ -69,8 +69,8 @@ def result(trained: tuple[Path, TrainResult], workdir: Path) -> TrainResult:
 
 @pytest.fixture
 def client(plan: Plan) -> Any:
-    mlflow.set_tracking_uri(plan.target.uri)
-    return MlflowClient(plan.target.uri)
+    mlflow.set_tracking_uri(plan.destination.uri)
+    return MlflowClient(plan.destination.uri)
 
 
 def test_run_is_finished_and_readable(
@@ -235,7 +235,7 @@ def test_model_loads_without_this_package(result: TrainResult, client: Any, work
 
 
 def test_model_is_ready_and_carries_the_figures(result: TrainResult, client: Any, plan: Plan) -> None:
-    (model,) = client.search_logged_models([plan.target.experiment_id])
+    (model,) = client.search_logged_models([plan.destination.experiment_id])
     assert str(model.status) == "READY"
     assert model.source_run_id == result.run_id
     assert {metric.key: metric.value for metric in model.metrics}["f1"] == result.metrics["f1"]
@@ -250,7 +250,7 @@ def test_failure_marks_the_run_failed(
     (workdir / "mlartifacts").write_text("")
     with pytest.raises(TrainerError):
         train_run(variant, dataset, plan)
-    (failed,) = client.search_runs([plan.target.experiment_id])
+    (failed,) = client.search_runs([plan.destination.experiment_id])
     assert failed.info.status == "FAILED"
     assert "mlartifacts" in failed.data.tags["failure_reason"]
 
@@ -259,7 +259,7 @@ def test_failed_fit_marks_the_run_failed(dataset: Dataset, plan: Plan, client: A
     broken = Variant("broken", {**complete_params(), "max_bin": -7})
     with pytest.raises(TrainerError, match="LightGBM refuses"):
         train_run(broken, dataset, plan)
-    (failed,) = client.search_runs([plan.target.experiment_id])
+    (failed,) = client.search_runs([plan.destination.experiment_id])
     assert failed.info.status == "FAILED"
     assert failed.data.tags["failure_reason"].startswith("LightGBM refuses")
 
@@ -273,8 +273,8 @@ def test_failed_model_upload_leaves_no_model_pending(
         (location / "models").write_text("")
     with pytest.raises(TrainerError):
         train_run(variant, dataset, plan)
-    (failed,) = client.search_runs([plan.target.experiment_id])
-    (model,) = client.search_logged_models([plan.target.experiment_id])
+    (failed,) = client.search_runs([plan.destination.experiment_id])
+    (model,) = client.search_logged_models([plan.destination.experiment_id])
     assert failed.info.status == "FAILED"
     assert str(model.status) == "FAILED"
 

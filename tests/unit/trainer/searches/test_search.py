@@ -55,7 +55,7 @@ def trials(storage: str = "s.journal") -> list[optuna.trial.FrozenTrial]:
 
 
 def nested(plan: Plan) -> tuple[list[Any], list[Any]]:
-    runs = list(MlflowClient(plan.target.uri).search_runs([plan.target.experiment_id]))
+    runs = list(MlflowClient(plan.destination.uri).search_runs([plan.destination.experiment_id]))
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     return [run for run in runs if run not in children], children
 
@@ -73,7 +73,7 @@ def test_search_resumes_under_the_same_parent(dataset: Dataset, plan: Plan) -> N
     assert {run.info.run_id for run in parents} == {whole.run_id, rest.run_id}
     assert sum(run.data.tags["mlflow.parentRunId"] == rest.run_id for run in children) == 4
     assert {run.info.status for run in [*parents, *children]} == {"FINISHED"}
-    client = MlflowClient(plan.target.uri)
+    client = MlflowClient(plan.destination.uri)
     parent = client.get_run(rest.run_id)
     assert rest.best is not None
     assert parent.data.metrics["f1"] == rest.best.metrics["f1"]
@@ -87,7 +87,9 @@ def test_search_resumes_under_the_same_parent(dataset: Dataset, plan: Plan) -> N
     # Nothing left to do: no more trials, and the same result.
     assert run_search(SPACE, BASE, dataset, plan, warm_pool(1), settings(4)).results == rest.results
     # In the experiment's table stand trials alone: a parent repeats the metrics of one of them.
-    compared = collect(Selection(experiment=plan.target.experiment_id), uri=plan.target.uri, wait=0, ui_url=None)
+    compared = collect(
+        Selection(experiment=plan.destination.experiment_id), uri=plan.destination.uri, wait=0, ui_url=None
+    )
     assert {run.run_id for run in compared.runs} == {run.info.run_id for run in children}
 
 
@@ -102,12 +104,12 @@ def test_unpromising_trials_are_pruned_and_marked(dataset: Dataset, plan: Plan) 
     assert done.pruned
     assert all(result.overrides["learning_rate"] == 0.000001 for result in done.pruned)
     assert not done.failed
-    client = MlflowClient(plan.target.uri)
+    client = MlflowClient(plan.destination.uri)
     for result in done.pruned:
         run = client.get_run(str(result.run_id))
         assert run.info.status == "KILLED"
         assert run.data.tags["trainer.pruned"] == "true"
-        compared = collect(Selection(names=(str(result.run_id),)), uri=plan.target.uri, wait=0, ui_url=None)
+        compared = collect(Selection(names=(str(result.run_id),)), uri=plan.destination.uri, wait=0, ui_url=None)
         assert [one.status for one in compared.runs] == ["PRUNED"]
         assert "failure_reason" not in run.data.tags
         assert "f1" not in run.data.metrics
@@ -195,7 +197,7 @@ def test_reopened_parent_ends_on_interrupt(plan: Plan, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     reopen = MlflowClient.update_run
-    tracking = plan.target.open()
+    tracking = plan.destination.open()
     with tracking.run("parent", {}) as parent:
         pass
     monkeypatch.setattr(MlflowClient, "update_run", interrupted)

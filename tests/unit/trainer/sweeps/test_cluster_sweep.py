@@ -63,12 +63,12 @@ def test_failed_variant_lets_others_finish(
 ) -> None:
     base = complete_params({"n_estimators": 10})
     variants = [Variant("broken", {**base, "max_bin": -7}, {"max_bin": -7}), Variant("whole", base, {})]
-    target = connect(server, "failed")
+    destination = connect(server, "failed")
     with (
         closing(cluster.pool()) as pool,
         pytest.raises(SweepFailedError, match="1 of 2 variants failed; broken: LightGBM refuses"),
     ):
-        run_sweep(variants, dataset, replace(plan, target=target), pool)
+        run_sweep(variants, dataset, replace(plan, destination=destination), pool)
     status = {run.info.run_name: run.info.status for run in runs_of(tracked, "failed")}
     assert status == {"broken": "FAILED", "whole": "FINISHED", "sweep": "FAILED"}
 

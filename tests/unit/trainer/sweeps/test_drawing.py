@@ -76,7 +76,7 @@ def test_death_in_drawing_fails_the_sweep(dataset: Dataset, plan: Plan, monkeypa
     monkeypatch.setattr(comparison_files, "_drawn", tasks.die_at_once)
     with pytest.raises(TaskDiedError):
         run_sweep([make_variant({"n_estimators": 3})], dataset, plan, warm_pool(1))
-    runs = MlflowClient(plan.target.uri).search_runs([plan.target.experiment_id])
+    runs = MlflowClient(plan.destination.uri).search_runs([plan.destination.experiment_id])
     assert {run.info.run_name: run.info.status for run in runs} == {"sweep": "FAILED", "n_estimators=3": "FINISHED"}
 
 

@@ -47,8 +47,8 @@ def test_sweep_is_a_parent_with_nested_children(dataset: Dataset, plan: Plan) ->
         warm_pool(2),
         on_result=lambda _result, count: seen.append(count),
     )
-    client = MlflowClient(plan.target.uri)
-    runs = {run.info.run_id: run for run in client.search_runs([plan.target.experiment_id])}
+    client = MlflowClient(plan.destination.uri)
+    runs = {run.info.run_id: run for run in client.search_runs([plan.destination.experiment_id])}
     parent = runs.pop(done.run_id)
     assert seen == [1, 2, 3]
     assert [result.run_id for result in done.results] == [
@@ -109,8 +109,8 @@ def test_failed_variant_lets_others_finish(dataset: Dataset, plan: Plan) -> None
     assert "1 of 3 variants failed; broken: LightGBM refuses" in str(error.value)
     done = error.value.result
     assert [result.error is None for result in done.results] == [False, True, True]
-    client = MlflowClient(plan.target.uri)
-    status = {run.info.run_name: run.info.status for run in client.search_runs([plan.target.experiment_id])}
+    client = MlflowClient(plan.destination.uri)
+    status = {run.info.run_name: run.info.status for run in client.search_runs([plan.destination.experiment_id])}
     assert status == {"broken": "FAILED", "baseline": "FINISHED", "learning_rate=0.3": "FINISHED", "sweep": "FAILED"}
     parent = client.get_run(done.run_id)
     assert "broken" in parent.data.tags["failure_reason"]
@@ -123,10 +123,10 @@ def test_failed_variant_lets_others_finish(dataset: Dataset, plan: Plan) -> None
 def test_runs_of_killed_processes_are_ended(dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of processes that do not tidy up are ended all the same."""
     monkeypatch.setattr(pool, "GRACE", 0.0)
-    client = MlflowClient(plan.target.uri)
+    client = MlflowClient(plan.destination.uri)
 
     def interrupt() -> None:
-        while len(client.search_runs([plan.target.experiment_id], "attributes.run_name LIKE 'endless%'")) < 2:
+        while len(client.search_runs([plan.destination.experiment_id], "attributes.run_name LIKE 'endless%'")) < 2:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -134,15 +134,15 @@ def test_runs_of_killed_processes_are_ended(dataset: Dataset, plan: Plan, monkey
     endless = [make_variant({"n_estimators": 99_999 - n}, BASE, name=f"endless {n}") for n in range(2)]
     with pytest.raises(KeyboardInterrupt):
         run_sweep(endless, dataset, plan, warm_pool(2))
-    found = client.search_runs([plan.target.experiment_id])
+    found = client.search_runs([plan.destination.experiment_id])
     assert [run.info.status for run in found] == ["KILLED"] * 3
 
 
 def test_variant_whose_process_dies_is_marked_failed(dataset: Dataset, plan: Plan) -> None:
-    client = MlflowClient(plan.target.uri)
+    client = MlflowClient(plan.destination.uri)
 
     def kill() -> None:
-        while not client.search_runs([plan.target.experiment_id], "attributes.run_name = 'doomed'"):
+        while not client.search_runs([plan.destination.experiment_id], "attributes.run_name = 'doomed'"):
             time.sleep(0.05)
         for child in multiprocessing.active_children():
             child.kill()
@@ -151,7 +151,7 @@ def test_variant_whose_process_dies_is_marked_failed(dataset: Dataset, plan: Pla
     doomed = make_variant({"n_estimators": 99_999}, BASE, name="doomed")
     with pytest.raises(sweep.SweepFailedError, match="1 of 2 variants failed; doomed: its process died"):
         run_sweep([doomed, *variants({})], dataset, plan, warm_pool(1))
-    found = {run.info.run_name: run for run in client.search_runs([plan.target.experiment_id])}
+    found = {run.info.run_name: run for run in client.search_runs([plan.destination.experiment_id])}
     assert {name: run.info.status for name, run in found.items()} == {
         "doomed": "FAILED",
         "baseline": "FINISHED",

@@ -22,7 +22,7 @@ from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.sweeps.sweep import run_sweep
 from trainer.tracking import connection
-from trainer.tracking.client import Target
+from trainer.tracking.client import Destination
 from trainer.tracking.connection import connect, make_client
 from trainer.tracking.settings import as_default
 from trainer.tracking.uris import COMPOSED_URI
@@ -49,8 +49,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(url: str, experiment: str, dataset: Dataset) -> TrainResult:
-    target = connect(url, experiment, wait=5)
-    return train_run(make_variant(SMALL), dataset, Plan(target, TrainConfig(seed=5)))
+    destination = connect(url, experiment, wait=5)
+    return train_run(make_variant(SMALL), dataset, Plan(destination, TrainConfig(seed=5)))
 
 
 def all_runs(server: str, experiment: str) -> list[Any]:
@@ -107,8 +107,8 @@ def test_sweep_is_tracked_through_the_server(server: str, experiment: str, datas
 
 
 def test_link_uses_the_address_of_the_ui(server: str, experiment: str) -> None:
-    target = connect(server, experiment, ui_url="https://user:secret@ml.example.com/")
-    assert target.run_url("abc") == f"https://ml.example.com/#/experiments/{target.experiment_id}/runs/abc"
+    destination = connect(server, experiment, ui_url="https://user:secret@ml.example.com/")
+    assert destination.run_url("abc") == f"https://ml.example.com/#/experiments/{destination.experiment_id}/runs/abc"
 
 
 def test_two_commands_create_one_experiment(server: str, experiment: str) -> None:
@@ -126,16 +126,16 @@ def test_two_commands_create_one_experiment(server: str, experiment: str) -> Non
 
 
 def test_deleted_experiment_is_reported(server: str, experiment: str) -> None:
-    target = connect(server, experiment)
-    MlflowClient(server).delete_experiment(target.experiment_id)
+    destination = connect(server, experiment)
+    MlflowClient(server).delete_experiment(destination.experiment_id)
     with pytest.raises(TrackingError, match="is deleted; restore it"):
         connect(server, experiment)
 
 
-def test_refusal_shows_at_once_with_async_logging(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_shows_at_once_with_async_logging(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusal shows at once whatever is said of asynchronous logging."""
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
-    with pytest.raises(MlflowException), target.open().run("run", {}) as active:  # noqa: PT012
+    with pytest.raises(MlflowException), destination.open().run("run", {}) as active:  # noqa: PT012
         active.log(params={"a": 1})
         active.log(params={"a": 2})
 
@@ -160,9 +160,9 @@ def test_default_server_is_what_it_was_before(workdir: Path) -> None:
     assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
 
 
-def test_signal_at_the_end_of_a_run_is_kept(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_at_the_end_of_a_run_is_kept(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
     """Signal while a run is finished is not lost."""
-    opened = target.open()
+    opened = destination.open()
     finish = opened.client.set_terminated
 
     def interrupted(*args: Any) -> None:

@@ -129,8 +129,8 @@ def test_run_gives_signs_of_life_until_it_ends(workdir: Path, monkeypatch: pytes
     signs = iter(range(100, 10_000))
     monkeypatch.setattr("trainer.tracking.client.sign_of_life", lambda: "1")
     monkeypatch.setattr(active_run, "sign_of_life", lambda: str(next(signs)))
-    target = connect(f"sqlite:///{workdir}/mlflow.db", "beats")
-    tracking = target.open()
+    destination = connect(f"sqlite:///{workdir}/mlflow.db", "beats")
+    tracking = destination.open()
     with tracking.run("r", {}) as run:
         assert tracking.client.get_run(run.run_id).data.tags[HEARTBEAT_TAG] == "1"
         deadline = time.monotonic() + 30
@@ -156,8 +156,8 @@ def test_beat_that_fails_is_followed_by_the_next() -> None:
 
 
 def test_run_with_tags_of_its_own_keeps_them(workdir: Path) -> None:
-    target = connect(f"sqlite:///{workdir}/mlflow.db", "tags")
-    tracking = target.open()
+    destination = connect(f"sqlite:///{workdir}/mlflow.db", "tags")
+    tracking = destination.open()
     with tracking.run("r", {"mine": "1"}) as run:
         pass
     tags: dict[str, Any] = tracking.client.get_run(run.run_id).data.tags

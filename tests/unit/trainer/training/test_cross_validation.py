@@ -161,7 +161,7 @@ def test_too_many_folds_are_refused(dataset: Dataset) -> None:
 def test_run_logs_folds_mean_and_deviation(dataset: Dataset, plan: Plan) -> None:
     """Run logs each fold their mean and deviation."""
     result = train_run(make_variant(SMALL), dataset, replace(plan, config=replace(plan.config, folds=FOLDS)))
-    client = MlflowClient(plan.target.uri)
+    client = MlflowClient(plan.destination.uri)
     found = client.get_run(str(result.run_id)).data
     assert found.params["cv_folds"] == "3"
     assert found.params["rows_fit"] == str(dataset.train.rows)

@@ -72,11 +72,13 @@ def trained(
     """Returns a SQLite store, and in it a variant that was trained as a child of another run."""
     file = tmp_path_factory.mktemp("source") / "mlflow.db"
     shutil.copy(request.getfixturevalue("_template"), file)
-    target = connect(f"sqlite:///{file}", "source")
-    parent = target.open().client.create_run(target.experiment_id, run_name="sweep").info.run_id
+    destination = connect(f"sqlite:///{file}", "source")
+    parent = destination.open().client.create_run(destination.experiment_id, run_name="sweep").info.run_id
     variant = make_variant({"n_estimators": 30, "num_leaves": 4})
-    result = train_run(variant, dataset, Plan(target, TrainConfig(seed=5), tags={"colour": "green"}, parent=parent))
-    return target.uri, str(result.run_id)
+    result = train_run(
+        variant, dataset, Plan(destination, TrainConfig(seed=5), tags={"colour": "green"}, parent=parent)
+    )
+    return destination.uri, str(result.run_id)
 
 
 @pytest.fixture

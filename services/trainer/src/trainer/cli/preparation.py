@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainer.parallel.engine import Engine
     from trainer.registry.registry import Registration
     from trainer.runs.plan import Plan, TrainResult
-    from trainer.tracking.client import Target
+    from trainer.tracking.client import Destination
     from trainer.training.train_config import TrainConfig
 
 
@@ -34,7 +34,7 @@ def prepare(
     on_data: Callable[[Dataset, TrainConfig], None] = lambda _dataset, _config: None,
     held_for: str | None = None,
     distributed: bool = False,
-) -> tuple[Dataset, Target, Plan]:
+) -> tuple[Dataset, Destination, Plan]:
     """Check everything that was given, data first, and only then turn to the server.
 
     Args:
@@ -102,11 +102,11 @@ def prepare(
 
     from trainer.tracking.connection import connect
 
-    target = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
+    destination = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
     return (
         dataset,
-        target,
-        Plan(target, config, provenance.tags(), explain=source.explain, plot_style=source.plot_style),
+        destination,
+        Plan(destination, config, provenance.tags(), explain=source.explain, plot_style=source.plot_style),
     )
 
 
@@ -175,17 +175,18 @@ def register(
     from trainer.util.errors import TrackingError
 
     try:
-        return register_best(plan.target, name, best, dataset, chosen_by=plan.config.chosen_by, parent=parent), None
+        chosen_by = plan.config.chosen_by
+        return register_best(plan.destination, name, best, dataset, chosen_by=chosen_by, parent=parent), None
     except TrackingError as error:
         return None, error
 
 
-def ui_command(target: Target) -> str | None:
+def ui_command(destination: Destination) -> str | None:
     """Return the command that opens the UI on a SQLite file; relative where that is shorter."""
     prefix = "sqlite:///"
-    if not target.uri.startswith(prefix):
+    if not destination.uri.startswith(prefix):
         return None
-    path = Path(target.uri.removeprefix(prefix))
+    path = Path(destination.uri.removeprefix(prefix))
     with contextlib.suppress(ValueError):
         path = path.relative_to(Path.cwd())
     return f"mlflow ui --backend-store-uri {shlex.quote(f'{prefix}{path}')}"

@@ -50,8 +50,8 @@ def push_command(
 
     configure(debug)
     source = read_source(from_uri or EMBEDDED_URI, model_uri, wait)
-    target = connect(to_uri, source.experiment, wait=wait)
-    pushed = push.push(source, target, alias, print_message)
+    destination = connect(to_uri, source.experiment, wait=wait)
+    pushed = push.push(source, destination, alias, print_message)
     if as_json:
         print_json(asdict(pushed))
         return

@@ -143,7 +143,7 @@ def search_command(
         size *= dimension.size
     if size < settings.trials:
         print_message(f"the space has {size:.0f} points, fewer than {settings.trials} trials: some will be tried twice")
-    dataset, target, plan = preparation.prepare(source, tracking, complete_params(overrides, wanted.fixed))
+    dataset, destination, plan = preparation.prepare(source, tracking, complete_params(overrides, wanted.fixed))
 
     def on_open(name: str, done: int) -> None:
         at_once = f"{min(pool.jobs, trials)} at a time{preparation.where(cluster)}"
@@ -178,7 +178,7 @@ def search_command(
     if tracking.as_json:
         print_json(results.sweep_content(done) | {"study": done.study} | results.registered_content(registered))
     else:
-        results.show_search(done, preparation.ui_command(target))
+        results.show_search(done, preparation.ui_command(destination))
         results.show_registered(registered)
     if failed is not None:
         raise failed

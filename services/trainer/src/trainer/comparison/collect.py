@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trainer.comparison.compared_runs import ComparedRun, Comparison, direction
-from trainer.tracking.client import Target
+from trainer.tracking.client import Destination
 from trainer.tracking.connection import query
 from trainer.tracking.errors import is_missing
 from trainer.tracking.inputs import test_digest
@@ -162,7 +162,7 @@ def _compared(run: Any, uri: str, ui_url: str | None) -> ComparedRun:
         name=one_line(info.run_name or info.run_id, 100),
         # To MLflow, a trial that was ended early for its losses is a run that was killed.
         status="PRUNED" if run.data.tags.get(PRUNED_TAG) == "true" else info.status,
-        url=Target(uri, info.experiment_id, "", ui_url).run_url(info.run_id),
+        url=Destination(uri, info.experiment_id, "", ui_url).run_url(info.run_id),
         params=dict(sorted(run.data.params.items())),
         metrics=dict(run.data.metrics),
         test_digest=test_digest(run),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer.config.task import TASKS
 from trainer.registry.registry import Registration, Registry
-from trainer.tracking.client import Target
+from trainer.tracking.client import Destination
 from trainer.tracking.errors import tracking_error
 from trainer.util.errors import TrackingError
 from trainer.util.text import one_line
@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 
 def register_best(
-    target: Target, name: str, best: TrainResult, dataset: Dataset, *, chosen_by: str, parent: str | None = None
+    destination: Destination,
+    name: str,
+    best: TrainResult,
+    dataset: Dataset,
+    *,
+    chosen_by: str,
+    parent: str | None = None,
 ) -> Registration:
     """Register a run's model as a version, unless that has been done before.
 
     Args:
-        target: Where the run is tracked.
+        destination: Where the run is tracked.
         name: The registered model's name; it is created where it does not exist.
         best: The run.
         dataset: What it was trained on and tested on.
@@ -34,7 +40,7 @@ def register_best(
     """
     from mlflow.exceptions import MlflowException
 
-    registry = Registry(target.uri, name)
+    registry = Registry(destination.uri, name)
     try:
         return registry.register(str(best.run_id), *_about(best, dataset, chosen_by, parent))
     except (MlflowException, TrackingError) as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.tracking.client import Target, Tracking
+from trainer.tracking.client import Destination, Tracking
 from trainer.tracking.errors import already_exists, is_missing
 from trainer.tracking.inputs import test_digest
 from trainer.tracking.model_uri import ModelUri
@@ -44,7 +44,7 @@ class Registry:
         """Open a client; sends no request."""
         self.uri, self.name = uri, name
         # Neither runs nor experiments are asked for by the target's own name here.
-        self._tracking: Tracking = Target(uri, "", "").open()
+        self._tracking: Tracking = Destination(uri, "", "").open()
         self.client = self._tracking.client
         self.call = self._tracking.call
 

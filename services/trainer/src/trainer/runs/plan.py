@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.plot_style import PlotStyle
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric, merit
 from trainer.config.task import TaskName
-from trainer.tracking.client import Target
+from trainer.tracking.client import Destination
 from trainer.training.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Plan:
     Plain data: it travels to other processes.
     """
 
-    target: Target
+    destination: Destination
     config: TrainConfig = field(default_factory=TrainConfig)
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
@@ -41,7 +41,7 @@ class Plan:
             name=variant.name,
             overrides=variant.overrides,
             run_id=run_id,
-            url=self.target.run_url(run_id),
+            url=self.destination.run_url(run_id),
             model_uri=f"runs:/{run_id}/{MODEL_NAME}",
             metric=self.config.metric,
             task=dataset.task,

@@ -49,10 +49,10 @@ def _latest(its: str, plan: Plan) -> Any:
 
     A request for each: one for all would bring every run that was ever trained with the same data and code.
     """
-    tracking = plan.target.open()
+    tracking = plan.destination.open()
     found = tracking.call(
         tracking.client.search_runs,
-        [plan.target.experiment_id],
+        [plan.destination.experiment_id],
         f"attributes.status = 'FINISHED' AND tags.`{cache_key.TAG}` = '{its}'",
         max_results=1,
         order_by=["attributes.start_time DESC"],

@@ -74,7 +74,7 @@ def train_run(
 
     clock = Clock()
     background_import.load(*fitting.NEEDS)
-    tracking = plan.target.open()
+    tracking = plan.destination.open()
     try:
         tags = {**plan.tags, cache_key.TAG: run_key(variant, dataset, plan.config)}
         if variant.baseline:

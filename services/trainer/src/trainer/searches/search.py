@@ -163,7 +163,7 @@ def run_search(
                     all(parent.tracking.end_by_key(key, status) for key in search.abandon())
                 raise
             results = tuple(results_of(opened.study, space, plan, dataset.task))
-            done = SearchResult(parent.run_id, plan.target.run_url(parent.run_id), results, name)
+            done = SearchResult(parent.run_id, plan.destination.run_url(parent.run_id), results, name)
             config = search_config(space, base, dataset, plan, settings)
             subtitle = f"{dataset.name}, {plan.config.compared_on}"
             _log_comparison(parent, done, subtitle, plan.plot_style, config, pool)
@@ -179,7 +179,7 @@ def run_search(
 @contextmanager
 def _parent(opened: study.Opened, member: WorkerHeartbeat, plan: Plan) -> Iterator[ActiveRun]:
     """Open the study's parent run, which processes share; the last of them to end has the last word on its status."""
-    tracking = plan.target.open()
+    tracking = plan.destination.open()
     known = None if opened.made else study.wait_for(opened.study, PARENT)
     run_id = known if known is not None and _exists(tracking, known) else None
     name = opened.study.study_name
@@ -205,7 +205,7 @@ def _exists(tracking: Tracking, run_id: str) -> bool:
         if is_missing(error):
             return False
         raise
-    return bool(info.lifecycle_stage == "active" and info.experiment_id == tracking.target.experiment_id)
+    return bool(info.lifecycle_stage == "active" and info.experiment_id == tracking.destination.experiment_id)
 
 
 def _parent_params(space: Space, base: Mapping[str, Value], dataset: Dataset, plan: Plan, name: str) -> dict[str, Any]:

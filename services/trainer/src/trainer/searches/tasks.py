@@ -28,7 +28,7 @@ class SearchContext(SweepContext):
 def train_trial(item: VariantTask, shared: SearchContext) -> TrainResult:
     """Train and track a trial in this process, and ask the study on the way whether to go on."""
     configure()
-    if item.former is not None and (finished := shared.plan.target.open().find_finished(item.former)) is not None:
+    if item.former is not None and (finished := shared.plan.destination.open().find_finished(item.former)) is not None:
         # The machine was lost between the run's end and the answer.
         return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
@@ -37,7 +37,7 @@ def train_trial(item: VariantTask, shared: SearchContext) -> TrainResult:
         return train_run(item.variant, shared.dataset, shared.plan, item.key, [*reporters, pruning])
     except PrunedError as pruned:
         result = TrainResult(name=item.variant.name, overrides=item.variant.overrides, pruned=len(pruned.loss))
-        return replace(result, run_id=pruned.run_id, url=shared.plan.target.run_url(str(pruned.run_id)))
+        return replace(result, run_id=pruned.run_id, url=shared.plan.destination.run_url(str(pruned.run_id)))
 
 
 def _reporting(shared: SearchContext) -> Callable[[int, int, float], bool]:

@@ -127,7 +127,7 @@ def run_sweep(
     from trainer.sweeps.tasks import SweepContext, VariantTask, train_variant
     from trainer.tracking.inputs import dataset_inputs
 
-    tracking = plan.target.open()
+    tracking = plan.destination.open()
     tags = {**plan.tags, SWEEP_TAG: str(len(variants))}
     keys = [uuid.uuid4().hex for _ in variants]
     results: dict[int, TrainResult] = dict(reused or {})
@@ -165,7 +165,9 @@ def run_sweep(
                 config = sweep_config(variants, dataset, plan)
                 params = [None if one.other is not None else one.params for one in variants]
                 done = SweepResult(
-                    parent.run_id, plan.target.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
+                    parent.run_id,
+                    plan.destination.run_url(parent.run_id),
+                    tuple(results[i] for i in range(len(variants))),
                 )
                 subtitle = f"{dataset.name}, {plan.config.compared_on}"
                 _log_comparison(parent, done, params, subtitle, plan.plot_style, config, pool)

@@ -46,7 +46,7 @@ class SweepContext:
 def train_variant(item: VariantTask, shared: SweepContext) -> TrainResult:
     """Train and track a variant in this process."""
     configure()
-    if item.former is not None and (finished := shared.plan.target.open().find_finished(item.former)) is not None:
+    if item.former is not None and (finished := shared.plan.destination.open().find_finished(item.former)) is not None:
         # The machine was lost between the run's end and the answer.
         return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []

@@ -105,10 +105,10 @@ class ActiveRun:
         """
         from mlflow.entities import LoggedModelOutput
 
-        target = self.tracking.target
+        destination = self.tracking.destination
         created = self.tracking.create_once(
             lambda: self.client.create_logged_model(
-                target.experiment_id,
+                destination.experiment_id,
                 name=name,
                 source_run_id=self.run_id,
                 tags={KEY_TAG: self.key},
@@ -149,7 +149,7 @@ class ActiveRun:
 
     def _find_model(self, name: str) -> Any:
         filters = f"name = '{name}' AND source_run_id = '{self.run_id}'"
-        found = self.client.search_logged_models([self.tracking.target.experiment_id], filters, max_results=1)
+        found = self.client.search_logged_models([self.tracking.destination.experiment_id], filters, max_results=1)
         return found[0] if found else None
 
     def has_output(self, model_id: str) -> bool:

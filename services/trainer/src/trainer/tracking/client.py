@@ -39,7 +39,7 @@ _LOCKED_ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """Where to track: plain data that can be handed to another process, which then opens its own ``Tracking``."""
 
     uri: str
@@ -48,7 +48,7 @@ class Target:
     ui_url: str | None = None
 
     def open(self) -> Tracking:
-        """Return a client for this target; sends no request."""
+        """Return a client for this destination; sends no request."""
         from mlflow import MlflowClient
 
         uri = os.environ.get(WORKER_URI) or self.uri
@@ -69,9 +69,9 @@ class Target:
 
 @dataclass
 class Tracking:
-    """An open target: creates runs and finds them again."""
+    """An open destination: creates runs and finds them again."""
 
-    target: Target
+    destination: Destination
     client: MlflowClient
 
     @contextmanager
@@ -201,20 +201,20 @@ class Tracking:
     def _create_run(self, name: str, tags: dict[str, str], key: str) -> str:
         run = self.create_once(
             # Databases give a run's name 250 characters.
-            lambda: self.client.create_run(self.target.experiment_id, tags=tags, run_name=one_line(name, 250)),
+            lambda: self.client.create_run(self.destination.experiment_id, tags=tags, run_name=one_line(name, 250)),
             lambda: self._find_run(key),
         )
         return str(run.info.run_id)
 
     def _find_run(self, key: str) -> Any:
         found = self.client.search_runs(
-            [self.target.experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
+            [self.destination.experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
         )
         return found[0] if found else None
 
     def _locked(self, error: Exception) -> bool:
-        return self.target.uri.startswith("sqlite:") and "database is locked" in str(error)
+        return self.destination.uri.startswith("sqlite:") and "database is locked" in str(error)
 
     def _gone(self, run_id: str) -> str:
-        shown = without_credentials(self.target.uri)
+        shown = without_credentials(self.destination.uri)
         return f"{shown} no longer answers: run {run_id} could not be ended and may still show as running"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from trainer.tracking.client import Target
+from trainer.tracking.client import Destination
 from trainer.tracking.errors import REFUSED, UNKNOWN_HOST, is_transient, reason_of, refusal_of, tracking_error
 from trainer.tracking.settings import limits
 from trainer.tracking.uris import (
@@ -33,8 +33,8 @@ T = TypeVar("T")
 _CONTAINER = Path("/.dockerenv")
 
 
-def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str | None = None) -> Target:
-    """Wait for the server, and return the target with its experiment, which is created where it does not exist.
+def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str | None = None) -> Destination:
+    """Wait for the server, and return the destination with its experiment, which is created where it does not exist.
 
     Args:
         uri: The tracking URI; None for a SQLite file in the working directory.
@@ -60,7 +60,7 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
             f"experiment {experiment!r} is deleted; restore it (mlflow experiments restore -x {found.experiment_id})"
             " or name another one with --experiment"
         )
-    return Target(uri, found.experiment_id, experiment, ui_url)
+    return Destination(uri, found.experiment_id, experiment, ui_url)
 
 
 def wait_for_server(uri: str, wait: float) -> MlflowClient:

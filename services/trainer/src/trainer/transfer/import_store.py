@@ -86,15 +86,15 @@ def _import_experiment(
     models: list[LoggedModel] = list(_models(source, experiment.experiment_id))
     if not runs and not models and experiment.name == "Default":
         return
-    target = connect(to_uri, experiment.name, wait=wait)
-    tracking = target.open()
+    destination = connect(to_uri, experiment.name, wait=wait)
+    tracking = destination.open()
     _refuse_the_source_itself(tracking, runs)
     say(f"experiment {experiment.name}: {len(runs)} runs")
     imported.experiments += 1
-    there = tracking.client.get_experiment(target.experiment_id).tags
+    there = tracking.client.get_experiment(destination.experiment_id).tags
     for name, value in experiment.tags.items():
         if name not in there:
-            tracking.call(tracking.client.set_experiment_tag, target.experiment_id, name, value)
+            tracking.call(tracking.client.set_experiment_tag, destination.experiment_id, name, value)
     for run in _parents_first(runs):
         if run.info.status in ("RUNNING", "SCHEDULED"):
             imported.leave_out(f"run {run.info.run_id} ({run.info.run_name}): it has not ended", say)

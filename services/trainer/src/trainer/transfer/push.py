@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.tracking.active_run import ActiveRun
-from trainer.tracking.client import Target, Tracking
+from trainer.tracking.client import Destination, Tracking
 from trainer.tracking.errors import already_exists, is_missing, tracking_error
 from trainer.tracking.settings import as_default
 from trainer.tracking.tags import PARENT_TAG
@@ -61,24 +61,27 @@ class Pushed:
 
 
 def push(
-    source: PushSource, target: Target, alias: str | None = None, say: Callable[[str], None] = lambda _text: None
+    source: PushSource,
+    destination: Destination,
+    alias: str | None = None,
+    say: Callable[[str], None] = lambda _text: None,
 ) -> Pushed:
     """Copy a version to another server, unless it is there.
 
     Args:
         source: What to copy.
-        target: The other server, and the experiment there.
+        destination: The other server, and the experiment there.
         alias: An alias that is to lead to the copy.
         say: Called with what is being done.
 
     Raises:
-        InputError: The target is the source.
+        InputError: The destination is the source.
         TrackingError: A server cannot be reached, refuses or fails, or what arrived is not what was sent.
     """
     from mlflow.exceptions import MlflowException
 
     try:
-        return _Push(source, target.open(), say).run(alias)
+        return _Push(source, destination.open(), say).run(alias)
     except MlflowException as error:
         raise tracking_error(error) from error
     except OSError as error:
@@ -88,14 +91,14 @@ def push(
 @dataclass
 class _Push:
     source: PushSource
-    target: Tracking
+    tracking: Tracking
     say: Callable[[str], None]
     files: int = field(default=0, init=False)
     bytes: int = field(default=0, init=False)
 
     @property
     def client(self) -> MlflowClient:
-        return self.target.client
+        return self.tracking.client
 
     def run(self, alias: str | None) -> Pushed:
         self._refuse_the_source_itself()
@@ -113,7 +116,7 @@ class _Push:
             run_id=run_id,
             model_id=model_id_of(version) or "",
             created=created,
-            url=self.target.target.run_url(run_id),
+            url=self.tracking.destination.run_url(run_id),
             alias=alias,
             files=self.files,
             bytes=self.bytes,
@@ -129,8 +132,8 @@ class _Push:
                 return
             raise
         raise InputError(
-            f"{without_credentials(self.target.target.uri)} holds the run itself: --to and --from are one server."
-            " Within one, MlflowClient.copy_model_version copies"
+            f"{without_credentials(self.tracking.destination.uri)} holds the run itself: --to and --from are one"
+            " server. Within one, MlflowClient.copy_model_version copies"
         )
 
     # The run ----------------------------------------------------------------------------------------------------------
@@ -141,7 +144,7 @@ class _Push:
         if run is not None:
             self.say(f"going on with run {run.info.run_id}, which was copied before")
         else:
-            run = self.target.create_once(self._create_run, self._find_run)
+            run = self.tracking.create_once(self._create_run, self._find_run)
         run_id = run.info.run_id
         complete = run.data.tags.get(STATE_TAG) == COMPLETE
         model = self._find_model()
@@ -149,10 +152,10 @@ class _Push:
             return run_id, model.model_id
         with being_copied(self.client, run_id, self.source.run.info):
             if model is None:
-                model = self.target.create_once(lambda: self._create_model(run_id), self._find_model)
+                model = self.tracking.create_once(lambda: self._create_model(run_id), self._find_model)
             if not complete:
                 models = {model.model_id: self.source.model} if self.source.model is not None else {}
-                copy_run_data(self.source.client, self.source.run, models, self.target, run_id)
+                copy_run_data(self.source.client, self.source.run, models, self.tracking, run_id)
                 self.say("copying the run's artifacts")
                 self._copy_files(self.source.run.info.artifact_uri, run.info.artifact_uri)
             if model.status != "READY":
@@ -167,12 +170,12 @@ class _Push:
             # The parent stays behind: as a parent it would lead nowhere.
             copied[PARENT_RUN_TAG] = tags[PARENT_TAG]
         return self.client.create_run(
-            self.target.target.experiment_id, start_time=info.start_time, tags=copied, run_name=info.run_name
+            self.tracking.destination.experiment_id, start_time=info.start_time, tags=copied, run_name=info.run_name
         )
 
     def _find_run(self) -> Run | None:
         filters = f"tags.`{RUN_TAG}` = '{self.source.run.info.run_id}'"
-        found = self.client.search_runs([self.target.target.experiment_id], filters, max_results=1)
+        found = self.client.search_runs([self.tracking.destination.experiment_id], filters, max_results=1)
         return found[0] if found else None
 
     # The model --------------------------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ class _Push:
     def _create_model(self, run_id: str) -> LoggedModel:
         model = self.source.model
         return self.client.create_logged_model(
-            self.target.target.experiment_id,
+            self.tracking.destination.experiment_id,
             name=model.name if model is not None else "model",
             source_run_id=run_id,
             tags={
@@ -194,7 +197,7 @@ class _Push:
 
     def _find_model(self) -> LoggedModel | None:
         filters = f"tags.`{MODEL_TAG}` = '{self.source.model_id}'"
-        found = self.client.search_logged_models([self.target.target.experiment_id], filters, max_results=1)
+        found = self.client.search_logged_models([self.tracking.destination.experiment_id], filters, max_results=1)
         return found[0] if found else None
 
     def _copy_model(self, run_id: str, model: LoggedModel) -> None:
@@ -204,9 +207,9 @@ class _Push:
         self._copy_files(self.source.files, model.artifact_location, {"MLmodel": lambda file: replace_ids(file, ids)})
         outputs = self.source.run.outputs.model_outputs if self.source.run.outputs is not None else []
         step = next((output.step for output in outputs if output.model_id == self.source.model_id), 0)
-        active = ActiveRun(self.target, run_id, "")
+        active = ActiveRun(self.tracking, run_id, "")
         if not active.has_output(model.model_id):
-            self.target.create_once(
+            self.tracking.create_once(
                 lambda: (self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)]), True)[1],
                 lambda: active.has_output(model.model_id) or None,
             )
@@ -236,8 +239,8 @@ class _Push:
             if not already_exists(error):
                 raise
         # A store without a server looks the model up by the default.
-        with as_default(self.target.target.uri):
-            return self.target.create_once(
+        with as_default(self.tracking.destination.uri):
+            return self.tracking.create_once(
                 lambda: self.client.create_model_version(
                     version.name,
                     f"models:/{model_id}",
@@ -258,7 +261,7 @@ class _Push:
         self, source_uri: str, target_uri: str, changed: Mapping[str, Callable[[Path], None]] | None = None
     ) -> None:
         source = open_repository(source_uri, self.source.uri)
-        target = open_repository(target_uri, self.target.target.uri)
+        target = open_repository(target_uri, self.tracking.destination.uri)
         for size in copy_files(source, target, changed or {}):
             self.files += 1
             self.bytes += size

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def copy_run_data(
-    client: MlflowClient, run: Run, models: Mapping[str, LoggedModel], target: Tracking, run_id: str
+    client: MlflowClient, run: Run, models: Mapping[str, LoggedModel], tracking: Tracking, run_id: str
 ) -> None:
     """Log parameters, metrics and data sets of a run with another server, and read them back.
 
@@ -23,7 +23,7 @@ def copy_run_data(
         client: The source's.
         run: The run.
         models: Its logged models, by the ids of their copies.
-        target: The other server.
+        tracking: The other server.
         run_id: The copy of the run there.
 
     Raises:
@@ -31,7 +31,7 @@ def copy_run_data(
     """
     from mlflow.entities import Metric
 
-    active = ActiveRun(target, run_id, "")
+    active = ActiveRun(tracking, run_id, "")
     histories = _histories(client, run)
     active.log([point for points in histories.values() for point in points], run.data.params)
     if run.inputs is not None and run.inputs.dataset_inputs:
@@ -55,10 +55,10 @@ def copy_run_data(
                 for point in own
             ]
         )
-    copy = target.client.get_run(run_id)
+    copy = tracking.client.get_run(run_id)
     if copy.data.params != run.data.params:
         raise TrackingError(f"the parameters of run {run_id} are not those of the source; is it still being copied?")
-    for name, points in _histories(target.client, copy).items():
+    for name, points in _histories(tracking.client, copy).items():
         if _values(points) != _values(histories.get(name, [])):
             raise TrackingError(f"metric {name} of run {run_id} has not the values of the source")
     if missing := set(histories) - set(copy.data.metrics):
