@@ -43,7 +43,7 @@ def test_committed_notebook_has_no_outputs() -> None:
         assert cell.get("execution_count") is None
 
 
-def test_notebook_tracks_locally_and_shows_figures(executed: Any) -> None:
+def test_notebook_tracks_locally_and_shows_metrics(executed: Any) -> None:
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     # The loss and the precision-recall curve.
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2

@@ -256,7 +256,7 @@ def test_logged_model_is_changed(setting: str, run: Any, change: str) -> None:
 
 
 def test_autologged_folds(setting: str, run: Any) -> None:
-    """Each fold's fit writes the same names. Refused, autologging warns, and the first fold's figures stay."""
+    """Each fold's fit writes the same names. Refused, autologging warns, and the first fold's metrics stay."""
     import lightgbm
 
     gains = []

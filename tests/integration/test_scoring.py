@@ -61,7 +61,7 @@ def uris(client: MlflowClient, baseline: dict[str, Any]) -> dict[str, str]:
 def test_scored_file_belongs_to_the_user(
     stack: Stack, uris: dict[str, str], new_sessions: Path, out: Path, kind: str, file: str
 ) -> None:
-    """A scored file belongs to the user and holds the models figures."""
+    """A scored file belongs to the user and holds the scores of the model."""
     options = ["--model", uris[kind], "--data", f"/data/{file}", "--out", "/out/scores.csv", "--json"]
     done = stack.run_trainer("predict", *options, data=new_sessions, out=out, user=os.getuid())
     assert done.returncode == 0, done.stderr

@@ -89,7 +89,7 @@ def test_params_in_postgres_are_complete(stack: Stack, client: MlflowClient, bas
 
 
 def test_metrics_in_postgres_are_the_reported(stack: Stack, baseline: dict[str, Any]) -> None:
-    """Figures in PostgreSQL are the reported ones."""
+    """Metrics in PostgreSQL are the reported ones."""
     rows = dict(stack.sql("SELECT key, value FROM latest_metrics WHERE run_uuid = %s", baseline["run_id"]))
     assert {name: rows[name] for name in FIGURES} == {name: baseline["metrics"][name] for name in FIGURES}
     # Neither a coin nor an oracle.
@@ -124,7 +124,7 @@ def test_run_names_its_data_and_its_code(stack: Stack, client: MlflowClient, bas
 
 
 def test_same_data_and_params_same_metrics(stack: Stack, baseline: dict[str, Any]) -> None:
-    """Same data and parameters give the same figures."""
+    """Same data and parameters give the same metrics."""
     again = stack.train()
     assert again["run_id"] != baseline["run_id"]
     assert again["metrics"] == baseline["metrics"]

@@ -294,7 +294,7 @@ def test_slow_storage_is_listed_rarely(took: float, pause: float) -> None:
         assert looks == wanted
 
 
-def test_storage_that_fails_keeps_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_storage_that_fails_keeps_the_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     answers: Iterator[Usage | Exception] = iter([usage_of(e=10), MlflowException("no\nanswer")])
 
     def look(_: str) -> Usage:

@@ -135,7 +135,7 @@ def test_pr_curve_runs_through_all_points() -> None:
 
 
 def test_threshold_is_marked_at_its_metrics() -> None:
-    """Threshold is marked where its figures are."""
+    """Threshold is marked where its metrics are."""
     on_pr: Any
     on_roc: Any
     target, probability, threshold, metrics, _ = args = point(*scores())

@@ -103,7 +103,7 @@ def test_format_of_a_folder_that_is_no_model(tmp_path: Path) -> None:
     assert "its files are no model" in found.detail
 
 
-# Figures --------------------------------------------------------------------------------------------------------------
+# Metrics --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_format_of_a_folder_that_is_no_model(tmp_path: Path) -> None:
         ("maximum", "log_loss", 0.3001, 0.3, False),
     ],
 )
-def test_bounds_of_figures(kind: str, name: str, value: float, bound: float, passed: bool) -> None:
+def test_bounds_of_metrics(kind: str, name: str, value: float, bound: float, passed: bool) -> None:
     found = only(constraints.on_their_own(VersionMetrics({name: value}), rules(**{kind: {name: bound}})))
     assert (found.passed, found.value, found.bound) == (passed, value, bound)
 
@@ -150,7 +150,7 @@ def test_tolerance_beside_the_champion(name: str, value: float, its: float, tole
     assert "version 7 has" in found.detail
 
 
-def test_figures_of_other_rows_are_not_compared() -> None:
+def test_metrics_of_other_rows_are_not_compared() -> None:
     for one, other in (("a", "b"), (None, None), ("a", None)):
         metrics, its = VersionMetrics({"f1": 0.9}, one), VersionMetrics({"f1": 0.1}, other)
         found = only(constraints.beside_the_champion(metrics, "7", its, rules(champion={"f1": 0.1})))
@@ -309,7 +309,7 @@ def test_life_of_a_champion(models: MlflowClient, trainer: Callable[..., Answer]
     assert noise.out.count("FAILED") == len(lines)
     assert champion(models) == "2"
 
-    # Other rows: the logged figures cannot be compared; and the signature is another one. Both are listed.
+    # Other rows: the logged metrics cannot be compared; and the signature is another one. Both are listed.
     other = trainer("promote", *quick, "--json")
     assert other.code == 3
     assert other.json["version"] == "4"

@@ -41,7 +41,7 @@ def test_default_policy_checks_every_kind() -> None:
     assert default.latency_ms
 
 
-def test_all_figures_can_be_named() -> None:
+def test_all_metrics_can_be_named() -> None:
     assert set(METRICS) == set(METRIC_NAMES)
 
 

@@ -234,7 +234,7 @@ def test_model_loads_without_this_package(result: TrainResult, client: Any, work
     assert done.stdout.strip() == str(list(model.predict(model.input_example)))
 
 
-def test_model_is_ready_and_carries_the_figures(result: TrainResult, client: Any, plan: Plan) -> None:
+def test_model_is_ready_and_carries_the_metrics(result: TrainResult, client: Any, plan: Plan) -> None:
     (model,) = client.search_logged_models([plan.destination.experiment_id])
     assert str(model.status) == "READY"
     assert model.source_run_id == result.run_id

@@ -1,4 +1,4 @@
-"""Scoring files: the same figures as the model's own, for any way of writing the same table, and bounded memory."""
+"""Scoring files: the same scores as the model's own, for any way of writing the same table, and bounded memory."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rows(saved: Saved) -> pd.DataFrame:
     return table
 
 
-# Figures --------------------------------------------------------------------------------------------------------------
+# Scores ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.process
@@ -66,7 +66,7 @@ def test_own_model_is_scored_without_pandas(saved: Saved) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-def test_figures_are_the_models_own_bit_for_bit(
+def test_scores_are_the_models_own_bit_for_bit(
     saved: Saved, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, suffix: str
 ) -> None:
     # Many chunks: some hold only gaps, or only whole numbers, in some column.
@@ -98,7 +98,7 @@ def score_file(saved: Saved, path: Path, out: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_figures_are_those_of_pyfunc(saved: Saved, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_scores_are_those_of_pyfunc(saved: Saved, table: pd.DataFrame, tmp_path: Path) -> None:
     import mlflow.pyfunc
 
     features = table.drop(columns=demo.TARGET)

@@ -116,19 +116,12 @@ def test_failed_trials_end_the_search(
     cluster: LocalCluster, tracked: MlflowClient, server: str, dataset: Dataset, plan: Plan
 ) -> None:
     broken = Space((Dimension("learning_rate", low=0.1, high=0.2),), {"max_bin": -7})
-    destination = connect(server, "failed search")
+    plan = replace(plan, destination=connect(server, "failed search"))
     with (
         closing(cluster.pool()) as pool,
         pytest.raises(SearchFailedError, match=r"2 trials failed; trial \d: LightGBM refuses"),
     ):
-        run_search(
-            broken,
-            {"n_estimators": 5},
-            dataset,
-            replace(plan, destination=destination),
-            pool,
-            Settings(2, "optuna.journal"),
-        )
+        run_search(broken, {"n_estimators": 5}, dataset, plan, pool, Settings(2, "optuna.journal"))
     children = [run for run in runs_of(tracked, "failed search") if "mlflow.parentRunId" in run.data.tags]
     assert [run.info.status for run in children] == ["FAILED"] * 2
     assert [trial.state for trial in trials()] == [TrialState.FAIL] * 2

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from trainer.data.dataset import Dataset
 from trainer.serving.application import Bounds, Serving
 from trainer.serving.champion import Champion, load
-from trainer.serving.counts import SCORES, Counts, Figures, total
+from trainer.serving.counts import SCORES, Counts, Totals, total
 from trainer.serving.exposition import Exposition
 from trainer.serving.own_model import Reply
 
@@ -137,7 +137,7 @@ def test_nothing_is_counted_unless_asked_for(loaded: Champion) -> None:
 
 
 def test_file_that_is_not_there_is_nothing(tmp_path: Path) -> None:
-    assert Figures.read(tmp_path / "none") == Figures()
+    assert Totals.read(tmp_path / "none") == Totals()
 
 
 def test_processes_tell_one_total(start: Callable[..., subprocess.Popen[str]], saved: Path) -> None:

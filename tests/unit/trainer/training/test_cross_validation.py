@@ -64,7 +64,7 @@ def left_out(dataset: Dataset, **more: Any) -> Any:
 
 
 def test_metrics_are_of_left_out_rows(dataset: Dataset, fitted: FitResult) -> None:
-    """Figures and threshold are those of rows that were left out."""
+    """Metrics and threshold are those of rows that were left out."""
     scores = left_out(dataset)
     assert fitted.threshold == metrics.best_f1_threshold(dataset.train.target, scores)
     each = [

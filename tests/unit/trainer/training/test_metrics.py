@@ -1,4 +1,4 @@
-"""Figures and threshold, against independent computations."""
+"""Metrics and threshold, against independent computations."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def test_highest_threshold_of_equal_f1_is_chosen(rows: list[tuple[int, int]]) ->
     assert all(f1 < by_threshold[chosen] - 1e-12 for t, f1 in by_threshold.items() if t > chosen)
 
 
-def test_figures_match_counts_by_hand() -> None:
+def test_metrics_match_counts_by_hand() -> None:
     target = np.array([1, 1, 1, 0, 0, 0, 0, 0])
     probability = np.array([0.9, 0.8, 0.2, 0.7, 0.3, 0.1, 0.1, 0.05])
-    figures = metrics.metrics_at(target, probability, 0.7)
-    assert figures["precision"] == pytest.approx(2 / 3)
-    assert figures["recall"] == pytest.approx(2 / 3)
-    assert figures["f1"] == pytest.approx(2 / 3)
+    values = metrics.metrics_at(target, probability, 0.7)
+    assert values["precision"] == pytest.approx(2 / 3)
+    assert values["recall"] == pytest.approx(2 / 3)
+    assert values["f1"] == pytest.approx(2 / 3)
     # Positives at ranks 1, 2 and 5.
-    assert figures["average_precision"] == pytest.approx((1 / 1 + 2 / 2 + 3 / 5) / 3)
+    assert values["average_precision"] == pytest.approx((1 / 1 + 2 / 2 + 3 / 5) / 3)
     # Of 15 pairs, the third positive loses to 0.7 and 0.3.
-    assert figures["roc_auc"] == pytest.approx(13 / 15)
+    assert values["roc_auc"] == pytest.approx(13 / 15)
     loss = -np.mean(np.where(target == 1, np.log(probability), np.log(1 - probability)))
-    assert figures["log_loss"] == pytest.approx(loss)
-    assert tuple(figures) == METRIC_NAMES
+    assert values["log_loss"] == pytest.approx(loss)
+    assert tuple(values) == METRIC_NAMES
 
 
 def test_threshold_itself_is_called_positive() -> None:
-    figures = metrics.metrics_at(np.array([0, 1]), np.array([0.1, 0.6]), 0.6)
-    assert figures["recall"] == 1.0
+    values = metrics.metrics_at(np.array([0, 1]), np.array([0.1, 0.6]), 0.6)
+    assert values["recall"] == 1.0
 
 
 def test_constant_scores_still_give_a_threshold() -> None:

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 def score(result: TrainResult) -> str:
     """Return the metric that a variant is compared by, with its value on the validation rows."""
-    return f"{SHORT[result.metric]} {figure(merit(result.metric, result.score))}"
+    return f"{SHORT[result.metric]} {shown_metric(merit(result.metric, result.score))}"
 
 
 def tested(result: TrainResult, wanted: str) -> str:
     """Return a metric of the test rows with its value: the wanted one, or else the first of the variant's task."""
     name = wanted if wanted in result.metrics else TASKS[result.task].metrics[0]
-    return f"{SHORT[name]} {figure(result.metrics[name])}"
+    return f"{SHORT[name]} {shown_metric(result.metrics[name])}"
 
 
-def figure(value: float) -> str:
+def shown_metric(value: float) -> str:
     """Return a metric as people read it: shares to four digits, errors in the size that they have."""
     return f"{value:.4f}" if abs(value) < 1_000 else f"{value:,.1f}"
 
@@ -83,7 +83,7 @@ def show_metrics(task: TaskName, metrics: Mapping[str, float]) -> int:
     wide = max(10, *(len(head) for name, head in heads.items() if name in metrics))
     for name, head in heads.items():
         if name in metrics:
-            print(f"  {head:<{wide}} {figure(metrics[name])}")
+            print(f"  {head:<{wide}} {shown_metric(metrics[name])}")
     return wide
 
 
@@ -145,8 +145,8 @@ def brief(overrides: Mapping[str, Any]) -> str:
 def _row(result: TrainResult, best: bool, shown: Sequence[str]) -> tuple[str, ...]:
     if result.error is not None:
         return ("!", result.name, "-", *("-" for _ in shown), "failed")
-    metrics = (figure(result.metrics[name]) for name in shown)
-    chosen = figure(merit(result.metric, result.score))
+    metrics = (shown_metric(result.metrics[name]) for name in shown)
+    chosen = shown_metric(merit(result.metric, result.score))
     return ("*" if best else "", result.name, chosen, *metrics, str(result.run_id))
 
 

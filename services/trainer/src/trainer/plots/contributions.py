@@ -130,8 +130,8 @@ def draw(content: Content) -> Figure:
 
     shown = content.shown
     count = len(shown["names"])
-    figures = style.shown_features(count, shown["features"], "by contribution")
-    figure = style.canvas(content.heading, *figures, "Contributions", scales.height_for(count))
+    number = style.shown_features(count, shown["features"], "by contribution")
+    figure = style.canvas(content.heading, *number, "Contributions", scales.height_for(count))
     names, left = feature_names(shown["names"], SIZE)
     middle = left + (style.RIGHT - left) * 0.62
     heights = range(count)

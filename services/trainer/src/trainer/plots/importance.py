@@ -56,8 +56,8 @@ def draw(content: Content) -> Figure:
     shown = content.shown
     count = len(shown["names"])
     height = scales.height_for(count)
-    figures = style.shown_features(count, shown["features"], "by gain")
-    figure = style.canvas(content.heading, *figures, "Feature importance", height)
+    number = style.shown_features(count, shown["features"], "by gain")
+    figure = style.canvas(content.heading, *number, "Feature importance", height)
     names, left = feature_names(shown["names"], SIZE)
     middle = left + (style.RIGHT - left) * 0.53
     trees = f"{shown['trees']:,} tree" + ("s" if shown["trees"] != 1 else "")

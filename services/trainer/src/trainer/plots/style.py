@@ -55,12 +55,12 @@ class Heading:
 
 
 def canvas(heading: Heading, merit: str, its_name: str, what: str = "", height: float = HEIGHT) -> Figure:
-    """Return an empty figure, 960 pixels wide, with its heading, and one prominent figure at the right.
+    """Return an empty figure, 960 pixels wide, with its heading, and one prominent number at the right.
 
     Args:
         heading: The texts at the left.
-        merit: The prominent figure, such as ``75.8%``.
-        its_name: What that figure is.
+        merit: The prominent number, such as ``75.8%``.
+        its_name: What that number is.
         what: What the plot shows; it begins the second line.
         height: The figure's height (inches): 720 pixels, or less where there is less to show.
     """
@@ -158,7 +158,7 @@ def cut(text: str, size: float, room: float, weight: str = "normal") -> str:
 
 
 def shown_features(shown: int, total: int, order: str) -> tuple[str, str]:
-    """Return the prominent figure of a plot of features, and what it is."""
+    """Return the prominent number of a plot of features, and what it is."""
     if total == 1:
         return "1", "feature"
     return (f"{shown} of {total:,}" if total > shown else f"{total}"), f"features, {order}"

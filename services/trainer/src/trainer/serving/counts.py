@@ -47,7 +47,7 @@ Key = tuple[str, ...]
 
 
 @dataclass
-class Figures:
+class Totals:
     """Numbers by metric and labels. A histogram's are one for each bound, one for what is above, and the sum."""
 
     counters: dict[Key, float] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Figures:
     gauges: dict[Key, float] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, file: Path) -> Figures:
+    def read(cls, file: Path) -> Totals:
         """Return what a process has written; nothing where it has not yet."""
         with suppress(FileNotFoundError):
             parts: list[list[tuple[list[str], Any]]] = json.loads(file.read_text())
@@ -66,7 +66,7 @@ class Figures:
         """Return this as JSON."""
         return json.dumps([list(part.items()) for part in (self.counters, self.histograms, self.gauges)])
 
-    def add(self, other: Figures) -> None:
+    def add(self, other: Totals) -> None:
         """Add another process's."""
         for mine, theirs in ((self.counters, other.counters), (self.gauges, other.gauges)):
             for key, number in theirs.items():
@@ -76,11 +76,11 @@ class Figures:
             self.histograms[key] = [one + more for one, more in zip(before, numbers, strict=True)]
 
 
-def total(files: Iterable[Path]) -> Figures:
+def total(files: Iterable[Path]) -> Totals:
     """Return what these processes have counted together."""
-    found = Figures()
+    found = Totals()
     for file in files:
-        found.add(Figures.read(file))
+        found.add(Totals.read(file))
     return found
 
 
@@ -89,9 +89,9 @@ class Counts:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._figures = Figures.read(file)
+        self._totals = Totals.read(file)
         # The processes of a former one are gone.
-        self._figures.gauges = {}
+        self._totals.gauges = {}
         self._changed = True
         # What a request or a score is counted by, once it has been.
         self._requests: dict[tuple[str, int], tuple[Key, list[float]]] = {}
@@ -105,7 +105,7 @@ class Counts:
             # To put a key together costs more than to count.
             found = self._requests[path, status] = (REQUESTS, path, str(status)), self._of((TOOK, path), SECONDS)
         key, numbers = found
-        counters = self._figures.counters
+        counters = self._totals.counters
         counters[key] = counters.get(key, 0) + 1
         numbers[bisect_left(SECONDS, seconds)] += 1
         numbers[-1] += seconds
@@ -137,8 +137,8 @@ class Counts:
         gauges: dict[Key, float] = {(FAILING,): float(champion.failing)}
         if champion.loaded is not None:
             gauges[MODELS, champion.loaded.uri] = 1
-        if gauges != self._figures.gauges:
-            self._figures.gauges = gauges
+        if gauges != self._totals.gauges:
+            self._totals.gauges = gauges
             self._changed = True
 
     def write(self) -> None:
@@ -147,16 +147,16 @@ class Counts:
             self._changed = False
             # Whoever reads it meets the former file, or the new one.
             new = self._file.with_suffix(".new")
-            new.write_text(self._figures.text())
+            new.write_text(self._totals.text())
             new.replace(self._file)
 
     def _add(self, key: Key, number: float) -> None:
-        counters = self._figures.counters
+        counters = self._totals.counters
         counters[key] = counters.get(key, 0) + number
         self._changed = True
 
     def _of(self, key: Key, bounds: Sequence[float]) -> list[float]:
-        return self._figures.histograms.setdefault(key, [0] * (len(bounds) + 2))
+        return self._totals.histograms.setdefault(key, [0] * (len(bounds) + 2))
 
     def _observe_all(self, key: Key, values: NDArray[Any]) -> None:
         import numpy as np

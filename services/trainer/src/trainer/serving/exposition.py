@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from trainer.serving.counts import COUNTERS, GAUGES, HISTOGRAMS, Counts, Figures, total
+from trainer.serving.counts import COUNTERS, GAUGES, HISTOGRAMS, Counts, Totals, total
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -78,13 +78,13 @@ class Exposition:
         server.serve_forever()
 
 
-def families(figures: Figures) -> Iterator[Metric]:
+def families(totals: Totals) -> Iterator[Metric]:
     """Yield the metrics of what was counted, in the form of Prometheus's client library."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     for kind, described, numbers in (
-        (CounterMetricFamily, COUNTERS, figures.counters),
-        (GaugeMetricFamily, GAUGES, figures.gauges),
+        (CounterMetricFamily, COUNTERS, totals.counters),
+        (GaugeMetricFamily, GAUGES, totals.gauges),
     ):
         for name, (labels, text) in described.items():
             family = kind(PREFIX + name, text, labels=labels)
@@ -94,7 +94,7 @@ def families(figures: Figures) -> Iterator[Metric]:
             yield family
     for name, (labels, text, bounds) in HISTOGRAMS.items():
         histogram = HistogramMetricFamily(PREFIX + name, text, labels=labels)
-        for key, counted in figures.histograms.items():
+        for key, counted in totals.histograms.items():
             if key[0] == name:
                 places = [*map(str, bounds), "+Inf"]
                 buckets = list(zip(places, accumulate(counted[:-1]), strict=True))
