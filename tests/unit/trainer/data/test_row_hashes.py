@@ -99,13 +99,3 @@ def test_parts_tell_the_precision_together(tmp_path: Path) -> None:
     found = both.hold(pd.concat(parts))
     assert found is not None
     assert found.all()
-
-
-def test_rows_of_an_older_model_are_read(dataset: Dataset, tmp_path: Path) -> None:
-    kept = RowHashes.of(dataset.train.features)
-    kept.save(tmp_path / "rows.npz")
-    with np.load(tmp_path / "rows.npz") as content:
-        older = {name: content[name] for name in ("columns", "steps")}
-    np.savez_compressed(tmp_path / "older.npz", **older)
-    read = RowHashes.load(tmp_path / "older.npz")
-    np.testing.assert_array_equal(read.hashes, kept.hashes)

@@ -22,7 +22,7 @@ TAB_SUFFIXES = (".tsv", ".tsv.gz")
 
 
 #: What may be thousands as well as decimals.
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
 
 
 class Named(Protocol):
@@ -125,7 +125,7 @@ class CsvForm:
             except ValueError:
                 pass
             else:
-                if _THOUSANDS.fullmatch(value.strip()):
+                if THOUSANDS.fullmatch(value.strip()):
                     return f" (--decimal {other} reads it, unless thousands are meant: write those as digits alone)"
                 return f" (--decimal {other} reads it)"
         if first_row and not self.header:

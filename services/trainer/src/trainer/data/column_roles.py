@@ -16,6 +16,7 @@ from trainer.data.dataset import Table
 from trainer.data.missing_words import missing_values
 from trainer.data.row_hashes import LARGEST_EXACT, hash_values
 from trainer.data.target_column import plain_value
+from trainer.data.wrong_values import first_of, some_of
 from trainer.util.errors import InputError
 from trainer.util.text import one_line
 
@@ -88,8 +89,8 @@ def _weights(column: pd.Series, label: str, form: CsvForm) -> NDArray[np.float64
     if len(rows := np.flatnonzero(np.isnan(values))):
         first = str(column.iloc[rows[0]])
         raise InputError(
-            f"{label} (--weight): weights must be numbers; {len(rows):,} of {len(values):,} are none (the first in row"
-            f" {rows[0] + 1:,}: {one_line(repr(first), 60)}){form.hint(first)}"
+            f"{label} (--weight): weights must be numbers; {some_of(rows, len(values))} are none"
+            f" {first_of(rows, one_line(repr(first), 60))}{form.hint(first)}"
         )
     for wrong, words in (
         (~(np.isfinite(values) & (values > 0)), "positive and finite"),
@@ -98,8 +99,8 @@ def _weights(column: pd.Series, label: str, form: CsvForm) -> NDArray[np.float64
     ):
         if len(rows := np.flatnonzero(wrong)):
             raise InputError(
-                f"{label} (--weight): weights must be {words}; {len(rows):,} of {len(values):,} are not (the first in"
-                f" row {rows[0] + 1}: {values[rows[0]]:g})"
+                f"{label} (--weight): weights must be {words}; {some_of(rows, len(values))} are not"
+                f" {first_of(rows, f'{values[rows[0]]:g}')}"
             )
     return values
 
@@ -112,8 +113,8 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
         numbers = column.to_numpy(dtype=np.float64)
         if len(rows := np.flatnonzero(~np.isfinite(numbers))):
             raise InputError(
-                f"{label} (--time): times must be finite; {len(rows):,} of {len(numbers):,} are not (the first in row"
-                f" {rows[0] + 1:,}: {numbers[rows[0]]:g})"
+                f"{label} (--time): times must be finite; {some_of(rows, len(numbers))} are not"
+                f" {first_of(rows, f'{numbers[rows[0]]:g}')}"
             )
         if not (np.abs(numbers) >= LARGEST_EXACT).any():
             return numbers
@@ -135,8 +136,8 @@ def _times(column: pd.Series, label: str) -> NDArray[Any]:
     # Beyond these, nanoseconds would begin anew at the other end, without an error.
     if len(wrong := np.flatnonzero((moments < pd.Timestamp.min) | (moments > pd.Timestamp.max))):
         raise InputError(
-            f"{label} (--time): dates must be from 1678 to 2261; {len(wrong):,} of {len(moments):,} are not (the first"
-            f" in row {wrong[0] + 1:,}: {shown_time(moments.iloc[wrong[0]])})"
+            f"{label} (--time): dates must be from 1678 to 2261; {some_of(wrong, len(moments))} are not"
+            f" {first_of(wrong, shown_time(moments.iloc[wrong[0]]))}"
         )
     return moments.to_numpy("datetime64[ns]")
 
@@ -147,10 +148,10 @@ def _check_zones(column: pd.Series, label: str) -> None:
         return
     named = column.str.contains(_ZONE).to_numpy(dtype=bool)
     if named.any() and not named.all():
-        row = int(np.argmin(named))
+        rows = np.flatnonzero(~named)
         raise InputError(
-            f"{label} (--time): some dates name a time zone and {int((~named).sum()):,} do not (the first in row"
-            f" {row + 1:,}: {one_line(str(column.iloc[row]), 40)}); write all of them alike"
+            f"{label} (--time): some dates name a time zone and {len(rows):,} do not"
+            f" {first_of(rows, one_line(str(column.iloc[rows[0]]), 40))}; write all of them alike"
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from trainer.config.csv_form import THOUSANDS
 from trainer.util.text import one_line
 
 #: A text column with more distinct values than this is most likely an identifier.
@@ -21,8 +22,6 @@ _COMMA_NUMBER = (
     r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})*,\d+|\d+,\d+|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
 )
 _DECIMAL_COMMA, _WHOLE_NUMBER = r"[-+]?\d+,\d+", r"[-+]?\d+"
-#: What may be thousands as well as decimals.
-_THOUSANDS = r"[-+]?[1-9]\d{0,2},\d{3}"
 #: So many words beside numbers most likely stand for missing values.
 _FEW = 3
 #: A number as people write it: 12.5 %, $1,234.50, (3.20).
@@ -69,7 +68,7 @@ def text_warning(columns: Sequence[pd.Series]) -> str | None:
         because = f"is taken as text, each value a category, because of values such as {example}"
         commas = stripped.str.fullmatch(_DECIMAL_COMMA)
         if commas.any() and _most(commas | stripped.str.fullmatch(_WHOLE_NUMBER)):
-            if stripped[commas].str.fullmatch(_THOUSANDS).all():
+            if stripped[commas].str.fullmatch(THOUSANDS.pattern).all():
                 return f"{because} (write thousands as digits alone; --decimal , reads them, if they are decimals)"
             return f"{because} (--decimal , reads them)"
         words = sorted(set(stripped[~plain]))

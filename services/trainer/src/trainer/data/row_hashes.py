@@ -106,8 +106,7 @@ class RowHashes:
         """
         with np.load(path, allow_pickle=False) as content:
             columns = tuple(str(name) for name in content["columns"])
-            # Models of before this was kept have no such entry.
-            single = frozenset(map(str, content["single"])) if "single" in content else frozenset()
+            single = frozenset(str(name) for name in content["single"])
             return cls(columns, np.cumsum(content["steps"], dtype=np.uint32), single)
 
 

@@ -14,6 +14,7 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label
 from trainer.data.buckets import Place
 from trainer.data.csv_faults import header_hint
+from trainer.data.wrong_values import first_of, some_of
 from trainer.util.errors import InputError
 from trainer.util.text import did_you_mean, listed
 
@@ -60,11 +61,9 @@ def binary_target(values: pd.Series, label: str, positive: str | None = None) ->
 
 def refuse_missing(values: pd.Series, label: str) -> None:
     """Refuse a target column with missing values."""
-    missing = values.isna().to_numpy()
-    if missing.any():
-        first = int(np.flatnonzero(missing)[0]) + 1
+    if len(missing := np.flatnonzero(values.isna())):
         raise InputError(
-            f"{label}: {int(missing.sum())} of {len(values)} values are missing (the first in row {first});"
+            f"{label}: {some_of(missing, len(values))} values are missing {first_of(missing)};"
             " remove those rows or fill them in"
         )
 

@@ -17,6 +17,7 @@ from trainer.data.columns import numbers_of
 from trainer.data.missing_words import missing_values
 from trainer.data.target_column import binary_target, plain_value, refuse_missing
 from trainer.data.task_guess import guess_task
+from trainer.data.wrong_values import first_of, some_of
 from trainer.util.errors import InputError
 from trainer.util.text import listed, one_line
 
@@ -185,18 +186,17 @@ def _numbers(column: Column, form: CsvForm) -> NDArray[np.float64]:
         plain = f"; write digits alone, decimals with {point}" if looks_like_number(first) else ""
         advice = form.hint(first) or plain
         raise InputError(
-            f"{label}: {len(wrong):,} of {len(values):,} values are no numbers (the first in row {wrong[0] + 1}:"
-            f" {one_line(repr(first), 60)}){advice}"
+            f"{label}: {some_of(wrong, len(values))} values are no numbers"
+            f" {first_of(wrong, one_line(repr(first), 60))}{advice}"
         )
     if len(wrong := np.flatnonzero(~np.isfinite(numbers))):
         raise InputError(
-            f"{label}: {len(wrong):,} of {len(values):,} values are infinite (the first in row {wrong[0] + 1});"
-            " remove those rows"
+            f"{label}: {some_of(wrong, len(values))} values are infinite {first_of(wrong)}; remove those rows"
         )
     if len(wrong := np.flatnonzero(np.abs(numbers) > _LARGEST)):
         raise InputError(
-            f"{label}: {len(wrong):,} of {len(values):,} values are beyond {_LARGEST:g} (the first in row"
-            f" {wrong[0] + 1}: {numbers[wrong[0]]:g}), too large for LightGBM: divide them, or remove those rows"
+            f"{label}: {some_of(wrong, len(values))} values are beyond {_LARGEST:g}"
+            f" {first_of(wrong, f'{numbers[wrong[0]]:g}')}, too large for LightGBM: divide them, or remove those rows"
         )
     return numbers
 
