@@ -323,8 +323,8 @@ def register(
     if result.model_uri is None:
         raise TrainerError(f"{result.name} has no model: {result.error or 'it was pruned'}")
     set_defaults()
-    target = connect(_uri(tracking_uri), EXPERIMENT)
-    return register_best(target, check_name(model_name), result, dataset, chosen_by=f"validation_{result.metric}")
+    destination = connect(_uri(tracking_uri), EXPERIMENT)
+    return register_best(destination, check_name(model_name), result, dataset, chosen_by=f"validation_{result.metric}")
 
 
 def _plan(

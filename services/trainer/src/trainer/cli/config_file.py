@@ -1,7 +1,7 @@
 """The option ``--config``: a YAML file with the options of a command, by their names without dashes.
 
-The command line goes before the file, and the file before variables and defaults. What a file holds is converted and
-checked by the options themselves, as the command line's words are.
+A value on the command line wins over the file's, and the file's value wins over variables and defaults. The options
+convert and check the file's values as they do the words of the command line.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def read_config(context: click.Context, parameter: click.Parameter, path: Path |
 
 
 def _checked(parameter: click.Parameter, value: Any, context: click.Context, place: str) -> Any:
-    """Return an option's value as click converts it further, if it is of a kind that the option takes."""
+    """Return a value of the file as click takes it from the command line; refuse what the option does not take."""
     name = config_key(parameter)
     if value is None:
-        # As if it were not given, whatever a variable says.
+        # The key stands without a value: the option has its default, also where a variable is set.
         return parameter.get_default(context)
     is_flag, structure = bool(getattr(parameter, "is_flag", False)), getattr(parameter.type, "structure", None)
     kinds = {list: "a list", dict: "a mapping"}

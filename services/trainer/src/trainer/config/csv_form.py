@@ -1,6 +1,7 @@
 """How CSV files are written: their separator, decimal point and header, and which words stand for a missing value.
 
-A model remembers how its files were written, and reads later files alike. Imports nothing heavy: a server reads by it.
+A model remembers how its files were written, and reads later files alike. This module imports nothing heavy, because a
+server reads requests by it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "point": ".",
 _WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
 TAB_SUFFIXES = (".tsv", ".tsv.gz")
 
-
-#: What may be thousands as well as decimals.
+#: A number such as 1,234: the comma may separate thousands, or decimals.
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
 
 
@@ -55,7 +55,7 @@ class CsvForm:
     skip_lines: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse a form that no file can have.
 
         Raises:
             InputError: A separator or a decimal point that no file can have.

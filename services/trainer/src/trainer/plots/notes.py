@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 SIZE = 12.5
 _SPACING = 1.4
-#: How high a line is for each point of its letters' size.
+#: The height of a line, as a multiple of its letters' size.
 _LINE = 1.164
-#: The distance of a note from its axes' edges and from curves, as a share of the axes' width; places that are tried.
-_MARGIN, _PLACES, _SAMPLES = 0.018, 24, 500
-#: How finely it is counted what a note would cover.
+#: The distance of a note from its axes' edges and from curves, as a share of the axes' width.
+_MARGIN = 0.018
+#: How many places are tried for a note, across and up; and how finely a curve is followed.
+_PLACES, _SAMPLES = 24, 500
+#: Into how many cells a side of the axes is cut, to count what a note would cover.
 _CELLS = 200
 
 #: Left, bottom, right, top; as shares of the axes' width and height.

@@ -67,7 +67,7 @@ class Booster:
         rows = len(matrix)
         if rows == 1:
             return self._row.predict(matrix)
-        # What this is given goes past LightGBM's own checks.
+        # LightGBM's C library does not check what it is given.
         if matrix.dtype != np.float64 or matrix.shape != (rows, self.width) or not matrix.flags.c_contiguous:
             raise ValueError(f"a matrix of shape {matrix.shape}")
         if rows < 2 * _PART_ROWS or (parts := min(available_cpus(), rows // _PART_ROWS)) < 2:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ANY", "FORMATS", "SAFE", "Champion", "ModelError", "ServedModel", "load"]
 
-#: How long a version that could not be loaded is left alone, in seconds.
+#: Seconds until a version that could not be loaded is tried again.
 RETRY = 60.0
 
 
@@ -172,7 +172,7 @@ class Champion:
         self._preparer.end()
 
     def tell(self, text: str) -> None:
-        """Write a line into the log that says nothing of whether a model is served."""
+        """Write a line into the log. It does not count as what was said last of the model."""
         self._note(text)
 
     def _resolve(self) -> str:
@@ -187,7 +187,7 @@ class Champion:
         return f"models:/{name}/{find_version(self._tracking_uri, name, alias)}"
 
     def _say(self, text: str) -> None:
-        # Once, however often it is looked at.
+        # A line is written once, however often the alias is looked at.
         if text != self.said:
             self.said = text
             self._note(text)

@@ -78,7 +78,7 @@ class Tracking:
     def run(
         self, name: str, tags: Mapping[str, str], *, parent: str | None = None, key: str | None = None
     ) -> Iterator[ActiveRun]:
-        """Create a run, and end it with the status that what happens inside calls for.
+        """Create a run, and end it with the status that fits how the block inside ended.
 
         FINISHED at the end; KILLED after Ctrl-C or a termination signal; FAILED after an exception, with its message as
         the tag ``failure_reason``.

@@ -1,8 +1,8 @@
-"""Rows that are hard to answer: by them, a model that was taken apart shows that it answers as the model itself.
+"""Rows that are hard to answer. On them, a model that was taken apart is compared with the model itself.
 
-A server takes the trainer's models apart, and asks their trees without scikit-learn. The rows are made of a model's own
-parts: its categories and others, the bounds of its numbers and numbers beyond all bounds, missing values everywhere.
-Each model carries the digest of what it said to them when it was saved.
+A server takes the trainer's models apart, and asks their trees without scikit-learn. The rows are made of what a model
+knows: its categories and other texts, the bounds of its numbers and numbers beyond them, and missing values in every
+column. When a model is saved, the digest of its own answers to these rows is saved with it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS = 256
-#: Zero by both names, what LightGBM takes for zero, the largest and the smallest, whole numbers beyond exactness.
+#: Both zeros, what LightGBM takes for zero, the largest and the smallest numbers, whole numbers beyond 2**53.
 _EXTREMES = (
     *(0.0, -0.0, 1e-35, -1e-35, 1.0, -1.0, 0.5, math.inf, -math.inf),
     *(1.7976931348623157e308, -1.7976931348623157e308, 5e-324, 2.0**53 + 2, -(2.0**63)),
 )
-#: Bounds beyond these have no number between them.
+#: Larger bounds are cut to this: their difference would be infinite.
 _LARGE = 1e300
 #: Texts that no column has, or that are nearly those that one has.
 _STRANGE = ("", " ", "unheard of", "0", "nan", "\u00e9\u0301", "\u4e2d\u6587", "\x00", "'\"\\")
@@ -109,7 +109,7 @@ def _column(name: str, kind: ColumnType, ranges: Ranges, chance: random.Random) 
         return [_pick((True, False, None), chance) for _ in range(ROWS)]
     if kind == "text":
         known = tuple(ranges.categories.get(name, ())) or ("",)
-        # As a category is written, and nearly so.
+        # Texts that are nearly categories.
         near = tuple(f"{category} " for category in known[:3]) + tuple(category.swapcase() for category in known[:3])
         strange = _STRANGE + near
         return [
@@ -117,7 +117,7 @@ def _column(name: str, kind: ColumnType, ranges: Ranges, chance: random.Random) 
             for _ in range(ROWS)
         ]
     low, high = ranges.bounds.get(name, (-1.0, 1.0))
-    # What is infinite in training is among the extremes; of it there is nothing inside.
+    # An infinite bound is cut: infinity itself is among the extremes.
     low, high = max(low, -_LARGE), min(high, _LARGE)
     values: list[float | None] = []
     for _ in range(ROWS):

@@ -1,6 +1,7 @@
-"""What runs are brought in from: another server, a SQLite file, or a folder of MLflow's file store (mlruns).
+"""The stores that runs are imported from: another server, a SQLite file, or a folder of MLflow's file store (mlruns).
 
-None is changed. A SQLite file is copied first: MLflow brings the copy to its own schema, whichever version made it.
+A store is only read. A SQLite file may be of another version of MLflow. So it is copied, and the copy is brought to
+this MLflow's schema.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Store:
     def located(self, location: str) -> str | None:
         """Return where a run's or model's files are now; None where there are none.
 
-        A store on the disk names its folders as they were when the run was logged: on another machine, or before the
-        folder was moved. What is not there is looked for by the end of its path (experiment, run, artifacts).
+        A store on the disk names its folders by the paths that they had when the run was logged. Where the store was
+        moved since, such a path leads nowhere: then the folder is looked for by the end of its path (experiment, run,
+        artifacts).
         """
         parts = urlsplit(location)
         if self.artifacts is None or parts.scheme not in ("", "file"):
@@ -85,7 +87,7 @@ def open_store(what: str, artifacts: Path | None, wait: float) -> Iterator[Store
 def _of_folder(path: Path, artifacts: Path | None) -> Store:
     if not any(path.glob("*/meta.yaml")):
         raise InputError(f"{path} holds no experiment (no */meta.yaml): name the folder mlruns itself")
-    # MLflow keeps its file store for those who ask for it by this.
+    # Without this variable, MLflow opens no file store.
     os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
     uri = path.resolve().as_uri()
     return Store(uri, uri, make_client(uri), artifacts or path)
@@ -100,7 +102,7 @@ def _of_file(path: Path, artifacts: Path | None, copy: Path) -> Store:
     beside = (path.parent / name for name in ("mlruns", "mlartifacts"))
     folder = artifacts or next((one for one in beside if one.is_dir()), path.parent)
     try:
-        # By SQLite itself: a program may be writing to it.
+        # SQLite makes the copy, because a program may be writing to the file.
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source:
             known = {name for (name,) in source.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not {"experiments", "runs"} <= known:

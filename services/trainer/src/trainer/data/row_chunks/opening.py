@@ -13,10 +13,10 @@ from trainer.data.table_files import TableFiles, is_parquet, table_files
 
 
 def check_source(path: Place) -> TableFiles:
-    """Return the files of a table, which are there, and by their names are of a table.
+    """Return the files of a table, each of which can be opened.
 
     Raises:
-        InputError: They are not.
+        InputError: There is no such file, it cannot be opened, or its name is not that of a table.
     """
     files = table_files(path)
     for file in files.files:
@@ -30,7 +30,7 @@ def open_source(path: Place, form: CsvForm) -> TableSource:
 
     Args:
         path: A file, a folder of parts, or a pattern.
-        form: How it is written, if it is one of text.
+        form: How it is written, if it is CSV.
 
     Raises:
         InputError: The file is not there, or holds no table.
@@ -47,7 +47,7 @@ def open_files(files: TableFiles, form: CsvForm, scale: int = 1) -> TableSource:
 
 
 def count_rows(file: Place, form: CsvForm) -> int:
-    """Return how many rows a file has: Parquet says so, and a file of text is read for it."""
+    """Return how many rows a file has: a Parquet file says so, and a CSV file is read to count them."""
     source = open_files(TableFiles(file, (file,)), form)
     if isinstance(source, ParquetSource):
         return int(source.rows)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainer.training.fit import FitResult
 
 
-#: LightGBM's own, where none is given.
+#: The quantile that LightGBM predicts where none is given.
 QUANTILE = 0.9
 
 
@@ -35,7 +35,8 @@ class RegressionTask(TrainingTask):
     without = frozenset({"scale_pos_weight", "is_unbalance", "class_weight"})
     #: The quantile that is predicted, if one is.
     quantile: float | None = None
-    #: Whether the objective bends less to extreme rows than the squared error: the best constant is the median then.
+    #: Whether the objective gives extreme rows less weight than the squared error does: then the best constant is the
+    #: median, and not the mean.
     robust: bool = False
 
     def with_params(self, params: Mapping[str, Value]) -> RegressionTask:
