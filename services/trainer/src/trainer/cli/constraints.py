@@ -1,10 +1,11 @@
-"""Prints which constraints of a promotion policy a version satisfies."""
+"""Prints which constraints of a promotion policy a version satisfies, and refuses one that does not satisfy all."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trainer.util.output import print_table
+from trainer.util.errors import RefusedError
+from trainer.util.output import print_message, print_table
 
 if TYPE_CHECKING:
     from trainer.promotion.constraints import Constraint
@@ -46,6 +47,27 @@ def bound(constraint: Constraint) -> str:
     if constraint.bound is None:
         return ""
     return f"{'≤' if constraint.at_most else '≥'} {_quantity(constraint.bound, constraint.unit)}"
+
+
+def refuse_failed(version: str, verdict: Verdict, stays: str) -> None:
+    """Print a line for each constraint that is not satisfied, and refuse the version then.
+
+    Args:
+        version: What the version is called.
+        verdict: How it came out.
+        stays: Which version stays champion.
+
+    Raises:
+        RefusedError: A constraint is not satisfied.
+    """
+    if not verdict.failed:
+        return
+    for constraint in verdict.failed:
+        print_message(f"not satisfied: {failed_constraint(constraint)}")
+    raise RefusedError(
+        f"{version} is refused: {len(verdict.failed)} of {len(verdict.constraints)} constraints are not satisfied;"
+        f" champion stays {stays}"
+    )
 
 
 def failed_constraint(constraint: Constraint) -> str:

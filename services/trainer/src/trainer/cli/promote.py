@@ -18,7 +18,7 @@ from trainer.cli.options.registry import model_name_option
 from trainer.cli.options.split import seed_option, test_size_option
 from trainer.cli.options.target import positive_option, target_option
 from trainer.cli.options.tracking import server_options
-from trainer.util.errors import InputError, RefusedError
+from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -186,17 +186,12 @@ def _promote(
     source: SourceOptions | None,
     server: ServerOptions,
 ) -> None:
-    from trainer.cli.constraints import failed_constraint, show_constraints
+    from trainer.cli.constraints import refuse_failed, show_constraints
     from trainer.cli.promotion_content import approved_metrics, promotion_content
-    from trainer.cli.promotion_data import version_loader
-    from trainer.data.sources import check_exists
+    from trainer.cli.promotion_data import given_loader
     from trainer.util.output import print_json, print_message
 
-    load = None
-    if source is not None and source.data is not None:
-        # How it is read, the version's own run says. Whether it is there can be said at once.
-        check_exists(source.data)
-        load = version_loader(source)
+    load = given_loader(source)
     registry = _open(name, server)
     version = _choose(registry, model_uri, number)
     champion = registry.aliased()
@@ -227,13 +222,7 @@ def _promote(
         show_constraints(verdict)
         print(f"checked  {len(verdict.constraints)} constraints in {seconds:.1f} s")
     stays = f"version {champion.version}" if champion is not None else "none"
-    if verdict.failed:
-        for constraint in verdict.failed:
-            print_message(f"not satisfied: {failed_constraint(constraint)}")
-        raise RefusedError(
-            f"version {version.version} of {name} is refused: {len(verdict.failed)} of {len(verdict.constraints)}"
-            f" constraints are not satisfied; champion stays {stays}"
-        )
+    refuse_failed(f"version {version.version} of {name}", verdict, stays)
     if dry_run:
         print_message(f"dry run: version {version.version} would become champion; champion stays {stays}")
     elif not server.as_json:

@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from trainer.training.trained_on import TrainedOn
 
 
+def given_loader(source: SourceOptions | None) -> Load | None:
+    """Return what reads the data that the command names; None where it names none.
+
+    Raises:
+        InputError: There is no such table. That is said at once; how it is read, the version's own run says later.
+    """
+    from trainer.data.sources import check_exists
+
+    if source is None or source.data is None:
+        return None
+    check_exists(source.data)
+    return version_loader(source)
+
+
 def version_loader(source: SourceOptions) -> Load:
     """Return what reads the data as a model was trained on it, or as the command says; each way once.
 

@@ -138,30 +138,21 @@ def search_command(
     from trainer.searches.search import run_search
 
     settings = search.Settings(trials, storage, study, sampler, pruner)
-    size = 1.0
-    for dimension in wanted.dimensions:
-        size *= dimension.size
-    if size < settings.trials:
-        print_message(f"the space has {size:.0f} points, fewer than {settings.trials} trials: some will be tried twice")
+    if wanted.size < trials:
+        print_message(f"the space has {wanted.size:.0f} points, fewer than {trials} trials: some will be tried twice")
     dataset, destination, plan = preparation.prepare(source, tracking, complete_params(overrides, wanted.fixed))
 
     def on_open(name: str, done: int) -> None:
         at_once = f"{min(pool.jobs, trials)} at a time{preparation.where(cluster)}"
-        print_message(f"study {name} in {settings.storage}: {done} of {settings.trials} trials, {at_once}")
+        print_message(f"study {name} in {storage}: {done} of {trials} trials, {at_once}")
 
     def on_result(result: TrainResult) -> None:
-        words = results.brief(result.overrides)
-        if result.error is not None:
-            print_message(f"{result.name} failed: {result.error}")
-        elif result.pruned is not None:
-            print_message(f"{result.name}: pruned after {result.pruned} iterations ({words})")
-        else:
-            print_message(f"{result.name}: validation {results.score(result)} ({words})")
+        print_message(_trial_line(result))
 
     failed: TrainerError | None = None
     registered: Registration | None = None
     try:
-        with progress.view(settings.trials, "trials") as view:
+        with progress.view(trials, "trials") as view:
             done = run_search(
                 wanted, overrides, dataset, plan, pool, settings, on_result=on_result, on_open=on_open, view=view
             )
@@ -182,3 +173,15 @@ def search_command(
         results.show_registered(registered)
     if failed is not None:
         raise failed
+
+
+def _trial_line(result: TrainResult) -> str:
+    """Return what is said of a trial that has ended."""
+    from trainer.cli import results
+
+    words = results.brief(result.overrides)
+    if result.error is not None:
+        return f"{result.name} failed: {result.error}"
+    if result.pruned is not None:
+        return f"{result.name}: pruned after {result.pruned} iterations ({words})"
+    return f"{result.name}: validation {results.score(result)} ({words})"

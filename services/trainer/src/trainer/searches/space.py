@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,11 @@ class Space:
 
     dimensions: tuple[Dimension, ...]
     fixed: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def size(self) -> float:
+        """How many different trials there can be; infinity where a dimension is a range of decimals."""
+        return math.prod(dimension.size for dimension in self.dimensions)
 
     def described(self) -> dict[str, Any]:
         """Return the space as the mapping that describes it; see ``make_space``."""
