@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from trainer.data import demo
 
-from .stack import Stack
+from .stack import ROOT, Stack
 
 OPTIONS = ("--target", demo.TARGET, "--n-estimators", "10")
 _ROWS, _PARTS = 1_500, 3
@@ -20,6 +21,22 @@ def metrics_of_one_file(stack: Stack, folder: Path) -> dict[str, float]:
     demo.generate_sessions(_ROWS, seed=5).to_parquet(folder / "whole.parquet", index=False)
     metrics: dict[str, float] = stack.train("--data", "/data/whole.parquet", *OPTIONS, data=folder)["metrics"]
     return metrics
+
+
+def stack_with_key(stack: Stack, key: Path, content: str) -> Stack:
+    """Returns the stack as one whose trainer reads buckets by a key.
+
+    Args:
+        stack: The stack.
+        key: The file of the key, which is written; the container's user has to reach its folder.
+        content: What is in the file.
+    """
+    key.write_text(content)
+    key.chmod(0o644)
+    reading = copy.copy(stack)
+    reading.files = [*stack.files, ROOT / "compose.bucket-data.yaml"]
+    reading.environment = {**stack.environment, "DATA_KEY_FILE": str(key)}
+    return reading
 
 
 def parts() -> Iterator[tuple[str, bytes]]:

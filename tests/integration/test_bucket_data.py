@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import pytest
 
-from .parted_table import OPTIONS, metrics_of_one_file, parts
-from .stack import ROOT, Identity, Stack
+from .parted_table import OPTIONS, metrics_of_one_file, parts, stack_with_key
+from .stack import Identity, Stack
 
 pytestmark = pytest.mark.minio
 
@@ -32,15 +31,8 @@ def reader(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     folder.chmod(0o755)
 
     def with_key(identity: Identity) -> Stack:
-        key = folder / identity.secret_key[:4]
-        key.write_text(
-            f"[default]\naws_access_key_id={identity.access_key}\naws_secret_access_key={identity.secret_key}\n"
-        )
-        key.chmod(0o644)
-        reading = copy.copy(stack)
-        reading.files = [*stack.files, ROOT / "compose.bucket-data.yaml"]
-        reading.environment = {**stack.environment, "DATA_KEY_FILE": str(key)}
-        return reading
+        content = f"[default]\naws_access_key_id={identity.access_key}\naws_secret_access_key={identity.secret_key}\n"
+        return stack_with_key(stack, folder / identity.secret_key[:4], content)
 
     return with_key
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ..parted_table import OPTIONS, metrics_of_one_file, parts
-from ..stack import BUCKET, ROOT, Stack
+from ..parted_table import OPTIONS, metrics_of_one_file, parts, stack_with_key
+from ..stack import BUCKET, Stack
 
 JUNE = f"gs://{BUCKET}/tables/june"
 
@@ -30,13 +29,7 @@ def reader(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     folder.chmod(0o755)
 
     def with_key(account: str) -> Stack:
-        key = folder / account
-        key.write_text(stack.read_volume("gcs-keys", f"{account}.json"))
-        key.chmod(0o644)
-        reading = copy.copy(stack)
-        reading.files = [*stack.files, ROOT / "compose.bucket-data.yaml"]
-        reading.environment = {**stack.environment, "DATA_KEY_FILE": str(key)}
-        return reading
+        return stack_with_key(stack, folder / account, stack.read_volume("gcs-keys", f"{account}.json"))
 
     return with_key
 
