@@ -1,7 +1,7 @@
-"""The first thing that a request meets when AUTH is on: who sends it, and may they?
+"""The first middleware that a request meets when AUTH is on: it finds out who sends it, and whether they may.
 
-It stands before everything else, so that nothing of this stack or MLflow reads what a stranger sends. A route that is
-in no row of the table is answered with 404, to everyone.
+It stands before everything else, so that nothing of this stack or MLflow reads what a stranger sends. A route that has
+no row in the table of routes is answered with 404, whoever asks.
 """
 
 import functools

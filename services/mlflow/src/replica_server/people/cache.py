@@ -1,8 +1,9 @@
 """What the database says of people, kept in memory until it changes.
 
-PostgreSQL tells each server that listens when users, grants or tokens change (schema.py). Before an answer is taken
-from memory, what has been told is read, so that a change takes effect at once in every server. Where nobody would tell,
-nothing is taken from memory: the database is asked, and if it does not answer, nobody is let in.
+PostgreSQL notifies each server that listens when users, grants or tokens change (schema.py). Before an answer is taken
+from memory, the notifications that have arrived are read: so a change takes effect at once in every server. While a
+server has no connection that listens, it takes nothing from memory, and asks the database. If that does not answer,
+nobody is let in.
 """
 
 import asyncio
@@ -31,8 +32,9 @@ WHOSE = (
 )
 USED = "UPDATE people.tokens SET used = now() WHERE hash = %s"
 SSO_ROLE_OF = "SELECT role FROM people.users WHERE name = %s AND sso_seen = current_date"
-# The role that somebody has by their groups now, and that they are here; a change is in the record. Their tokens follow
-# it. Whom the command `user` has made, stays as they are: then there is no row.
+# Notes a person's role by their groups at the provider, and that they were here today; a change of the role goes into
+# the record. Their tokens have the new role, too. It returns no row for a person whom the command `user` has made, and
+# who stays as they are.
 NOTE = """
 WITH before AS (
     SELECT role FROM people.users WHERE name = %s
@@ -48,7 +50,7 @@ WITH before AS (
 SELECT name FROM noted
 """
 
-# Seconds for which an answer is kept: a bound for the case that a connection pooler swallows what PostgreSQL tells.
+# Seconds for which an answer is kept, in case that a connection pooler swallows PostgreSQL's notifications.
 KEPT = 5.0
 # How many answers are kept, some 500 bytes each. Strangers' tokens are not among them.
 MOST = 4096
@@ -63,7 +65,7 @@ class Lookup(Protocol):
         """Returns a statement's rows."""
 
     async def listen(self) -> "connection | None":
-        """Returns a connection on which PostgreSQL tells of changes; None where there is none to be had."""
+        """Returns a connection on which PostgreSQL notifies of changes; None where none can be had."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Token:
 
 
 class PeopleCache:
-    """Answers about people, out of memory where it may be trusted.
+    """Answers about people: from memory while PostgreSQL would notify of a change, and else from the database.
 
     All of it is used by the event loop alone.
 
@@ -148,7 +150,7 @@ class PeopleCache:
         return found
 
     async def note(self, name: str, role: str) -> bool:
-        """Gives a person the role that single sign-on says; False: one of this name is there, who is not from there."""
+        """Gives a person the role that single sign-on says; False: the command `user` has made one of this name."""
 
         async def ask() -> str | None:
             rows = await self._directory.find(SSO_ROLE_OF, name)
@@ -161,7 +163,7 @@ class PeopleCache:
         return bool(noted)
 
     def forget(self) -> None:
-        """Takes nothing from memory that was asked before now."""
+        """Forgets all answers, also those that are being asked for now."""
         self._changes += 1
         self._answers.clear()
 
@@ -172,7 +174,7 @@ class PeopleCache:
                 return kept
         before, asked = self._changes, self._clock()
         found = await ask()
-        # What has changed meanwhile may have been asked too early.
+        # Where something has changed meanwhile, the answer may be from before the change.
         if found is not None and self._is_told() and self._changes == before:
             if len(self._answers) >= MOST:
                 self._answers.clear()
@@ -180,7 +182,7 @@ class PeopleCache:
         return found
 
     def _is_told(self) -> bool:
-        """Reads what PostgreSQL has told, and returns whether it would tell."""
+        """Reads the notifications that have arrived; returns whether there is a connection on which they arrive."""
         if self._told_by is None:
             self._open_in_background()
             return False
@@ -204,7 +206,7 @@ class PeopleCache:
     async def _open(self) -> None:
         try:
             self._told_by = await self._directory.listen()
-            # What was asked before has perhaps changed before this connection listened.
+            # What was asked before this connection listened may have changed before it did.
             self.forget()
         except MlflowException:
             # The request that needs it asks the database, and tells why it does not answer.

@@ -1,6 +1,7 @@
-"""What a role alone cannot say: whose run, which alias, who the author is. Decided where MLflow's stores are asked.
+"""Rules that need more than a role: whose run it is, which alias, who the author is. Checked at MLflow's stores.
 
-All of MLflow's routes come to these methods, whatever form a request has, so that no other spelling of one gets past.
+Every route of MLflow's calls the stores' methods, whatever form a request has. So no other spelling of a request gets
+past a check there.
 
 Replaces: methods of `SqlAlchemyStore` of tracking and of the registry, each by itself with a check before and a note
     after. Only with AUTH=on.
@@ -104,7 +105,7 @@ class Guards(StoreChecks):
             values["tag"] = RunTag(CLAIMED, values["tag"].value)
 
     def keep_authors(self, request: Asking, values: Values) -> None:
-        """Does the same for the tags of a batch."""
+        """Turns those tags of a batch that name another author into claims."""
         for tag in values["tags"] or []:
             # Before anything of the batch is stored.
             if tag.key == MLFLOW_RUN_NAME:
@@ -112,7 +113,7 @@ class Guards(StoreChecks):
         values["tags"] = [RunTag(CLAIMED, tag.value) if tag.key == MLFLOW_USER else tag for tag in values["tags"] or []]
 
     def keep_author_tag(self, request: Asking, values: Values) -> None:
-        """Refuses to take a run's author away, and the tag with the name of another's run."""
+        """Refuses to delete the tag with a run's author, and the tag with the name of another's run."""
         if values["key"] == MLFLOW_USER:
             raise forbidden(f"The tag {MLFLOW_USER} is the run's author, which stays")
         if values["key"] == MLFLOW_RUN_NAME:
@@ -131,10 +132,10 @@ class Guards(StoreChecks):
                 raise forbidden(f"Run {run} is {rows[0][0] or 'nobody'}'s: its author or an administrator may do that")
 
     def own_name(self, request: Asking, values: Values) -> None:
-        """Refuses what would rename another's run: also the tag that holds the name comes here."""
+        """Refuses what would rename another's run, by its name or by the tag that holds the name."""
         name = values["run_name"]
         note = f"to {name}"
-        # A batch comes here twice.
+        # For a batch this is called twice.
         if name and note not in request.objects and self.directory.ask(NAME, values["run_id"]) != [(name,)]:
             request.renames = True
             self.own_run(request, values)
@@ -145,10 +146,10 @@ class Guards(StoreChecks):
         self._own(request, "experiment", str(values["experiment_id"]), Role.ADMIN)
 
     def own_experiment_with_runs(self, request: Asking, values: Values) -> None:
-        """Refuses it also where others' runs are in it."""
+        """Refuses what would delete another's experiment, or one that holds runs of others."""
         self.own_experiment(request, values)
         name, experiment = request.person.name, str(values["experiment_id"])
-        # What is no number, MLflow refuses.
+        # MLflow itself refuses an id that is no number.
         if request.person.role >= Role.ADMIN or not experiment.isdecimal():
             return
         if self.directory.ask(OTHERS_RUN, int(experiment), name):
@@ -166,7 +167,7 @@ class Guards(StoreChecks):
             request.objects.append(f"to {values['new_name']}")
 
     def own_model_with_versions(self, request: Asking, values: Values) -> None:
-        """Refuses to delete it also where others' versions are in it."""
+        """Refuses what would delete a model that is another's, has a guarded alias, or holds versions of others."""
         self.own_model(request, values)
         name = values["name"]
         if releases(request, name):

@@ -1,7 +1,7 @@
 """What is refused by its address alone, before anything of MLflow sees the request.
 
-It is one place for all routes: MLflow's are spread over two web frameworks, of which one takes a name with an empty
-part for another name, and neither notices bytes that are no text.
+This is one place for all routes. MLflow's routes are spread over two web frameworks: one of them takes a name with an
+empty part for another name, and neither refuses bytes that are no text.
 """
 
 import re
