@@ -79,6 +79,7 @@ def models(gaps: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return folder / "shop.csv", saved[0], saved[1]
 
 
+@pytest.mark.usefixtures("warm_sandbox")
 @pytest.mark.parametrize("change", ["same", "shuffled"])
 def test_promotion_judges_alike(
     models: tuple[Path, Saved, Saved], gaps: pd.DataFrame, tmp_path: Path, change: str
@@ -151,6 +152,7 @@ def test_lacking_column_is_one_line(models: tuple[Path, Saved, Saved], gaps: pd.
     assert said[0] == said[1]
 
 
+@pytest.mark.usefixtures("warm_sandbox")
 def test_table_that_changes_judges_nothing(
     models: tuple[Path, Saved, Saved], gaps: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -6,8 +6,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,8 @@ from trainer.tracking.inputs import dataset_inputs
 from trainer.training.fit import fit_variant
 from trainer.training.train_config import TrainConfig
 from trainer.util.errors import TrainerError
+
+from .. import programs
 
 SMALL: dict[str, Value] = {"n_estimators": 12, "num_leaves": 8}
 
@@ -229,7 +229,7 @@ def test_model_loads_without_this_package(result: TrainResult, client: Any, work
         "import sys; sys.modules['trainer'] = None\n"
         f"import mlflow; model = mlflow.pyfunc.load_model({folder!r}); print(list(model.predict(model.input_example)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = programs.run(["-c", code], check=True)
     model = mlflow.pyfunc.load_model(result.model_uri)
     assert done.stdout.strip() == str(list(model.predict(model.input_example)))
 
