@@ -19,7 +19,8 @@ from trainer.parallel.cluster.remote_pool import ClusterPool
 from .. import programs
 
 GENERATE = Path(__file__).parents[4] / "services/secrets/generate-cluster"
-#: A worker that imports nothing before its first task, and of another version of the code where one is named.
+#: A worker that imports nothing before its first task, of another version of the code where one is named. Where a file
+#: is named last, its first fit stops half-way, makes the file, and goes no further: the worker can be killed there.
 WORKER = """
 import sys
 from pathlib import Path
@@ -30,6 +31,15 @@ from trainer.parallel.cluster.credentials import Credentials
 from trainer.parallel.cluster.working import run_worker
 from trainer.tracking.settings import configure
 configure()
+if sys.argv[7]:
+    import threading
+    from trainer.runs import train
+    def stop(state):
+        if state.iteration == state.end_iteration // 2:
+            Path(sys.argv[7]).touch()
+            threading.Event().wait()
+    inner = train.fit_variant
+    train.fit_variant = lambda *given, callbacks, **more: inner(*given, callbacks=[*callbacks, stop], **more)
 room, ready, tables = int(sys.argv[4]), Path(sys.argv[5]), Path(sys.argv[6]) if sys.argv[6] else None
 credentials = Credentials.find(Path(sys.argv[2]))
 sys.exit(run_worker(sys.argv[1], credentials, room=room, preload=(), patience=30, ready=ready, tables=tables))
@@ -64,11 +74,20 @@ class LocalCluster:
         """The client's certificate."""
         return Credentials.find(self.certificates / "cluster-client")
 
-    def start_worker(self, code: str = "", room: int = 1 << 30, tables: Path | None = None) -> subprocess.Popen[str]:
-        """Start a worker, and wait until it takes part."""
+    def start_worker(
+        self, code: str = "", room: int = 1 << 30, tables: Path | None = None, stops: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a worker, and wait until it takes part.
+
+        Args:
+            code: Its version of the code; by default this one's.
+            room: How many bytes of data it keeps.
+            tables: A folder of data that the workers share.
+            stops: A file that it makes half-way in its first fit, where it then stays until it is killed.
+        """
         ready = self.folder / f"ready-{len(self.processes)}"
         folder = self.certificates / "cluster-worker"
-        arguments = (self.address, str(folder), code, str(room), str(ready), str(tables or ""))
+        arguments = (self.address, str(folder), code, str(room), str(ready), str(tables or ""), str(stops or ""))
         return self._start("-c", WORKER, *arguments, part="worker")[0]
 
     def pool(self, patience: float = 20.0) -> ClusterPool:

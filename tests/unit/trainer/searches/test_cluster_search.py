@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 from trainer.data.dataset import Dataset
 from trainer.runs.plan import Plan
@@ -179,25 +178,18 @@ def test_trial_of_a_dead_worker_is_repeated(
     tracked: MlflowClient, search: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the same parameters; its half-made run says why it failed; no trial is finished twice."""
-
-    def trials_of(experiment: str) -> list[Run]:
-        return [run for run in runs_of(tracked, experiment) if "mlflow.parentRunId" in run.data.tags]
-
-    with local_cluster(tmp_path, 2) as cluster:
+    with local_cluster(tmp_path, 1) as cluster:
         monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
-        victim = cluster.processes[-1]
+        victim = cluster.start_worker(stops=tmp_path / "half-way")
 
         def kill() -> None:
-            # Its parameters come a request after the run itself; they are compared below.
-            wait_until(lambda: sum(bool(run.data.params) for run in trials_of("killed search")) == 2, "two trials run")
+            wait_until((tmp_path / "half-way").exists, "its trial is half-way")
             victim.kill()
 
         threading.Thread(target=kill, daemon=True).start()
-        done = search(
-            f"{LONG}1500\n", "--trials", 3, "--experiment", "killed search", "--cluster", cluster.address
-        )  # fmt: skip
+        done = search(f"{LONG}40\n", "--trials", 3, "--experiment", "killed search", "--cluster", cluster.address)
     assert done.code == 0, done.err
-    children = trials_of("killed search")
+    children = [run for run in runs_of(tracked, "killed search") if "mlflow.parentRunId" in run.data.tags]
     assert sorted(run.info.status for run in children) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
     (failed,) = [run for run in children if run.info.status == "FAILED"]
     assert failed.data.tags[FAILURE_TAG].endswith(" died")

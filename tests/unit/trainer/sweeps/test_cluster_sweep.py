@@ -96,16 +96,16 @@ def test_variant_of_a_dead_worker_is_trained_again(
     tracked: MlflowClient, trainer: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its half-made run says why it failed; no variant is finished twice."""
-    with local_cluster(tmp_path, 2) as cluster:
+    with local_cluster(tmp_path, 1) as cluster:
         monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
-        victim = cluster.processes[-1]
+        victim = cluster.start_worker(stops=tmp_path / "half-way")
 
         def kill() -> None:
-            wait_until(lambda: len(runs_of(tracked, "killed")) == 3, "two variants run")
+            wait_until((tmp_path / "half-way").exists, "its variant is half-way")
             victim.kill()
 
         threading.Thread(target=kill, daemon=True).start()
-        arguments = ("sweep", "--grid", "n_estimators=1500,1501,1502", "--experiment", "killed", "--no-register")
+        arguments = ("sweep", "--grid", "n_estimators=10,11,12", "--experiment", "killed", "--no-register")
         done = trainer(*arguments, "--cluster", cluster.address, "--json")
     assert done.code == 0, done.err
     runs = runs_of(tracked, "killed")
