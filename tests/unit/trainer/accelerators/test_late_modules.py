@@ -5,13 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from .. import programs
+from .forks import Forks, forks
+
 pytestmark = pytest.mark.process
 
-#: Calls each function of a program in a fork, where scikit-learn is imported and the module not loaded.
-FORKS = """
+#: Scikit-learn is imported and the module not loaded; each function of a program is called in a fork.
+IMPORTED = """
 import os, sys, threading
 import trainer.accelerators.late_modules
 import sklearn.metrics
@@ -25,19 +30,17 @@ def check(function):
 """
 
 
-def run(program: str, begin: str = "import trainer.accelerators.late_modules\n") -> list[str]:
-    """Return what a program prints, line by line, in a fresh interpreter."""
-    code = begin + textwrap.dedent(program)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
+@pytest.fixture(scope="module")
+def imported() -> Iterator[Forks]:
+    """Return an interpreter that has imported scikit-learn."""
+    with forks(IMPORTED) as started:
+        yield started
 
 
-def test_sweeps_processes_and_runs_need_none() -> None:
+def test_sweeps_processes_and_runs_need_none(workdir: Path) -> None:
     """Neither the imports of a sweep's processes, nor a run with its fit, metrics, model and plots."""
     program = """
-        import os, sys, tempfile
-        os.chdir(tempfile.mkdtemp())
+        import sys
         from trainer.sweeps import sweep
         for name in sweep.PRELOAD:
             __import__(name)
@@ -48,14 +51,13 @@ def test_sweeps_processes_and_runs_need_none() -> None:
             print(end.code, [name for name in sys.modules if name.startswith("scipy.stats.")])
     """
     code = textwrap.dedent(program)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([sys.executable, "-c", code], cwd=workdir, capture_output=True, text=True, timeout=180)
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
 
 
-def test_module_is_whole_when_it_is_used() -> None:
+def test_module_is_whole_when_it_is_used(imported: Forks) -> None:
     """By each way to a name of it: one that scikit-learn takes, another, all of them, and a module below."""
-    said = run(
-        """
+    program = """
         @check
         def function():
             from scipy.stats import rankdata
@@ -67,7 +69,8 @@ def test_module_is_whole_when_it_is_used() -> None:
         @check
         def attribute():
             from scipy import stats
-            return stats.norm.cdf(0.0).item() == 0.5
+            found = stats.norm.cdf(0.0).item() == 0.5
+            return found, type(stats).__name__, type(stats.__loader__).__name__
         @check
         def every():
             import scipy.stats
@@ -81,29 +84,20 @@ def test_module_is_whole_when_it_is_used() -> None:
         def below():
             import scipy.stats.mstats
             return scipy.stats.mstats.gmean([4.0, 1.0]).item()
-        @check
-        def ordinary():
-            import scipy.stats
-            scipy.stats.norm
-            return type(scipy.stats).__name__, type(scipy.stats.__loader__).__name__
-        """,
-        FORKS,
-    )
-    assert said == [
+    """
+    assert imported.run(program) == [
         "function (False, [3.0, 1.0, 2.0])",
         "distribution (False, ['1.39', '1.39'])",
-        "attribute True",
+        "attribute (True, 'module', 'SourceFileLoader')",
         "every True",
         "star True",
         "below 2.0",
-        "ordinary ('module', 'SourceFileLoader')",
     ]
 
 
-def test_its_edges() -> None:
+def test_its_edges(imported: Forks) -> None:
     """A name that there is not, a search through all modules, a load that fails, and threads at the same moment."""
-    said = run(
-        """
+    program = """
         import scipy.stats
         @check
         def missing():
@@ -138,13 +132,17 @@ def test_its_edges() -> None:
             [one.start() for one in asking]
             [one.join() for one in asking]
             return found == [True] * len(names)
-        """,
-        FORKS,
-    )
-    assert said == ["missing (False, False, False, True)", "search False", "interrupted True", "threads True"]
+    """
+    assert imported.run(program) == [
+        "missing (False, False, False, True)",
+        "search False",
+        "interrupted True",
+        "threads True",
+    ]
 
 
-def test_estimators_that_use_it_are_the_same() -> None:
+def test_estimators_that_use_it_are_the_same(imported: Forks) -> None:
+    """As in the process that programs are forked from, where scikit-learn is imported by itself."""
     program = """
         import numpy as np
         from sklearn.covariance import EllipticEnvelope
@@ -157,4 +155,6 @@ def test_estimators_that_use_it_are_the_same() -> None:
         print(IsotonicRegression(increasing="auto").fit(x[:, 0], y).predict([0.1]))
         print(QuantileTransformer(n_quantiles=20, output_distribution="normal").fit_transform(x)[:3])
     """
-    assert run(program) == run(program, "")
+    alone = programs.run(["-c", textwrap.dedent(program)], check=True)
+    assert alone.stdout
+    assert imported.run(program) == alone.stdout.splitlines()

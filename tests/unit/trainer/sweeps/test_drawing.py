@@ -98,7 +98,7 @@ def test_who_draws_imports_meanwhile() -> None:
         assert done.stdout.strip() == imported, done.stderr
 
 
-def test_command_imports_nothing_to_draw_with(tmp_path: Path) -> None:
+def test_command_imports_nothing_to_draw_with(workdir: Path) -> None:
     program = """
         import sys
         from trainer.cli.main import main
@@ -108,5 +108,5 @@ def test_command_imports_nothing_to_draw_with(tmp_path: Path) -> None:
             print(end.code, "matplotlib" in sys.modules)
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=workdir, capture_output=True, text=True, timeout=180)
     assert done.stdout.splitlines()[-1] == "0 False", done.stderr
