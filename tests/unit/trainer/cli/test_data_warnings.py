@@ -86,8 +86,10 @@ def test_foreign_models_data_is_read_without_advice(odd: Path, trainer: Trainer,
     model = LogisticRegression().fit(table[["x", "number"]], table["y"])
     with mlflow.start_run():
         mlflow.sklearn.log_model(
-            model, name="model", input_example=table[["x", "number"]].head(), registered_model_name="purchase_predict"
-        )
+            model, name="model", input_example=table[["x", "number"]].head(), registered_model_name="purchase_predict",
+            # MLflow would find them out by loading the model in a process of its own.
+            pip_requirements=["scikit-learn"],
+        )  # fmt: skip
     (workdir / "policy.yaml").write_text(
         json.dumps(dict.fromkeys(("minimum", "latency_ms", "champion", "unseen", "safe_format"), False))
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from trainer.cli.main import main
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.promotion import version_scoring
@@ -324,14 +325,14 @@ def test_tags_that_are_no_entries_are_passed_over(versions: registry.Registry) -
 class Served:
     """A registered model of two versions on the real server; the first is champion."""
 
-    def __init__(self, server: str, trainer: Callable[..., Answer], shop: Path) -> None:
+    def __init__(self, server: str, table: Path) -> None:
         self.name, self.client = f"shop-{free_port()}", client_of(server)
         for leaves in (4, 5):
             place = ("--tracking-uri", server, "--register", "--model-name", self.name)
-            answer = trainer(
-                "--data", shop, "--target", "purchase", "--n-estimators", "5", "--num-leaves", leaves, *place
-            )
-            assert answer.code == 0, answer.err
+            fit = ("--n-estimators", "5", "--num-leaves", str(leaves))
+            with pytest.raises(SystemExit) as ended:
+                main(["--data", str(table), "--target", "purchase", *fit, *place])
+            assert not ended.value.code
         self.reset()
 
     def reset(self) -> None:
@@ -343,10 +344,16 @@ class Served:
         return str(self.client.get_model_version_by_alias(self.name, "champion").version)
 
 
+@pytest.fixture(scope="module")
+def trained(server: str, table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """See ``Served``. Whoever asks for it begins with a reset."""
+    file = tmp_path_factory.mktemp("served") / "shop.csv"
+    table.to_csv(file, index=False)
+    return Served(server, file)
+
+
 @pytest.fixture
-def served(
-    server: str, trainer: Callable[..., Answer], shop: Path, monkeypatch: pytest.MonkeyPatch, workdir: Path
-) -> Served:
+def served(trained: Served, monkeypatch: pytest.MonkeyPatch, workdir: Path) -> Served:
     """See ``Served``. What a model does in a clean process is taken as known: to find out takes seconds."""
 
     class Known:
@@ -361,7 +368,8 @@ def served(
 
     monkeypatch.setattr(version_scoring, "Sandbox", Known)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    return Served(server, trainer, shop)
+    trained.reset()
+    return trained
 
 
 LENIENT = "{minimum: false, champion: {f1: 1, average_precision: 1}}"

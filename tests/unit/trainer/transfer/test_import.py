@@ -22,7 +22,7 @@ from trainer.transfer.push_source import RUN_TAG
 from trainer.util.errors import TrackingError
 
 from .. import programs
-from ..conftest import Answer
+from ..conftest import Answer, serving
 
 Trainer = Callable[..., Answer]
 
@@ -269,17 +269,21 @@ def test_killed_import_is_finished(written_store: tuple[str, Path], target: str,
     assert sorted(found["versions"]) == ["1", "2"]
 
 
-def test_server_is_brought_into_another(server: str, trainer: Trainer, tmp_path: Path) -> None:
+@pytest.mark.process
+def test_server_is_brought_into_another(
+    trainer: Trainer, tmp_path: Path, target: str, request: pytest.FixtureRequest
+) -> None:
     """From a server, by --from; a server is not brought into itself."""
-    client = MlflowClient(server, server)
-    experiment = client.create_experiment("from a server")
-    run = client.create_run(experiment, run_name="r")
-    client.log_text(run.info.run_id, "x", "x.txt")
-    client.set_terminated(run.info.run_id)
-    answer = trainer("import", "--from", server, "--to", server)
-    assert (answer.code, "are one" in answer.err) == (2, True)
-    target = f"sqlite:///{tmp_path}/target.db"
-    answer = trainer("import", "--from", server, "--to", target)
+    # Its own: what other tests have left on theirs would all be brought in.
+    with serving(tmp_path, request.getfixturevalue("_template")) as server:
+        client = MlflowClient(server, server)
+        experiment = client.create_experiment("from a server")
+        run = client.create_run(experiment, run_name="r")
+        client.log_text(run.info.run_id, "x", "x.txt")
+        client.set_terminated(run.info.run_id)
+        answer = trainer("import", "--from", server, "--to", server)
+        assert (answer.code, "are one" in answer.err) == (2, True)
+        answer = trainer("import", "--from", server, "--to", target)
     assert answer.code == 0, answer.err
     there = MlflowClient(target, target)
     found = there.get_experiment_by_name("from a server")
