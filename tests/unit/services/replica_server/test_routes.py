@@ -22,7 +22,7 @@ def ask(
     extra: frozenset[str] = frozenset(),
     headers: tuple[tuple[bytes, bytes], ...] = (),
 ) -> tuple[int, str]:
-    """Returns the status and the message with which the refused_paths answers; 0 when it lets the request pass."""
+    """Returns the status and the message with which the middleware answers; 0 when it lets the request pass."""
     sent: list[Message] = []
 
     async def application(_scope: Scope, _receive: Any, _send: Any) -> None:

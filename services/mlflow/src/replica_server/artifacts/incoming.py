@@ -115,13 +115,13 @@ class Incoming:
         return False
 
     def seek(self, position: int) -> int:
-        """Goes back, once, to a place in what the last `read` returned, no copy of which is made; returns the place.
+        """Goes back, once, to a position in what the last `read` returned, without a copy; returns the position.
 
         Args:
-            position: RequestMetrics from the body's beginning, in bytes.
+            position: Counted from the body's beginning, in bytes.
 
         Raises:
-            MlflowException: The place is not there any more, or has not come yet.
+            MlflowException: The bytes at the position are gone, or have not come yet.
         """
         back = self._position - position
         if not 0 <= back <= len(self._last):
@@ -211,7 +211,7 @@ async def receive(chunks: AsyncIterable[bytes], store: Callable[[Incoming], None
     """
     body = Body(chunks)
     async with body.holding:
-        # One that is known to be large does not wait with a whole block in memory.
+        # An upload that is known to be large holds no whole block in memory while it waits.
         first = await body.block(size=limits.SMALL_BODY if announced.get() > BLOCK else BLOCK)
         async with (SMALL_UPLOADS if body.over else LARGE_UPLOADS).hold() as place:
             await body.holding.aclose()

@@ -32,7 +32,7 @@ def prepare() -> Path:
     place = Path(tempfile.gettempdir())
     own = Path(tempfile.mkdtemp(prefix=f".new-{PREFIX}", dir=place))
     _lock(own)
-    # PeopleCache by its name only now that it is locked.
+    # Known by its name only now that it is locked.
     own = own.rename(place / own.name.removeprefix(".new-"))
     for folder in place.glob(f"{PREFIX}*"):
         if folder != own and (handle := _lock(folder)) is not None:

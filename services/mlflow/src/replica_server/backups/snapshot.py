@@ -1,7 +1,8 @@
 """Takes a snapshot: the database first, then the artifacts, while the stack goes on.
 
-A client stores an artifact before the row that names it, and only garbage collection removes artifacts, which waits
-for its turn. So what is listed after the database was dumped holds every artifact that the dump names.
+A client stores an artifact before the row that names it. Only garbage collection removes artifacts, and it does not run
+beside a backup (lock.py). So the list of artifacts, which is made after the dump, holds every artifact that the dump
+names.
 """
 
 import hashlib
@@ -23,9 +24,9 @@ from replica_server.backups.manifest import Artifact
 from replica_server.backups.sorted_lookup import SortedLookup
 from replica_server.text import printable
 
-# Artifacts that are copied side by side, and how many of them are looked at before the next page of the list.
+# How many artifacts are copied side by side, and how many are looked at before the next page of the list.
 THREADS, PAGE = 4, 500
-# One that others write at the same time is asked for again.
+# How often an artifact is asked for that others write at the same time.
 ATTEMPTS = 5
 
 

@@ -1,6 +1,6 @@
-"""What is learnt of a table that is read in passes before anything is fitted to it: one pass.
+"""The first pass over a table that is read in passes. It learns what is needed before anything is fitted to the table.
 
-These are digests, samples for the warnings, and which columns have gaps.
+These are the digests, samples of the rows for the warnings, and which columns have missing values.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from trainer.data.reading import Reading
 
-#: On so many rows of a part the warnings on its columns are based.
+#: How many rows of a part are looked at for the warnings on its columns.
 _LOOKED_AT = 50_000
-#: So many first rows are kept, for the model's input example.
+#: How many first rows are kept for the model's input example.
 _HEAD = 5
 
 
@@ -75,7 +75,7 @@ def streamed_pair(tables: Sequence[Table], sources: Sequence[TypedChunks], how: 
 
 
 def _read(source: TypedChunks, parts: Sequence[FirstPass]) -> list[str]:
-    """Read the features for all parts in one pass, and return the warnings on their words."""
+    """Read the features of all parts in one pass; return the warnings on words for missing values."""
     words = MissingWords(source.form, (name for name, kind in source.types.items() if kind == "text"))
     for start, count, columns in source.chunks(words):
         for part in parts:
@@ -120,7 +120,10 @@ def _narrow(target: NDArray[Any]) -> NDArray[Any]:
 
 
 class FirstPass:
-    """What is learnt of the training or the test rows in the first pass; of rows that came ``apart``, more."""
+    """What the first pass learns of the training rows, or of the test rows.
+
+    Of rows in files of their own (``apart``), it also keeps hashes and texts.
+    """
 
     def __init__(self, table: Table, source: TypedChunks, chosen: NDArray[np.bool_], *, apart: bool = False) -> None:
         self._table, self.source, self._chosen, self._apart = table, source, chosen, apart

@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-#: On so many rows of a part the warnings on its columns are based.
-_LOOKED_AT = 50_000
-#: So many first rows are kept, for the model's input example.
-_HEAD = 5
-
-
 @dataclass(frozen=True)
 class StreamedTable(Table):
     """Rows of a table on disk: ``features`` are its first rows alone, ``parts`` reads all of them.

@@ -65,7 +65,7 @@ def unified(
         for part, column in zip(converted, values, strict=True):
             part[name] = _converted(column, kind, label, how, from_text=from_text)
         if not known:
-            # Parts of one table are written alike.
+            # Both parts are of one table, so their values are written alike.
             apart = "test_size" not in rest
             of_both = [part[name] for part in converted]
             warnings += feature_warnings(name, kind, of_both, train.target, how, apart=apart)
