@@ -15,8 +15,23 @@ import pytest
 # Imported for its effect: the garbage collector stays out of the way of the imports, and of the tests' many objects.
 import trainer.accelerators.garbage_collection  # noqa: F401
 
+from . import sharing
+
+HERE = Path(__file__).parent
 # Whoever asks for one of these starts a server or a process, or works on a database in a file.
 NEEDS_MORE = {"collection", "proxy", "serve", "server", "start", "stores", "workdir", "written_store"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With ``--dist each``, share the files out instead of having all processes run all tests."""
+    if config.getoption("dist", "no") == "each":
+        files = [file.relative_to(config.rootpath).as_posix() for file in HERE.rglob("test_*.py")]
+        config.pluginmanager.register(sharing.Sharing(config, files))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of another process."""
+    return True if sharing.is_anothers(collection_path, config) else None
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -96,14 +96,14 @@ def features() -> Iterator[tuple[str, Content]]:
 def classes() -> Iterator[tuple[str, Content]]:
     """Yield plots of several classes."""
     for count in (3, 7, 30, 60):
+        rng = np.random.default_rng(count)
+        target = rng.integers(0, count, 1_200)
+        scores = rng.random((1_200, count))
+        scores[np.arange(1_200), target] += rng.random(1_200) * 1.5
+        scores /= scores.sum(axis=1, keepdims=True)
+        found = multiclass_metrics.metrics_of(target, scores)
         for kind, name in NAMES.items():
-            rng = np.random.default_rng(count)
-            target = rng.integers(0, count, 1_200)
-            scores = rng.random((1_200, count))
-            scores[np.arange(1_200), target] += rng.random(1_200) * 1.5
-            scores /= scores.sum(axis=1, keepdims=True)
-            names = [f"{name}{number}" for number in range(count)]
-            of = (target, scores, names, multiclass_metrics.metrics_of(target, scores), HEADING)
+            of = (target, scores, [f"{name}{number}" for number in range(count)], found, HEADING)
             yield f"class pr {count} {kind}", class_curves.class_pr_curves(*of)
             yield f"class roc {count} {kind}", class_curves.class_roc_curves(*of)
             yield f"class confusion {count} {kind}", class_confusion.class_confusion(*of)
