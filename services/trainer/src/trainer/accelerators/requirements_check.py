@@ -1,4 +1,6 @@
-"""Spares MLflow the check of a model's requirements against what is installed: that is where they were read from.
+"""Leaves out MLflow's check of a model's requirements against the installed packages.
+
+The requirements were read from these packages, so that the check finds nothing.
 
 Gain: 0.19 s of a run by itself (processor time of the first model that a process saves, median of 3 turns side by
 side), 0.01 s of each later run in the same process.

@@ -1,4 +1,7 @@
-"""Decides on unpromising trials by what the study holds: in each trial's process, or for trials on other machines."""
+"""Decides whether a trial is unpromising, by what the study holds of the other trials.
+
+This runs in the trial's own process. For trials on other machines it runs in the process of the search.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a file whole or not at all: until its last byte is on the disk, its name means what it meant before."""
+"""Writes a file whole or not at all: until its last byte is on the disk, its name leads to the former file or none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.util.text import one_line
 
 @contextmanager
 def atomic_file(path: Path, option: str) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of ``path`` when what happens inside succeeds, and else is gone.
+    """Open a file that takes the place of ``path`` when the block inside succeeds, and is removed when it fails.
 
     On Linux the file has no name until then, so that not even SIGKILL or a power cut leaves a part of it behind.
 

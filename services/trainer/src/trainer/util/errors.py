@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by whose turn it is: the exit code tells input (2) and refusals (3) from the rest (1)."""
+"""The errors that commands report. Their exit code says what to look at: input (2), a refusal (3), or the rest (1)."""
 
 from __future__ import annotations
 
