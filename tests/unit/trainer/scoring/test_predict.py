@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -506,13 +505,7 @@ def test_memory_does_not_grow_with_the_rows(saved: Saved, tmp_path: Path) -> Non
         "    print(int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024)"
     )
     names = ["10.csv", "10.parquet", "40.csv", "40.parquet"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(saved.folder), *names],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = programs.run(["-c", code, str(saved.folder), *names], cwd=tmp_path, check=True)
     _, small, csv, parquet = map(int, done.stdout.split())
     # 600,000 rows more, which are 54 MiB of text and 77 MiB of numbers. Threads and the allocator make it uneven.
     assert csv - small < 64, done.stdout

@@ -434,7 +434,9 @@ def test_model_that_fails_to_load_replaces_none(registry: MlflowClient, serve: C
 def pickled(registry: MlflowClient, saved: Path, tmp_path: Path) -> int:
     """Return a version whose model is a pickled one."""
     folder = tmp_path / "pickled"
-    mlflow.sklearn.save_model(mlflow.sklearn.load_model(str(saved)), str(folder), serialization_format="cloudpickle")
+    model = mlflow.sklearn.load_model(str(saved))
+    # Without requirements MLflow would load the model in a process of its own, to find out what that imports.
+    mlflow.sklearn.save_model(model, str(folder), serialization_format="cloudpickle", pip_requirements=["scikit-learn"])
     return int(registry.create_model_version(NAME, folder.as_uri()).version)
 
 
