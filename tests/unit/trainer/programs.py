@@ -3,6 +3,7 @@
 A start costs 2 to 4 s of processor time, nearly all of it imports. So on Linux one process, the warm server, imports
 once, and each program is forked from it: a child of the test's process like any other, with a pid, signals, files and
 an exit code of its own. The Python programs that it starts, and the server of its process pool, are forked likewise.
+So is the server of the pools in the tests' own process.
 Where the start itself is what a test is about (imports, their order, what they read from the
 environment, a signal during them), the test says ``cold=True`` and gets a fresh interpreter.
 """
@@ -20,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from .warm_client import READ_LATER, SET_IN_SERVER, WarmClient, as_here, execution
+from .warm_client import READ_LATER, SET_IN_SERVER, WarmClient, as_here, execution, make_forkserver_warm
 
 SERVER = Path(__file__).with_name("warm_server.py")
 
@@ -57,6 +58,11 @@ class WarmServer:
 def warm_server() -> WarmServer:
     """Return this process's warm server, which is started when it is first asked for."""
     return WarmServer()
+
+
+# The tests' own process has pools, too.
+if sys.platform == "linux":
+    make_forkserver_warm(lambda: warm_server().client)
 
 
 class WarmProgram(subprocess.Popen[str]):

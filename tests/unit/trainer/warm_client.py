@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import util
 from pathlib import Path
 from typing import Any
@@ -133,15 +133,21 @@ def make_children_warm(client: WarmClient) -> None:
         else:
             _cold_execution(self, *arguments, **options)
 
+    subprocess.Popen._execute_child = execute  # type: ignore[attr-defined]
+    make_forkserver_warm(lambda: client)
+
+
+def make_forkserver_warm(client: Callable[[], WarmClient]) -> None:
+    """Have the server forked, too, from which this process's pools fork their processes."""
+
     def spawn(path: Any, arguments: Sequence[Any], passed: Sequence[int]) -> int:
         # The resource tracker imports next to nothing.
         if arguments[1] != "-c" or "forkserver" not in arguments[2] or not as_here(os.environ):
             return int(_cold_spawn(path, arguments, passed))
         files = {number: number for number in (0, 1, 2, *passed)}
-        return client.start(arguments[1:], cwd=str(Path.cwd()), environment=os.environ, session=False, files=files)
+        return client().start(arguments[1:], cwd=str(Path.cwd()), environment=os.environ, session=False, files=files)
 
     vars(util)["spawnv_passfds"] = spawn
-    subprocess.Popen._execute_child = execute  # type: ignore[attr-defined]
 
 
 def prctl(option: int, value: int) -> None:

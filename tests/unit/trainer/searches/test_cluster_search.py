@@ -127,8 +127,8 @@ def test_failed_trials_end_the_search(
 
 
 def start(cluster: LocalCluster, server: str, workdir: Path, experiment: str, count: int) -> Any:
-    """Start a search of endless trials, and wait until so many of them run."""
-    (workdir / "space.yaml").write_text(LONG + "99999\n")
+    """Start a search of long trials, and wait until so many of them run."""
+    (workdir / "space.yaml").write_text(LONG + "10000\n")
     process = programs.start_trainer(
         "search", "--space", "space.yaml", "--experiment", experiment, "--cluster", cluster.address,
         "--tracking-uri", server, cwd=workdir, TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
