@@ -59,9 +59,9 @@ class Forks:
 
     def close(self) -> None:
         """End the interpreter."""
-        for pipe in self._pipes():
-            pipe.close()
-        self._process.wait(20)
+        # It has nothing to tidy up.
+        self._process.kill()
+        self._process.communicate()
 
     def _pipes(self) -> tuple[IO[str], IO[str]]:
         assert self._process.stdin is not None

@@ -39,6 +39,7 @@ def answered(done: Any) -> Any:
     return json.loads(done.out)
 
 
+@pytest.mark.draws
 def test_train_tracks_and_prints(trainer: Trainer, table: tuple[str, Path]) -> None:
     task, path = table
     done = trainer("train", "--data", path, "--target", "y", *SMALL, "--explain", "100")
@@ -205,7 +206,9 @@ def test_original_labels_of_two_classes(trainer: Trainer, workdir: Path) -> None
     assert pd.read_csv("names.csv")["class"].tolist() == expected.tolist()
 
 
+# The version is scored in a fresh interpreter, which a promotion starts.
 @pytest.mark.process
+@pytest.mark.cold
 def test_promotion_knows_the_models_own_task(trainer: Trainer, workdir: Path) -> None:
     """Amounts that look like classes: what the model was trained for holds, and not what the values look like."""
     rng = np.random.default_rng(6)
