@@ -335,7 +335,7 @@ def test_run_is_like_any_other(tracked: MlflowClient, trainer: Callable[..., Ans
     [
         (("--distributed", "--estimator", "sklearn.dummy:DummyClassifier"), "--distributed is LightGBM's"),
         (("--distributed", "--cluster", "http://x"), "--cluster: 'http://x' is not allowed"),
-        (("--cluster", "tls://x"), "--cluster trains the variants of a sweep or a search, or the folds of --cv"),
+        (("--cluster", "http://x"), "--cluster: 'http://x' is not allowed"),
     ],
 )
 def test_wrong_use_is_one_line(

@@ -28,7 +28,7 @@ from trainer.runs import cache_key
 from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.train import train_run
 from trainer.tracking.connection import connect
-from trainer.tracking.inputs import dataset_inputs
+from trainer.tracking.inputs import dataset_inputs, described_inputs
 from trainer.training.fit import fit_variant
 from trainer.training.train_config import TrainConfig
 from trainer.util.errors import TrainerError
@@ -296,9 +296,9 @@ def test_same_variant_twice_has_the_same_metrics(
 
 def test_schema_that_mlflow_would_refuse_is_left_out(dataset: Dataset) -> None:
     wide = replace(dataset, column_types={f"a column of many, number {place:,}": "number" for place in range(15_000)})
-    training, _ = dataset_inputs(wide)
+    training, _ = dataset_inputs(described_inputs(wide))
     assert training.dataset.schema is None
-    assert dataset_inputs(dataset)[0].dataset.schema is not None
+    assert dataset_inputs(described_inputs(dataset))[0].dataset.schema is not None
 
 
 def test_other_data_is_another_input(

@@ -19,6 +19,7 @@ from trainer.util.output import print_message
 if TYPE_CHECKING:
     from trainer.config.variant import Variant
     from trainer.data.dataset import Dataset
+    from trainer.runs.plan import Plan, TrainResult
     from trainer.training.fit import FitResult
     from trainer.training.train_config import TrainConfig
 
@@ -35,16 +36,18 @@ class BegunFit:
         self._variant, self._stack = variant, stack
         # A fork of a process whose LightGBM has had several threads would wait for them for ever.
         self._may_fork = "lightgbm" not in sys.modules and can_fork()
-        #: Waits for the fit; None where it has not begun.
-        self.result: Callable[[], FitResult] | None = None
-        #: How many threads it has, or has to have where it has not begun.
-        self.threads = 1
+        #: What runs on other machines: nothing.
+        self.elsewhere = None
+        # Waits for the fit; None where it has not begun.
+        self._result: Callable[[], FitResult] | None = None
+        # How many threads it has, or has to have where it has not begun.
+        self._threads = 1
 
     def begin(self, dataset: Dataset, config: TrainConfig) -> None:
         """Decide on the fit's threads, and begin it if this process can be forked safely."""
-        self.threads = threads_alone(self._variant, dataset)
-        if self.threads > 1:
-            print_message(f"large table: the fit uses {self.threads} processors")
+        self._threads = threads_alone(self._variant, dataset)
+        if self._threads > 1:
+            print_message(f"large table: the fit uses {self._threads} processors")
         # What reads from a bucket has threads, which a fork has not.
         if not (self._may_fork and dataset.train.held):
             return
@@ -54,7 +57,13 @@ class BegunFit:
 
         # The rest is imported while the fit goes on: this process loads no other's models.
         background_import.load(*fit.NEEDS, "trainer.accelerators.known_estimators")
-        fitting = call_in_fork(partial(fit_planned, self._variant, dataset, config, threads=self.threads))
+        fitting = call_in_fork(partial(fit_planned, self._variant, dataset, config, threads=self._threads))
         # Where the system refuses a process or its socket, the fit begins later.
         with suppress(OSError):
-            self.result = self._stack.enter_context(fitting).result
+            self._result = self._stack.enter_context(fitting).result
+
+    def train(self, dataset: Dataset, plan: Plan) -> TrainResult:
+        """Train and track the variant, with the fit that has begun if there is one; return what came of it."""
+        from trainer.runs.train import train_run
+
+        return train_run(self._variant, dataset, plan, begun=self._result, threads=self._threads)

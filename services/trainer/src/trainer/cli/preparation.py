@@ -34,6 +34,7 @@ def prepare(
     on_data: Callable[[Dataset, TrainConfig], None] = lambda _dataset, _config: None,
     held_for: str | None = None,
     distributed: bool = False,
+    engine: Engine | None = None,
 ) -> tuple[Dataset, Destination, Plan]:
     """Check everything that was given, data first, and only then turn to the server.
 
@@ -44,6 +45,7 @@ def prepare(
         on_data: Called with the data and the settings as soon as they are there, before the server is.
         held_for: The option that needs the table in memory, if any.
         distributed: Whether one fit is made by several processes.
+        engine: What runs will be trained by: where that is other machines, one of them turns to the server.
 
     Raises:
         TrainerError: Something that was given cannot be used, or the server cannot be reached.
@@ -100,9 +102,14 @@ def prepare(
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target} ({dataset.task})")
     on_data(dataset, config)
 
-    from trainer.tracking.connection import connect
+    from trainer.parallel.engine import run_task
+    from trainer.tracking.connection import Wanted, connect, connect_elsewhere
 
-    destination = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
+    if engine is not None and engine.remote:
+        wanted = Wanted(str(tracking.uri), tracking.experiment, tracking.wait, tracking.ui_url)
+        destination = run_task(engine, connect_elsewhere, wanted)
+    else:
+        destination = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
     return (
         dataset,
         destination,
@@ -130,14 +137,23 @@ def open_engine(
 
     if not cluster:
         return ProcessPool(min(jobs or available_cpus(), tasks), preload)
-    if not tracking.served:
-        raise InputError(
-            "--cluster: the workers need a tracking server; name one with --tracking-uri (they cannot write to a file)"
-        )
+    check_served(tracking)
     pool = open_cluster(cluster, tracking.wait)
     if jobs is not None:
         pool.most = jobs
     return pool
+
+
+def check_served(tracking: TrackingOptions) -> None:
+    """Check that runs go to a server, which a cluster's workers reach.
+
+    Raises:
+        InputError: They go to a file.
+    """
+    if not tracking.served:
+        raise InputError(
+            "--cluster: the workers need a tracking server; name one with --tracking-uri (they cannot write to a file)"
+        )
 
 
 def open_cluster(cluster: str, patience: float) -> ClusterPool:
@@ -168,15 +184,32 @@ def where(cluster: str | None) -> str:
 
 
 def register(
-    name: str, best: TrainResult, dataset: Dataset, plan: Plan, parent: str | None = None
+    name: str,
+    best: TrainResult,
+    dataset: Dataset,
+    plan: Plan,
+    parent: str | None = None,
+    engine: Engine | None = None,
 ) -> tuple[Registration | None, TrainerError | None]:
-    """Register a run's model; return what came of it, or why it could not be: what was trained is reported first."""
+    """Register a run's model; return what came of it, or why it could not be: what was trained is reported first.
+
+    Args:
+        name: The registered model's name.
+        best: The run.
+        dataset: What it was trained on and tested on.
+        plan: Where it is tracked.
+        parent: The run of the sweep or search that it is the best of.
+        engine: What it ran on: where that is other machines, one of them registers it.
+    """
     from trainer.registry.registration import register_best
     from trainer.util.errors import TrackingError
 
+    chosen_by = plan.config.chosen_by
     try:
-        chosen_by = plan.config.chosen_by
-        return register_best(plan.destination, name, best, dataset, chosen_by=chosen_by, parent=parent), None
+        registered = register_best(
+            plan.destination, name, best, dataset, chosen_by=chosen_by, parent=parent, engine=engine
+        )
+        return registered, None
     except TrackingError as error:
         return None, error
 

@@ -11,6 +11,7 @@ from trainer.util.output import print_message
 if TYPE_CHECKING:
     from trainer.config.variant import Variant
     from trainer.data.dataset import Dataset
+    from trainer.runs.plan import Plan, TrainResult
     from trainer.training.fit import FitResult
     from trainer.training.train_config import TrainConfig
 
@@ -29,7 +30,8 @@ class SpreadFit:
         TrainerError: The cluster cannot be used.
     """
 
-    threads = 1
+    #: The run itself is this process's.
+    elsewhere = None
 
     def __init__(self, variant: Variant, distributed: bool, stack: ExitStack, cluster: str, patience: float) -> None:
         self._variant, self._distributed = variant, distributed
@@ -41,8 +43,13 @@ class SpreadFit:
         """Take the data and the settings."""
         self._dataset, self._config = dataset, config
 
-    def result(self) -> FitResult:
-        """Fit, and return what came of it; once."""
+    def train(self, dataset: Dataset, plan: Plan) -> TrainResult:
+        """Train and track the variant, and return what came of it."""
+        from trainer.runs.train import train_run
+
+        return train_run(self._variant, dataset, plan, begun=self._fit)
+
+    def _fit(self) -> FitResult:
         from trainer.runs.train import fit_planned
 
         if not self._distributed:

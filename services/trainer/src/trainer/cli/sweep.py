@@ -152,13 +152,15 @@ def sweep_command(
         held_for = "--baselines" if baselines else "another estimator" if others else None
         address = stack.enter_context(progress.own_address())
         begun = BegunVariant(chosen, spare, address)
-        dataset, target, plan = preparation.prepare(source, tracking, *lightgbm, held_for=held_for, on_data=begun.begin)
+        dataset, target, plan = preparation.prepare(
+            source, tracking, *lightgbm, held_for=held_for, on_data=begun.begin, engine=pool
+        )
         if baselines:
             chosen += make_baselines(dataset.task)
 
         from trainer.runs.resume import finished_runs
 
-        reused = {} if again else finished_runs(chosen, dataset, plan)
+        reused = {} if again else finished_runs(chosen, dataset, plan, pool)
         if reused:
             print_message(
                 f"{len(reused)} of {len(chosen)} variants finished before, with the same data, parameters and code:"
@@ -196,7 +198,7 @@ def sweep_command(
         if failed is not None:
             print_message("the best model is not registered: not all variants finished; the same command again goes on")
         else:
-            registered, failed = preparation.register(model_name, done.best, dataset, plan, done.run_id)
+            registered, failed = preparation.register(model_name, done.best, dataset, plan, done.run_id, pool)
     results.show_warnings(done.best, f"best, {done.best.name}" if done.best is not None else "")
     if (no_better := done.baseline_warning) is not None:
         print_message(no_better)

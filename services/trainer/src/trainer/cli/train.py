@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from trainer.cli import preparation
 from trainer.cli.options.cluster import CLUSTER, cluster_option, distributed_option
@@ -23,9 +22,12 @@ from trainer.config.variant import make_other, make_variant
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
+    from trainer.cli.begun_fit import BegunFit
     from trainer.cli.options.data import DataOptions
     from trainer.cli.options.registry import RegistryOptions
     from trainer.cli.options.tracking import TrackingOptions
+    from trainer.cli.run_elsewhere import RunElsewhere
+    from trainer.cli.spread_fit import SpreadFit
     from trainer.config.parameter import Value
     from trainer.config.variant import Variant
 
@@ -56,30 +58,27 @@ def train_command(
 
     name = check_name(registry.model_name)
     variant = _variant(overrides, estimator, estimator_params, source)
-    _check_cluster(distributed, variant, source)
+    if distributed and variant.other is not None:
+        raise InputError("--distributed is LightGBM's; leave it out beside --estimator")
     print_start(f"one variant, {variant.name}")
 
     from trainer.cli import results
-    from trainer.cli.begun_fit import BegunFit
-    from trainer.cli.spread_fit import SpreadFit
-    from trainer.runs.train import train_run
 
     with ExitStack() as stack:
-        begun: BegunFit | SpreadFit
-        if distributed or (cluster and source.folds):
-            begun = SpreadFit(variant, distributed, stack, cluster or CLUSTER, tracking.wait)
-        else:
-            begun = BegunFit(variant, stack)
+        way = _way(variant, distributed, cluster, source.folds, tracking, stack)
         dataset, target, plan = preparation.prepare(
             source,
             tracking,
             variant.params,
-            on_data=begun.begin,
+            on_data=way.begin,
             held_for=None if variant.other is None else "--estimator",
             distributed=distributed,
+            engine=way.elsewhere,
         )
-        result = train_run(variant, dataset, plan, begun=begun.result, threads=begun.threads)
-    registered, failed = preparation.register(name, result, dataset, plan) if registry.register else (None, None)
+        result = way.train(dataset, plan)
+        registered, failed = None, None
+        if registry.register:
+            registered, failed = preparation.register(name, result, dataset, plan, engine=way.elsewhere)
     results.show_warnings(result)
     if tracking.as_json:
         print_json(results.run_content(result) | results.registered_content(registered))
@@ -90,15 +89,22 @@ def train_command(
         raise failed
 
 
-def _check_cluster(distributed: bool, variant: Variant, data: DataOptions) -> None:
-    if distributed and variant.other is not None:
-        raise InputError("--distributed is LightGBM's; leave it out beside --estimator")
-    source = click.get_current_context().get_parameter_source("cluster")
-    if not (distributed or data.folds) and source is ParameterSource.COMMANDLINE:
-        raise InputError(
-            "--cluster trains the variants of a sweep or a search, or the folds of --cv; one model takes --distributed"
-            " beside it"
-        )
+def _way(
+    variant: Variant,
+    distributed: bool,
+    cluster: str | None,
+    folds: int | None,
+    tracking: TrackingOptions,
+    stack: ExitStack,
+) -> BegunFit | SpreadFit | RunElsewhere:
+    """Return how the variant is trained: here; by the workers of a cluster together; or by one of them."""
+    from trainer.cli.begun_fit import BegunFit
+    from trainer.cli.run_elsewhere import RunElsewhere
+    from trainer.cli.spread_fit import SpreadFit
+
+    if distributed or (cluster and folds):
+        return SpreadFit(variant, distributed, stack, cluster or CLUSTER, tracking.wait)
+    return RunElsewhere(variant, stack, cluster, tracking) if cluster else BegunFit(variant, stack)
 
 
 def _variant(

@@ -6,6 +6,7 @@ A sweep and a search know this interface and nothing of what is behind it, so th
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -58,3 +59,32 @@ class Engine(Protocol):
             answer: Called with a question that a task on another machine asks (``PROCESS.ask_client``); what it
                 returns or raises, the task gets.
         """
+
+
+def run_task(
+    engine: Engine,
+    task: Callable[[Item, Any], Answer],
+    item: Item,
+    shared: Any = None,
+    *,
+    again: Callable[[Item, str], Item] = lambda same, _reason: same,
+) -> Answer:
+    """Run one task by itself, and return its answer; it starts again elsewhere where its machine is lost.
+
+    Args:
+        engine: What runs it.
+        task: A module-level function.
+        item: Its first argument.
+        shared: Its second, which may be large.
+        again: Takes the item and why its machine was lost, and returns the item for another attempt.
+
+    Raises:
+        Exception: What the task has raised.
+        TaskDiedError: Its process has died.
+    """
+    with closing(engine.map(task, [item], shared, again=again)) as outcomes:
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+            return outcome.answer  # type: ignore[return-value]
+    raise AssertionError("unreachable")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.config.task import TASKS
+from trainer.parallel.engine import run_task
 from trainer.registry.registry import Registration, Registry
 from trainer.tracking.client import Destination
 from trainer.tracking.errors import tracking_error
@@ -13,7 +16,19 @@ from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
+    from trainer.parallel.engine import Engine
     from trainer.runs.plan import TrainResult
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run whose model is to be registered, with what its version says: plain data, for another process."""
+
+    destination: Destination
+    name: str
+    run_id: str
+    tags: Mapping[str, str]
+    description: str
 
 
 def register_best(
@@ -24,6 +39,7 @@ def register_best(
     *,
     chosen_by: str,
     parent: str | None = None,
+    engine: Engine | None = None,
 ) -> Registration:
     """Register a run's model as a version, unless that has been done before.
 
@@ -34,18 +50,24 @@ def register_best(
         dataset: What it was trained on and tested on.
         chosen_by: The name of the metric that it was chosen by.
         parent: The run of the sweep or search that it is the best of.
+        engine: What it ran on: where that is other machines, one of them registers it.
 
     Raises:
         TrackingError: The registry cannot be reached, or refuses; the run is as it was.
     """
+    candidate = Candidate(destination, name, str(best.run_id), *_about(best, dataset, chosen_by, parent))
+    return run_task(engine, _register, candidate) if engine is not None and engine.remote else _register(candidate)
+
+
+def _register(candidate: Candidate, _shared: None = None) -> Registration:
     from mlflow.exceptions import MlflowException
 
-    registry = Registry(destination.uri, name)
+    registry = Registry(candidate.destination.uri, candidate.name)
     try:
-        return registry.register(str(best.run_id), *_about(best, dataset, chosen_by, parent))
+        return registry.register(candidate.run_id, candidate.tags, candidate.description)
     except (MlflowException, TrackingError) as error:
         raise TrackingError(
-            f"run {best.run_id} could not be registered as {name}: {tracking_error(error)};"
+            f"run {candidate.run_id} could not be registered as {candidate.name}: {tracking_error(error)};"
             " its run and model are kept: the same command again registers it"
         ) from error
 

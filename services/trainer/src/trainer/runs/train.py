@@ -25,7 +25,7 @@ from trainer.runs.plan import Plan, TrainResult
 from trainer.runs.run_config import run_config, write_config
 from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.errors import tracking_error
-from trainer.tracking.inputs import dataset_inputs
+from trainer.tracking.inputs import dataset_inputs, described_inputs
 from trainer.tracking.logged_metrics import metric_history, metric_values
 from trainer.tracking.tags import PRUNED_TAG
 from trainer.training import fit as fitting
@@ -81,7 +81,7 @@ def train_run(
             tags[BASELINE_TAG] = "true"
         with tracking.run(variant.name, tags, parent=plan.parent, key=key) as run:
             run.log(params=parameters(variant, dataset, plan))
-            run.log_inputs(dataset_inputs(dataset))
+            run.log_inputs(dataset_inputs(described_inputs(dataset)))
             clock.lap("start")
             try:
                 if begun is None:

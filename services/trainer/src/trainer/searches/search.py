@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.parameter import Value
 from trainer.config.variant import describe_params
 from trainer.runs.cache_key import sweep_key
 from trainer.runs.plan import TrainResult
-from trainer.runs.run_config import run_config, write_config
+from trainer.runs.run_config import run_config
 from trainer.searches import study
 from trainer.searches.heartbeat import WorkerHeartbeat
 from trainer.searches.sampler import SeededSampler
@@ -25,20 +23,19 @@ from trainer.searches.study import PARENT
 from trainer.searches.study_pruner import StudyPruner
 from trainer.searches.tasks import SearchContext, train_trial
 from trainer.searches.trials import COUNTED, Trials, results_of
-from trainer.sweeps.comparison_files import Drawing, draw, prepare, write_table
+from trainer.sweeps.comparison_files import Drawing
+from trainer.sweeps.parent_run import Comparison, log_comparison, prepare
 from trainer.sweeps.sweep import SweepResult, finished_result
 from trainer.sweeps.tasks import VariantTask
 from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.client import Tracking
 from trainer.tracking.errors import is_missing, tracking_error
-from trainer.tracking.inputs import dataset_inputs
-from trainer.tracking.logged_metrics import metric_values
+from trainer.tracking.inputs import dataset_inputs, described_inputs
 from trainer.tracking.tags import STUDY_TAG
 from trainer.util.errors import SweepError
 from trainer.util.signals import ignore_signals
 
 if TYPE_CHECKING:
-    from trainer.config.plot_style import PlotStyle
     from trainer.data.dataset import Dataset
     from trainer.parallel.engine import Engine
     from trainer.parallel.progress import View
@@ -127,7 +124,7 @@ def run_search(
         with WorkerHeartbeat(opened.study) as member, _parent(opened, member, plan) as parent:
             if opened.made:
                 parent.log(params=_parent_params(space, base, dataset, plan, name))
-                parent.log_inputs(dataset_inputs(dataset))
+                parent.log_inputs(dataset_inputs(described_inputs(dataset)))
             search = Trials(space, base, opened.study, member, settings.trials)
             shared = SearchContext(
                 dataset,
@@ -164,9 +161,7 @@ def run_search(
                 raise
             results = tuple(results_of(opened.study, space, plan, dataset.task))
             done = SearchResult(parent.run_id, plan.destination.run_url(parent.run_id), results, name)
-            config = search_config(space, base, dataset, plan, settings)
-            subtitle = f"{dataset.name}, {plan.config.compared_on}"
-            _log_comparison(parent, done, subtitle, plan.plot_style, config, pool)
+            log_comparison(pool, _comparison(space, base, dataset, plan, settings, done))
         # Asked after this process has signed off: of processes that end together, at least one is the last.
         done = replace(done, shared=member.others())
     except MlflowException as error:
@@ -247,9 +242,9 @@ def search_config(
     }
 
 
-def _log_comparison(
-    parent: ActiveRun, done: SearchResult, subtitle: str, style: PlotStyle, config: Mapping[str, Any], pool: Engine
-) -> None:
+def _comparison(
+    space: Space, base: Mapping[str, Value], dataset: Dataset, plan: Plan, settings: Settings, done: SearchResult
+) -> Comparison:
     tags = {"trainer.trials": str(len(done.results)), "trainer.trials_pruned": str(len(done.pruned))}
     best = done.best
     if best is not None:
@@ -257,13 +252,16 @@ def _log_comparison(
             "trainer.best_run_id": str(best.run_id),
             "trainer.best_variant": describe_params(best.overrides)[:5000],
         }
-    parent.log(metric_values(best.metrics) if best is not None else (), tags=tags)
-    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-        # A storage may take each name once: whoever resumes a search adds to what is there.
-        files = Path(folder) / comparison_folder(done)
-        files.mkdir()
-        write_table(files / TABLE, done.results)
-        write_config(files, "search", config)
-        pairs = [(result.overrides, result) for result in done.results]
-        draw(files / "plots", Drawing(pairs, subtitle, style, "trials"), pool)
-        parent.log_files(Path(folder))
+    pairs = [(result.overrides, result) for result in done.results]
+    return Comparison(
+        plan.destination,
+        done.run_id,
+        {} if best is None else best.metrics,
+        tags,
+        done.results,
+        TABLE,
+        "search",
+        search_config(space, base, dataset, plan, settings),
+        Drawing(pairs, f"{dataset.name}, {plan.config.compared_on}", plan.plot_style, "trials"),
+        comparison_folder(done),
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from trainer.parallel.progress import Reporter
 from trainer.runs.plan import TrainResult
-from trainer.runs.resume import run_result
+from trainer.runs.resume import FinishedRun, run_result
 from trainer.runs.train import train_run
 from trainer.searches.pruning_callback import PruningCallback
 from trainer.sweeps.tasks import SweepContext, VariantTask
@@ -30,7 +30,7 @@ def train_trial(item: VariantTask, shared: SearchContext) -> TrainResult:
     configure()
     if item.former is not None and (finished := shared.plan.destination.open().find_finished(item.former)) is not None:
         # The machine was lost between the run's end and the answer.
-        return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
+        return run_result(item.variant, FinishedRun.of(finished), shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
     pruning = PruningCallback(item.index, shared.plan.config.metric, _reporting(shared))
     try:

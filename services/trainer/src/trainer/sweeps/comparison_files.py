@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import tempfile
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +13,6 @@ from trainer.runs.plan import TrainResult
 
 if TYPE_CHECKING:
     from trainer.config.plot_style import PlotStyle
-    from trainer.parallel.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -34,53 +30,6 @@ class Drawing:
     subtitle: str
     style: PlotStyle
     noun: str = "variants"
-
-
-def prepare(engine: Engine) -> None:
-    """Begin to import what drawing takes, if this process will draw: it has nothing else to do while the variants run.
-
-    Args:
-        engine: What the variants run on.
-    """
-    if not engine.warm:
-        threading.Thread(target=_rehearse, name="trainer-plots", daemon=True).start()
-
-
-def _rehearse() -> None:
-    from trainer import plots
-
-    plots.warm_up()
-
-
-def draw(folder: Path, drawing: Drawing, engine: Engine) -> None:
-    """Write the plots, drawn by a process of the engine's, which has what that takes: this one need not import it.
-
-    Args:
-        folder: Where the files go; created where it does not exist.
-        drawing: What to draw.
-        engine: What the variants ran on.
-
-    Raises:
-        TaskDiedError: The process died.
-        OSError: The files cannot be written.
-    """
-    if not engine.warm:
-        write_plots(folder, drawing)
-        return
-    with closing(engine.map(_drawn, [drawing], again=lambda same, _reason: same)) as outcomes:
-        for outcome in outcomes:
-            if outcome.error is not None:
-                raise outcome.error
-            for name, content in (outcome.answer or {}).items():
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
-
-
-def _drawn(drawing: Drawing, _shared: None = None) -> dict[str, bytes]:
-    """Return the plots' files by their names: the process may be on another machine."""
-    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-        write_plots(Path(folder), drawing)
-        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def write_plots(folder: Path, drawing: Drawing) -> None:

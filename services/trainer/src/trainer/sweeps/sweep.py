@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.variant import Variant
 from trainer.runs.plan import TrainResult
-from trainer.runs.run_config import run_config, write_config
-from trainer.sweeps.comparison_files import Drawing, draw, prepare, write_table
-from trainer.tracking.errors import tracking_error
-from trainer.tracking.logged_metrics import metric_values
+from trainer.runs.run_config import run_config
+from trainer.sweeps.comparison_files import Drawing
+from trainer.sweeps.parent_run import Comparison, Opening, log_comparison, open_parent, prepare
+from trainer.tracking.errors import tracking_errors
+from trainer.tracking.inputs import described_inputs
 from trainer.tracking.tags import SWEEP_TAG
 from trainer.util.errors import SweepError
 from trainer.util.signals import ignore_signals
@@ -24,7 +23,6 @@ from trainer.util.text import one_line
 
 if TYPE_CHECKING:
     from trainer.config.parameter import Value
-    from trainer.config.plot_style import PlotStyle
     from trainer.data.dataset import Dataset
     from trainer.parallel.engine import Engine
     from trainer.parallel.forked_call import ForkedCall
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from trainer.parallel.progress import View
     from trainer.runs.plan import Plan
     from trainer.sweeps.tasks import VariantTask
-    from trainer.tracking.active_run import ActiveRun
     from trainer.tracking.client import Tracking
     from trainer.training.fit import FitResult
 
@@ -122,10 +119,7 @@ def run_sweep(
         SweepFailedError: Some variants failed; holds the result of the sweep.
         TrackingError: The parent run cannot be tracked.
     """
-    from mlflow.exceptions import MlflowException
-
     from trainer.sweeps.tasks import SweepContext, VariantTask, train_variant
-    from trainer.tracking.inputs import dataset_inputs
 
     tracking = plan.destination.open()
     tags = {**plan.tags, SWEEP_TAG: str(len(variants))}
@@ -133,54 +127,47 @@ def run_sweep(
     results: dict[int, TrainResult] = dict(reused or {})
     if results:
         tags["trainer.reused"] = str(len(results))
-    try:
-        with tracking.run(name, tags) as parent:
-            try:
-                parent.log(params=_parent_params(variants, dataset, plan))
-                # Before the children do: they would otherwise register the same data at the same moment.
-                parent.log_inputs(dataset_inputs(dataset))
-                shared = SweepContext(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
-                items = [
-                    VariantTask(variants[index], keys[index], index, begun=begun.get(index))
-                    # What has begun holds a processor already: its run's process waits for it.
-                    for index in dict.fromkeys([*begun, *longest_first(variants)])
-                    if index not in results
-                ]
+    # With the data's inputs, before the children: they would otherwise register the same data at the same moment.
+    params, inputs = _parent_params(variants, dataset, plan), described_inputs(dataset)
+    opening = Opening(plan.destination, uuid.uuid4().hex, name, tags, params, inputs)
+    with tracking_errors(), tracking.begun(opening.key, lambda: open_parent(pool, opening)) as parent:
+        try:
+            shared = SweepContext(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
+            items = [
+                VariantTask(variants[index], keys[index], index, begun=begun.get(index))
+                # What has begun holds a processor already: its run's process waits for it.
+                for index in dict.fromkeys([*begun, *longest_first(variants)])
+                if index not in results
+            ]
 
-                def again(item: VariantTask, reason: str) -> VariantTask:
-                    tracking.end_by_key(item.key, "FAILED", reason)
-                    keys.append((other := item.again()).key)
-                    return other
+            def again(item: VariantTask, reason: str) -> VariantTask:
+                tracking.end_by_key(item.key, "FAILED", reason)
+                keys.append((other := item.again()).key)
+                return other
 
-                prepare(pool)
-                # Closing ends the processes, wherever in here an interrupt arrives.
-                show = view.show if view is not None else None
-                with closing(pool.map(train_variant, items, shared, again=again, show=show)) as outcomes:
-                    for outcome in outcomes:
-                        result = finished_result(outcome, tracking)
-                        results[outcome.item.index] = result
-                        if view is not None:
-                            view.end(outcome.item.index)
-                        on_result(result, len(results))
-                config = sweep_config(variants, dataset, plan)
-                params = [None if one.other is not None else one.params for one in variants]
-                done = SweepResult(
-                    parent.run_id,
-                    plan.destination.run_url(parent.run_id),
-                    tuple(results[i] for i in range(len(variants))),
-                )
-                subtitle = f"{dataset.name}, {plan.config.compared_on}"
-                _log_comparison(parent, done, params, subtitle, plan.plot_style, config, pool)
-            except BaseException as error:
-                status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-                with ignore_signals():
-                    # Stops at the first that the server does not answer for: it is gone.
-                    all(tracking.end_by_key(key, status) for key in keys)
-                raise
-            if done.failed:
-                raise SweepFailedError(done)
-    except MlflowException as error:
-        raise tracking_error(error) from error
+            prepare(pool)
+            # Closing ends the processes, wherever in here an interrupt arrives.
+            show = view.show if view is not None else None
+            with closing(pool.map(train_variant, items, shared, again=again, show=show)) as outcomes:
+                for outcome in outcomes:
+                    result = finished_result(outcome, tracking)
+                    results[outcome.item.index] = result
+                    if view is not None:
+                        view.end(outcome.item.index)
+                    on_result(result, len(results))
+            done = SweepResult(
+                parent.run_id, plan.destination.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
+            )
+            log_comparison(pool, _comparison(done, variants, dataset, plan))
+            parent.ended = not done.failed
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            with ignore_signals():
+                # Stops at the first that the server does not answer for: it is gone.
+                all(tracking.end_by_key(key, status) for key in keys)
+            raise
+        if done.failed:
+            raise SweepFailedError(done)
     return done
 
 
@@ -246,22 +233,21 @@ def _common_params(variants: Sequence[Variant]) -> dict[str, Value]:
     return {name: value for name, value in first.items() if all(params[name] == value for params in lightgbm)}
 
 
-def _log_comparison(
-    parent: ActiveRun,
-    done: SweepResult,
-    params: Sequence[Mapping[str, Any] | None],
-    subtitle: str,
-    style: PlotStyle,
-    config: Mapping[str, Any],
-    pool: Engine,
-) -> None:
+def _comparison(done: SweepResult, variants: Sequence[Variant], dataset: Dataset, plan: Plan) -> Comparison:
+    """Return what the parent run holds in the end; it ends with that, unless a variant has failed."""
     best = done.best
-    if best is not None:
-        tags = {"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name}
-        parent.log(metric_values(best.metrics), tags=tags)
-    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-        write_table(Path(folder) / TABLE, done.results)
-        write_config(Path(folder), "sweep", config)
-        variants = list(zip(params, done.results, strict=True))
-        draw(Path(folder) / "plots", Drawing(variants, subtitle, style), pool)
-        parent.log_files(Path(folder))
+    tags = {} if best is None else {"trainer.best_run_id": str(best.run_id), "trainer.best_variant": best.name}
+    params = [None if one.other is not None else one.params for one in variants]
+    subtitle = f"{dataset.name}, {plan.config.compared_on}"
+    return Comparison(
+        plan.destination,
+        done.run_id,
+        {} if best is None else best.metrics,
+        tags,
+        done.results,
+        TABLE,
+        "sweep",
+        sweep_config(variants, dataset, plan),
+        Drawing(list(zip(params, done.results, strict=True)), subtitle, plan.plot_style),
+        end=not done.failed,
+    )

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from trainer.config.variant import Variant
 from trainer.data.dataset import Dataset
+from trainer.parallel.fit_threads import threads_alone
 from trainer.parallel.forked_call import ForkedCall
 from trainer.parallel.progress import Reporter
 from trainer.runs.plan import Plan, TrainResult
-from trainer.runs.resume import run_result
+from trainer.runs.resume import FinishedRun, run_result
 from trainer.runs.train import train_run
 from trainer.tracking.settings import configure
 from trainer.training.fit import FitResult
@@ -27,6 +28,8 @@ class VariantTask:
     former: str | None = None
     #: The process on this machine that fits it already, if any.
     begun: ForkedCall[FitResult] | None = None
+    #: Whether no other variant is fitted beside it.
+    alone: bool = False
 
     def again(self) -> VariantTask:
         """Return the task for another attempt."""
@@ -48,7 +51,8 @@ def train_variant(item: VariantTask, shared: SweepContext) -> TrainResult:
     configure()
     if item.former is not None and (finished := shared.plan.destination.open().find_finished(item.former)) is not None:
         # The machine was lost between the run's end and the answer.
-        return run_result(item.variant, finished, shared.dataset, shared.plan, reused=False)
+        return run_result(item.variant, FinishedRun.of(finished), shared.dataset, shared.plan, reused=False)
     reporters = [Reporter(shared.progress, item.index, item.variant.name)] if shared.progress is not None else []
     begun = item.begun.result if item.begun is not None and item.begun.exists else None
-    return train_run(item.variant, shared.dataset, shared.plan, item.key, reporters, begun)
+    threads = threads_alone(item.variant, shared.dataset) if item.alone else 1
+    return train_run(item.variant, shared.dataset, shared.plan, item.key, reporters, begun, threads)

@@ -42,6 +42,8 @@ class ActiveRun:
     run_id: str
     key: str
     pending_model: str | None = field(default=None, init=False)
+    #: Whether another process has ended it.
+    ended: bool = field(default=False, init=False)
 
     @property
     def client(self) -> MlflowClient:

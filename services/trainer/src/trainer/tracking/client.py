@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainer.tracking.active_run import BEAT, ActiveRun, end_undisturbed, sign_of_life
@@ -49,10 +50,7 @@ class Destination:
 
     def open(self) -> Tracking:
         """Return a client for this destination; sends no request."""
-        from mlflow import MlflowClient
-
-        uri = os.environ.get(WORKER_URI) or self.uri
-        return Tracking(self, MlflowClient(tracking_uri=uri, registry_uri=uri))
+        return Tracking(self)
 
     @property
     def served(self) -> bool:
@@ -72,7 +70,14 @@ class Tracking:
     """An open destination: creates runs and finds them again."""
 
     destination: Destination
-    client: MlflowClient
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's client, which is imported here: a process whose tasks do all the tracking needs none."""
+        from mlflow import MlflowClient
+
+        uri = os.environ.get(WORKER_URI) or self.destination.uri
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     @contextmanager
     def run(
@@ -93,19 +98,50 @@ class Tracking:
             TrackingError: The run cannot be created, or cannot be ended because the server is gone.
         """
         key = key or uuid.uuid4().hex
-        all_tags = {**tags, KEY_TAG: key, "mlflow.user": user_name(), "mlflow.source.name": "trainer"}
-        all_tags["mlflow.source.type"] = "LOCAL"
-        all_tags[HEARTBEAT_TAG] = sign_of_life()
-        if parent is not None:
-            all_tags[PARENT_TAG] = parent
+        with self.begun(key, lambda: self.create(key, name, tags, parent)) as active:
+            yield active
+
+    @contextmanager
+    def begun(self, key: str, create: Callable[[], str]) -> Iterator[ActiveRun]:
+        """Have a run created, and end it as ``run`` does, unless another process has ended it.
+
+        Args:
+            key: Identifies the run before it has an id.
+            create: Creates it, in this process or another one, and returns its id.
+
+        Raises:
+            TrackingError: As ``run``.
+        """
         try:
-            run_id = self._create_run(name, all_tags, key)
+            run_id = create()
         except BaseException as error:
             # A signal may have come between the server's act and its reply; or the replies were lost again and again.
             self.end_by_key(key, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         with self._ending(ActiveRun(self, run_id, key)) as active:
             yield active
+
+    def create(self, key: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
+        """Create a run, and return its id; whoever calls it ends the run.
+
+        Args:
+            key: Identifies the run before it has an id.
+            name: The run's name.
+            tags: The run's tags.
+            parent: The parent run's id.
+        """
+        # A cluster's worker is another user than the one whose run it is.
+        all_tags = {"mlflow.user": user_name(), **tags, KEY_TAG: key, "mlflow.source.name": "trainer"}
+        all_tags["mlflow.source.type"] = "LOCAL"
+        all_tags[HEARTBEAT_TAG] = sign_of_life()
+        if parent is not None:
+            all_tags[PARENT_TAG] = parent
+        run = self.create_once(
+            # Databases give a run's name 250 characters.
+            lambda: self.client.create_run(self.destination.experiment_id, tags=all_tags, run_name=one_line(name, 250)),
+            lambda: self._find_run(key),
+        )
+        return str(run.info.run_id)
 
     @contextmanager
     def reopened(self, run_id: str) -> Iterator[ActiveRun]:
@@ -142,7 +178,7 @@ class Tracking:
             if not active.end("FAILED", reason=one_line(error)):
                 raise TrackingError(f"{one_line(error)}; {self._gone(active.run_id)}") from error
             raise
-        if not active.end("FINISHED", patient=True):
+        if not active.ended and not active.end("FINISHED", patient=True):
             raise TrackingError(self._gone(active.run_id))
 
     def end_by_key(self, key: str, status: str, reason: str | None = None) -> bool:
@@ -157,6 +193,11 @@ class Tracking:
         if found is None or found.info.status not in ("RUNNING", "SCHEDULED"):
             return True
         return ActiveRun(self, found.info.run_id, key).end(status, reason=reason)
+
+    def find(self, key: str) -> str | None:
+        """Return the id of the run with this key, if there is one."""
+        found = self.call(self._find_run, key)
+        return None if found is None else str(found.info.run_id)
 
     def find_finished(self, key: str) -> Any:
         """Return the run with this key if it is FINISHED, else None."""
@@ -197,14 +238,6 @@ class Tracking:
             if (found := find()) is not None:
                 return found
         raise AssertionError("unreachable")
-
-    def _create_run(self, name: str, tags: dict[str, str], key: str) -> str:
-        run = self.create_once(
-            # Databases give a run's name 250 characters.
-            lambda: self.client.create_run(self.destination.experiment_id, tags=tags, run_name=one_line(name, 250)),
-            lambda: self._find_run(key),
-        )
-        return str(run.info.run_id)
 
     def _find_run(self, key: str) -> Any:
         found = self.client.search_runs(

@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from trainer.tracking.client import Destination
+from trainer.tracking.client import WORKER_URI, Destination
 from trainer.tracking.errors import REFUSED, UNKNOWN_HOST, is_transient, reason_of, refusal_of, tracking_error
 from trainer.tracking.settings import limits
 from trainer.tracking.uris import (
@@ -61,6 +62,26 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
             " or name another one with --experiment"
         )
     return Destination(uri, found.experiment_id, experiment, ui_url)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What ``connect`` is called with: plain data that can be handed to another process."""
+
+    uri: str
+    experiment: str
+    wait: float
+    ui_url: str | None
+
+
+def connect_elsewhere(wanted: Wanted, _shared: None = None) -> Destination:
+    """Connect as a task on another machine (see ``parallel.engine``), which may know the server by another address.
+
+    Raises:
+        TrackingError: As ``connect``.
+    """
+    known = os.environ.get(WORKER_URI) or wanted.uri
+    return replace(connect(known, wanted.experiment, wait=wanted.wait, ui_url=wanted.ui_url), uri=absolute(wanted.uri))
 
 
 def wait_for_server(uri: str, wait: float) -> MlflowClient:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from trainer.util.errors import TrackingError, disk_full
 from trainer.util.text import one_line
 
 REFUSED, UNKNOWN_HOST = "connection refused", "the host name is not known"
+
+
+@contextmanager
+def tracking_errors() -> Iterator[None]:
+    """Raise exceptions of MLflow's as the trainer's own; where MLflow has not been imported, there are none."""
+    try:
+        yield
+    except Exception as error:
+        mlflow = sys.modules.get("mlflow.exceptions")
+        if mlflow is not None and isinstance(error, mlflow.MlflowException):
+            raise tracking_error(error) from error
+        raise
 
 
 def tracking_error(error: Exception) -> TrackingError:

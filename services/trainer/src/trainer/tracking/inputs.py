@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.data.dataset import Dataset, Table
@@ -25,18 +27,42 @@ def test_digest(run: Run) -> str | None:
     return str(tested[0]) if len(tested) == 1 else None
 
 
-def dataset_inputs(dataset: Dataset) -> list[DatasetInput]:
-    """Return the training and the test table as MLflow's data set inputs."""
-    return [
-        _input(dataset, dataset.train, dataset.digest, "training", dataset.source),
-        _input(dataset, dataset.test, dataset.test_digest, TESTING, dataset.test_source or dataset.source),
-    ]
+@dataclass(frozen=True)
+class TableInput:
+    """What is tracked of a table: plain data that can be handed to another process; the fields are MLflow's."""
+
+    context: str
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None
+    profile: str
 
 
-def _input(dataset: Dataset, table: Table, digest: str, context: str, path: str) -> DatasetInput:
+def described_inputs(dataset: Dataset) -> tuple[TableInput, ...]:
+    """Return what is tracked of the training and of the test table."""
+    return (
+        _described(dataset, dataset.train, dataset.digest, "training", dataset.source),
+        _described(dataset, dataset.test, dataset.test_digest, TESTING, dataset.test_source or dataset.source),
+    )
+
+
+def dataset_inputs(tables: Sequence[TableInput]) -> list[DatasetInput]:
+    """Return tables as MLflow's data set inputs."""
     from mlflow.entities import Dataset as Entity
     from mlflow.entities import DatasetInput, InputTag
 
+    return [
+        DatasetInput(
+            Entity(table.name, table.digest, table.source_type, table.source, table.schema, table.profile),
+            [InputTag(CONTEXT, table.context)],
+        )
+        for table in tables
+    ]
+
+
+def _described(dataset: Dataset, table: Table, digest: str, context: str, path: str) -> TableInput:
     # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
     types = {"number": "double", "boolean": "boolean", "text": "string", "unknown": "string"}
     columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.column_types.items()]
@@ -44,8 +70,9 @@ def _input(dataset: Dataset, table: Table, digest: str, context: str, path: str)
     columns.append({"name": dataset.target, "type": answer_type, "required": True})
     source = {"tags": {"generator": path}} if dataset.generated else {"uri": path}
     schema = json.dumps({"mlflow_colspec": columns})
-    entity = Entity(
-        name=dataset.name,
+    return TableInput(
+        context,
+        dataset.name,
         digest=digest,
         source_type="code" if dataset.generated else "local",
         source=json.dumps(source),
@@ -53,4 +80,3 @@ def _input(dataset: Dataset, table: Table, digest: str, context: str, path: str)
         schema=schema if len(schema) < 1_000_000 else None,
         profile=json.dumps({"num_rows": table.rows, "num_elements": table.rows * len(columns)}),
     )
-    return DatasetInput(entity, [InputTag(CONTEXT, context)])

@@ -1,4 +1,4 @@
-"""Says which code made a run: the package's version and a digest of its source, and the commit in a git checkout."""
+"""Says whose a run is, and which code made it: its version, a digest of the source, the commit in a git checkout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from trainer.util.user import user_name
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -41,8 +43,12 @@ def git_commit(package: Path = PACKAGE) -> str | None:
 
 
 def tags() -> dict[str, str]:
-    """Return the tags that say which code made a run."""
-    found = {"trainer.version": package_version(), "trainer.source_digest": source_digest()}
+    """Return the tags that say whose a run is, and which code made it."""
+    found = {
+        "mlflow.user": user_name(),
+        "trainer.version": package_version(),
+        "trainer.source_digest": source_digest(),
+    }
     if commit := git_commit():
         found["mlflow.source.git.commit"] = commit
     return found

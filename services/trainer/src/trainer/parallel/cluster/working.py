@@ -151,6 +151,8 @@ def run_worker(
         ClusterError: The scheduler cannot be reached.
     """
     configure_dask()
+    # A variant by itself may have several threads (``parallel.fit_threads``). OpenMP looks at this when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     executor = MainThread()
     sys.unraisablehook = executor.send_again
     for module in preload:

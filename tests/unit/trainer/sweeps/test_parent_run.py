@@ -1,0 +1,173 @@
+"""A sweep's parent run: what it holds in the end is logged by the engine's processes, and on a cluster all of it is."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import textwrap
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from trainer.config.variant import make_variant
+from trainer.data.dataset import Dataset
+from trainer.parallel.pool import TaskDiedError
+from trainer.runs.plan import Plan, TrainResult
+from trainer.sweeps import parent_run
+from trainer.sweeps.comparison_files import Drawing, write_plots
+from trainer.sweeps.parent_run import Comparison, Opening, log_comparison, open_parent
+from trainer.sweeps.sweep import run_sweep
+from trainer.tracking.client import Destination
+from trainer.tracking.connection import connect
+from trainer.tracking.inputs import described_inputs
+from trainer.util.errors import TrackingError
+
+from ..conftest import warm_pool
+from ..parallel.cluster_processes import LocalCluster
+
+pytestmark = pytest.mark.process
+
+RESULTS = [
+    TrainResult(f"num_leaves={leaves}", {}, metrics={"validation_average_precision": score})
+    for leaves, score in ((4, 0.5), (8, 0.75))
+]
+VARIANTS = [({"num_leaves": leaves}, result) for leaves, result in zip((4, 8), RESULTS, strict=True)]
+
+
+def comparison_of(target: Destination, run_id: str, **fields: Any) -> Comparison:
+    drawing = Drawing(VARIANTS, "data", "both", "trials")
+    return Comparison(
+        target, run_id, {"f1": 0.5}, {"best": "8"}, RESULTS, "t.csv", "sweep", {"cv": 3}, drawing, **fields
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def logged(target: Destination, run_id: str, to: Path) -> Path:
+    to.mkdir(exist_ok=True)
+    return Path(download_artifacts(run_id=run_id, tracking_uri=target.uri, dst_path=str(to)))
+
+
+def new_run(target: Destination) -> str:
+    return str(MlflowClient(target.uri).create_run(target.experiment_id).info.run_id)
+
+
+def test_pools_process_logs_the_comparison(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(plan.destination)
+    comparison = comparison_of(plan.destination, run_id, folder="after_2", end=True)
+    write_plots(tmp_path / "here", comparison.drawing)
+    # What the pool's processes call is theirs.
+    monkeypatch.delattr(parent_run, "write_plots")
+    log_comparison(warm_pool(1), comparison)
+    files = logged(plan.destination, run_id, tmp_path / "there") / "after_2"
+    assert contents(files / "plots") == contents(tmp_path / "here") != {}
+    assert {path.name for path in files.iterdir()} == {"plots", "t.csv", "config.yaml"}
+    run = MlflowClient(plan.destination.uri).get_run(run_id)
+    assert (run.data.metrics, run.data.tags["best"], run.info.status) == ({"f1": 0.5}, "8", "FINISHED")
+
+
+def test_worker_of_a_cluster_logs_it(
+    cluster: LocalCluster, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = connect(server, "compared")
+    comparison = comparison_of(target, new_run(target))
+    write_plots(tmp_path / "here", comparison.drawing)
+    monkeypatch.delattr(parent_run, "write_plots")
+    with closing(cluster.pool()) as pool:
+        log_comparison(pool, comparison)
+    assert contents(logged(target, comparison.run_id, tmp_path) / "plots") == contents(tmp_path / "here") != {}
+    # Not asked to end it.
+    assert MlflowClient(server).get_run(comparison.run_id).info.status == "RUNNING"
+
+
+def test_cold_pool_leaves_it_to_this_process(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process would import everything first."""
+    pool = warm_pool(1)
+    monkeypatch.setattr(type(pool), "warm", False)
+    monkeypatch.delattr(type(pool), "map")
+    run_id = new_run(plan.destination)
+    log_comparison(pool, comparison_of(plan.destination, run_id))
+    files = logged(plan.destination, run_id, tmp_path / "there")
+    assert {path.name for path in files.iterdir()} == {"plots", "t.csv", "config.yaml"}
+
+
+def test_refusal_comes_back(plan: Plan) -> None:
+    with pytest.raises(TrackingError, match=r"tracking failed: .*not found"):
+        log_comparison(warm_pool(1), comparison_of(plan.destination, "0" * 32))
+
+
+def test_death_of_its_process_fails_the_sweep(dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep's run says so; the variants' runs are there."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "parallel")
+    tasks: Any = importlib.import_module("engine_tasks")
+    monkeypatch.setattr(parent_run, "_log_in_task", tasks.die_at_once)
+    with pytest.raises(TaskDiedError):
+        run_sweep([make_variant({"n_estimators": 3})], dataset, plan, warm_pool(1))
+    runs = MlflowClient(plan.destination.uri).search_runs([plan.destination.experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == {"sweep": "FAILED", "n_estimators=3": "FINISHED"}
+
+
+def test_second_attempt_finds_the_run(dataset: Dataset, plan: Plan) -> None:
+    """The worker that created it was lost before it could say so."""
+    opening = Opening(plan.destination, "its key", "sweep", {"of": "2"}, {"seed": 1}, described_inputs(dataset))
+    first = open_parent(warm_pool(1), opening)
+    assert open_parent(warm_pool(1), replace(opening, again=True)) == first
+    assert open_parent(warm_pool(1), replace(opening, key="other", again=True)) != first
+    run = MlflowClient(plan.destination.uri).get_run(first)
+    assert (run.data.params, run.data.tags["of"]) == ({"seed": "1"}, "2")
+    assert run.inputs is not None
+    assert len(run.inputs.dataset_inputs) == 2
+
+
+def test_who_draws_imports_meanwhile() -> None:
+    """A process that draws itself imports what that takes while the variants run; others do not."""
+    program = """
+        import sys, threading
+        from trainer.sweeps.parent_run import prepare
+        class Engine: warm = sys.argv[1] == "warm"
+        prepare(Engine)
+        for thread in threading.enumerate():
+            if thread is not threading.main_thread():
+                thread.join()
+        print("matplotlib" in sys.modules)
+    """
+    for how, imported in (("warm", "False"), ("cold", "True")):
+        command = [sys.executable, "-c", textwrap.dedent(program), how]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+        assert done.stdout.strip() == imported, done.stderr
+
+
+PROGRAM = """
+    import sys
+    from trainer.cli.main import main
+    try:
+        main(sys.argv[2:])
+    except SystemExit as end:
+        print(end.code, [name for name in sys.argv[1].split(",") if name in sys.modules])
+"""
+
+
+def test_command_imports_nothing_to_draw_with(workdir: Path) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), "matplotlib"]
+    arguments = ["sweep", "--grid", "n_estimators=2,3", "--no-register"]
+    done = subprocess.run([*command, *arguments], cwd=workdir, capture_output=True, text=True, timeout=180)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+
+
+def test_clusters_client_imports_nothing_heavy(
+    cluster: LocalCluster, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers have it: they turn to the server, log the parent run, and register the best model."""
+    monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), "mlflow,matplotlib,sklearn,lightgbm,skops"]
+    arguments = ["sweep", "--grid", "n_estimators=2,3", "--tracking-uri", server, "--cluster", cluster.address]
+    done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+    assert "registered now" in done.stdout

@@ -1,0 +1,127 @@
+"""One variant that a cluster's worker trains: the run that it would have here, and the same ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from trainer.config.variant import Variant, complete_params
+from trainer.data.dataset import Dataset
+from trainer.runs.plan import Plan
+from trainer.sweeps.single import train_elsewhere
+from trainer.tracking.connection import connect
+from trainer.tracking.tags import FAILURE_TAG
+from trainer.util.errors import TrainerError
+from trainer.util.user import user_name
+
+from .. import programs
+from ..conftest import Answer
+from ..parallel.cluster_processes import LocalCluster, local_cluster, runs_of, wait_until
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def tracked(cluster: LocalCluster, server: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Set the server and the certificates for the command line; return a client of the server."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
+    return MlflowClient(server)
+
+
+def test_run_is_that_of_this_machine(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting sends it there, as the option does."""
+    arguments = ("train", "--n-estimators", "30", "--register", "--json")
+    here = trainer(*arguments, "--experiment", "one here", "--model-name", "here")
+    monkeypatch.setenv("TRAINER_CLUSTER", cluster.address)
+    there = trainer(*arguments, "--experiment", "one there", "--model-name", "there")
+    assert there.code == 0, there.err
+    assert f"one worker's run on the cluster {cluster.address}" in there.err
+    assert there.json["metrics"] == here.json["metrics"]
+    assert there.json["registered"]["uri"] == "models:/there/1"
+    (one,), (other,) = runs_of(tracked, "one here"), runs_of(tracked, "one there")
+    assert (one.info.status, other.info.status) == ("FINISHED", "FINISHED")
+    assert one.data.params == other.data.params
+    assert one.data.tags.keys() == other.data.tags.keys()
+    paths = [sorted(file.path for file in tracked.list_artifacts(run.info.run_id)) for run in (one, other)]
+    assert paths[0] == paths[1]
+
+
+def test_run_is_its_users(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the worker's, who is somebody else."""
+    monkeypatch.setenv("LOGNAME", "alice")
+    assert user_name() == "alice"
+    done = trainer("--n-estimators", "3", "--experiment", "hers", "--cluster", cluster.address)
+    assert done.code == 0, done.err
+    assert [run.data.tags["mlflow.user"] for run in runs_of(tracked, "hers")] == ["alice"]
+
+
+def test_other_estimator_goes_there_too(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer]
+) -> None:
+    arguments = ("--estimator", "sklearn.linear_model:LogisticRegression", "--experiment", "other", "--json")
+    there = trainer(*arguments, "--cluster", cluster.address)
+    assert there.code == 0, there.err
+    assert there.json["metrics"] == trainer(*arguments).json["metrics"]
+
+
+def test_failed_fit_fails_the_run(
+    cluster: LocalCluster, tracked: MlflowClient, server: str, dataset: Dataset, plan: Plan
+) -> None:
+    params = {**complete_params({"n_estimators": 10}), "max_bin": -7}
+    destination = connect(server, "failed alone")
+    with closing(cluster.pool()) as pool, pytest.raises(TrainerError, match="LightGBM refuses"):
+        train_elsewhere(
+            pool, Variant("broken", params, {"max_bin": -7}), dataset, replace(plan, destination=destination)
+        )
+    assert [run.info.status for run in runs_of(tracked, "failed alone")] == ["FAILED"]
+
+
+def test_interrupt_marks_the_run_killed(
+    cluster: LocalCluster, tracked: MlflowClient, server: str, tmp_path: Path
+) -> None:
+    process = programs.start_trainer(
+        "--n-estimators", "20000", "--experiment", "stopped alone", "--cluster", cluster.address,
+        "--tracking-uri", server, cwd=tmp_path, TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
+    )  # fmt: skip
+    try:
+        wait_until(lambda: len(runs_of(tracked, "stopped alone")) == 1, "it runs")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "trainer: error: interrupted"
+    assert [run.info.status for run in runs_of(tracked, "stopped alone")] == ["KILLED"]
+
+
+def test_dead_worker_loses_nothing(
+    tracked: MlflowClient, trainer: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker trains the variant; the half-made run says why it failed."""
+    with local_cluster(tmp_path, 1) as cluster:
+        monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
+        victim = cluster.processes[-1]
+
+        def kill() -> None:
+            wait_until(lambda: len(runs_of(tracked, "killed alone")) == 1, "it runs")
+            cluster.start_worker()
+            victim.kill()
+
+        threading.Thread(target=kill, daemon=True).start()
+        arguments = ("--n-estimators", "1500", "--experiment", "killed alone", "--cluster", cluster.address)
+        done = trainer(*arguments)
+    assert done.code == 0, done.err
+    runs = {run.info.status: run for run in runs_of(tracked, "killed alone")}
+    assert set(runs) == {"FAILED", "FINISHED"}
+    assert runs["FAILED"].data.tags[FAILURE_TAG].endswith(" died")
