@@ -95,6 +95,48 @@ def test_module_is_whole_when_it_is_used(imported: Forks) -> None:
     ]
 
 
+def test_other_modules_can_be_put_off() -> None:
+    """Pandas, by the ways in which this package and others use it; once it has been imported, nothing changes."""
+    program = """
+        import os, sys
+        from trainer.accelerators import late_modules
+        late_modules.put_off("pandas")
+        import pandas as pd
+        import trainer.data.dataset, trainer.sweeps.tasks
+        loaded = lambda: "pandas._libs" in sys.modules
+        assert not loaded()
+        def check(function):
+            if (child := os.fork()) == 0:
+                print(function.__name__, function(), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+        @check
+        def attribute():
+            return pd.DataFrame({"a": [1, 2]})["a"].sum().item(), type(pd).__name__
+        @check
+        def name():
+            from pandas import concat
+            return len(concat([pd.Series([1]), pd.Series([2])]))
+        @check
+        def below():
+            import pandas.api.types
+            return pandas.api.types.is_bool_dtype("bool")
+        @check
+        def data():
+            from trainer import load_data
+            return load_data(rows=600).train.rows
+        import pandas.api.types
+        late_modules.put_off("pandas")
+        import pandas
+        print("same", pandas is pd, type(pandas).__name__)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = done.stdout.splitlines()
+    assert said == ["attribute (3, 'module')", "name 2", "below True", "data 480", "same True module"]
+
+
 def test_its_edges(imported: Forks) -> None:
     """A name that there is not, a search through all modules, a load that fails, and threads at the same moment."""
     program = """

@@ -30,6 +30,18 @@ def wait_as_a_fit(seconds: float, _shared: Any) -> None:
         time.sleep(min(left, INTERVAL))
 
 
+def make_table(rows: int, _shared: Any) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+    from trainer.data.dataset import Table
+
+    return {"table": Table(pd.DataFrame({"x": np.arange(rows)}), np.zeros(rows, dtype=np.int64)), "name": "made there"}
+
+
+def sum_of_table(_item: int, shared: dict[str, Any]) -> int:
+    return int(shared["table"].features["x"].sum())
+
+
 class Lingering:
     """Something whose end takes its process time; where it arrives it is a word."""
 

@@ -21,9 +21,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from trainer.data.dataset import Table
+from trainer.parallel.cluster import client_requests
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
-from trainer.parallel.cluster.parcels import ParcelCache, pack
+from trainer.parallel.cluster.parcels import Parcel, ParcelCache, pack
 from trainer.parallel.cluster.remote_pool import ATTEMPTS, ClusterPool
+from trainer.parallel.engine import run_task
 from trainer.parallel.pool import TaskDiedError
 from trainer.util.errors import InputError
 
@@ -156,14 +158,7 @@ def test_failure_of_the_answer_reaches_the_task(pool: ClusterPool, tasks: Any) -
 
 def test_table_travels_once(pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second map differs in what all share, and not in the table: that is neither sent nor unpacked again."""
-    sent: list[str] = []
-    put = pool.scheduler._put
-
-    def listen(digest: str, **arguments: Any) -> Any:
-        sent.append(digest)
-        return put(digest, **arguments)
-
-    monkeypatch.setattr(pool.scheduler, "_put", listen)
+    sent = parcels_sent(monkeypatch)
     maps = [list(pool.map(tasks.identity, range(8), {"table": table(), "name": name})) for name in ("one", "two")]
     places = [{outcome.answer for outcome in outcomes} for outcomes in maps]
     assert places[0] == places[1]
@@ -172,6 +167,30 @@ def test_table_travels_once(pool: ClusterPool, tasks: Any, monkeypatch: pytest.M
         assert {one.answer for one in another.map(tasks.identity, range(8), {"table": table(), "name": "x"})} == places[
             0
         ]
+
+
+def parcels_sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the digests of the parcels that clients in this process send from now on."""
+    sent: list[str] = []
+    put = client_requests.put_parcel
+
+    def listen(scheduler: Any, client: str, parcel: Parcel) -> Any:
+        sent.append(parcel.digest)
+        return put(scheduler, client, parcel)
+
+    monkeypatch.setattr(client_requests, "put_parcel", listen)
+    return sent
+
+
+def test_table_of_an_answer_stays_there(pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task makes it, the client gets its number of rows, and the tasks of the next map get the table."""
+    made = run_task(pool, tasks.make_table, 300)
+    assert (made["table"].rows, made["table"].held, made["name"]) == (300, True, "made there")
+    assert not isinstance(made["table"], Table)
+    sent = parcels_sent(monkeypatch)
+    outcomes = list(pool.map(tasks.sum_of_table, range(4), made))
+    assert {outcome.answer for outcome in outcomes} == {sum(range(300))}
+    assert made["table"].parcel not in sent
 
 
 def pool_credentials(pool: ClusterPool) -> Credentials:

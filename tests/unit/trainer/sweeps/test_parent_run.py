@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
+from trainer.data.demo import generate_sessions
 from trainer.parallel.pool import TaskDiedError
 from trainer.runs.plan import Plan, TrainResult
 from trainer.sweeps import parent_run
@@ -161,13 +162,23 @@ def test_command_imports_nothing_to_draw_with(workdir: Path) -> None:
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
 
 
+@pytest.mark.parametrize("data", [None, "sessions.csv"])
+@pytest.mark.parametrize("command", [("sweep", "--grid", "n_estimators=2,3"), ("train", "--register")])
 def test_clusters_client_imports_nothing_heavy(
-    cluster: LocalCluster, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: LocalCluster,
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    data: str | None,
+    command: tuple[str, ...],
 ) -> None:
-    """The workers have it: they turn to the server, log the parent run, and register the best model."""
+    """The workers have it: they read the data, turn to the server, log the parent run, and register the best model."""
     monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), "mlflow,matplotlib,sklearn,lightgbm,skops"]
-    arguments = ["sweep", "--grid", "n_estimators=2,3", "--tracking-uri", server, "--cluster", cluster.address]
-    done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    program = [sys.executable, "-c", textwrap.dedent(PROGRAM), "mlflow,matplotlib,sklearn,lightgbm,skops,pandas._libs"]
+    arguments = [*command, "--tracking-uri", server, "--cluster", cluster.address]
+    if data is not None:
+        generate_sessions(600).to_csv(tmp_path / data, index=False)
+        arguments += ["--data", str(tmp_path / data), "--target", "purchase"]
+    done = subprocess.run([*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
-    assert "registered now" in done.stdout
+    assert "registered " in done.stdout

@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from trainer.config.variant import Variant, complete_params
 from trainer.data.dataset import Dataset
+from trainer.data.demo import generate_sessions
 from trainer.runs.plan import Plan
 from trainer.sweeps.single import train_elsewhere
 from trainer.tracking.connection import connect
@@ -73,6 +74,41 @@ def test_other_estimator_goes_there_too(
     there = trainer(*arguments, "--cluster", cluster.address)
     assert there.code == 0, there.err
     assert there.json["metrics"] == trainer(*arguments).json["metrics"]
+
+
+def said_of_data(answer: Answer) -> list[str]:
+    return [line for line in answer.err.splitlines() if line.startswith("trainer: data ")]
+
+
+def inputs_of(client: MlflowClient, run_id: str) -> list[dict[str, str]]:
+    inputs = client.get_run(run_id).inputs
+    return [one.dataset.to_dictionary() for one in inputs.dataset_inputs] if inputs else []
+
+
+def test_worker_reads_what_it_sees(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], tmp_path: Path
+) -> None:
+    """With the same lines, metrics and inputs, whether the worker or this process has read the table; errors too."""
+    table = generate_sessions(700)
+    table.to_csv(tmp_path / "sessions.csv", index=False)
+    for name, part in (("one", table[:300]), ("two", table[300:600])):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        part.to_csv(tmp_path / "parts" / f"{name}.csv", index=False)
+    # Of a pattern no worker is asked.
+    for data in ("sessions.csv", "parts", "parts/*.csv"):
+        arguments = ("--n-estimators", "5", "--data", str(tmp_path / data), "--target", "purchase", "--json")
+        here, there = trainer(*arguments), trainer(*arguments, "--cluster", cluster.address)
+        assert there.code == 0, there.err
+        assert there.json["metrics"] == here.json["metrics"]
+        assert said_of_data(there) == said_of_data(here) != []
+        assert inputs_of(tracked, there.json["run_id"]) == inputs_of(tracked, here.json["run_id"]) != []
+    (tmp_path / "sessions.csv").write_text("purchase,x\n1,1\n1,2\n")
+    wrong = ("--data", str(tmp_path / "sessions.csv"), "--target", "purchase")
+    here, there = trainer(*wrong), trainer(*wrong, "--cluster", cluster.address)
+    assert (there.code, there.error) == (here.code, here.error) == (2, here.error)
+    missing = ("--data", str(tmp_path / "no.csv"), "--target", "purchase")
+    here, there = trainer(*missing), trainer(*missing, "--cluster", cluster.address)
+    assert (there.code, there.error) == (here.code, here.error)
 
 
 def test_failed_fit_fails_the_run(

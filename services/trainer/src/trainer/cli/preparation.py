@@ -7,9 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.config.csv_form import CsvForm
-from trainer.config.task import TASKS
-from trainer.config.variant import check_params, param_warnings, selection_metric
+from trainer.config.variant import param_warnings
 from trainer.util.errors import InputError, TrainerError
 
 if TYPE_CHECKING:
@@ -51,13 +49,12 @@ def prepare(
         TrainerError: Something that was given cannot be used, or the server cannot be reached.
     """
     from trainer.cli.data_warnings import show_data_warnings
+    from trainer.cli.reading_data import Request, read
     from trainer.data.reading import Reading
-    from trainer.data.sources import load_data
     from trainer.runs.plan import Plan
     from trainer.tracking.settings import configure
     from trainer.training.threshold_rule import parse_threshold_rule
     from trainer.training.train_config import TrainConfig
-    from trainer.training.validation_split import check_splits
     from trainer.util import provenance
     from trainer.util.output import print_message
 
@@ -67,31 +64,9 @@ def prepare(
     rule = parse_threshold_rule(source.threshold)
     for warning in dict.fromkeys(warning for some in all_params for warning in param_warnings(some)):
         print_message(warning)
-    dataset = load_data(
-        source.data,
-        target=source.target,
-        test_size=source.test_size,
-        seed=source.seed,
-        drop=source.drop,
-        categorical=source.categorical,
-        positive=source.positive,
-        weight=source.weight,
-        time=source.time,
-        group=source.group,
-        test=source.test,
-        monotone=source.monotone,
-        csv=CsvForm().with_given(source.csv),
-        task=source.task,
-        stream="never" if held_for is not None else source.stream,
-    )
-    task = TASKS[dataset.task]
-    metric = selection_metric(task, source.metric, all_params)
-    config = TrainConfig(source.seed, source.validation_size, rule, source.folds or 0, metric, distributed)
-    config.check(task)
-    for some in all_params:
-        check_params(some, dataset.task)
-    folds = source.folds or 0
-    check_splits(dataset, seed=source.seed, validation_size=source.validation_size, folds=folds)
+    stream = "never" if held_for is not None else source.stream
+    dataset, config = read(Request(source, rule, all_params, stream, distributed), engine)
+    folds = config.folds
     if folds and source.validation_size != TrainConfig.validation_size:
         print_message("--validation-size has no effect beside --cv: each training row is held out in one of the folds")
     if source.test is not None and source.test_size != Reading.test_size:
@@ -115,6 +90,19 @@ def prepare(
         destination,
         Plan(destination, config, provenance.tags(), explain=source.explain, plot_style=source.plot_style),
     )
+
+
+def expect_engine(cluster: str | None) -> None:
+    """Get ready for what the tasks will run in; called before what it concerns is imported.
+
+    Args:
+        cluster: The scheduler's address, if any.
+    """
+    if cluster:
+        from trainer.accelerators import late_modules
+
+        # Where a worker reads the data, this process uses none of it.
+        late_modules.put_off("pandas")
 
 
 def open_engine(

@@ -98,13 +98,18 @@ def _way(
     stack: ExitStack,
 ) -> BegunFit | SpreadFit | RunElsewhere:
     """Return how the variant is trained: here; by the workers of a cluster together; or by one of them."""
-    from trainer.cli.begun_fit import BegunFit
-    from trainer.cli.run_elsewhere import RunElsewhere
-    from trainer.cli.spread_fit import SpreadFit
-
     if distributed or (cluster and folds):
+        from trainer.cli.spread_fit import SpreadFit
+
         return SpreadFit(variant, distributed, stack, cluster or CLUSTER, tracking.wait)
-    return RunElsewhere(variant, stack, cluster, tracking) if cluster else BegunFit(variant, stack)
+    if cluster:
+        preparation.expect_engine(cluster)
+        from trainer.cli.run_elsewhere import RunElsewhere
+
+        return RunElsewhere(variant, stack, cluster, tracking)
+    from trainer.cli.begun_fit import BegunFit
+
+    return BegunFit(variant, stack)
 
 
 def _variant(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -68,24 +68,46 @@ class Requests:
             ClusterError: One is larger than what the scheduler keeps, or the scheduler is gone.
         """
         reply = self.ask("trainer_need", client=self._client.id, digests=[parcel.digest for parcel in parcels])
-        if (largest := max(parcel.size for parcel in parcels)) > reply["room"]:
-            raise ClusterError(
-                f"{self._address}: a table of {largest >> 20:,} MiB is larger than what the scheduler keeps,"
-                f" {reply['room'] >> 20:,} MiB (SCHEDULER_TABLES, in bytes)"
-            )
+        check_room(max(parcel.size for parcel in parcels), reply["room"], self._address)
         for parcel in parcels:
             if parcel.digest in reply["missing"]:
-                self._sync(self._put, digest=parcel.digest, size=parcel.size, parts=parcel.parts(PART))
+                self._sync(put_parcel, scheduler=self._client.scheduler, client=self._client.id, parcel=parcel)
 
-    async def _put(self, digest: str, size: int, parts: Iterable[bytes | memoryview]) -> None:
-        """Send the parts of a parcel, some at once: the scheduler need not wait for the next one."""
-        scheduler: Any = self._client.scheduler
-        numbered = zip(count(), parts)
 
-        async def send() -> None:
-            for number, part in numbered:
-                # As a frame of its own: Dask would copy what is within the message.
-                frame = to_serialize(memoryview(part))
-                await scheduler.trainer_put(client=self._client.id, digest=digest, size=size, number=number, part=frame)
+async def put_parcel(scheduler: Any, client: str, parcel: Parcel) -> None:
+    """Send the parts of a parcel, some at once: the scheduler need not wait for the next one.
 
-        await asyncio.gather(*(send() for _ in range(_AT_ONCE)))
+    Args:
+        scheduler: The connection to the scheduler, a client's or a worker's.
+        client: The client that it is kept for.
+        parcel: Whose content does not change until this returns.
+    """
+    numbered = zip(count(), parcel.parts(PART))
+
+    async def send() -> None:
+        for number, part in numbered:
+            # As a frame of its own: Dask would copy what is within the message.
+            frame = to_serialize(memoryview(part))
+            await scheduler.trainer_put(
+                client=client, digest=parcel.digest, size=parcel.size, number=number, part=frame
+            )
+
+    await asyncio.gather(*(send() for _ in range(_AT_ONCE)))
+
+
+def check_room(size: int, room: int, address: str) -> None:
+    """Check that a scheduler keeps a parcel.
+
+    Args:
+        size: The parcel's, in bytes.
+        room: What the scheduler keeps, in bytes.
+        address: The scheduler's, for the error.
+
+    Raises:
+        ClusterError: The parcel is larger.
+    """
+    if size > room:
+        raise ClusterError(
+            f"{address}: a table of {size >> 20:,} MiB is larger than what the scheduler keeps, {room >> 20:,} MiB"
+            " (SCHEDULER_TABLES, in bytes)"
+        )

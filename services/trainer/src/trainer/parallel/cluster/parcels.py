@@ -11,7 +11,8 @@ import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from trainer.data.dataset import Table
 
@@ -71,9 +72,51 @@ def pack(shared: Any) -> tuple[str, list[Parcel]]:
 
     class Packer(pickle.Pickler):
         def persistent_id(self, value: Any) -> tuple[str, str] | None:
+            if isinstance(value, TableElsewhere):
+                return (_KIND, value.parcel)
             return (_KIND, name_of(_packed(value, pickle.Pickler))) if isinstance(value, Table) else None
 
     return name_of(_packed(shared, Packer)), list(parcels.values())
+
+
+@dataclass(frozen=True)
+class TableElsewhere:
+    """A table that a worker has read: its parcel's digest, and how many rows it has. It travels as the table itself."""
+
+    held: ClassVar[bool] = True
+
+    parcel: str
+    rows: int
+
+
+def pack_answer(answer: Any, put: Callable[[Parcel], None]) -> bytes:
+    """Return a task's answer as it travels: without the tables in it.
+
+    Args:
+        answer: What the task returned.
+        put: Called with the parcel of each table.
+    """
+
+    class Packer(pickle.Pickler):
+        def persistent_id(self, value: Any) -> tuple[str, int] | None:
+            if not isinstance(value, Table):
+                return None
+            put(parcel := _packed(value, pickle.Pickler))
+            return (parcel.digest, value.rows)
+
+    content = io.BytesIO()
+    Packer(content, pickle.HIGHEST_PROTOCOL).dump(answer)
+    return content.getvalue()
+
+
+def unpack_answer(content: bytes) -> Any:
+    """Return a task's answer, with a ``TableElsewhere`` for each table in it."""
+
+    class Unpacker(pickle.Unpickler):
+        def persistent_load(self, name: Any) -> TableElsewhere:
+            return TableElsewhere(*name)
+
+    return Unpacker(io.BytesIO(content)).load()
 
 
 def _packed(value: Any, pickler: type[pickle.Pickler]) -> Parcel:

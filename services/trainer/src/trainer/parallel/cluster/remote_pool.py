@@ -16,7 +16,7 @@ from distributed.client import Future
 from trainer.parallel.cluster.client_requests import Requests
 from trainer.parallel.cluster.code_version import code_resource, code_version
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
-from trainer.parallel.cluster.parcels import pack
+from trainer.parallel.cluster.parcels import pack, unpack_answer
 from trainer.parallel.cluster.remote_task import Call, login, portable, run_remotely
 from trainer.parallel.cluster.settings import configure_dask
 from trainer.parallel.engine import Answer, Item
@@ -118,7 +118,7 @@ class ClusterPool:
             nonlocal number
             number += 1
             its = number
-            content = pickle.dumps(Call(task, item, parcel, topic, its, who))
+            content = pickle.dumps(Call(task, item, parcel, topic, its, who, self._client.id))
             future = self._client.submit(
                 run_remotely, content, key=f"{topic}-{its}", resources={code_resource(): 1}, pure=False
             )
@@ -164,7 +164,7 @@ class ClusterPool:
                         its.ended = True
                         reason = None if its.outcome else self._lost(its.future)
                     elif kind in ("answer", "error"):
-                        outcome = pickle.loads(rest[1])  # noqa: S301 - as above
+                        outcome = unpack_answer(rest[1])
                         its.outcome = TaskResult(its.index, its.item, **{kind: outcome})
                     if reason is None and not (its.outcome and its.ended):
                         continue

@@ -11,11 +11,14 @@ import socket
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainer.util.environment import environment
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
+
+if TYPE_CHECKING:
+    from trainer.parallel.cluster.parcels import Parcel
 
 #: How long a task waits for its client's answer, in seconds: it may have been suspended. One that is gone has its tasks
 #: interrupted.
@@ -38,6 +41,9 @@ class Channel(Protocol):
 
     def fetch(self, digest: str) -> bytes | memoryview:
         """Return the parcel of this digest, which is not kept here."""
+
+    def put(self, parcel: Parcel, client: str) -> None:
+        """Send a parcel to the scheduler, which keeps it for a client, unless it is there."""
 
     def host(self) -> str:
         """Return this machine's address, as the scheduler and its other workers reach it."""
@@ -90,10 +96,15 @@ class Call:
     number: int
     #: The client's login at the tracking server, as variables; None of those that are not set. Empty where it has none.
     login: Mapping[str, str | None]
+    #: The client's own name at the scheduler.
+    client: str
 
 
 def run_remotely(content: bytes) -> None:
     """Run a task in this worker, and send its answer or its error to the client that listens."""
+    # Here, because the scheduler needs none of it.
+    from trainer.parallel.cluster.parcels import pack_answer
+
     channel = PROCESS.channel
     if channel is None:
         raise TrainerError("no cluster's worker runs this task")
@@ -102,7 +113,8 @@ def run_remotely(content: bytes) -> None:
     try:
         with environment(call.login):
             answer = call.task(call.item, channel.unpack(call.shared))
-        message = ["answer", call.number, pickle.dumps(answer)]
+        packed = pack_answer(answer, lambda parcel: channel.put(parcel, call.client))
+        message = ["answer", call.number, packed]
     except KeyboardInterrupt:
         # Its run is tidied up. It was given up, or this worker is about to stop.
         message = ["interrupted", call.number, b""]

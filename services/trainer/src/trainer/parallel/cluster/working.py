@@ -20,10 +20,11 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.utils import sync
 
 from trainer.parallel import progress
+from trainer.parallel.cluster.client_requests import check_room, put_parcel
 from trainer.parallel.cluster.code_version import code_resource
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
 from trainer.parallel.cluster.main_thread import MainThread
-from trainer.parallel.cluster.parcels import ParcelCache
+from trainer.parallel.cluster.parcels import Parcel, ParcelCache
 from trainer.parallel.cluster.remote_task import PROCESS, Channel, worker_name
 from trainer.parallel.cluster.settings import configure_dask
 
@@ -80,6 +81,16 @@ class _WorkerChannel(Channel):
 
     def unpack(self, digest: str) -> Any:
         return self._cache.unpack(digest)
+
+    def put(self, parcel: Parcel, client: str) -> None:
+        sync(self._worker.loop, self._put, parcel, client)
+
+    async def _put(self, parcel: Parcel, client: str) -> None:
+        scheduler: Any = self._worker.scheduler
+        reply = await scheduler.trainer_need(client=client, digests=[parcel.digest])
+        check_room(parcel.size, reply["room"], f"tls://{self._scheduler[0]}:{self._scheduler[1]}")
+        if reply["missing"]:
+            await put_parcel(scheduler, client, parcel)
 
     def host(self) -> str:
         # No packet is sent: the system says by which of its addresses it would.

@@ -1,0 +1,114 @@
+"""Reads the data of a training as its options say, and checks it: here, or on a worker that sees the same files.
+
+A cluster's worker has imported pandas; a small table is then there sooner than this process could import it, and its
+rows need not travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.config.csv_form import CsvForm
+from trainer.config.task import TASKS
+from trainer.config.variant import check_params, selection_metric
+from trainer.parallel.engine import run_task
+from trainer.util.file_states import FileStates
+
+if TYPE_CHECKING:
+    from trainer.cli.options.data import DataOptions
+    from trainer.config.parameter import Value
+    from trainer.config.stream import Stream
+    from trainer.data.dataset import Dataset
+    from trainer.parallel.engine import Engine
+    from trainer.training.threshold_rule import ThresholdRule
+    from trainer.training.train_config import TrainConfig
+
+#: Bytes of files that a worker reads in this process's place. For larger ones the import is a small part of the time,
+#: and a worker may have less memory.
+SMALL = 16 << 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is read and checked: plain data that can be handed to another process.
+
+    Attributes:
+        source: The options that choose and split the data.
+        rule: How the threshold is chosen.
+        all_params: Each variant's complete parameters.
+        stream: Whether the table is read in passes.
+        distributed: Whether one fit is made by several processes.
+    """
+
+    source: DataOptions
+    rule: ThresholdRule
+    all_params: Sequence[Mapping[str, Value]]
+    stream: Stream
+    distributed: bool
+
+
+def read(request: Request, engine: Engine | None) -> tuple[Dataset, TrainConfig]:
+    """Read the data and check it against the settings.
+
+    Args:
+        request: What to read.
+        engine: What the variants run on. Where that is a cluster, one of its workers reads small files that it sees as
+            well: the tables in the answer are then ``TableElsewhere``.
+
+    Raises:
+        InputError: The data cannot be read, or trained on as the settings say.
+    """
+    if engine is not None and engine.remote and request.stream != "always":
+        places = [place for place in (request.source.data, request.source.test) if place is not None]
+        if all(isinstance(place, Path) for place in places):
+            states = FileStates.of(places)
+            if states is not None and states.size <= SMALL:
+                answer = run_task(engine, _read_elsewhere, (request, states))
+                if answer is not None:
+                    return answer
+    return _read(request)
+
+
+def _read_elsewhere(wanted: tuple[Request, FileStates], _shared: None) -> tuple[Dataset, TrainConfig] | None:
+    """Read the data on another machine; nothing where it sees other files, or none."""
+    request, states = wanted
+    places = [place for place in (request.source.data, request.source.test) if place is not None]
+    return _read(request) if FileStates.of(places) == states else None
+
+
+def _read(request: Request) -> tuple[Dataset, TrainConfig]:
+    from trainer.data.sources import load_data
+    from trainer.training.train_config import TrainConfig
+    from trainer.training.validation_split import check_splits
+
+    source = request.source
+    dataset = load_data(
+        source.data,
+        target=source.target,
+        test_size=source.test_size,
+        seed=source.seed,
+        drop=source.drop,
+        categorical=source.categorical,
+        positive=source.positive,
+        weight=source.weight,
+        time=source.time,
+        group=source.group,
+        test=source.test,
+        monotone=source.monotone,
+        csv=CsvForm().with_given(source.csv),
+        task=source.task,
+        stream=request.stream,
+    )
+    task = TASKS[dataset.task]
+    metric = selection_metric(task, source.metric, request.all_params)
+    config = TrainConfig(
+        source.seed, source.validation_size, request.rule, source.folds or 0, metric, request.distributed
+    )
+    config.check(task)
+    for some in request.all_params:
+        check_params(some, dataset.task)
+    check_splits(dataset, seed=source.seed, validation_size=source.validation_size, folds=source.folds or 0)
+    return dataset, config
