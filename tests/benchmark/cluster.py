@@ -216,8 +216,11 @@ def real_fits(stack: "Stack", rounds: int) -> Iterator[Row]:
     yield Row("a plain loop of four variants", best("loop"), best("sweep"), "s", "a sweep on the warm cluster", ">= 4")
     for _ in range(rounds):
         measure("single", *SINGLE)
+        measure("single on the cluster", *SINGLE, "--cluster")
         measure("single loop", *loop, single, entrypoint="python3")
-    yield Row("a plain loop of one variant of 500 trees", best("single loop"), best("single"), "s", "trainer", "")
+    name, there = "a plain loop of one variant of 500 trees", best("single on the cluster")
+    yield Row(name, best("single loop"), best("single"), "s", "trainer", "")
+    yield Row(name, best("single loop"), there, "s", "trainer on the warm cluster", "")
 
 
 def containers(stack: "Stack") -> list[Any]:
