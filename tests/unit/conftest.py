@@ -5,6 +5,7 @@ Also has what the tests of all packages share.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,23 +16,8 @@ import pytest
 # Imported for its effect: the garbage collector stays out of the way of the imports, and of the tests' many objects.
 import trainer.accelerators.garbage_collection  # noqa: F401
 
-from . import sharing
-
-HERE = Path(__file__).parent
 # Whoever asks for one of these starts a server or a process, or works on a database in a file.
 NEEDS_MORE = {"collection", "proxy", "serve", "server", "start", "stores", "workdir", "written_store"}
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """With ``--dist each``, share the files out instead of having all processes run all tests."""
-    if config.getoption("dist", "no") == "each":
-        files = [file.relative_to(config.rootpath).as_posix() for file in HERE.rglob("test_*.py")]
-        config.pluginmanager.register(sharing.Sharing(config, files))
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the files of another process."""
-    return True if sharing.is_anothers(collection_path, config) else None
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -50,19 +36,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+def new_database(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
     """Return a function that puts an empty database of MLflow's into a folder, as mlflow.db, and returns its URI.
 
-    MLflow makes its tables by all its migrations, one after the other. Here it does so once, and the file is copied.
+    MLflow makes its tables by all its migrations, one after the other. Here each version of MLflow does so once, in
+    pytest's cache, and the file is copied.
     """
+    import mlflow
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    folder = tmp_path_factory.mktemp("tables")
-    made: Any = SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder))  # type: ignore[no-untyped-call]
-    made.engine.dispose()
+    tables = pytestconfig.cache.mkdir("mlflow-tables") / f"{mlflow.__version__}.db"
+    if not tables.exists():
+        folder = tmp_path_factory.mktemp("tables")
+        made: Any = SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder))  # type: ignore[no-untyped-call]
+        made.engine.dispose()
+        # Whole or not at all: other processes of pytest look for it at the same time.
+        arriving = tables.with_suffix(f".{os.getpid()}")
+        shutil.copy(folder / "mlflow.db", arriving)
+        arriving.replace(tables)
 
     def copy(to: Path) -> str:
-        shutil.copy(folder / "mlflow.db", to / "mlflow.db")
+        shutil.copy(tables, to / "mlflow.db")
         return f"sqlite:///{to}/mlflow.db"
 
     return copy

@@ -41,7 +41,6 @@ from trainer.tracking.settings import configure
 from trainer.training.train_config import TrainConfig
 
 from . import programs
-from .undrawn import undraw
 
 if TYPE_CHECKING:
     from .parallel.cluster_processes import LocalCluster
@@ -189,14 +188,7 @@ def warm_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write the plots of this process without drawing them, unless the test is marked ``draws``."""
-    if request.node.get_closest_marker("draws") is None:
-        undraw(monkeypatch)
-
-
-@pytest.fixture
-def trainer(capfd: pytest.CaptureFixture[str], warm_sandbox: None, undrawn: None) -> Callable[..., Answer]:
+def trainer(capfd: pytest.CaptureFixture[str], warm_sandbox: None) -> Callable[..., Answer]:
     """Return a function that runs the command line in this process."""
 
     def run(*args: object) -> Answer:

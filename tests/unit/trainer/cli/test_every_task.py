@@ -39,7 +39,6 @@ def answered(done: Any) -> Any:
     return json.loads(done.out)
 
 
-@pytest.mark.draws
 def test_train_tracks_and_prints(trainer: Trainer, table: tuple[str, Path]) -> None:
     task, path = table
     done = trainer("train", "--data", path, "--target", "y", *SMALL, "--explain", "100")

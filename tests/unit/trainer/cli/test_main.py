@@ -275,7 +275,6 @@ def test_json_is_the_whole_of_standard_output(trainer: Trainer, workdir: Path) -
     assert run.data.params["data"] == "shop"
 
 
-@pytest.mark.draws
 def test_options_come_from_the_environment(trainer: Trainer, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "TRAINER_N_ESTIMATORS": "7",

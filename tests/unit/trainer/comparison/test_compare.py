@@ -345,7 +345,6 @@ def drawn(workdir: Path) -> str:
     return run_id
 
 
-@pytest.mark.draws
 def test_report_draws_plots_for_both_themes(trainer: Trainer, drawn: str, workdir: Path) -> None:
     """A plot is drawn once, as SVG with the page's colours; what only looks like a plot is shown as it is."""
     answer = trainer("compare", drawn, "--html", "report.html")

@@ -43,6 +43,7 @@ def test_lightgbm_reports_while_it_fits(dataset: Dataset, monkeypatch: pytest.Mo
     assert not Path(address).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_failing_display_does_not_stop_a_command() -> None:
     """Display that fails keeps no command from ending."""

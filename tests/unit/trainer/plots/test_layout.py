@@ -187,6 +187,7 @@ def test_dark_plot_has_only_dark_colours() -> None:
             assert pixels.max() <= 0xF5, name
 
 
+@pytest.mark.slow
 def test_every_artist_gets_its_dark_colour() -> None:
     """Of one plot of each kind, no line, dot, band, note or letter keeps a colour of the light theme."""
     # These two families take long to compute: the first ones draw what the later ones do.

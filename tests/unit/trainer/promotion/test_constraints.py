@@ -26,7 +26,6 @@ from trainer.training.unseen_rows import UnseenRows
 
 from ..conftest import Answer
 from ..registry.test_registry import client_of
-from ..undrawn import undraw
 
 GOOD = SandboxResult(seconds=2.0, peak_mib=300.0, latency_ms=5.0)
 
@@ -237,7 +236,6 @@ def store(shop: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.
     shutil.copy(request.getfixturevalue("_template"), folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        undraw(patch)
         for name in [name for name in os.environ if name.startswith(("TRAINER_", "MLFLOW_"))]:
             patch.delenv(name)
         for name, leaves in (("shop", 6), ("shop", 5), ("noise", 5), ("other", 5)):

@@ -141,6 +141,7 @@ contents = st.recursive(
 
 
 # A busy machine may take a while over one example.
+@pytest.mark.slow
 @settings(deadline=None)
 @given(contents | st.dictionaries(st.sampled_from(policy._KEYS), contents, max_size=4))
 def test_any_yaml_is_a_policy_or_one_line(tmp_path_factory: pytest.TempPathFactory, content: Any) -> None:

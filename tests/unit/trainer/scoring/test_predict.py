@@ -586,6 +586,7 @@ def test_a_bare_booster(numbers: tuple[pd.DataFrame, Path], tmp_path: Path) -> N
     assert scored["probability"].tolist() == np.asarray(booster.predict(table)).tolist()
 
 
+@pytest.mark.slow
 def test_a_python_model_of_several_columns(numbers: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
     import mlflow.pyfunc
 

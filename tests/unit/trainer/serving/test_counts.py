@@ -61,6 +61,7 @@ def loaded(saved: Path) -> Champion:
     return champion
 
 
+@pytest.mark.slow
 def test_rows_scores_and_unknown_texts_are_counted(exposition: Exposition, loaded: Champion, dataset: Dataset) -> None:
     counts = exposition.counts(0)
     serving = Serving(loaded, 1, Bounds(), counts=counts)

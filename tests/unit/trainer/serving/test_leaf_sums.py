@@ -92,6 +92,7 @@ def test_parts_of_a_request_give_the_same_bits(
     assert asked[-1] == 511
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_models_too")
 @pytest.mark.parametrize(
     "params", [{}, {"n_estimators": 400, "early_stopping_round": 20}], ids=["all", "stopped early"]

@@ -96,6 +96,7 @@ def test_own_models_and_data_formats_are_taken(dataset: Dataset, line: Path, boo
         assert load(str(folder)).uri == str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("serialization", ["pickle", "cloudpickle"])
 @pytest.mark.parametrize("flavor", [mlflow.sklearn, mlflow.lightgbm], ids=["sklearn", "lightgbm"])
 def test_pickled_model_is_not_unpickled(flavor: Any, serialization: str, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ _json = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(form=st.sampled_from(["dataframe_split", "dataframe_records", "instances", "inputs", "other"]), content=_json)
 def test_json_of_any_shape(ways: Ways, form: str, content: Any) -> None:

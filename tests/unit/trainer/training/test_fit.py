@@ -205,6 +205,7 @@ def test_real_data_reaches_the_promised_precision(shoppers: Path) -> None:
     assert fitted.test["f1"] > 0.60
 
 
+@pytest.mark.slow
 def test_generated_data_is_learnable() -> None:
     """Generated data is neither hopeless nor perfect."""
     dataset = load_data()
