@@ -22,6 +22,13 @@ def score(result: TrainResult) -> str:
     return f"{SHORT[result.metric]} {shown_metric(merit(result.metric, result.score))}"
 
 
+def outcome(result: TrainResult) -> str:
+    """Return what came of a variant, in a few words."""
+    if result.error is not None:
+        return f"failed: {result.error}"
+    return f"validation {score(result)}, test {tested(result, 'average_precision')}"
+
+
 def tested(result: TrainResult, wanted: str) -> str:
     """Return a metric of the test rows with its value: the wanted one, or else the first of the variant's task."""
     name = wanted if wanted in result.metrics else TASKS[result.task].metrics[0]

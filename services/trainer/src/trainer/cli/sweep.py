@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainer.cli.options.data import DataOptions
     from trainer.cli.options.registry import RegistryOptions
     from trainer.cli.options.tracking import TrackingOptions
+    from trainer.config.other_estimator import OtherEstimator
     from trainer.config.parameter import Value
     from trainer.registry.registry import Registration
     from trainer.runs.plan import TrainResult
@@ -125,15 +126,7 @@ def sweep_command(
     chosen = list(choice.variants)
     lightgbm = [variant.params for variant in chosen if variant.other is None]
     others = [variant.other for variant in chosen if variant.other is not None]
-    if others:
-        # What is wrong with one is said before the data is read.
-        from trainer.training.other_estimators import make_estimator
-
-        for other in others:
-            make_estimator(other, source.seed, source.task)
-        for name, given in (("--explain", source.explain), ("--monotone", source.monotone)):
-            if given:
-                print_message(f"{name} holds for LightGBM's variants alone")
+    _check_others(others, source)
     configure(tracking.debug)
     pool = preparation.open_engine(cluster, jobs, len(chosen), sweep.sweep_preload(tracking.served), tracking)
     from trainer.parallel.spare_process import warmed_up
@@ -153,7 +146,7 @@ def sweep_command(
         held_for = "--baselines" if baselines else "another estimator" if others else None
         address = stack.enter_context(progress.own_address())
         begun = BegunVariant(chosen, spare, address)
-        dataset, target, plan = preparation.prepare(
+        dataset, destination, plan = preparation.prepare(
             source, tracking, *lightgbm, held_for=held_for, on_data=begun.begin, engine=pool
         )
         if baselines:
@@ -171,11 +164,7 @@ def sweep_command(
             begun.end()
 
         def on_result(result: TrainResult, done: int) -> None:
-            if result.error is None:
-                outcome = f"validation {results.score(result)}, test {results.tested(result, 'average_precision')}"
-            else:
-                outcome = f"failed: {result.error}"
-            print_message(f"[{done}/{len(chosen)}] {result.name}: {outcome}")
+            print_message(f"[{done}/{len(chosen)}] {result.name}: {results.outcome(result)}")
 
         failed: TrainerError | None = None
         registered: Registration | None = None
@@ -206,7 +195,21 @@ def sweep_command(
     if tracking.as_json:
         print_json(results.sweep_content(done) | results.registered_content(registered))
     else:
-        results.show_sweep(done, preparation.ui_command(target))
+        results.show_sweep(done, preparation.ui_command(destination))
         results.show_registered(registered)
     if failed is not None:
         raise failed
+
+
+def _check_others(others: Sequence[OtherEstimator], source: DataOptions) -> None:
+    """Check the estimators that are not LightGBM, before the data is read, and name the options that are not theirs."""
+    if not others:
+        return
+    from trainer.training.other_estimators import make_estimator
+    from trainer.util.output import print_message
+
+    for other in others:
+        make_estimator(other, source.seed, source.task)
+    for name, given in (("--explain", source.explain), ("--monotone", source.monotone)):
+        if given:
+            print_message(f"{name} holds for LightGBM's variants alone")

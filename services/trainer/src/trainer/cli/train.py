@@ -66,7 +66,7 @@ def train_command(
 
     with ExitStack() as stack:
         way = _way(variant, distributed, cluster, source.folds, tracking, stack)
-        dataset, target, plan = preparation.prepare(
+        dataset, destination, plan = preparation.prepare(
             source,
             tracking,
             variant.params,
@@ -83,7 +83,7 @@ def train_command(
     if tracking.as_json:
         print_json(results.run_content(result) | results.registered_content(registered))
     else:
-        results.show_run(result, preparation.ui_command(target))
+        results.show_run(result, preparation.ui_command(destination))
         results.show_registered(registered)
     if failed is not None:
         raise failed
