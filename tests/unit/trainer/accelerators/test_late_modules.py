@@ -122,6 +122,13 @@ def test_other_modules_can_be_put_off() -> None:
             import pandas.api.types
             return pandas.api.types.is_bool_dtype("bool")
         @check
+        def version():
+            return pd.__version__ == __import__("importlib.metadata").metadata.version("pandas")
+        @check
+        def arrow():
+            import pyarrow
+            return pyarrow.table({"a": [1, 2]}).to_pandas()["a"].sum().item()
+        @check
         def data():
             from trainer import load_data
             return load_data(rows=600).train.rows
@@ -134,7 +141,8 @@ def test_other_modules_can_be_put_off() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stderr) == (0, "")
     said = done.stdout.splitlines()
-    assert said == ["attribute (3, 'module')", "name 2", "below True", "data 480", "same True module"]
+    forked = ["attribute (3, 'module')", "name 2", "below True", "version True", "arrow 3", "data 480"]
+    assert said == [*forked, "same True module"]
 
 
 def test_its_edges(imported: Forks) -> None:

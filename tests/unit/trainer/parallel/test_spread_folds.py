@@ -24,7 +24,7 @@ FOLDS = 3
 class Here:
     """An engine that runs tasks in this process, last first; those of ``lost`` are started twice."""
 
-    jobs, remote, warm = 1, True, True
+    jobs, remote, warm, idle = 1, True, True, True
 
     def __init__(self, lost: tuple[int, ...] = (), error: Exception | None = None) -> None:
         self.lost, self.error = lost, error

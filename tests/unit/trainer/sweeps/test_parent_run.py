@@ -6,7 +6,7 @@ import importlib
 import subprocess
 import sys
 import textwrap
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
@@ -21,11 +22,13 @@ from trainer.parallel.pool import TaskDiedError
 from trainer.runs.plan import Plan, TrainResult
 from trainer.sweeps import parent_run
 from trainer.sweeps.comparison_files import Drawing, write_plots
-from trainer.sweeps.parent_run import Comparison, Opening, log_comparison, open_parent
+from trainer.sweeps.parent_run import Comparison, Opening, create_parent, log_beginning, log_comparison
 from trainer.sweeps.sweep import run_sweep
+from trainer.tracking.active_run import ActiveRun
 from trainer.tracking.client import Destination
 from trainer.tracking.connection import connect
 from trainer.tracking.inputs import described_inputs
+from trainer.tracking.tags import FAILURE_TAG
 from trainer.util.errors import TrackingError
 
 from ..conftest import warm_pool
@@ -118,9 +121,11 @@ def test_death_of_its_process_fails_the_sweep(dataset: Dataset, plan: Plan, monk
 def test_second_attempt_finds_the_run(dataset: Dataset, plan: Plan) -> None:
     """The worker that created it was lost before it could say so."""
     opening = Opening(plan.destination, "its key", "sweep", {"of": "2"}, {"seed": 1}, described_inputs(dataset))
-    first = open_parent(warm_pool(1), opening)
-    assert open_parent(warm_pool(1), replace(opening, again=True)) == first
-    assert open_parent(warm_pool(1), replace(opening, key="other", again=True)) != first
+    pool = warm_pool(1)
+    first = create_parent(pool, opening)
+    assert create_parent(pool, replace(opening, again=True)) == first
+    assert create_parent(pool, replace(opening, key="other", again=True)) != first
+    log_beginning(pool, opening, first)
     run = MlflowClient(plan.destination.uri).get_run(first)
     assert (run.data.params, run.data.tags["of"]) == ({"seed": "1"}, "2")
     assert run.inputs is not None
@@ -162,6 +167,49 @@ def test_command_imports_nothing_to_draw_with(workdir: Path) -> None:
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
 
 
+def test_run_that_has_ended_stays_so(plan: Plan) -> None:
+    """Ctrl-C came after a worker had ended the run, and before it could say so."""
+
+    def run_and_interrupt(end: bool) -> str:
+        with suppress(KeyboardInterrupt), plan.destination.open().run("sweep", {}) as parent:
+            parent.handed_over = True
+            if end:
+                log_comparison(warm_pool(1), comparison_of(plan.destination, parent.run_id, end=True))
+            raise KeyboardInterrupt
+        return str(MlflowClient(plan.destination.uri).get_run(parent.run_id).info.status)
+
+    assert [run_and_interrupt(True), run_and_interrupt(False)] == ["FINISHED", "KILLED"]
+
+
+def test_refused_beginning_has_its_reason(dataset: Dataset, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise MlflowException("no such thing")
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", refuse)
+    with pytest.raises(TrackingError, match="no such thing"):
+        run_sweep([make_variant({"n_estimators": 3})], dataset, plan, warm_pool(1))
+    monkeypatch.undo()
+    (run,) = MlflowClient(plan.destination.uri).search_runs([plan.destination.experiment_id])
+    assert run.info.status == "FAILED"
+    assert "no such thing" in run.data.tags[FAILURE_TAG]
+
+
+def test_busy_workers_leave_it_to_this_process(
+    cluster: LocalCluster, server: str, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another client's variants have them: a short step would wait for those."""
+    destination = connect(server, "busy")
+    opening = Opening(destination, "a key", "sweep", {}, {}, described_inputs(dataset))
+    with closing(cluster.pool()) as pool:
+        assert pool.idle
+        monkeypatch.delattr(ActiveRun, "log_inputs")
+        # A worker's own is whole.
+        log_beginning(pool, opening, create_parent(pool, opening))
+        monkeypatch.setattr(type(pool), "idle", False)
+        with pytest.raises(AttributeError, match="log_inputs"):
+            log_beginning(pool, opening, create_parent(pool, replace(opening, key="another")))
+
+
 @pytest.mark.parametrize("data", [None, "sessions.csv"])
 @pytest.mark.parametrize("command", [("sweep", "--grid", "n_estimators=2,3"), ("train", "--register")])
 def test_clusters_client_imports_nothing_heavy(
@@ -182,3 +230,18 @@ def test_clusters_client_imports_nothing_heavy(
     done = subprocess.run([*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
     assert "registered " in done.stdout
+
+
+@pytest.mark.parametrize("how", [("--stream", "always"), ("--test-size", "0.3")], ids=["in passes", "pattern"])
+def test_clusters_client_reads_what_no_worker_does(
+    cluster: LocalCluster, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, str]
+) -> None:
+    """Pandas, which was put off, is there when it is needed."""
+    monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
+    generate_sessions(600).to_csv(tmp_path / "sessions.csv", index=False)
+    program = [sys.executable, "-c", textwrap.dedent(PROGRAM), "mlflow,pandas._libs"]
+    data = tmp_path / ("sessions.csv" if how[0] == "--stream" else "sess*.csv")
+    arguments = ["sweep", "--grid", "n_estimators=2,3", "--data", str(data), "--target", "purchase", *how]
+    arguments += ["--tracking-uri", server, "--cluster", cluster.address, "--no-register"]
+    done = subprocess.run([*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.stdout.splitlines()[-1] == "0 ['pandas._libs']", done.stderr

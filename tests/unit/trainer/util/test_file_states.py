@@ -44,6 +44,19 @@ def test_other_content_has_other_states(folder: Path) -> None:
     assert FileStates.of([folder]) != touched
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_file_that_may_not_be_read_is_not_seen(folder: Path) -> None:
+    (folder / "table.csv").chmod(0o600)
+    places = [folder / "table.csv"]
+    assert FileStates.of(places) is not None
+    os.seteuid(65534)
+    try:
+        seen = FileStates.of(places)
+    finally:
+        os.seteuid(0)
+    assert seen is None
+
+
 def test_size_is_that_of_all_files(folder: Path) -> None:
     states = FileStates.of([folder / "table.csv", folder / "parts" / "one.csv"])
     assert states is not None

@@ -42,7 +42,8 @@ class LateModule(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         # What belongs to every module is there already. Who looks through all modules for such a name loads none.
-        if not name.startswith("__") or name == "__all__":
+        # A package's version is asked for by those who use it.
+        if not name.startswith("__") or name == "__all__" or (name == "__version__" and "." not in self.__name__):
             loader: LateLoader = vars(self)["__loader__"]
             if name in _TAKEN[self.__name__] and not loader.loading:
                 return LateName(self, name)

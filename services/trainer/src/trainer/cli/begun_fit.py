@@ -36,8 +36,8 @@ class BegunFit:
         self._variant, self._stack = variant, stack
         # A fork of a process whose LightGBM has had several threads would wait for them for ever.
         self._may_fork = "lightgbm" not in sys.modules and can_fork()
-        #: What runs on other machines: nothing.
-        self.elsewhere = None
+        #: The other machines that the run is on: none.
+        self.engine = None
         # Waits for the fit; None where it has not begun.
         self._result: Callable[[], FitResult] | None = None
         # How many threads it has, or has to have where it has not begun.

@@ -58,8 +58,7 @@ def prepare(
     from trainer.util import provenance
     from trainer.util.output import print_message
 
-    if held_for is not None and source.stream == "always":
-        raise InputError(f"--stream always goes with LightGBM alone: {held_for} needs the table in memory")
+    check_held(source, held_for)
     configure(tracking.debug)
     rule = parse_threshold_rule(source.threshold)
     for warning in dict.fromkeys(warning for some in all_params for warning in param_warnings(some)):
@@ -77,14 +76,13 @@ def prepare(
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target} ({dataset.task})")
     on_data(dataset, config)
 
-    from trainer.parallel.engine import run_task
-    from trainer.tracking.connection import Wanted, connect, connect_elsewhere
+    from trainer.parallel.engine import run_here_or_there
+    from trainer.tracking.connection import ConnectRequest, answers, connect_as_task
 
-    if engine is not None and engine.remote:
-        wanted = Wanted(str(tracking.uri), tracking.experiment, tracking.wait, tracking.ui_url)
-        destination = run_task(engine, connect_elsewhere, wanted)
-    else:
-        destination = connect(tracking.uri, tracking.experiment, wait=tracking.wait, ui_url=tracking.ui_url)
+    request = ConnectRequest(tracking.uri, tracking.experiment, tracking.wait, tracking.ui_url)
+    # A worker may know the server by another address: that this one is right is seen here.
+    reached = engine is not None and tracking.uri is not None and answers(tracking.uri)
+    destination = run_here_or_there(engine if reached else None, connect_as_task, request)
     return (
         dataset,
         destination,
@@ -103,6 +101,20 @@ def expect_engine(cluster: str | None) -> None:
 
         # Where a worker reads the data, this process uses none of it.
         late_modules.put_off("pandas")
+
+
+def check_held(source: DataOptions, held_for: str | None) -> None:
+    """Check that the table may be held in memory where it has to be.
+
+    Args:
+        source: The options that choose the data.
+        held_for: The option that needs the table in memory, if any.
+
+    Raises:
+        InputError: It is to be read in passes.
+    """
+    if held_for is not None and source.stream == "always":
+        raise InputError(f"--stream always goes with LightGBM alone: {held_for} needs the table in memory")
 
 
 def open_engine(
@@ -140,7 +152,8 @@ def check_served(tracking: TrackingOptions) -> None:
     """
     if not tracking.served:
         raise InputError(
-            "--cluster: the workers need a tracking server; name one with --tracking-uri (they cannot write to a file)"
+            "--cluster: the workers need a tracking server; name one with --tracking-uri (they cannot write to a file),"
+            " or set neither --cluster nor TRAINER_CLUSTER"
         )
 
 
@@ -190,7 +203,6 @@ def register(
         engine: What it ran on: where that is other machines, one of them registers it.
     """
     from trainer.registry.registration import register_best
-    from trainer.util.errors import TrackingError
 
     chosen_by = plan.config.chosen_by
     try:
@@ -198,7 +210,7 @@ def register(
             plan.destination, name, best, dataset, chosen_by=chosen_by, parent=parent, engine=engine
         )
         return registered, None
-    except TrackingError as error:
+    except TrainerError as error:
         return None, error
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import TASKS
 from trainer.config.variant import check_params, selection_metric
-from trainer.parallel.engine import run_task
+from trainer.parallel.engine import run_here_or_there
 from trainer.util.file_states import FileStates
 
 if TYPE_CHECKING:
@@ -62,21 +62,26 @@ def read(request: Request, engine: Engine | None) -> tuple[Dataset, TrainConfig]
         InputError: The data cannot be read, or trained on as the settings say.
     """
     if engine is not None and engine.remote and request.stream != "always":
-        places = [place for place in (request.source.data, request.source.test) if place is not None]
-        if all(isinstance(place, Path) for place in places):
-            states = FileStates.of(places)
-            if states is not None and states.size <= SMALL:
-                answer = run_task(engine, _read_elsewhere, (request, states))
-                if answer is not None:
-                    return answer
+        places = _places(request)
+        states = FileStates.of(places) if all(isinstance(place, Path) for place in places) else None
+        if states is not None and states.size <= SMALL:
+            answer = run_here_or_there(engine, _read_seen, (request, states))
+            if answer is not None:
+                return answer
     return _read(request)
 
 
-def _read_elsewhere(wanted: tuple[Request, FileStates], _shared: None) -> tuple[Dataset, TrainConfig] | None:
-    """Read the data on another machine; nothing where it sees other files, or none."""
+def _places(request: Request) -> list[Path]:
+    return [place for place in (request.source.data, request.source.test) if place is not None]
+
+
+def _read_seen(wanted: tuple[Request, FileStates], _shared: None) -> tuple[Dataset, TrainConfig] | None:
+    """Read the data; nothing where this process sees other files, or would not hold the tables in its memory."""
     request, states = wanted
-    places = [place for place in (request.source.data, request.source.test) if place is not None]
-    return _read(request) if FileStates.of(places) == states else None
+    if FileStates.of(_places(request)) != states:
+        return None
+    dataset, config = _read(request)
+    return (dataset, config) if dataset.train.held and dataset.test.held else None
 
 
 def _read(request: Request) -> tuple[Dataset, TrainConfig]:

@@ -32,7 +32,7 @@ class RunElsewhere:
     def __init__(self, variant: Variant, stack: ExitStack, cluster: str, tracking: TrackingOptions) -> None:
         self._variant = variant
         preparation.check_served(tracking)
-        self.elsewhere = stack.enter_context(closing(preparation.open_cluster(cluster, tracking.wait)))
+        self.engine = stack.enter_context(closing(preparation.open_cluster(cluster, tracking.wait)))
         print_message(f"one worker's run{preparation.where(cluster)}")
 
     def begin(self, dataset: Dataset, config: TrainConfig) -> None:
@@ -42,4 +42,4 @@ class RunElsewhere:
         """Train and track the variant, and return what came of it."""
         from trainer.sweeps.single import train_elsewhere
 
-        return train_elsewhere(self.elsewhere, self._variant, dataset, plan)
+        return train_elsewhere(self.engine, self._variant, dataset, plan)

@@ -31,7 +31,7 @@ class SpreadFit:
     """
 
     #: The run itself is this process's.
-    elsewhere = None
+    engine = None
 
     def __init__(self, variant: Variant, distributed: bool, stack: ExitStack, cluster: str, patience: float) -> None:
         self._variant, self._distributed = variant, distributed

@@ -65,20 +65,22 @@ def train_command(
     from trainer.cli import results
 
     with ExitStack() as stack:
-        way = _way(variant, distributed, cluster, source.folds, tracking, stack)
+        held_for = None if variant.other is None else "--estimator"
+        preparation.check_held(source, held_for)
+        way = _how_to_train(variant, distributed, cluster, source.folds, tracking, stack)
         dataset, destination, plan = preparation.prepare(
             source,
             tracking,
             variant.params,
             on_data=way.begin,
-            held_for=None if variant.other is None else "--estimator",
+            held_for=held_for,
             distributed=distributed,
-            engine=way.elsewhere,
+            engine=way.engine,
         )
         result = way.train(dataset, plan)
         registered, failed = None, None
         if registry.register:
-            registered, failed = preparation.register(name, result, dataset, plan, engine=way.elsewhere)
+            registered, failed = preparation.register(name, result, dataset, plan, engine=way.engine)
     results.show_warnings(result)
     if tracking.as_json:
         print_json(results.run_content(result) | results.registered_content(registered))
@@ -89,7 +91,7 @@ def train_command(
         raise failed
 
 
-def _way(
+def _how_to_train(
     variant: Variant,
     distributed: bool,
     cluster: str | None,

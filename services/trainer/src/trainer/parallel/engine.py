@@ -32,6 +32,10 @@ class Engine(Protocol):
     def warm(self) -> bool:
         """Whether a task begins at once, in a process that has all imports."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether a task would begin now, and not wait for another command's."""
+
     def warm_up(self) -> None:
         """Begin what takes time before the first task."""
 
@@ -88,3 +92,27 @@ def run_task(
                 raise outcome.error
             return outcome.answer  # type: ignore[return-value]
     raise AssertionError("unreachable")
+
+
+def run_here_or_there(
+    engine: Engine | None,
+    task: Callable[[Item, Any], Answer],
+    item: Item,
+    *,
+    again: Callable[[Item, str], Item] = lambda same, _reason: same,
+) -> Answer:
+    """Run one short task where its imports are: on another machine that has nothing to do, or else in this process.
+
+    Args:
+        engine: What the command's tasks run on, if anything.
+        task: A module-level function.
+        item: Its first argument; the second is None.
+        again: As with ``run_task``.
+
+    Raises:
+        Exception: What the task has raised.
+        TaskDiedError: Its process has died.
+    """
+    if engine is not None and engine.remote and engine.idle:
+        return run_task(engine, task, item, again=again)
+    return task(item, None)

@@ -58,6 +58,7 @@ class ProcessPool:
     """
 
     remote = False
+    idle = True
 
     def __init__(self, jobs: int, preload: Sequence[str] = ()) -> None:
         self.jobs = jobs

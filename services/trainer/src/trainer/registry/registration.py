@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.config.task import TASKS
-from trainer.parallel.engine import run_task
+from trainer.parallel.engine import run_here_or_there
 from trainer.registry.registry import Registration, Registry
 from trainer.tracking.client import Destination
 from trainer.tracking.errors import tracking_error
@@ -50,16 +50,16 @@ def register_best(
         dataset: What it was trained on and tested on.
         chosen_by: The name of the metric that it was chosen by.
         parent: The run of the sweep or search that it is the best of.
-        engine: What it ran on: where that is other machines, one of them registers it.
+        engine: What it ran on: where that is other machines, one of them may register it.
 
     Raises:
         TrackingError: The registry cannot be reached, or refuses; the run is as it was.
     """
     candidate = Candidate(destination, name, str(best.run_id), *_about(best, dataset, chosen_by, parent))
-    return run_task(engine, _register, candidate) if engine is not None and engine.remote else _register(candidate)
+    return run_here_or_there(engine, _register, candidate)
 
 
-def _register(candidate: Candidate, _shared: None = None) -> Registration:
+def _register(candidate: Candidate, _shared: None) -> Registration:
     from mlflow.exceptions import MlflowException
 
     registry = Registry(candidate.destination.uri, candidate.name)

@@ -38,12 +38,12 @@ class Registration:
 
 
 class Registry:
-    """One registered model. Methods raise MLflow's errors where it cannot be asked; see ``tracking.failure``."""
+    """One registered model. Methods raise MLflow's errors where it cannot be asked; see ``tracking.errors``."""
 
     def __init__(self, uri: str, name: str) -> None:
         """Open a client; sends no request."""
         self.uri, self.name = uri, name
-        # Neither runs nor experiments are asked for by the target's own name here.
+        # Neither runs nor experiments are asked for by the destination's own name here.
         self._tracking: Tracking = Destination(uri, "", "").open()
         self.client = self._tracking.client
         self.call = self._tracking.call

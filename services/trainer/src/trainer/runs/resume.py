@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trainer.parallel.engine import run_task
+from trainer.parallel.engine import run_here_or_there
 from trainer.runs import cache_key
 from trainer.runs.cache_key import run_key
 from trainer.runs.plan import TrainResult
@@ -35,7 +35,7 @@ class FinishedRun:
 
 
 @dataclass(frozen=True)
-class Search:
+class RunLookup:
     """Where to look for finished runs, and the cache keys to look for."""
 
     destination: Destination
@@ -53,14 +53,14 @@ def finished_runs(
         variants: What is to be trained.
         dataset: What it would be trained on.
         plan: Where runs are tracked, and what the variants have in common.
-        engine: What the variants run on: where that is other machines, one of them asks.
+        engine: What the variants run on: where that is other machines, one of them may ask.
 
     Raises:
         TrackingError: The server fails.
     """
     wanted = [run_key(variant, dataset, plan.config) for variant in variants]
-    search = Search(plan.destination, list(dict.fromkeys(wanted)))
-    found = run_task(engine, _find_runs, search) if engine is not None and engine.remote else _find_runs(search)
+    lookup = RunLookup(plan.destination, list(dict.fromkeys(wanted)))
+    found = run_here_or_there(engine, _find_runs, lookup)
     return {
         place: run_result(variant, found[its], dataset, plan)
         for place, (variant, its) in enumerate(zip(variants, wanted, strict=True))
@@ -68,10 +68,10 @@ def finished_runs(
     }
 
 
-def _find_runs(search: Search, _shared: None = None) -> dict[str, FinishedRun]:
+def _find_runs(lookup: RunLookup, _shared: None) -> dict[str, FinishedRun]:
     """Return the latest finished run of each cache key that has one."""
     with tracking_errors():
-        found = {its: _latest(its, search.destination) for its in search.keys}
+        found = {its: _latest(its, lookup.destination) for its in lookup.keys}
     return {its: FinishedRun.of(run) for its, run in found.items() if run is not None}
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.parallel.engine import run_task
+from trainer.parallel.engine import run_here_or_there, run_task
 from trainer.runs.run_config import write_config
 from trainer.sweeps.comparison_files import Drawing, write_plots, write_table
 from trainer.tracking.active_run import ActiveRun
@@ -76,31 +77,51 @@ class Comparison:
     end: bool = False
 
 
-def open_parent(engine: Engine, opening: Opening) -> str:
+def create_parent(engine: Engine, opening: Opening) -> str:
     """Create a parent run, and return its id.
 
     Args:
-        engine: What the variants will run on. A cluster's worker creates it; on this machine this process does, which
-            has MLflow at hand sooner than its tasks' processes.
+        engine: What the variants will run on. An idle worker of a cluster creates it; on this machine this process
+            does, which has MLflow at hand sooner than its tasks' processes.
         opening: The run.
 
     Raises:
         TrackingError: The server cannot be reached, or refuses.
     """
-    if engine.remote:
-        return run_task(engine, _open_parent, opening, again=lambda lost, _reason: replace(lost, again=True))
-    return _open_parent(opening)
+    return run_here_or_there(engine, _create, opening, again=lambda lost, _reason: replace(lost, again=True))
 
 
-def _open_parent(opening: Opening, _shared: None = None) -> str:
+def log_beginning(engine: Engine, opening: Opening, run_id: str) -> None:
+    """Log what a parent run holds from the beginning.
+
+    Args:
+        engine: As with ``create_parent``.
+        opening: The run.
+        run_id: Its id.
+
+    Raises:
+        TrackingError: The server cannot be reached, or refuses.
+    """
+    run_here_or_there(engine, _log_beginning, (opening, run_id))
+
+
+def _create(opening: Opening, _shared: None) -> str:
     tracking = opening.destination.open()
     with tracking_errors():
-        known = tracking.find(opening.key) if opening.again else None
-        run_id = known or tracking.create(opening.key, opening.name, opening.tags)
-        run = ActiveRun(tracking, run_id, opening.key)
+        if opening.again:
+            # Gives a request that is still under way time to arrive before it is looked for.
+            time.sleep(0.25)
+            if (known := tracking.find(opening.key)) is not None:
+                return known
+        return tracking.create(opening.key, opening.name, opening.tags)
+
+
+def _log_beginning(wanted: tuple[Opening, str], _shared: None) -> None:
+    opening, run_id = wanted
+    run = ActiveRun(opening.destination.open(), run_id, opening.key)
+    with tracking_errors():
         run.log(params=opening.params)
         run.log_inputs(dataset_inputs(opening.inputs))
-    return run_id
 
 
 def prepare(engine: Engine) -> None:
@@ -130,7 +151,7 @@ def log_comparison(engine: Engine, comparison: Comparison) -> None:
         TrackingError: The server cannot be reached, or refuses.
         TaskDiedError: The process died.
     """
-    if engine.warm:
+    if engine.warm and engine.idle:
         run_task(engine, _log_in_task, comparison)
     else:
         _log(comparison)
@@ -153,4 +174,4 @@ def _log(comparison: Comparison) -> None:
         write_plots(files / "plots", comparison.drawing)
         run.log_files(Path(folder))
         if comparison.end and not run.end("FINISHED", patient=True):
-            raise TrackingError(f"run {comparison.run_id} could not be ended and may still show as running")
+            raise TrackingError("the tracking server did not answer when the run was to end")

@@ -13,7 +13,14 @@ from trainer.config.variant import Variant
 from trainer.runs.plan import TrainResult
 from trainer.runs.run_config import run_config
 from trainer.sweeps.comparison_files import Drawing
-from trainer.sweeps.parent_run import Comparison, Opening, log_comparison, open_parent, prepare
+from trainer.sweeps.parent_run import (
+    Comparison,
+    Opening,
+    create_parent,
+    log_beginning,
+    log_comparison,
+    prepare,
+)
 from trainer.tracking.errors import tracking_errors
 from trainer.tracking.inputs import described_inputs
 from trainer.tracking.tags import SWEEP_TAG
@@ -130,8 +137,9 @@ def run_sweep(
     # With the data's inputs, before the children: they would otherwise register the same data at the same moment.
     params, inputs = _parent_params(variants, dataset, plan), described_inputs(dataset)
     opening = Opening(plan.destination, uuid.uuid4().hex, name, tags, params, inputs)
-    with tracking_errors(), tracking.begun(opening.key, lambda: open_parent(pool, opening)) as parent:
+    with tracking_errors(), tracking.begun(opening.key, lambda: create_parent(pool, opening)) as parent:
         try:
+            log_beginning(pool, opening, parent.run_id)
             shared = SweepContext(dataset, replace(plan, parent=parent.run_id), view.address if view else None)
             items = [
                 VariantTask(variants[index], keys[index], index, begun=begun.get(index))
@@ -158,6 +166,7 @@ def run_sweep(
             done = SweepResult(
                 parent.run_id, plan.destination.run_url(parent.run_id), tuple(results[i] for i in range(len(variants)))
             )
+            parent.handed_over = not done.failed
             log_comparison(pool, _comparison(done, variants, dataset, plan))
             parent.ended = not done.failed
         except BaseException as error:

@@ -28,7 +28,7 @@ class VariantTask:
     former: str | None = None
     #: The process on this machine that fits it already, if any.
     begun: ForkedCall[FitResult] | None = None
-    #: Whether no other variant is fitted beside it.
+    #: Whether its command fits no other variant beside it.
     alone: bool = False
 
     def again(self) -> VariantTask:

@@ -42,7 +42,8 @@ class ActiveRun:
     run_id: str
     key: str
     pending_model: str | None = field(default=None, init=False)
-    #: Whether another process has ended it.
+    #: Whether another process ends it when all is well, and whether that has been done.
+    handed_over: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
 
     @property
@@ -135,10 +136,13 @@ class ActiveRun:
             reason: Why the run failed, kept as a tag.
             patient: Retry as long as for any other request; else give up after a few seconds.
         """
-        from mlflow.exceptions import MlflowException
-
         with end_undisturbed(status), limits(**({} if patient else {"retries": 2, "timeout": 5})):
+            # In here: it may be the first import of MLflow, which takes a second.
+            from mlflow.exceptions import MlflowException
+
             try:
+                if self.handed_over and self.client.get_run(self.run_id).info.status != "RUNNING":
+                    return True
                 if self.pending_model is not None:
                     with suppress(MlflowException):
                         self.tracking.call(self.client.finalize_logged_model, self.pending_model, "FAILED")

@@ -116,7 +116,10 @@ class Tracking:
             run_id = create()
         except BaseException as error:
             # A signal may have come between the server's act and its reply; or the replies were lost again and again.
-            self.end_by_key(key, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            if isinstance(error, KeyboardInterrupt):
+                self.end_by_key(key, "KILLED")
+            else:
+                self.end_by_key(key, "FAILED", one_line(error))
             raise
         with self._ending(ActiveRun(self, run_id, key)) as active:
             yield active
@@ -183,13 +186,14 @@ class Tracking:
 
     def end_by_key(self, key: str, status: str, reason: str | None = None) -> bool:
         """End the run with this key if it exists and still runs; return whether the server could be asked."""
-        from mlflow.exceptions import MlflowException
+        with end_undisturbed(status), limits(retries=1, timeout=5):
+            # In here: on the command's side of a cluster this is the first import of MLflow, which takes a second.
+            from mlflow.exceptions import MlflowException
 
-        try:
-            with end_undisturbed(status), limits(retries=1, timeout=5):
+            try:
                 found = self._find_run(key)
-        except MlflowException:
-            return False
+            except MlflowException:
+                return False
         if found is None or found.info.status not in ("RUNNING", "SCHEDULED"):
             return True
         return ActiveRun(self, found.info.run_id, key).end(status, reason=reason)

@@ -65,23 +65,39 @@ def connect(uri: str | None, experiment: str, *, wait: float = 30.0, ui_url: str
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ConnectRequest:
     """What ``connect`` is called with: plain data that can be handed to another process."""
 
-    uri: str
+    uri: str | None
     experiment: str
     wait: float
     ui_url: str | None
 
 
-def connect_elsewhere(wanted: Wanted, _shared: None = None) -> Destination:
-    """Connect as a task on another machine (see ``parallel.engine``), which may know the server by another address.
+def connect_as_task(request: ConnectRequest, _shared: None = None) -> Destination:
+    """Connect as a task, perhaps on another machine (see ``parallel.engine``), which may know another address.
 
     Raises:
         TrackingError: As ``connect``.
     """
-    known = os.environ.get(WORKER_URI) or wanted.uri
-    return replace(connect(known, wanted.experiment, wait=wanted.wait, ui_url=wanted.ui_url), uri=absolute(wanted.uri))
+    known = os.environ.get(WORKER_URI)
+    found = connect(known or request.uri, request.experiment, wait=request.wait, ui_url=request.ui_url)
+    return replace(found, uri=absolute(request.uri)) if known and request.uri else found
+
+
+def answers(uri: str) -> bool:
+    """Tell whether a server answers at an address, whatever it answers: one request, without MLflow."""
+    import http.client
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=5):  # noqa: S310 - the scheme is HTTP's
+            return True
+    except HTTPError:
+        return True
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
 
 
 def wait_for_server(uri: str, wait: float) -> MlflowClient:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.data.dataset import Dataset, Table
-from trainer.training.tasks import training_task
-
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
+
+    from trainer.data.dataset import Dataset, Table
 
 #: MLflow's tag of a data set input that says what it was for, and its value for test rows.
 CONTEXT, TESTING = "mlflow.data.context", "testing"
@@ -63,6 +62,8 @@ def dataset_inputs(tables: Sequence[TableInput]) -> list[DatasetInput]:
 
 
 def _described(dataset: Dataset, table: Table, digest: str, context: str, path: str) -> TableInput:
+    from trainer.training.tasks import training_task
+
     # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
     types = {"number": "double", "boolean": "boolean", "text": "string", "unknown": "string"}
     columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.column_types.items()]

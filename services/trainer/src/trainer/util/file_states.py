@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,10 @@ class FileStates:
 
     @classmethod
     def of(cls, places: Sequence[Path]) -> FileStates | None:
-        """Return the states of files and folders; None where there is no such entry, too many, or no Linux."""
+        """Return the states of files and folders.
+
+        None where there is no such entry, where this process may not read one, where there are too many, or no Linux.
+        """
         entries: dict[str, tuple[int, int, int, int]] = {}
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text()
@@ -36,7 +40,7 @@ class FileStates:
                 for path in (whole, *(whole.rglob("*") if whole.is_dir() else ())):
                     state = path.stat()
                     entries[str(path)] = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
-                    if len(entries) > _MOST:
+                    if len(entries) > _MOST or not os.access(path, os.R_OK):
                         return None
         except OSError:
             return None

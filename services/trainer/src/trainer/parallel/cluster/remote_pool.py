@@ -39,6 +39,8 @@ class _Running(Generic[Item]):
     item: Item
     attempt: int
     future: Future[None]
+    #: Whether a worker has begun it; before, it may wait for another client's task.
+    begun: bool = False
     #: Its answer or error, when that is here.
     outcome: TaskResult[Item, Any] | None = None
     #: Whether the scheduler knows that it has ended; before, it may hand the next task to a worker that is busy.
@@ -83,6 +85,11 @@ class ClusterPool:
     def jobs(self) -> int:
         """How many tasks run side by side: as many as there are workers, but at most ``most``."""
         return min(self._slots, self.most)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a worker of this code has nothing to do."""
+        return bool(self.scheduler.ask("trainer_idle", resource=code_resource()))
 
     def warm_up(self) -> None:
         """Do nothing: the workers are warm."""
@@ -160,6 +167,9 @@ class ClusterPool:
                     self._answer(rest[0], pickle.loads(rest[1]), answer)  # noqa: S301 - of this cluster's workers
                 elif (its := running.get(rest[0])) is not None:
                     reason = "its worker was stopped" if kind == "interrupted" else None
+                    if kind == "begun":
+                        its.begun = True
+                        continue
                     if kind == "ended":
                         its.ended = True
                         reason = None if its.outcome else self._lost(its.future)
@@ -202,11 +212,12 @@ class ClusterPool:
         self.scheduler.ask("trainer_answer", number=number, answer=content)
 
     def _end(self, running: dict[int, _Running[Any]], events: queue.SimpleQueue[list[Any]]) -> None:
-        """Have the tasks that still run interrupted, and give them time to tidy up."""
+        """Have the tasks that still run interrupted, and give those that have begun time to tidy up."""
         running = {number: its for number, its in running.items() if its.outcome is None}
         if not running or self._client.status != "running":
             return
         self._client.cancel([its.future for its in running.values()], force=True)
+        running = {number: its for number, its in running.items() if its.begun}
         deadline = time.monotonic() + GRACE
         while running and (left := deadline - time.monotonic()) > 0:
             try:

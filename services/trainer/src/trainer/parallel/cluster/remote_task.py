@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def run_remotely(content: bytes) -> None:
         raise TrainerError("no cluster's worker runs this task")
     call: Call = pickle.loads(content)  # noqa: S301 - of this cluster's client, by mutual TLS
     PROCESS.topic = call.topic
+    channel.send(call.topic, ["begun", call.number])
     try:
         with environment(call.login):
             answer = call.task(call.item, channel.unpack(call.shared))
@@ -119,6 +121,8 @@ def run_remotely(content: bytes) -> None:
         # Its run is tidied up. It was given up, or this worker is about to stop.
         message = ["interrupted", call.number, b""]
     except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
+        # For --debug: a traceback does not travel.
+        error.add_note(f"On the worker {worker_name()}:\n{traceback.format_exc()}")
         message = ["error", call.number, pickle.dumps(portable(error))]
     channel.send(call.topic, message)
 

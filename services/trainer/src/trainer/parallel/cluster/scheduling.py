@@ -45,6 +45,7 @@ class ParcelStore(SchedulerPlugin):
             "trainer_need": self.need,
             "trainer_put": self.put,
             "trainer_get": self.get,
+            "trainer_idle": self.idle,
             "trainer_ask": self.ask,
             "trainer_answer": self.answer,
             "trainer_turn": self.turn,
@@ -53,14 +54,18 @@ class ParcelStore(SchedulerPlugin):
 
     def need(self, client: str, digests: list[str]) -> dict[str, Any]:
         """Keep these parcels for a client as long as it is connected; return those that are not here, and the room."""
-        self._needed.setdefault(client, set()).update(digests)
+        # A worker may ask for a client that has gone meanwhile.
+        if client in self.scheduler.clients:
+            self._needed.setdefault(client, set()).update(digests)
         for digest in digests:
             if digest in self._parcels:
                 self._parcels.move_to_end(digest)
         return {"missing": [digest for digest in digests if digest not in self._parcels], "room": self.room}
 
     def put(self, client: str, digest: str, size: int, number: int, part: Serialized) -> None:
-        """Take a part of a parcel of so many bytes from a client; the parts come in any order."""
+        """Take a part of a parcel of so many bytes for a client; the parts come in any order."""
+        if client not in self.scheduler.clients:
+            return
         arriving = self._arriving.setdefault((client, digest), {})
         arriving[number] = part
         if _size(arriving.values()) == size:
@@ -72,6 +77,11 @@ class ParcelStore(SchedulerPlugin):
         """Return a part of a parcel, the number of its parts, and its whole size; no parts where it is not here."""
         parts = self._parcels.get(digest, [])
         return {"parts": len(parts), "size": _size(parts), "part": parts[number] if number < len(parts) else None}
+
+    def idle(self, resource: str) -> bool:
+        """Tell whether a worker with this resource has no task."""
+        workers = self.scheduler.workers.values()
+        return any(resource in worker.resources and not worker.processing for worker in workers)
 
     async def ask(self, topic: str, number: str, question: bytes, seconds: float) -> bytes:
         """Pass a task's question on to its client, and return the answer; nothing where none comes in time."""
