@@ -11,6 +11,7 @@ import pytest
 from trainer.cli import reading_data
 from trainer.cli.reading_data import Request
 from trainer.data.demo import generate_sessions
+from trainer.parallel.pool import TaskDiedError
 from trainer.training.threshold_rule import parse_threshold_rule
 from trainer.util.errors import InputError
 from trainer.util.file_states import FileStates
@@ -51,6 +52,16 @@ def test_other_files_are_left_to_the_command(table: Path) -> None:
     assert seen(request, states) is None
     table.unlink()
     assert seen(request, states) is None
+
+
+def test_command_reads_where_a_worker_dies(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_arguments: object) -> None:
+        raise TaskDiedError("worker one died, 3 times (out of memory, perhaps)")
+
+    monkeypatch.setattr(reading_data, "run_here_or_there", die)
+    engine: Any = Engine()
+    dataset, _ = reading_data.read(request_for(table), engine)
+    assert dataset.train.rows == 480
 
 
 class Engine:

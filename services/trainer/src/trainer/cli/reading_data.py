@@ -7,6 +7,7 @@ rows need not travel.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from trainer.config.csv_form import CsvForm
 from trainer.config.task import TASKS
 from trainer.config.variant import check_params, selection_metric
 from trainer.parallel.engine import run_here_or_there
+from trainer.parallel.pool import TaskDiedError
 from trainer.util.file_states import FileStates
 
 if TYPE_CHECKING:
@@ -65,9 +67,11 @@ def read(request: Request, engine: Engine | None) -> tuple[Dataset, TrainConfig]
         places = _places(request)
         states = FileStates.of(places) if all(isinstance(place, Path) for place in places) else None
         if states is not None and states.size <= SMALL:
-            answer = run_here_or_there(engine, _read_seen, (request, states))
-            if answer is not None:
-                return answer
+            # A worker that dies has too little memory, perhaps.
+            with suppress(TaskDiedError):
+                answer = run_here_or_there(engine, _read_seen, (request, states))
+                if answer is not None:
+                    return answer
     return _read(request)
 
 
