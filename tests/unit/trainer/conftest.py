@@ -43,6 +43,8 @@ from trainer.training.train_config import TrainConfig
 from . import programs
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from .parallel.cluster_processes import LocalCluster
 
 REPOSITORY = Path(__file__).parents[3]
@@ -279,6 +281,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
     with local_cluster(tmp_path_factory.mktemp("cluster")) as started:
         yield started
+
+
+@pytest.fixture
+def tracked(cluster: LocalCluster, server: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Set the server and the certificates for the command line; return a client of the server."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
+    from mlflow import MlflowClient
+
+    return MlflowClient(server)
 
 
 @dataclass

@@ -28,14 +28,6 @@ pytestmark = pytest.mark.process
 SWEEP = ("sweep", "--paired", "num_leaves=7,15,9", "--paired", "n_estimators=20,30,25", "--no-register", "--json")
 
 
-@pytest.fixture
-def tracked(cluster: LocalCluster, server: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """Set the server and the certificates for the command line; return a client of the server."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
-    return MlflowClient(server)
-
-
 @pytest.mark.parametrize("folds", [(), ("--cv", "3")], ids=["hold-out", "cross-validation"])
 def test_sweep_has_the_same_metrics_to_the_bit(
     cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], folds: tuple[str, ...]

@@ -28,14 +28,6 @@ from ..parallel.cluster_processes import LocalCluster, local_cluster, runs_of, w
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture
-def tracked(cluster: LocalCluster, server: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """Set the server and the certificates for the command line; return a client of the server."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    monkeypatch.setenv("TRAINER_CLUSTER_CERTIFICATES", str(cluster.client.folder))
-    return MlflowClient(server)
-
-
 def test_run_is_that_of_this_machine(
     cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

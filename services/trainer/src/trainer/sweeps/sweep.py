@@ -168,7 +168,6 @@ def run_sweep(
             )
             parent.handed_over = not done.failed
             log_comparison(pool, _comparison(done, variants, dataset, plan))
-            parent.ended = not done.failed
         except BaseException as error:
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             with ignore_signals():

@@ -42,9 +42,8 @@ class ActiveRun:
     run_id: str
     key: str
     pending_model: str | None = field(default=None, init=False)
-    #: Whether another process ends it when all is well, and whether that has been done.
+    #: Whether another process ends it when all is well.
     handed_over: bool = field(default=False, init=False)
-    ended: bool = field(default=False, init=False)
 
     @property
     def client(self) -> MlflowClient:

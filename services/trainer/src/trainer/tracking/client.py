@@ -181,7 +181,7 @@ class Tracking:
             if not active.end("FAILED", reason=one_line(error)):
                 raise TrackingError(f"{one_line(error)}; {self._gone(active.run_id)}") from error
             raise
-        if not active.ended and not active.end("FINISHED", patient=True):
+        if not active.handed_over and not active.end("FINISHED", patient=True):
             raise TrackingError(self._gone(active.run_id))
 
     def end_by_key(self, key: str, status: str, reason: str | None = None) -> bool:
