@@ -23,8 +23,9 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 #: Read when the interpreter starts or a library is loaded: where they differ from the warm server's, the start is cold.
 _READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "OMP_", "OPENBLAS_", "MPL", "LD_")
 READ_LATER = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "OMP_NUM_THREADS"})
-#: What the warm server has beside the tests' environment: a library's threads would not be there after the fork.
-SET_IN_SERVER = {"OPENBLAS_NUM_THREADS": "1"}
+#: What the warm server has beside the tests' environment: a library's threads would not be there after the fork, and
+#: a cluster's worker gives its fits the second.
+SET_IN_SERVER = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 _HERE = {name: value for name, value in os.environ.items() if name not in SET_IN_SERVER}
 #: Signals that a program ignores from its start where its parent ignores them.
 _INHERITED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +41,23 @@ def test_same_files_are_read(table: Path) -> None:
     assert states is not None
     dataset, config = seen(request, states)
     assert (dataset.train.rows, config.seed) == (480, 42)
+
+
+def test_small_data_is_read_once(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker keeps what it read last, until a file or an option is another; other settings are checked anew."""
+    request, states = request_for(table), FileStates.of([table])
+    assert states is not None
+    first, _ = seen(request, states)
+    again, config = seen(replace(request, rule=parse_threshold_rule("0.25")), states)
+    assert again.train is first.train
+    assert config.threshold_rule == parse_threshold_rule("0.25")
+    os.utime(table, ns=(0, 0))
+    changed = FileStates.of([table])
+    assert changed is not None
+    other, _ = seen(request, changed)
+    assert other.train is not first.train
+    monkeypatch.setattr(reading_data, "KEPT", 0)
+    assert seen(request, changed)[0].train is not other.train
 
 
 def test_other_files_are_left_to_the_command(table: Path) -> None:

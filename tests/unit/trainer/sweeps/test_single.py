@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -57,6 +60,27 @@ def test_run_is_its_users(
     done = trainer("--n-estimators", "3", "--experiment", "hers", "--cluster", cluster.address)
     assert done.code == 0, done.err
     assert [run.data.tags["mlflow.user"] for run in runs_of(tracked, "hers")] == ["alice"]
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_command_imports_little(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], command: str, tmp_path: Path
+) -> None:
+    """The workers have imported it all, and began to read and to train before this process could have."""
+    program = """
+        import sys
+        from trainer.cli.main import main
+        try:
+            main(sys.argv[1:])
+        except SystemExit as end:
+            heavy = "numpy._core pandas._libs pyarrow.lib mlflow lightgbm sklearn matplotlib jinja2"
+            print(end.code, {*heavy.split()} & {*sys.modules})
+    """
+    how = ["--n-estimators", "3"] if command == "train" else ["--grid", "n_estimators=3,4"]
+    python = [sys.executable, "-c", textwrap.dedent(program)]
+    arguments = [command, *how, "--experiment", f"little {command}", "--register", "--cluster", cluster.address]
+    done = subprocess.run([*python, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.stdout.splitlines()[-1] == "0 set()", done.stderr
 
 
 def test_other_estimator_goes_there_too(

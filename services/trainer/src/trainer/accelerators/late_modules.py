@@ -32,9 +32,9 @@ else:
 _TAKEN = {"scipy.stats": frozenset({"chi2", "gmean", "rankdata", "spearmanr"})}
 
 
-def put_off(module: str) -> None:
-    """Put a module off until it is used, unless it has been imported; others take no name of it on import."""
-    _TAKEN[module] = frozenset()
+def put_off(*modules: str) -> None:
+    """Put modules off until they are used, unless they have been imported; others take no name of them on import."""
+    _TAKEN.update(dict.fromkeys(modules, frozenset[str]()))
 
 
 class LateModule(ModuleType):

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.config.defaults import TEST_SIZE, VALIDATION_SIZE
 from trainer.config.variant import param_warnings
 from trainer.util.errors import InputError, TrainerError
 
@@ -50,11 +51,9 @@ def prepare(
     """
     from trainer.cli.data_warnings import show_data_warnings
     from trainer.cli.reading_data import Request, read
-    from trainer.data.reading import Reading
     from trainer.runs.plan import Plan
     from trainer.tracking.settings import configure
     from trainer.training.threshold_rule import parse_threshold_rule
-    from trainer.training.train_config import TrainConfig
     from trainer.util import provenance
     from trainer.util.output import print_message
 
@@ -66,9 +65,9 @@ def prepare(
     stream = "never" if held_for is not None else source.stream
     dataset, config = read(Request(source, rule, all_params, stream, distributed), engine)
     folds = config.folds
-    if folds and source.validation_size != TrainConfig.validation_size:
+    if folds and source.validation_size != VALIDATION_SIZE:
         print_message("--validation-size has no effect beside --cv: each training row is held out in one of the folds")
-    if source.test is not None and source.test_size != Reading.test_size:
+    if source.test is not None and source.test_size != TEST_SIZE:
         print_message("--test-size has no effect beside --test")
     show_data_warnings(dataset.warnings)
     rows = f"{dataset.train.rows:,} training and {dataset.test.rows:,} test rows"
@@ -100,7 +99,7 @@ def expect_engine(cluster: str | None) -> None:
         from trainer.accelerators import late_modules
 
         # Where a worker reads the data, this process uses none of it.
-        late_modules.put_off("pandas")
+        late_modules.put_off("pandas", "numpy", "pyarrow")
 
 
 def check_held(source: DataOptions, held_for: str | None) -> None:
@@ -167,13 +166,15 @@ def open_cluster(cluster: str, patience: float) -> ClusterPool:
     Raises:
         TrainerError: The cluster cannot be used.
     """
+    from trainer.accelerators import optional_modules
     from trainer.cli.options.cluster import import_cluster
     from trainer.parallel.cluster.credentials import Credentials, parse_address
     from trainer.util.output import print_message
 
     parse_address(cluster)
     credentials = Credentials.find()
-    import_cluster()
+    with optional_modules.without("numpy", "jinja2", "curses"):
+        import_cluster()
     from trainer.parallel.cluster.remote_pool import ClusterPool
 
     return ClusterPool(cluster, credentials, patience, print_message)

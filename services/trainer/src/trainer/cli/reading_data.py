@@ -6,11 +6,13 @@ rows need not travel.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import TASKS
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 #: Bytes of files that a worker reads in this process's place. For larger ones the import is a small part of the time,
 #: and a worker may have less memory.
 SMALL = 16 << 20
+#: Bytes of files whose tables a worker keeps for the next command, as it read them.
+KEPT = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -84,17 +88,36 @@ def _read_seen(wanted: tuple[Request, FileStates], _shared: None) -> tuple[Datas
     request, states = wanted
     if FileStates.of(_places(request)) != states:
         return None
-    dataset, config = _read(request)
-    return (dataset, config) if dataset.train.held and dataset.test.held else None
+    asked = (request.source, request.stream, states)
+    dataset = _load(*asked[:2]) if states.size > KEPT else _load_once(pickle.dumps(asked))
+    if not (dataset.train.held and dataset.test.held):
+        return None
+    from trainer.parallel.cluster.parcels import Sealed
+
+    positions: Any = None if dataset.test_positions is None else Sealed.of(dataset.test_positions)
+    return replace(dataset, test_positions=positions), _checked(dataset, request)
 
 
 def _read(request: Request) -> tuple[Dataset, TrainConfig]:
-    from trainer.data.sources import load_data
-    from trainer.training.train_config import TrainConfig
-    from trainer.training.validation_split import check_splits
+    dataset = _load(request.source, request.stream)
+    return dataset, _checked(dataset, request)
 
-    source = request.source
-    dataset = load_data(
+
+@lru_cache(maxsize=1)
+def _load_once(asked: bytes) -> Dataset:
+    """Return the data that was read last, where the options and the files' states are the same.
+
+    Args:
+        asked: The options, whether the table is read in passes, and the files' states, pickled.
+    """
+    source, stream, _states = pickle.loads(asked)  # noqa: S301 - pickled by this process
+    return _load(source, stream)
+
+
+def _load(source: DataOptions, stream: Stream) -> Dataset:
+    from trainer.data.sources import load_data
+
+    return load_data(
         source.data,
         target=source.target,
         test_size=source.test_size,
@@ -109,9 +132,20 @@ def _read(request: Request) -> tuple[Dataset, TrainConfig]:
         monotone=source.monotone,
         csv=CsvForm().with_given(source.csv),
         task=source.task,
-        stream=request.stream,
+        stream=stream,
     )
-    task = TASKS[dataset.task]
+
+
+def _checked(dataset: Dataset, request: Request) -> TrainConfig:
+    """Return the settings of the training, which go with the data.
+
+    Raises:
+        InputError: They do not.
+    """
+    from trainer.training.train_config import TrainConfig
+    from trainer.training.validation_split import check_splits
+
+    source, task = request.source, TASKS[dataset.task]
     metric = selection_metric(task, source.metric, request.all_params)
     config = TrainConfig(
         source.seed, source.validation_size, request.rule, source.folds or 0, metric, request.distributed
@@ -120,4 +154,4 @@ def _read(request: Request) -> tuple[Dataset, TrainConfig]:
     for some in request.all_params:
         check_params(some, dataset.task)
     check_splits(dataset, seed=source.seed, validation_size=source.validation_size, folds=source.folds or 0)
-    return dataset, config
+    return config

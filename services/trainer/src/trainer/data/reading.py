@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.defaults import TEST_SIZE
 from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
 from trainer.data.column_roles import ColumnRoles
@@ -32,7 +33,7 @@ class Reading:
     """
 
     target: str | None = None
-    test_size: float = 0.2
+    test_size: float = TEST_SIZE
     seed: int = 42
     column_types: Mapping[str, ColumnType] | None = None
     drop: tuple[str, ...] = ()

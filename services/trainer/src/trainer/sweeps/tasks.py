@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from trainer.config.variant import Variant
-from trainer.data.dataset import Dataset
 from trainer.parallel.fit_threads import threads_alone
-from trainer.parallel.forked_call import ForkedCall
 from trainer.parallel.progress import Reporter
-from trainer.runs.plan import Plan, TrainResult
-from trainer.runs.resume import FinishedRun, run_result
-from trainer.runs.train import train_run
 from trainer.tracking.settings import configure
-from trainer.training.fit import FitResult
+
+if TYPE_CHECKING:
+    from trainer.config.variant import Variant
+    from trainer.data.dataset import Dataset
+    from trainer.parallel.forked_call import ForkedCall
+    from trainer.runs.plan import Plan, TrainResult
+    from trainer.training.fit import FitResult
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class SweepContext:
 
 def train_variant(item: VariantTask, shared: SweepContext) -> TrainResult:
     """Train and track a variant in this process."""
+    # Here, because a command whose tasks run on other machines imports this module for the tasks' names alone.
+    from trainer.runs.resume import FinishedRun, run_result
+    from trainer.runs.train import train_run
+
     configure()
     if item.former is not None and (finished := shared.plan.destination.open().find_finished(item.former)) is not None:
         # The machine was lost between the run's end and the answer.

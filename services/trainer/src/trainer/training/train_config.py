@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.config.defaults import VALIDATION_SIZE
 from trainer.config.selection_metric import DEFAULT_METRIC, Metric
 from trainer.config.task import BINARY, Task
 from trainer.training.threshold_rule import ThresholdRule
@@ -16,7 +17,7 @@ class TrainConfig:
     """What determines the results of all variants of a command. ``validation_size`` is a share of the training rows."""
 
     seed: int = 42
-    validation_size: float = 0.2
+    validation_size: float = VALIDATION_SIZE
     threshold_rule: ThresholdRule = field(default_factory=ThresholdRule)
     #: How many folds to cross-validate with; 0 for the one hold-out.
     folds: int = 0

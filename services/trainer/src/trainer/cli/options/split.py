@@ -6,6 +6,7 @@ import click
 
 from trainer.cli.options.option import option
 from trainer.cli.options.value_types import Share, TablePlace
+from trainer.config.defaults import TEST_SIZE, VALIDATION_SIZE
 
 time_option = option(
     "--time",
@@ -36,7 +37,7 @@ test_option = option(
 test_size_option = option(
     "--test-size",
     type=Share(),
-    default=0.2,
+    default=TEST_SIZE,
     show_default=True,
     group="Data",
     env="TRAINER_TEST_SIZE",
@@ -46,7 +47,7 @@ test_size_option = option(
 validation_size_option = option(
     "--validation-size",
     type=Share(),
-    default=0.2,
+    default=VALIDATION_SIZE,
     show_default=True,
     group="Data",
     env="TRAINER_VALIDATION_SIZE",

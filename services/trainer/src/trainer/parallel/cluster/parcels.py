@@ -89,8 +89,26 @@ class TableElsewhere:
     rows: int
 
 
+@dataclass(frozen=True)
+class Sealed:
+    """What a client has no use for: pickled in a task's answer, and as it was in the tasks that the client hands it to.
+
+    The client need not import what is in it: NumPy, for an array.
+    """
+
+    content: bytes
+
+    @classmethod
+    def of(cls, value: Any) -> Sealed:
+        """Seal a value."""
+        return cls(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return pickle.loads, (self.content,)
+
+
 def pack_answer(answer: Any, put: Callable[[Parcel], None]) -> bytes:
-    """Return a task's answer as it travels: without the tables in it.
+    """Return a task's answer as it travels: without the tables in it, and with what is sealed as it is.
 
     Args:
         answer: What the task returned.
@@ -98,7 +116,9 @@ def pack_answer(answer: Any, put: Callable[[Parcel], None]) -> bytes:
     """
 
     class Packer(pickle.Pickler):
-        def persistent_id(self, value: Any) -> tuple[str, int] | None:
+        def persistent_id(self, value: Any) -> tuple[str, int] | tuple[bytes] | None:
+            if isinstance(value, Sealed):
+                return (value.content,)
             if not isinstance(value, Table):
                 return None
             put(parcel := _packed(value, pickle.Pickler))
@@ -113,8 +133,8 @@ def unpack_answer(content: bytes) -> Any:
     """Return a task's answer, with a ``TableElsewhere`` for each table in it."""
 
     class Unpacker(pickle.Unpickler):
-        def persistent_load(self, name: Any) -> TableElsewhere:
-            return TableElsewhere(*name)
+        def persistent_load(self, name: Any) -> TableElsewhere | Sealed:
+            return Sealed(*name) if len(name) == 1 else TableElsewhere(*name)
 
     return Unpacker(io.BytesIO(content)).load()
 
