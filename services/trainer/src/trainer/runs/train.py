@@ -96,12 +96,11 @@ def train_run(
                 raise
             clock.lap("fit")
             warnings = () if variant.baseline else fit_warnings(fitted, dataset.train)
-            if warnings:
-                run.log(tags={WARNINGS_TAG: "\n".join(warnings)})
             with tempfile.TemporaryDirectory(prefix="trainer-") as folder, ThreadPoolExecutor(1) as artist:
                 # Drawn while the server is busy with the rest. All requests stay in this thread.
                 drawn = artist.submit(_write_files, Path(folder) / "files", variant, dataset, fitted, plan)
-                run.log(metric_history(history_name(dataset), fitted.loss))
+                told = {WARNINGS_TAG: "\n".join(warnings)} if warnings else {}
+                run.log(metric_history(history_name(dataset), fitted.loss), tags=told)
                 clock.lap("history")
                 metrics = _log_model(run, Path(folder), dataset, fitted, clock)
                 drawn.result()
