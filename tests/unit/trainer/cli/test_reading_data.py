@@ -76,7 +76,7 @@ def test_command_reads_where_a_worker_dies(table: Path, monkeypatch: pytest.Monk
     def die(*_arguments: object) -> None:
         raise TaskDiedError("worker one died, 3 times (out of memory, perhaps)")
 
-    monkeypatch.setattr(reading_data, "run_here_or_there", die)
+    monkeypatch.setattr(reading_data, "run_short_task", die)
     engine: Any = Engine()
     dataset, _ = reading_data.read(request_for(table), engine)
     assert dataset.train.rows == 480

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from trainer.tracking.connection import connect
 from trainer.tracking.tags import FAILURE_TAG, KEY_TAG
 
 from .. import programs
-from ..conftest import Answer
+from ..conftest import Answer, Proxy
 from ..parallel.cluster_processes import LocalCluster, local_cluster, runs_of, wait_until
 
 pytestmark = pytest.mark.process
@@ -83,6 +84,74 @@ def test_interrupted_sweep_leaves_no_run_running(
     assert process.returncode == 130
     assert err.splitlines()[-1] == "trainer: error: interrupted"
     assert {run.info.status for run in runs_of(tracked, "stopped")} == {"KILLED"}
+
+
+def test_interrupt_while_a_worker_creates_the_parent(
+    cluster: LocalCluster, tracked: MlflowClient, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The run is there before the command has heard of it; it is ended all the same."""
+    arguments = ("sweep", "--grid", "n_estimators=20000,20001", "--experiment", "early")
+    process = programs.start_trainer(
+        *arguments, "--cluster", cluster.address, "--tracking-uri", proxy.url, cwd=tmp_path,
+        TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
+    )  # fmt: skip
+
+    def press(_method: str, path: str, count: int) -> None:
+        if path.endswith("/runs/create") and count == 0:
+            process.send_signal(signal.SIGINT)
+
+    proxy.fault = press
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, err.splitlines()[-1]) == (130, "trainer: error: interrupted"), err
+    # A worker may be about to send the request.
+    wait_until(lambda: {run.info.status for run in runs_of(tracked, "early")} == {"KILLED"}, "the run is ended")
+    assert [run.info.run_name for run in runs_of(tracked, "early")] == ["sweep"]
+
+
+def test_interrupt_while_a_worker_reads(
+    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], server: str, tmp_path: Path
+) -> None:
+    """From a pipe that nobody writes to; the worker then has time for the next command."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    arguments = ("sweep", "--grid", "n_estimators=2,3", "--data", "pipe.csv", "--experiment", "unread")
+    process = programs.start_trainer(
+        *arguments, "--cluster", cluster.address, "--tracking-uri", server, cwd=tmp_path,
+        TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
+    )  # fmt: skip
+    opened = Writer(tmp_path / "pipe.csv")
+    try:
+        wait_until(opened.attempt, "somebody reads")
+        files = [file.readlink().name for file in Path(f"/proc/{process.pid}/fd").iterdir()]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        opened.close()
+    assert "pipe.csv" not in files
+    assert (process.returncode, err.splitlines()[-1]) == (130, "trainer: error: interrupted"), err
+    assert tracked.get_experiment_by_name("unread") is None
+    assert trainer(*SWEEP, "--experiment", "read", "--cluster", cluster.address).code == 0
+
+
+class Writer:
+    """Holds a pipe open for writing, and writes nothing: that can be had, without waiting, once somebody reads."""
+
+    def __init__(self, pipe: Path) -> None:
+        self._pipe, self._file = pipe, -1
+
+    def attempt(self) -> bool:
+        """Try to open it, and tell whether it is open."""
+        with suppress(OSError):
+            self._file = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return self._file != -1
+
+    def close(self) -> None:
+        """Let it go."""
+        if self._file != -1:
+            os.close(self._file)
 
 
 def test_variant_of_a_dead_worker_is_trained_again(

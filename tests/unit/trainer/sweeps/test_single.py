@@ -18,7 +18,7 @@ from trainer.config.variant import Variant, complete_params
 from trainer.data.dataset import Dataset
 from trainer.data.demo import generate_sessions
 from trainer.runs.plan import Plan
-from trainer.sweeps.single import train_elsewhere
+from trainer.sweeps.single import train_on_worker
 from trainer.tracking.connection import connect
 from trainer.tracking.tags import FAILURE_TAG
 from trainer.util.errors import TrainerError
@@ -133,7 +133,7 @@ def test_failed_fit_fails_the_run(
     params = {**complete_params({"n_estimators": 10}), "max_bin": -7}
     destination = connect(server, "failed alone")
     with closing(cluster.pool()) as pool, pytest.raises(TrainerError, match="LightGBM refuses"):
-        train_elsewhere(
+        train_on_worker(
             pool, Variant("broken", params, {"max_bin": -7}), dataset, replace(plan, destination=destination)
         )
     assert [run.info.status for run in runs_of(tracked, "failed alone")] == ["FAILED"]

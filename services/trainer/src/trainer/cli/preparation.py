@@ -75,13 +75,13 @@ def prepare(
     print_message(f"data {dataset.name}: {rows}, {features}, target {dataset.target} ({dataset.task})")
     on_data(dataset, config)
 
-    from trainer.parallel.engine import run_here_or_there
+    from trainer.parallel.engine import run_short_task
     from trainer.tracking.connection import ConnectRequest, answers, connect_as_task
 
     request = ConnectRequest(tracking.uri, tracking.experiment, tracking.wait, tracking.ui_url)
     # A worker may know the server by another address: that this one is right is seen here.
     reached = engine is not None and tracking.uri is not None and answers(tracking.uri)
-    destination = run_here_or_there(engine if reached else None, connect_as_task, request)
+    destination = run_short_task(engine if reached else None, connect_as_task, request)
     return (
         dataset,
         destination,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import TASKS
 from trainer.config.variant import check_params, selection_metric
-from trainer.parallel.engine import run_here_or_there
+from trainer.parallel.engine import run_short_task
 from trainer.parallel.pool import TaskDiedError
 from trainer.util.file_states import FileStates
 
@@ -62,7 +62,7 @@ def read(request: Request, engine: Engine | None) -> tuple[Dataset, TrainConfig]
     Args:
         request: What to read.
         engine: What the variants run on. Where that is a cluster, one of its workers reads small files that it sees as
-            well: the tables in the answer are then ``TableElsewhere``.
+            well: the tables in the answer are then ``TableOnWorker``.
 
     Raises:
         InputError: The data cannot be read, or trained on as the settings say.
@@ -73,7 +73,7 @@ def read(request: Request, engine: Engine | None) -> tuple[Dataset, TrainConfig]
         if states is not None and states.size <= SMALL:
             # A worker that dies has too little memory, perhaps.
             with suppress(TaskDiedError):
-                answer = run_here_or_there(engine, _read_seen, (request, states))
+                answer = run_short_task(engine, _read_seen, (request, states))
                 if answer is not None:
                     return answer
     return _read(request)

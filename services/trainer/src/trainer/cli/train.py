@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trainer.cli.options.data import DataOptions
     from trainer.cli.options.registry import RegistryOptions
     from trainer.cli.options.tracking import TrackingOptions
-    from trainer.cli.run_elsewhere import RunElsewhere
+    from trainer.cli.run_on_worker import RunOnWorker
     from trainer.cli.spread_fit import SpreadFit
     from trainer.config.parameter import Value
     from trainer.config.variant import Variant
@@ -98,7 +98,7 @@ def _how_to_train(
     folds: int | None,
     tracking: TrackingOptions,
     stack: ExitStack,
-) -> BegunFit | SpreadFit | RunElsewhere:
+) -> BegunFit | SpreadFit | RunOnWorker:
     """Return how the variant is trained: here; by the workers of a cluster together; or by one of them."""
     if distributed or (cluster and folds):
         from trainer.cli.spread_fit import SpreadFit
@@ -106,9 +106,9 @@ def _how_to_train(
         return SpreadFit(variant, distributed, stack, cluster or CLUSTER, tracking.wait)
     if cluster:
         preparation.expect_engine(cluster)
-        from trainer.cli.run_elsewhere import RunElsewhere
+        from trainer.cli.run_on_worker import RunOnWorker
 
-        return RunElsewhere(variant, stack, cluster, tracking)
+        return RunOnWorker(variant, stack, cluster, tracking)
     from trainer.cli.begun_fit import BegunFit
 
     return BegunFit(variant, stack)

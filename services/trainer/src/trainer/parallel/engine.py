@@ -94,7 +94,7 @@ def run_task(
     raise AssertionError("unreachable")
 
 
-def run_here_or_there(
+def run_short_task(
     engine: Engine | None,
     task: Callable[[Item, Any], Answer],
     item: Item,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.config.task import TASKS
-from trainer.parallel.engine import run_here_or_there
+from trainer.parallel.engine import run_short_task
 from trainer.registry.registry import Registration, Registry
 from trainer.tracking.client import Destination
 from trainer.tracking.errors import tracking_error
@@ -56,7 +56,7 @@ def register_best(
         TrackingError: The registry cannot be reached, or refuses; the run is as it was.
     """
     candidate = Candidate(destination, name, str(best.run_id), *_about(best, dataset, chosen_by, parent))
-    return run_here_or_there(engine, _register, candidate)
+    return run_short_task(engine, _register, candidate)
 
 
 def _register(candidate: Candidate, _shared: None) -> Registration:

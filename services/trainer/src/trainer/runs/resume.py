@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trainer.parallel.engine import run_here_or_there
+from trainer.parallel.engine import run_short_task
 from trainer.runs import cache_key
 from trainer.runs.cache_key import run_key
 from trainer.runs.plan import TrainResult
@@ -60,7 +60,7 @@ def finished_runs(
     """
     wanted = [run_key(variant, dataset, plan.config) for variant in variants]
     lookup = RunLookup(plan.destination, list(dict.fromkeys(wanted)))
-    found = run_here_or_there(engine, _find_runs, lookup)
+    found = run_short_task(engine, _find_runs, lookup)
     return {
         place: run_result(variant, found[its], dataset, plan)
         for place, (variant, its) in enumerate(zip(variants, wanted, strict=True))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.parallel.engine import run_here_or_there, run_task
+from trainer.parallel.engine import run_short_task, run_task
 from trainer.runs.run_config import write_config
 from trainer.sweeps.comparison_files import Drawing, write_plots, write_table
 from trainer.tracking.active_run import ActiveRun
@@ -88,7 +88,7 @@ def create_parent(engine: Engine, opening: Opening) -> str:
     Raises:
         TrackingError: The server cannot be reached, or refuses.
     """
-    return run_here_or_there(engine, _create, opening, again=lambda lost, _reason: replace(lost, again=True))
+    return run_short_task(engine, _create, opening, again=lambda lost, _reason: replace(lost, again=True))
 
 
 def log_beginning(engine: Engine, opening: Opening, run_id: str) -> None:
@@ -102,7 +102,7 @@ def log_beginning(engine: Engine, opening: Opening, run_id: str) -> None:
     Raises:
         TrackingError: The server cannot be reached, or refuses.
     """
-    run_here_or_there(engine, _log_beginning, (opening, run_id))
+    run_short_task(engine, _log_beginning, (opening, run_id))
 
 
 def _create(opening: Opening, _shared: None) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainer.runs.plan import Plan, TrainResult
 
 
-def train_elsewhere(engine: Engine, variant: Variant, dataset: Dataset, plan: Plan) -> TrainResult:
+def train_on_worker(engine: Engine, variant: Variant, dataset: Dataset, plan: Plan) -> TrainResult:
     """Train a variant on another machine, and track it there.
 
     Args:

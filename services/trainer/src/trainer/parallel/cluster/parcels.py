@@ -72,7 +72,7 @@ def pack(shared: Any) -> tuple[str, list[Parcel]]:
 
     class Packer(pickle.Pickler):
         def persistent_id(self, value: Any) -> tuple[str, str] | None:
-            if isinstance(value, TableElsewhere):
+            if isinstance(value, TableOnWorker):
                 return (_KIND, value.parcel)
             return (_KIND, name_of(_packed(value, pickle.Pickler))) if isinstance(value, Table) else None
 
@@ -80,7 +80,7 @@ def pack(shared: Any) -> tuple[str, list[Parcel]]:
 
 
 @dataclass(frozen=True)
-class TableElsewhere:
+class TableOnWorker:
     """A table that a worker has read: its parcel's digest, and how many rows it has. It travels as the table itself."""
 
     held: ClassVar[bool] = True
@@ -130,11 +130,11 @@ def pack_answer(answer: Any, put: Callable[[Parcel], None]) -> bytes:
 
 
 def unpack_answer(content: bytes) -> Any:
-    """Return a task's answer, with a ``TableElsewhere`` for each table in it."""
+    """Return a task's answer, with a ``TableOnWorker`` for each table in it."""
 
     class Unpacker(pickle.Unpickler):
-        def persistent_load(self, name: Any) -> TableElsewhere | Sealed:
-            return Sealed(*name) if len(name) == 1 else TableElsewhere(*name)
+        def persistent_load(self, name: Any) -> TableOnWorker | Sealed:
+            return Sealed(*name) if len(name) == 1 else TableOnWorker(*name)
 
     return Unpacker(io.BytesIO(content)).load()
 

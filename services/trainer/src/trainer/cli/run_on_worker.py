@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainer.training.train_config import TrainConfig
 
 
-class RunElsewhere:
+class RunOnWorker:
     """A run on one of a cluster's workers; with the interface of ``BegunFit``.
 
     Args:
@@ -40,6 +40,6 @@ class RunElsewhere:
 
     def train(self, dataset: Dataset, plan: Plan) -> TrainResult:
         """Train and track the variant, and return what came of it."""
-        from trainer.sweeps.single import train_elsewhere
+        from trainer.sweeps.single import train_on_worker
 
-        return train_elsewhere(self.engine, self._variant, dataset, plan)
+        return train_on_worker(self.engine, self._variant, dataset, plan)
