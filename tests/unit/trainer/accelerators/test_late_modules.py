@@ -145,6 +145,28 @@ def test_other_modules_can_be_put_off() -> None:
     assert said == [*forked, "same True module"]
 
 
+@pytest.mark.parametrize("first", ["numpy._core._multiarray_umath", "pyarrow.compute", "pandas.api.types"])
+def test_module_below_is_imported_once(first: str) -> None:
+    """A package that is loaded for a module below it may have imported that module itself: there is no second copy."""
+    program = """
+        import sys
+        from trainer.accelerators import late_modules
+        late_modules.put_off("pandas", "numpy", "pyarrow")
+        import numpy, pandas, pyarrow
+        __import__(sys.argv[1])
+        print([
+            name for name, module in list(sys.modules.items())
+            if name.startswith(("numpy.", "pandas.", "pyarrow.")) and module.__spec__ is not None
+            and (module.__spec__.loader is not module.__loader__ or module.__spec__._initializing)
+        ])
+        import sklearn.metrics
+        print(sklearn.metrics.f1_score(numpy.array([1, 0]), pandas.Series(pyarrow.array([1, 0]))))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), first]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert (done.stdout.splitlines(), done.stderr) == (["[]", "1.0"], "")
+
+
 def test_its_edges(imported: Forks) -> None:
     """A name that there is not, a search through all modules, a load that fails, and threads at the same moment."""
     program = """

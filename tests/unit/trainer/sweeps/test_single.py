@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -62,25 +62,52 @@ def test_run_is_its_users(
     assert [run.data.tags["mlflow.user"] for run in runs_of(tracked, "hers")] == ["alice"]
 
 
-@pytest.mark.parametrize("command", ["train", "sweep"])
+#: A command in an interpreter of its own, which says in the end how it went, and what it has imported.
+COLD = """
+import sys
+from trainer.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    heavy = "numpy._core pandas._libs pyarrow.lib mlflow lightgbm sklearn matplotlib jinja2"
+    print(end.code, {*heavy.split()} & {*sys.modules})
+"""
+
+
+@pytest.mark.parametrize("command", [("train", "--n-estimators", "3"), ("sweep", "--grid", "n_estimators=3,4")])
 def test_command_imports_little(
-    cluster: LocalCluster, tracked: MlflowClient, trainer: Callable[..., Answer], command: str, tmp_path: Path
+    cluster: LocalCluster, tracked: MlflowClient, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     """The workers have imported it all, and began to read and to train before this process could have."""
-    program = """
-        import sys
-        from trainer.cli.main import main
-        try:
-            main(sys.argv[1:])
-        except SystemExit as end:
-            heavy = "numpy._core pandas._libs pyarrow.lib mlflow lightgbm sklearn matplotlib jinja2"
-            print(end.code, {*heavy.split()} & {*sys.modules})
-    """
-    how = ["--n-estimators", "3"] if command == "train" else ["--grid", "n_estimators=3,4"]
-    python = [sys.executable, "-c", textwrap.dedent(program)]
-    arguments = [command, *how, "--experiment", f"little {command}", "--register", "--cluster", cluster.address]
+    arguments = [*command, "--experiment", f"little {command[0]}", "--register", "--cluster", cluster.address]
+    python = [sys.executable, "-c", COLD]
     done = subprocess.run([*python, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert done.stdout.splitlines()[-1] == "0 set()", done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("--stream", "always"), ("--baselines",), ("--group", "month")], ids=lambda x: x[0]
+)
+def test_command_that_reads_itself(
+    cluster: LocalCluster,
+    tracked: MlflowClient,
+    trainer: Callable[..., Answer],
+    options: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    """It imports what it then needs: data in passes, and files that no worker sees, by their names in this folder."""
+    (file := tmp_path / "sessions.csv").write_text(generate_sessions(900).to_csv(index=False))
+    sweep = ["sweep", "--grid", "n_estimators=3,4", "--target", "purchase", *options, "--json", "--no-register"]
+    here = trainer(*sweep, "--data", str(file), "--experiment", f"here {options[0]}")
+    # In passes, each worker reads its rows of the file.
+    data = str(file) if "--stream" in options else file.name
+    there = [*sweep, "--data", data, "--experiment", f"there {options[0]}", "--cluster", cluster.address]
+    python = [sys.executable, "-c", COLD]
+    done = subprocess.run([*python, *there], cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    said, _, imported = done.stdout.rstrip().rpartition("\n")
+    assert imported.startswith("0 "), done.stderr
+    assert "pandas._libs" in imported
+    assert [one["metrics"] for one in json.loads(said)["variants"]] == [one["metrics"] for one in here.json["variants"]]
 
 
 def test_other_estimator_goes_there_too(

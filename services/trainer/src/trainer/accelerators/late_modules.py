@@ -118,6 +118,25 @@ class LateLoader(Loader):
             module.__class__ = ModuleType
 
 
+class ImportedLoader(Loader):
+    """Gives back a module that has been imported, as it is.
+
+    Args:
+        module: The module.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module, self._spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - whatever the import system says of it
+        """Return the module."""
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run nothing, and give the module its own spec again."""
+        module.__spec__ = self._spec
+
+
 class LateFinder:
     """Finds the modules, and loads each before a module below it."""
 
@@ -126,6 +145,11 @@ class LateFinder:
         for late in _TAKEN:
             if name.startswith(f"{late}.") and isinstance(above := sys.modules.get(late), LateModule):
                 load(above)
+                if (known := sys.modules.get(name)) is not None:
+                    # Its package has just imported it: a second copy would lack what the first one holds. The import
+                    # system takes the module's own spec then.
+                    known.__spec__ = ModuleSpec(name, ImportedLoader(known), is_package=hasattr(known, "__path__"))
+                    return known.__spec__
         if name not in _TAKEN:
             return None
         spec = PathFinder.find_spec(name, path, target)
