@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.config.csv_form import CsvForm
-from trainer.config.defaults import EXPERIMENT, MODEL
+from trainer.config.defaults import EXPERIMENT, MODEL, VALIDATION_SIZE
 from trainer.config.explain import parse_explain
 from trainer.config.other_estimator import parse_other_estimator
 from trainer.config.parameter import Value
@@ -65,7 +65,7 @@ def train(
     experiment: str = EXPERIMENT,
     tracking_uri: str | None = None,
     seed: int = 42,
-    validation_size: float = 0.2,
+    validation_size: float = VALIDATION_SIZE,
     threshold: str = "max-f1",
     folds: int = 0,
     metric: Metric | None = None,
@@ -139,7 +139,7 @@ def sweep(
     experiment: str = EXPERIMENT,
     tracking_uri: str | None = None,
     seed: int = 42,
-    validation_size: float = 0.2,
+    validation_size: float = VALIDATION_SIZE,
     threshold: str = "max-f1",
     folds: int = 0,
     metric: Metric | None = None,
@@ -208,7 +208,7 @@ def search(
     experiment: str = EXPERIMENT,
     tracking_uri: str | None = None,
     seed: int = 42,
-    validation_size: float = 0.2,
+    validation_size: float = VALIDATION_SIZE,
     threshold: str = "max-f1",
     folds: int = 0,
     metric: Metric | None = None,

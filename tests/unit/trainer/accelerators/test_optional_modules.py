@@ -21,17 +21,15 @@ def said(program: str) -> list[str]:
 def test_distributed_does_without_them() -> None:
     """What it uses in their place works: memory for messages."""
     program = """
-        import sys
         from trainer.accelerators import optional_modules
         with optional_modules.without("numpy", "jinja2", "curses"):
             import distributed
-        print({"numpy", "jinja2", "curses"} & set(sys.modules))
         from distributed.protocol.utils import host_array
-        print(host_array(3).nbytes)
+        print(type(host_array(3).obj).__name__)
         import numpy, jinja2, curses
         print(numpy.zeros(2).tolist(), jinja2.Template("{{ 1 + 1 }}").render())
     """
-    assert said(program) == ["set()", "3", "[0.0, 0.0] 2"]
+    assert said(program) == ["bytearray", "[0.0, 0.0] 2"]
 
 
 def test_imported_module_stays() -> None:

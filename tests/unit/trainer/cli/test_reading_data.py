@@ -43,7 +43,7 @@ def test_same_files_are_read(table: Path) -> None:
     assert (dataset.train.rows, config.seed) == (480, 42)
 
 
-def test_small_data_is_read_once(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_data_is_read_once(table: Path) -> None:
     """A worker keeps what it read last, until a file or an option is another; other settings are checked anew."""
     request, states = request_for(table), FileStates.of([table])
     assert states is not None
@@ -51,13 +51,26 @@ def test_small_data_is_read_once(table: Path, monkeypatch: pytest.MonkeyPatch) -
     again, config = seen(replace(request, rule=parse_threshold_rule("0.25")), states)
     assert again.train is first.train
     assert config.threshold_rule == parse_threshold_rule("0.25")
-    os.utime(table, ns=(0, 0))
+    # The same size, and a time of change that says nothing.
+    before = table.stat()
+    table.write_text(table.read_text().replace("true", "True"))
+    os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
     changed = FileStates.of([table])
     assert changed is not None
     other, _ = seen(request, changed)
     assert other.train is not first.train
-    monkeypatch.setattr(reading_data, "KEPT", 0)
-    assert seen(request, changed)[0].train is not other.train
+    assert seen(request, changed)[0].train is other.train
+
+
+def test_large_tables_are_not_kept(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small their files are; the one that was kept before is gone as well."""
+    request, states = request_for(table), FileStates.of([table])
+    assert states is not None
+    first, _ = seen(request, states)
+    monkeypatch.setattr(reading_data, "KEPT", 1000)
+    # The other one is read meanwhile.
+    assert seen(replace(request, stream="never"), states)[0].train is not first.train
+    assert seen(request, states)[0].train is not first.train
 
 
 def test_other_files_are_left_to_the_command(table: Path) -> None:
@@ -76,7 +89,8 @@ def test_command_reads_where_a_worker_dies(table: Path, monkeypatch: pytest.Monk
     def die(*_arguments: object) -> None:
         raise TaskDiedError("worker one died, 3 times (out of memory, perhaps)")
 
-    monkeypatch.setattr(reading_data, "run_short_task", die)
+    monkeypatch.setattr(reading_data, "run_task", die)
+    monkeypatch.setattr(Engine, "idle", True)
     engine: Any = Engine()
     dataset, _ = reading_data.read(request_for(table), engine)
     assert dataset.train.rows == 480

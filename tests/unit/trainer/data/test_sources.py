@@ -16,8 +16,9 @@ import pytest
 from trainer.config.csv_form import CsvForm
 from trainer.config.values import ColumnType
 from trainer.data import demo
-from trainer.data.dataset import stratified_split, table_digest
+from trainer.data.column_digest import table_digest
 from trainer.data.four_files import PARTS
+from trainer.data.row_split import stratified_split
 from trainer.data.sources import load_data
 from trainer.data.target_column import binary_target
 from trainer.util.errors import InputError

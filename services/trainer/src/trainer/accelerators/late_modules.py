@@ -1,16 +1,13 @@
-"""Loads modules only when they are used: SciPy's statistics, and those that ``put_off`` names.
+"""Loads SciPy's statistics only when they are used. Imported for its effect, before scikit-learn and SciPy.
 
-SciPy's statistics are put off by the import of this module, which comes before scikit-learn and SciPy. ``import
-sklearn`` imports ``scipy.stats``, which fits, their metrics and their models do not use. With this, the module is empty
-at first, and is loaded when one of its names is used. Where scikit-learn takes a name out of the module while it is
-imported itself, the module is loaded when scikit-learn uses that name.
+``import sklearn`` imports ``scipy.stats``, which fits, their metrics and their models do not use. With this, the module
+is empty at first, and is loaded when one of its names is used. Where scikit-learn takes a name out of the module while
+it is imported itself, the module is loaded when scikit-learn uses that name.
 
-A command whose variants a cluster's workers train puts pandas off: it names tables, and uses none.
-
-Gain: SciPy's statistics are 0.4 s of the 1.5 s of processor time before the first fit of a sweep can begin (medians of
-4 turns side by side, on a busy machine); pandas is 0.3 s of 1.0 s before a cluster's first fit (one turn).
+Gain: 0.4 s of the 1.5 s of processor time before the first fit of a sweep can begin (medians of 4 turns side by side,
+on a busy machine).
 Test: ``test_late_modules.py``.
-Can go: when ``import sklearn.metrics`` takes no longer with it; for pandas, when ``import pandas`` takes under 0.05 s.
+Can go: when ``import sklearn.metrics`` takes no longer with it.
 """
 
 from __future__ import annotations
@@ -28,13 +25,8 @@ else:
     # As in ``lazy_modules``.
     Loader = object
 
-#: The modules that are put off, and what others take of each when they are imported: functions and a distribution.
+#: The modules, and what scikit-learn takes of each when it is imported: functions and a distribution.
 _TAKEN = {"scipy.stats": frozenset({"chi2", "gmean", "rankdata", "spearmanr"})}
-
-
-def put_off(*modules: str) -> None:
-    """Put modules off until they are used, unless they have been imported; others take no name of them on import."""
-    _TAKEN.update(dict.fromkeys(modules, frozenset[str]()))
 
 
 class LateModule(ModuleType):

@@ -1,4 +1,4 @@
-"""Imports a library as where modules that it can do without are not installed.
+"""Imports a library as if some optional modules were not installed.
 
 Dask and distributed import NumPy, Jinja2 and curses where they find them: for large messages, for notebooks, and for
 colours in a log. A command whose variants a cluster's workers train does without all three.
@@ -29,4 +29,4 @@ def without(*modules: str) -> Iterator[None]:
         yield
     finally:
         for module in hidden:
-            del sys.modules[module]
+            sys.modules.pop(module, None)

@@ -89,19 +89,6 @@ def prepare(
     )
 
 
-def expect_engine(cluster: str | None) -> None:
-    """Get ready for what the tasks will run in; called before what it concerns is imported.
-
-    Args:
-        cluster: The scheduler's address, if any.
-    """
-    if cluster:
-        from trainer.accelerators import late_modules
-
-        # Where a worker reads the data, this process uses none of it.
-        late_modules.put_off("pandas", "numpy", "pyarrow")
-
-
 def check_held(source: DataOptions, held_for: str | None) -> None:
     """Check that the table may be held in memory where it has to be.
 

@@ -10,14 +10,13 @@ import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import TASKS
 from trainer.config.variant import check_params, selection_metric
-from trainer.parallel.engine import run_short_task
+from trainer.parallel.engine import run_task
 from trainer.parallel.pool import TaskDiedError
 from trainer.util.file_states import FileStates
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.cli.options.data import DataOptions
     from trainer.config.parameter import Value
     from trainer.config.stream import Stream
-    from trainer.data.dataset import Dataset
+    from trainer.data.dataset import Dataset, Table
     from trainer.parallel.engine import Engine
     from trainer.training.threshold_rule import ThresholdRule
     from trainer.training.train_config import TrainConfig
@@ -33,8 +32,10 @@ if TYPE_CHECKING:
 #: Bytes of files that a worker reads in this process's place. For larger ones the import is a small part of the time,
 #: and a worker may have less memory.
 SMALL = 16 << 20
-#: Bytes of files whose tables a worker keeps for the next command, as it read them.
-KEPT = 4 << 20
+#: Bytes of tables in memory that a worker keeps for the next command, as it read them.
+KEPT = 32 << 20
+#: What this worker has read last: the tables of small files, by what was asked for; see ``_load_once``.
+_LAST: dict[bytes, Dataset] = {}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def read(request: Request, engine: Engine | None) -> tuple[Dataset, TrainConfig]
         if states is not None and states.size <= SMALL:
             # A worker that dies has too little memory, perhaps.
             with suppress(TaskDiedError):
-                answer = run_short_task(engine, _read_seen, (request, states))
+                answer = run_task(engine, _read_seen, (request, states)) if engine.idle else None
                 if answer is not None:
                     return answer
     return _read(request)
@@ -88,8 +89,7 @@ def _read_seen(wanted: tuple[Request, FileStates], _shared: None) -> tuple[Datas
     request, states = wanted
     if FileStates.of(_places(request)) != states:
         return None
-    asked = (request.source, request.stream, states)
-    dataset = _load(*asked[:2]) if states.size > KEPT else _load_once(pickle.dumps(asked))
+    dataset = _load_once(request, states)
     if not (dataset.train.held and dataset.test.held):
         return None
     from trainer.parallel.cluster.parcels import Sealed
@@ -103,15 +103,22 @@ def _read(request: Request) -> tuple[Dataset, TrainConfig]:
     return dataset, _checked(dataset, request)
 
 
-@lru_cache(maxsize=1)
-def _load_once(asked: bytes) -> Dataset:
-    """Return the data that was read last, where the options and the files' states are the same.
+def _load_once(request: Request, states: FileStates) -> Dataset:
+    """Read the data, unless it was read last, by the same options and from files in the same states."""
+    asked = pickle.dumps((request.source, request.stream, states))
+    if (known := _LAST.get(asked)) is not None:
+        return known
+    # Before others are read: memory need not hold both.
+    _LAST.clear()
+    dataset = _load(request.source, request.stream)
+    if all(table.held and _memory(table) <= KEPT // 2 for table in (dataset.train, dataset.test)):
+        _LAST[asked] = dataset
+    return dataset
 
-    Args:
-        asked: The options, whether the table is read in passes, and the files' states, pickled.
-    """
-    source, stream, _states = pickle.loads(asked)  # noqa: S301 - pickled by this process
-    return _load(source, stream)
+
+def _memory(table: Table) -> int:
+    """Return how many bytes a table's features take in memory."""
+    return int(table.features.memory_usage(deep=True).sum())
 
 
 def _load(source: DataOptions, stream: Stream) -> Dataset:

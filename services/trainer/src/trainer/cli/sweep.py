@@ -113,7 +113,6 @@ def sweep_command(
     trainer sweep --grid n_estimators=200,500 --grid learning_rate=0.05,0.1         grid of 2 × 2 = 4 variants
     trainer sweep --paired n_estimators=200,500 --paired learning_rate=0.05,0.025   2 pairs
     """
-    preparation.expect_engine(cluster)
     from trainer.registry.model_name import check_name
     from trainer.sweeps import sweep
     from trainer.sweeps.variants import select_variants

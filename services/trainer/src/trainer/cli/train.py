@@ -105,7 +105,6 @@ def _how_to_train(
 
         return SpreadFit(variant, distributed, stack, cluster or CLUSTER, tracking.wait)
     if cluster:
-        preparation.expect_engine(cluster)
         from trainer.cli.run_on_worker import RunOnWorker
 
         return RunOnWorker(variant, stack, cluster, tracking)

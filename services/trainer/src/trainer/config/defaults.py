@@ -2,5 +2,7 @@
 
 EXPERIMENT = "purchase_predict"
 MODEL = "purchase_predict"
-#: Shares: of a single table's rows, those of the test; of the training rows, those of the validation.
-TEST_SIZE = VALIDATION_SIZE = 0.2
+#: The share of a single table's rows that is held out for the test.
+TEST_SIZE = 0.2
+#: The share of the training rows that chooses the threshold.
+VALIDATION_SIZE = 0.2

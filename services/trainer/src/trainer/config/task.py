@@ -6,7 +6,7 @@ row or module for each: ``training.tasks`` fits and judges models, ``plots.run_p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -45,6 +45,16 @@ class Task:
     def shown(self) -> dict[str, str]:
         """The metrics that a table of variants has room for."""
         return dict(list(self.heads.items())[:6])
+
+    def answer_type(self, classes: Sequence[Label]) -> str:
+        """Return MLflow's type of what a model answers: of two classes the code, of several the class itself.
+
+        Args:
+            classes: The classes, as the target column has them.
+        """
+        if not self.has_classes:
+            return "double"
+        return "string" if not self.has_threshold and any(isinstance(label, str) for label in classes) else "long"
 
     def metric(self, wanted: str | None) -> Metric:
         """Return what variants are chosen by: the metric that is wanted, or the task's own.

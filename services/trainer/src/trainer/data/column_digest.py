@@ -68,3 +68,10 @@ class _ColumnDigest:
         for text in self._codes:
             self._state.update(f"{len(text)}:{text}".encode())
         return self._state.digest()
+
+
+def table_digest(features: pd.DataFrame, target: NDArray[Any]) -> str:
+    """Return a SHA-256 digest (32 hexadecimal digits) of a table's contents, see ``TableDigest``."""
+    digest = TableDigest(list(features.columns))
+    digest.add(features, target)
+    return digest.hexdigest()

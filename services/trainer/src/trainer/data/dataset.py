@@ -1,4 +1,8 @@
-"""The data of a training in memory: tables, their digest, and their split by class."""
+"""The data of a training in memory: tables, and what is known of them.
+
+NumPy and pandas are imported where they are used: the command whose variants a cluster's workers train passes tables
+on, and uses none.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import pandas as pd
-
 from trainer.config.csv_form import CsvForm
 from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
-from trainer.data.column_digest import TableDigest
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -60,11 +62,15 @@ class Table:
 
     def joined(self, other: Table, order: NDArray[np.int64]) -> Table:
         """Return the rows of both tables in an ``order``, which counts the other's after these."""
+        import pandas as pd
+
         features = pd.concat([self.features, other.features], ignore_index=True)
         return Table(features.iloc[order].reset_index(drop=True), **self.joined_values(other, order))
 
     def joined_values(self, other: Table, order: NDArray[np.int64]) -> dict[str, Any]:
         """Return what both tables have beside their features, by the fields' names; see ``joined``."""
+        import numpy as np
+
         names = ("target", "weight", "time", "group")
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
         return {
@@ -74,11 +80,15 @@ class Table:
 
     def span(self, start: int, stop: int) -> Table:
         """Return the rows from one position to before another."""
+        import numpy as np
+
         return self.take(np.arange(start, stop))
 
     @property
     def digest(self) -> str:
         """The digest of its contents, see ``table_digest``; weights, times and groups count."""
+        from trainer.data.column_digest import table_digest
+
         return self.with_roles(table_digest(self.features, self.target))
 
     def with_roles(self, digest: str) -> str:
@@ -86,6 +96,8 @@ class Table:
         extras = {"weight": self.weight, "time": self.time, "group": self.group}
         if all(values is None for values in extras.values()):
             return digest
+        import numpy as np
+
         state = hashlib.sha256(digest.encode())
         for name, values in extras.items():
             if values is not None:
@@ -157,10 +169,14 @@ class Dataset:
         """The positions of the test rows among all rows, ascending; see ``whole``."""
         if self.test_positions is not None:
             return self.test_positions
+        import numpy as np
+
         return np.arange(self.train.rows, self.rows)
 
     def whole(self) -> Table:
         """Return all rows: as they were before the split, or the training rows before the test rows."""
+        import numpy as np
+
         order = np.empty(self.rows, dtype=np.int64)
         out = np.zeros(self.rows, dtype=bool)
         out[self.held_out] = True
@@ -171,33 +187,3 @@ class Dataset:
     def columns(self, kind: ColumnType) -> list[str]:
         """Return the names of the features of one kind, in their order."""
         return [name for name, its_kind in self.column_types.items() if its_kind == kind]
-
-
-def stratified_split(target: NDArray[Any], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the positions of the rows that stay and of those that are held out, both ascending.
-
-    Args:
-        target: Codes of classes; or numbers, which are no classes.
-        share: The share of each class (0 to 1) that is held out; at least one row of each stays and is held out.
-        seed: The seed of the shuffle.
-    """
-    rng = np.random.default_rng(seed)
-    held_out = []
-    classes = np.zeros(len(target)) if target.dtype == np.float64 else target
-    for label in np.unique(classes):
-        positions = rng.permutation(np.flatnonzero(classes == label))
-        count = min(max(round(share * len(positions)), 1), len(positions) - 1)
-        # A copy: a view would hold all of them.
-        held_out.append(positions[:count].copy())
-    out = np.sort(np.concatenate(held_out))
-    stays = np.ones(len(target), dtype=bool)
-    stays[out] = False
-    stay = np.flatnonzero(stays)
-    return stay.astype(np.int64), out.astype(np.int64)
-
-
-def table_digest(features: pd.DataFrame, target: NDArray[Any]) -> str:
-    """Return a SHA-256 digest (32 hexadecimal digits) of a table's contents, see ``TableDigest``."""
-    digest = TableDigest(list(features.columns))
-    digest.add(features, target)
-    return digest.hexdigest()

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from trainer.config.stream import Stream
-from trainer.data.dataset import Dataset, stratified_split
+from trainer.data.dataset import Dataset
 from trainer.data.parts import read_files
 from trainer.data.reading import Reading
-from trainer.data.row_split import split_parameters, split_rows
+from trainer.data.row_split import split_parameters, split_rows, stratified_split
 from trainer.data.stream_choice import tell_if_too_large, why_streamed
 from trainer.data.table_files import TableFiles
 from trainer.data.target_column import FEWEST_PER_CLASS, check_class_sizes, check_target

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.data.column_roles import shown_time
-from trainer.data.dataset import Table, stratified_split
+from trainer.data.dataset import Table
 from trainer.util.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +39,29 @@ def split_rows(table: Table, share: float, seed: int) -> tuple[NDArray[np.int64]
         stay, out = next(splitter.split(np.zeros(table.rows), groups=table.group))
         return np.sort(stay).astype(np.int64), np.sort(out).astype(np.int64)
     return stratified_split(table.target, share, seed)
+
+
+def stratified_split(target: NDArray[Any], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the rows that stay and of those that are held out, both ascending.
+
+    Args:
+        target: Codes of classes; or numbers, which are no classes.
+        share: The share of each class (0 to 1) that is held out; at least one row of each stays and is held out.
+        seed: The seed of the shuffle.
+    """
+    rng = np.random.default_rng(seed)
+    held_out = []
+    classes = np.zeros(len(target)) if target.dtype == np.float64 else target
+    for label in np.unique(classes):
+        positions = rng.permutation(np.flatnonzero(classes == label))
+        count = min(max(round(share * len(positions)), 1), len(positions) - 1)
+        # A copy: a view would hold all of them.
+        held_out.append(positions[:count].copy())
+    out = np.sort(np.concatenate(held_out))
+    stays = np.ones(len(target), dtype=bool)
+    stays[out] = False
+    stay = np.flatnonzero(stays)
+    return stay.astype(np.int64), out.astype(np.int64)
 
 
 def first_held_out(time: NDArray[Any], share: float) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trainer.config.csv_form import CsvForm
+from trainer.config.defaults import TEST_SIZE
 from trainer.config.stream import Stream
 from trainer.config.task import Label, TaskName
 from trainer.config.values import ColumnType
@@ -41,7 +42,7 @@ def load_data(
     path: Place | str | None = None,
     *,
     target: str | None = None,
-    test_size: float = 0.2,
+    test_size: float = TEST_SIZE,
     seed: int = 42,
     rows: int | None = None,
     column_types: Mapping[str, ColumnType] | None = None,

@@ -101,7 +101,7 @@ def run_short_task(
     *,
     again: Callable[[Item, str], Item] = lambda same, _reason: same,
 ) -> Answer:
-    """Run one short task where its imports are: on another machine that has nothing to do, or else in this process.
+    """Run one short task on another machine that has nothing to do, which has its imports; or else in this process.
 
     Args:
         engine: What the command's tasks run on, if anything.

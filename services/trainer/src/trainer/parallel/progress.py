@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.training.iteration_metrics import loss_of
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -66,6 +64,9 @@ class Reporter:
         if now < self._next:
             return
         self._next = now + INTERVAL
+        # Here: the display of a command, which imports this module as well, needs none of it.
+        from trainer.training.iteration_metrics import loss_of
+
         self.send(Step(self._index, self._name, state.iteration + 1, state.end_iteration, loss_of(state)))
 
     def send(self, step: Step) -> None:

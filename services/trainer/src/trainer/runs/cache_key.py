@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.parameter_table import FIXED
 from trainer.config.variant import Variant
-from trainer.training.other_estimators import code_digest as other_code_digest
 from trainer.util.provenance import PACKAGE
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def run_key(variant: Variant, dataset: Dataset, config: TrainConfig) -> str:
     if own["random_state"] is None:
         own["random_state"] = config.seed
     if variant.other is not None:
+        from trainer.training.other_estimators import code_digest as other_code_digest
+
         own = {**asdict(variant.other), "code": other_code_digest(variant.other), "seed": config.seed}
     return f"{sweep_key(dataset, config)}-{_digest(own)[:32]}"
 

@@ -18,7 +18,7 @@ from trainer.parallel.engine import run_short_task, run_task
 from trainer.runs.run_config import write_config
 from trainer.sweeps.comparison_files import Drawing, write_plots, write_table
 from trainer.tracking.active_run import ActiveRun
-from trainer.tracking.client import Destination
+from trainer.tracking.client import UNDER_WAY, Destination
 from trainer.tracking.errors import tracking_errors
 from trainer.tracking.inputs import TableInput, dataset_inputs
 from trainer.tracking.logged_metrics import metric_values
@@ -110,7 +110,7 @@ def _create(opening: Opening, _shared: None) -> str:
     with tracking_errors():
         if opening.again:
             # Gives a request that is still under way time to arrive before it is looked for.
-            time.sleep(0.25)
+            time.sleep(UNDER_WAY)
             if (known := tracking.find(opening.key)) is not None:
                 return known
         return tracking.create(opening.key, opening.name, opening.tags)

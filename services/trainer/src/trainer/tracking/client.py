@@ -37,6 +37,8 @@ T = TypeVar("T")
 WORKER_URI = "TRAINER_WORKER_TRACKING_URI"
 _CREATE_ATTEMPTS = 5
 _LOCKED_ATTEMPTS = 8
+#: How long a request that another process has sent may take to arrive, in seconds.
+UNDER_WAY = 0.25
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,12 @@ class Tracking:
             run_id = create()
         except BaseException as error:
             # A signal may have come between the server's act and its reply; or the replies were lost again and again.
-            if isinstance(error, KeyboardInterrupt):
-                self.end_by_key(key, "KILLED")
-            else:
-                self.end_by_key(key, "FAILED", one_line(error))
+            killed = isinstance(error, KeyboardInterrupt)
+            status, reason = ("KILLED", None) if killed else ("FAILED", one_line(error))
+            with end_undisturbed(status):
+                # Another process may have sent a request that is still under way.
+                time.sleep(UNDER_WAY)
+                self.end_by_key(key, status, reason)
             raise
         with self._ending(ActiveRun(self, run_id, key)) as active:
             yield active

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainer.config.task import TASKS
+
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
@@ -62,12 +64,10 @@ def dataset_inputs(tables: Sequence[TableInput]) -> list[DatasetInput]:
 
 
 def _described(dataset: Dataset, table: Table, digest: str, context: str, path: str) -> TableInput:
-    from trainer.training.tasks import training_task
-
     # The same fields as mlflow.data.from_pandas makes, without its second look through all values.
     types = {"number": "double", "boolean": "boolean", "text": "string", "unknown": "string"}
     columns = [{"name": name, "type": types[kind], "required": True} for name, kind in dataset.column_types.items()]
-    answer_type = training_task(dataset.task, dataset.classes).answer_type
+    answer_type = TASKS[dataset.task].answer_type(dataset.classes)
     columns.append({"name": dataset.target, "type": answer_type, "required": True})
     source = {"tags": {"generator": path}} if dataset.generated else {"uri": path}
     schema = json.dumps({"mlflow_colspec": columns})

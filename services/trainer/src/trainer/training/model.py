@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.accelerators.booster_state import ask_once
 from trainer.accelerators.requirements_check import skip_requirements_check
+from trainer.config.task import TASKS
 from trainer.data.dataset import Dataset
 from trainer.training import trained_on
 from trainer.training.hard_rows import Ranges, ask_model, feature_bounds
 from trainer.training.model_metadata import CSV, TRUSTED_TYPES
 from trainer.training.other_estimators import code_files
 from trainer.training.pipeline import is_lightgbm
-from trainer.training.tasks import training_task
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
@@ -58,7 +58,7 @@ def model_signature(dataset: Dataset) -> ModelSignature:
         "unknown": AnyType(),  # type: ignore[no-untyped-call]
     }
     inputs = Schema([ColSpec(types[kind], name) for name, kind in dataset.column_types.items()])
-    answers = DataType[training_task(dataset.task, dataset.classes).answer_type]
+    answers = DataType[TASKS[dataset.task].answer_type(dataset.classes)]
     return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(answers, dataset.target)]))
 
 

@@ -16,15 +16,15 @@ class FileStates:
     """The states of files and of all that is in folders.
 
     Two are equal where the machine, since its last start, is the same, and so are each entry's path, device, number,
-    size and time of change.
+    size, and times of change: that of its content, which programs set at will, and that of its entry.
 
     Attributes:
         boot: Identifies the machine since its last start.
-        entries: Device, number, size in bytes and time of change in nanoseconds, by the entries' absolute paths.
+        entries: Device, number, size in bytes and the times of change in nanoseconds, by the entries' absolute paths.
     """
 
     boot: str
-    entries: Mapping[str, tuple[int, int, int, int]]
+    entries: Mapping[str, tuple[int, int, int, int, int]]
 
     @classmethod
     def of(cls, places: Sequence[Path]) -> FileStates | None:
@@ -32,14 +32,15 @@ class FileStates:
 
         None where there is no such entry, where this process may not read one, where there are too many, or no Linux.
         """
-        entries: dict[str, tuple[int, int, int, int]] = {}
+        entries: dict[str, tuple[int, int, int, int, int]] = {}
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text()
             for place in places:
                 whole = place.absolute()
                 for path in (whole, *(whole.rglob("*") if whole.is_dir() else ())):
                     state = path.stat()
-                    entries[str(path)] = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+                    times = (state.st_mtime_ns, state.st_ctime_ns)
+                    entries[str(path)] = (state.st_dev, state.st_ino, state.st_size, *times)
                     if len(entries) > _MOST or not os.access(path, os.R_OK):
                         return None
         except OSError:
@@ -49,4 +50,4 @@ class FileStates:
     @property
     def size(self) -> int:
         """The sum of all sizes, in bytes."""
-        return sum(size for _, _, size, _ in self.entries.values())
+        return sum(size for _, _, size, _, _ in self.entries.values())

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from trainer.data.dataset import Table
 
-_KIND = "table"
+_KIND, _SEALED = "table", "sealed"
 #: Arrays begin at multiples of this many bytes.
 _ALIGNED = 64
 _LENGTH = 8
@@ -91,9 +91,9 @@ class TableOnWorker:
 
 @dataclass(frozen=True)
 class Sealed:
-    """What a client has no use for: pickled in a task's answer, and as it was in the tasks that the client hands it to.
+    """A value that a client only passes on: it stays pickled there, and the tasks that it is handed to get the value.
 
-    The client need not import what is in it: NumPy, for an array.
+    So the client need not import what the value is made of, such as NumPy.
     """
 
     content: bytes
@@ -108,7 +108,7 @@ class Sealed:
 
 
 def pack_answer(answer: Any, put: Callable[[Parcel], None]) -> bytes:
-    """Return a task's answer as it travels: without the tables in it, and with what is sealed as it is.
+    """Return a task's answer as it travels: without the tables in it; sealed values stay pickled.
 
     Args:
         answer: What the task returned.
@@ -116,13 +116,13 @@ def pack_answer(answer: Any, put: Callable[[Parcel], None]) -> bytes:
     """
 
     class Packer(pickle.Pickler):
-        def persistent_id(self, value: Any) -> tuple[str, int] | tuple[bytes] | None:
+        def persistent_id(self, value: Any) -> tuple[Any, ...] | None:
             if isinstance(value, Sealed):
-                return (value.content,)
+                return (_SEALED, value.content)
             if not isinstance(value, Table):
                 return None
             put(parcel := _packed(value, pickle.Pickler))
-            return (parcel.digest, value.rows)
+            return (_KIND, parcel.digest, value.rows)
 
     content = io.BytesIO()
     Packer(content, pickle.HIGHEST_PROTOCOL).dump(answer)
@@ -134,7 +134,8 @@ def unpack_answer(content: bytes) -> Any:
 
     class Unpacker(pickle.Unpickler):
         def persistent_load(self, name: Any) -> TableOnWorker | Sealed:
-            return Sealed(*name) if len(name) == 1 else TableOnWorker(*name)
+            kind, *content = name
+            return Sealed(*content) if kind == _SEALED else TableOnWorker(*content)
 
     return Unpacker(io.BytesIO(content)).load()
 

@@ -32,9 +32,6 @@ class TrainingTask(ABC):
     #: Parameters of the table that mean nothing here.
     without: ClassVar[frozenset[str]] = frozenset()
 
-    #: MLflow's type of the answers.
-    answer_type: str = "long"
-
     def __init__(self, classes: Sequence[Label] = ()) -> None:
         """Take the classes, as the target column has them, in the order of their codes."""
         self.classes = tuple(classes)

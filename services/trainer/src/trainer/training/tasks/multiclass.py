@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.config.task import MULTICLASS, Label
+from trainer.config.task import MULTICLASS
 from trainer.training import metrics, multiclass_metrics
 from trainer.training.tasks.base import TrainingTask
 from trainer.util.text import listed
@@ -26,11 +26,6 @@ class MulticlassTask(TrainingTask):
     task = MULTICLASS
     objective = "multiclass"
     without = frozenset({"scale_pos_weight", "is_unbalance"})
-
-    def __init__(self, classes: Sequence[Label] = ()) -> None:
-        """Take the classes."""
-        super().__init__(classes)
-        self.answer_type = "string" if any(isinstance(label, str) for label in classes) else "long"
 
     def _estimator(self, params: Mapping[str, Any]) -> Any:
         from lightgbm import LGBMClassifier

@@ -31,7 +31,6 @@ class RegressionTask(TrainingTask):
 
     task = REGRESSION
     objective = "regression"
-    answer_type = "double"
     without = frozenset({"scale_pos_weight", "is_unbalance", "class_weight"})
     #: The quantile that is predicted, if one is.
     quantile: float | None = None
