@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -139,4 +140,11 @@ def run(
 def children(process: int) -> set[int]:
     """Return the process ids of a program's child processes (Linux), without the one that forks its warm programs."""
     listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return {int(child) for child in listed if Path(f"/proc/{child}/comm").read_text() != "warm-server\n"}
+    return {int(child) for child in listed if _name(child) not in ("", "warm-server\n")}
+
+
+def _name(process: str) -> str:
+    """Return a process's name; nothing for one that has ended meanwhile."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/comm").read_text()
+    return ""
