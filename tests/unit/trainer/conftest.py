@@ -299,13 +299,16 @@ class Proxy:
 
     ``fault`` is called with the method, the path and how many such requests there were before. It returns None (pass
     on), "drop reply" (pass on, then hang up), "interrupt" (pass on, press Ctrl-C, then hang up), "hang up" (do not pass
-    on), a status to answer with, a text to answer with, or both.
+    on), a status to answer with, a text to answer with, or both; or something to call between the server's reply and
+    passing that on.
     ``host`` is the host name that the server is told.
     """
 
     url: str = ""
     host: str = "localhost"
-    fault: Callable[[str, str, int], str | bytes | int | tuple[int, bytes] | None] = lambda _method, _path, _count: None
+    fault: Callable[[str, str, int], str | bytes | int | tuple[int, bytes] | Callable[[], None] | None] = (
+        lambda _method, _path, _count: None
+    )
     seen: list[tuple[str, str]] = field(default_factory=list)
 
     def count(self, method: str, part: str) -> int:
@@ -344,6 +347,8 @@ def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
             reply = connection.getresponse()
             content = reply.read()
             connection.close()
+            if callable(fault):
+                fault()
             if fault == "interrupt":
                 os.kill(os.getpid(), signal.SIGINT)
             if fault in ("drop reply", "interrupt"):

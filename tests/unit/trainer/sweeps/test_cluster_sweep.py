@@ -89,16 +89,16 @@ def test_interrupted_sweep_leaves_no_run_running(
 def test_interrupt_while_a_worker_creates_the_parent(
     cluster: LocalCluster, tracked: MlflowClient, proxy: Proxy, tmp_path: Path
 ) -> None:
-    """The run is about to be there, and the command has not heard of it; it is ended all the same."""
+    """The run is there, and the command has not heard of it; it is ended all the same."""
     arguments = ("sweep", "--grid", "n_estimators=20000,20001", "--experiment", "early")
     process = programs.start_trainer(
         *arguments, "--cluster", cluster.address, "--tracking-uri", proxy.url, cwd=tmp_path,
         TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
     )  # fmt: skip
 
-    def press(_method: str, path: str, count: int) -> None:
-        if path.endswith("/runs/create") and count == 0:
-            process.send_signal(signal.SIGINT)
+    def press(_method: str, path: str, count: int) -> Callable[[], None] | None:
+        first = path.endswith("/runs/create") and count == 0
+        return (lambda: process.send_signal(signal.SIGINT)) if first else None
 
     proxy.fault = press
     try:
