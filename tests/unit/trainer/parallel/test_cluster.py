@@ -23,7 +23,7 @@ import pytest
 from trainer.data.dataset import Table
 from trainer.parallel.cluster import client_requests
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
-from trainer.parallel.cluster.parcels import Parcel, ParcelCache, pack
+from trainer.parallel.cluster.parcels import Parcel, ParcelCache, Sealed, pack, pack_answer, unpack_answer
 from trainer.parallel.cluster.remote_pool import ATTEMPTS, ClusterPool
 from trainer.parallel.engine import run_task
 from trainer.parallel.pool import TaskDiedError
@@ -476,3 +476,12 @@ def test_cache_is_bounded_in_bytes() -> None:
     cache.unpack(packed[0][0])
     assert len(fetched) > 6
     assert sum(size for size, _ in cache._kept.values()) <= room
+
+
+def test_sealed_value_passes_through_a_client() -> None:
+    """It is pickled where it only passes, and the value itself in the next task."""
+    answer = unpack_answer(pack_answer({"positions": Sealed.of(np.arange(3))}, lambda _parcel: None))
+    assert isinstance(answer["positions"], Sealed)
+    digest, parcels = pack(answer)
+    sent = {parcel.digest: b"".join(parcel.parts(1 << 20)) for parcel in parcels}
+    assert ParcelCache(1 << 20, sent.__getitem__).unpack(digest)["positions"].tolist() == [0, 1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -27,6 +28,13 @@ pytestmark = pytest.mark.process
 
 #: One variant more than there are workers.
 SWEEP = ("sweep", "--paired", "num_leaves=7,15,9", "--paired", "n_estimators=20,30,25", "--no-register", "--json")
+
+
+def start(cluster: LocalCluster, server: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the command line on the cluster, in a process and a folder of its own."""
+    certificates = str(cluster.client.folder)
+    where = ("--cluster", cluster.address, "--tracking-uri", server)
+    return programs.start_trainer(*arguments, *where, cwd=folder, TRAINER_CLUSTER_CERTIFICATES=certificates)
 
 
 @pytest.mark.parametrize("folds", [(), ("--cv", "3")], ids=["hold-out", "cross-validation"])
@@ -71,10 +79,7 @@ def test_interrupted_sweep_leaves_no_run_running(
     cluster: LocalCluster, tracked: MlflowClient, server: str, tmp_path: Path
 ) -> None:
     arguments = ("sweep", "--grid", "n_estimators=20000,20001,20002", "--experiment", "stopped")
-    process = programs.start_trainer(
-        *arguments, "--cluster", cluster.address, "--tracking-uri", server, cwd=tmp_path,
-        TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
-    )  # fmt: skip
+    process = start(cluster, server, tmp_path, *arguments)
     try:
         wait_until(lambda: len(runs_of(tracked, "stopped")) == 3, "two variants run")
         process.send_signal(signal.SIGINT)
@@ -91,10 +96,7 @@ def test_interrupt_while_a_worker_creates_the_parent(
 ) -> None:
     """The run is there, and the command has not heard of it; it is ended all the same."""
     arguments = ("sweep", "--grid", "n_estimators=20000,20001", "--experiment", "early")
-    process = programs.start_trainer(
-        *arguments, "--cluster", cluster.address, "--tracking-uri", proxy.url, cwd=tmp_path,
-        TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
-    )  # fmt: skip
+    process = start(cluster, proxy.url, tmp_path, *arguments)
 
     def press(_method: str, path: str, count: int) -> Callable[[], None] | None:
         first = path.endswith("/runs/create") and count == 0
@@ -115,10 +117,7 @@ def test_interrupt_while_a_worker_reads(
     """From a pipe that nobody writes to; the worker then has time for the next command."""
     os.mkfifo(tmp_path / "pipe.csv")
     arguments = ("sweep", "--grid", "n_estimators=2,3", "--data", str(tmp_path / "pipe.csv"), "--experiment", "unread")
-    process = programs.start_trainer(
-        *arguments, "--cluster", cluster.address, "--tracking-uri", server, cwd=tmp_path,
-        TRAINER_CLUSTER_CERTIFICATES=str(cluster.client.folder),
-    )  # fmt: skip
+    process = start(cluster, server, tmp_path, *arguments)
     opened = Writer(tmp_path / "pipe.csv")
     try:
         wait_until(opened.attempt, "somebody reads")
