@@ -31,8 +31,8 @@ def trainers(dataset: Dataset, threads: int) -> str:
     fitting, validation = split_validation(dataset, seed=42, validation_size=0.2)
     rows = Encoding(dataset, fitting)
     work = FitWork(complete_params(), dataset, 42, DEFAULT_METRIC)
-    pipeline, _ = fit_pipeline(work, rows, validation, threads=threads)
-    return str(pipeline[-1].booster_.model_to_string())
+    fitted = fit_pipeline(work, rows, validation, threads=threads)
+    return str(fitted.pipeline[-1].booster_.model_to_string())
 
 
 def plain(dataset: Dataset, threads: int) -> str:

@@ -69,10 +69,10 @@ def test_one_process_makes_the_same_model(folder: Path, stream: Stream) -> None:
     """With the bins of all rows: bit for bit what a plain fit makes, whether rows are sent or read."""
     dataset = load_data(folder, target="purchase", stream=stream)
     work, parts = prepared(dataset).cut(1)
-    together, loss = work.fit(parts[0], lambda: ("", 0))
+    together, loss, _ = work.fit(parts[0], lambda: ("", 0))
     fitting, validation = split_validation(dataset, seed=1, validation_size=0.2)
     encoding = Encoding(dataset, fitting)
-    alone, expected = fit_pipeline(replace(work, dataset=dataset), encoding, validation)
+    alone, expected, _ = fit_pipeline(replace(work, dataset=dataset), encoding, validation)
     # Numbers: validation rows have no weights, whatever those have that are fitted to.
     assert min(loss) > 0
     assert loss == expected

@@ -17,9 +17,9 @@ def copy_package(folder: Path) -> Path:
 
 def test_source_digest_changes_with_the_source(tmp_path: Path) -> None:
     package = copy_package(tmp_path)
-    assert provenance.source_digest(package) == provenance.source_digest()
+    assert provenance.digest_of(package) == provenance.source_digest()
     (package / "training" / "fit.py").write_text((package / "training" / "fit.py").read_text() + "\n# changed\n")
-    assert provenance.source_digest(package) != provenance.source_digest()
+    assert provenance.digest_of(package) != provenance.source_digest()
 
 
 def test_commit_is_that_of_the_checkout(tmp_path: Path) -> None:

@@ -65,14 +65,15 @@ def fit_fold(
     stay, out = split
     table = work.dataset.train
     validation = table.take(out)
-    pipeline, loss = fit(work, Encoding(work.dataset, table.take(stay)), validation, callbacks, threads)
-    task = training_task(work.dataset.task, work.dataset.classes)
-    return FoldFit(out, task.table_scores(pipeline, validation), loss, rounds_used(pipeline[-1]))
+    pipeline, loss, scores = fit(work, Encoding(work.dataset, table.take(stay)), validation, callbacks, threads)
+    if scores is None:
+        scores = training_task(work.dataset.task, work.dataset.classes).table_scores(pipeline, validation)
+    return FoldFit(out, scores, loss, rounds_used(pipeline[-1]))
 
 
 def fit_all_rows(work: FoldWork, threads: int = 1, fit: FitPipeline = fit_pipeline) -> Pipeline:
     """Fit to all training rows."""
-    return fit(work, Encoding(work.dataset, work.dataset.train), None, threads=threads)[0]
+    return fit(work, Encoding(work.dataset, work.dataset.train), None, threads=threads).pipeline
 
 
 def cross_validated(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,11 +14,8 @@ from trainer.training import data_parallel
 from trainer.training.data_parallel import Common, Seat
 from trainer.training.encoding import Encoding
 from trainer.training.fit_work import FitWork
-from trainer.training.pipeline import feature_names, fit_pipeline, refusals, unfitted
+from trainer.training.pipeline import FittedPipeline, feature_names, fit_pipeline, refusals, unfitted
 from trainer.training.tasks import training_task
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 #: A part has at least so many rows. Fewer are fitted sooner by fewer processes, and the model is nearer to that of one:
 #: LightGBM's processes know the rows of a leaf by an estimate only (see ``data_parallel``), which
@@ -34,7 +30,7 @@ class Work(FitWork):
     validation: Table | None
     common: Common
 
-    def fit(self, part: Table, meet: Callable[[], tuple[str, int]]) -> tuple[Pipeline, list[float]]:
+    def fit(self, part: Table, meet: Callable[[], tuple[str, int]]) -> FittedPipeline:
         """Fit the model together with the others; see ``fit_pipeline`` and ``data_parallel.Seat``."""
         seat, encoding = Seat(self.common, meet), Encoding(self.dataset, part, self.common.encode)
         return fit_pipeline(self, encoding, self.validation, seat=seat)
@@ -80,11 +76,12 @@ def prepare(work: FitWork, encoding: Encoding, validation: Table | None) -> Prep
     )
 
 
-def finished(prepared: Prepared, fitted: Pipeline) -> Pipeline:
-    """Return the pipeline that another process has fitted, with this one's encoder."""
+def finished(prepared: Prepared, fitted: FittedPipeline) -> FittedPipeline:
+    """Return what another process has fitted, with this one's encoder."""
     from sklearn.pipeline import Pipeline
 
-    return Pipeline([("encode", prepared.work.common.encode), ("classify", fitted[-1])])
+    pipeline = Pipeline([("encode", prepared.work.common.encode), ("classify", fitted.pipeline[-1])])
+    return fitted._replace(pipeline=pipeline)
 
 
 def _without_rows(dataset: Dataset) -> Dataset:

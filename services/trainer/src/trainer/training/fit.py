@@ -157,8 +157,9 @@ def _held_out(
 ) -> ValidationFit:
     held_out = hold_out(work.dataset, seed=work.seed, validation_size=validation_size)
     encoding, rows = held_out.encoding, held_out.validation
-    pipeline, loss = fit(work, encoding, rows, callbacks or [], threads)
-    scores = _scores(work.dataset, pipeline, rows, encoding)
+    pipeline, loss, scores = fit(work, encoding, rows, callbacks or [], threads)
+    if scores is None:
+        scores = _scores(work.dataset, pipeline, rows, encoding)
     return ValidationFit(pipeline, rows, scores, [np.arange(rows.rows)], [loss], encoding)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from trainer.training.fit_work import FitWork
 from trainer.training.other_estimators import fit_other
 from trainer.training.tasks import training_task
 from trainer.training.threads import fit_with_threads
+from trainer.training.validation_scores import KeepScores, may_keep
 from trainer.util.errors import TrainerError
 from trainer.util.text import one_line
 
@@ -35,13 +36,25 @@ Callbacks: TypeAlias = Sequence[Callable[[Any], None]]
 _REFUSED = frozenset('[]{}":,')
 
 
+class FittedPipeline(NamedTuple):
+    """The encoder and the estimator, fitted.
+
+    ``loss`` is the validation loss after each iteration; empty where no rows were watched. ``scores`` are what the
+    pipeline says of the validation rows (see ``tasks``); None where they have to be scored.
+    """
+
+    pipeline: Pipeline
+    loss: list[float]
+    scores: NDArray[np.float64] | None = None
+
+
 class FitPipeline(Protocol):
     """What fits a pipeline: ``fit_pipeline``, or what does the same elsewhere."""
 
     def __call__(
         self, work: FitWork, encoding: Encoding, validation: Table | None, callbacks: Callbacks = (), threads: int = 1
-    ) -> tuple[Pipeline, list[float]]:
-        """Return the fitted pipeline, and the validation loss after each iteration; see ``fit_pipeline``."""
+    ) -> FittedPipeline:
+        """Return the fitted pipeline, and what is known of the validation rows; see ``fit_pipeline``."""
 
 
 def estimator(params: Mapping[str, Value], seed: int, task: TaskName = "binary") -> LGBMModel:
@@ -79,8 +92,8 @@ def fit_pipeline(
     callbacks: Callbacks = (),
     threads: int = 1,
     seat: Seat | None = None,
-) -> tuple[Pipeline, list[float]]:
-    """Return the encoder and the estimator, fitted, and the validation loss after each iteration, if there are any.
+) -> FittedPipeline:
+    """Return the encoder and the estimator, fitted, and what is known of the validation rows.
 
     Args:
         work: The variant and the data set.
@@ -96,7 +109,7 @@ def fit_pipeline(
     """
     params, dataset, metric = work.params, work.dataset, work.metric
     if work.other is not None:
-        return fit_other(work.other, dataset, encoding.fitting, work.seed), []
+        return FittedPipeline(fit_other(work.other, dataset, encoding.fitting, work.seed), [])
     from sklearn.pipeline import Pipeline
 
     fitting = encoding.fitting
@@ -106,6 +119,7 @@ def fit_pipeline(
     task = training_task(dataset.task, dataset.classes)
     classify = unfitted(params, dataset, work.seed, list(encoded.columns))
     watched: dict[str, Any] = {}
+    keep = KeepScores() if validation is not None and seat is None and may_keep(params) else None
     stops = bool(params["early_stopping_round"])
     # Another metric after each iteration takes a tenth of a fit's time: only where something is decided by it.
     decides = stops or any(map(iteration_metrics.decides, callbacks))
@@ -135,7 +149,7 @@ def fit_pipeline(
             sample_weight=fitting.weight,
             feature_name=names,
             categorical_feature=names[:categories],
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, keep] if keep else list(callbacks),
             **watched,
         )
     loss: list[float] = []
@@ -144,7 +158,8 @@ def fit_pipeline(
         loss = [float(value) for value in classify.evals_result_["validation"][name]]
         # The stored model would hold each of its values as a file.
         classify.evals_result_.clear()
-    return Pipeline([("encode", encoding.encode), ("classify", classify)]), loss
+    pipeline = Pipeline([("encode", encoding.encode), ("classify", classify)])
+    return FittedPipeline(pipeline, loss, keep.scores if keep else None)
 
 
 @contextmanager

@@ -22,14 +22,12 @@ from trainer.util.errors import InputError, TrainerError
 from trainer.util.text import one_line
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
     from trainer.data.dataset import Table
     from trainer.parallel.cluster.remote_pool import ClusterPool
     from trainer.training.data_parallel_work import Prepared
     from trainer.training.encoding import Encoding
     from trainer.training.fit_work import FitWork
-    from trainer.training.pipeline import Callbacks
+    from trainer.training.pipeline import Callbacks, FittedPipeline
 
 #: A fit is started so many times.
 ATTEMPTS = 3
@@ -56,7 +54,7 @@ class DistributedFit:
 
     def fit_pipeline(
         self, work: FitWork, encoding: Encoding, validation: Table | None, callbacks: Callbacks = (), threads: int = 1
-    ) -> tuple[Pipeline, list[float]]:
+    ) -> FittedPipeline:
         """Do what ``training.pipeline.fit_pipeline`` does; callbacks are none, and a worker has one thread.
 
         Raises:
@@ -77,13 +75,13 @@ class DistributedFit:
                     least = f"at least {data_parallel_work.LEAST:,} of the {prepared.fitting.rows:,} rows to fit to"
                     self._tell(f"{parts} of {workers} workers fit: a part has {least}")
                 try:
-                    fitted, loss = self._attempt(prepared, parts)
+                    fitted = self._attempt(prepared, parts)
                 except _LostError as lost:
                     if attempt == ATTEMPTS:
                         raise TrainerError(f"the fit was started {ATTEMPTS} times, and each time: {lost}") from lost
                     self._tell(f"{lost}: the fit starts again on the workers that are left")
                 else:
-                    return data_parallel_work.finished(prepared, fitted), loss
+                    return data_parallel_work.finished(prepared, fitted)
         raise AssertionError
 
     @contextmanager
@@ -99,7 +97,7 @@ class DistributedFit:
         finally:
             self._pool.scheduler.end_turn()
 
-    def _attempt(self, prepared: Prepared, workers: int) -> tuple[Pipeline, list[float]]:
+    def _attempt(self, prepared: Prepared, workers: int) -> FittedPipeline:
         work, parts = prepared.cut(workers)
         parcels = [Parcel([pickle.dumps(one, protocol=pickle.HIGHEST_PROTOCOL)]) for one in (work, *parts)]
         digests = [parcel.digest for parcel in parcels]
@@ -123,7 +121,7 @@ class DistributedFit:
                 answers.append(outcome.answer)
         if len({digest for digest, _ in answers}) > 1:
             raise TrainerError("the workers have made different models of the same fit")
-        model: tuple[Pipeline, list[float]] = next(fitted for _, fitted in answers if fitted is not None)
+        model: FittedPipeline = next(fitted for _, fitted in answers if fitted is not None)
         return model
 
     def _check_room(self, size: int) -> None:

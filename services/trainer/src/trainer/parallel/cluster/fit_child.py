@@ -42,9 +42,9 @@ def _fit(connection: Connection) -> Any:
         connection.send(port)
         return str(connection.recv()), port
 
-    pipeline, loss = work.fit(part, meet)
-    digest = model_digest(pipeline[-1])
-    return digest, (pipeline, loss) if first else None
+    fitted = work.fit(part, meet)
+    digest = model_digest(fitted.pipeline[-1])
+    return digest, fitted if first else None
 
 
 def main(descriptor: int, name: str) -> None:
