@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -18,6 +19,28 @@ def double(item: int, shared: int) -> int:
 
 def wait(seconds: float, _shared: Any) -> None:
     time.sleep(seconds)
+
+
+def raise_interrupt() -> None:
+    raise KeyboardInterrupt("interrupted late")
+
+
+_KEPT: list[Any] = []
+
+
+def end_event_loop() -> None:
+    """Let the event loop of a worker end at once, and soon: with tasks of which none lets it tidy up."""
+
+    async def interrupt_again() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise_interrupt()
+
+    loop = asyncio.get_running_loop()
+    # So many that one of them comes before the others of the loop.
+    _KEPT.extend(loop.create_task(interrupt_again()) for _ in range(50))
+    loop.call_later(0.2, raise_interrupt)
 
 
 def wait_as_a_fit(seconds: float, _shared: Any) -> None:

@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 from trainer.data.dataset import Table
 from trainer.parallel.cluster import client_requests
+from trainer.parallel.cluster.code_version import code_resource
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
 from trainer.parallel.cluster.parcels import Parcel, ParcelCache, Sealed, pack, pack_answer, unpack_answer
 from trainer.parallel.cluster.remote_pool import ATTEMPTS, ClusterPool
@@ -282,6 +283,22 @@ def test_stopped_worker_hands_its_task_on(tmp_path: Path, tasks: Any) -> None:
         assert outcome.error is None
         assert (tmp_path / "tidied-1").exists()
         assert first.wait(10) == 0
+
+
+def test_late_interrupt_leaves_the_worker_at_work(pool: ClusterPool, tasks: Any) -> None:
+    """One that comes when a task has caught all that it catches: it would end the worker's connection for good."""
+    future = pool._client.submit(tasks.raise_interrupt, resources={code_resource(): 1}, pure=False)
+    assert "interrupted late" in str(future.exception(timeout=30))
+    assert pool.look() == 2
+    outcomes = list(pool.map(tasks.wait, [0.2] * 4))
+    assert [outcome.error for outcome in outcomes] == [None] * 4
+
+
+def test_worker_without_its_connection_ends(tmp_path: Path, tasks: Any) -> None:
+    """It would stay there for good, and get no task; its container starts it anew."""
+    with local_cluster(tmp_path, workers=1) as cluster, closing(cluster.pool()) as pool:
+        pool._client.run(tasks.end_event_loop)
+        assert cluster.processes[-1].wait(30) == 1
 
 
 def test_dead_scheduler_is_one_line(tmp_path: Path, tasks: Any) -> None:

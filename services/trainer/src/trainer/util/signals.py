@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
+#: Gives a task up, in a process that runs others after it (``parallel.cluster.main_thread``). Windows has none.
+GIVE_UP: signal.Signals = getattr(signal, "SIGUSR1", signal.SIGTERM)
+#: The signals that end a command or a task.
+_ALL = (signal.SIGTERM, signal.SIGINT, GIVE_UP)
 #: After how many seconds a signal is sent again whose exception was lost.
 _AGAIN = 0.05
 
@@ -72,20 +76,20 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def ignore_signals() -> Iterator[None]:
-    """Ignore both signals: a second Ctrl-C must not keep runs from being ended."""
-    with _handling({signal.SIGTERM: signal.SIG_IGN, signal.SIGINT: signal.SIG_IGN}):
+    """Ignore these signals: a second Ctrl-C must not keep runs from being ended."""
+    with _handling(dict.fromkeys(_ALL, signal.SIG_IGN)):
         yield
 
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Let both signals take effect only after what happens inside: it is not cut short, and no signal is lost.
+    """Let these signals take effect only after what happens inside: it is not cut short, and no signal is lost.
 
     Blocking them would not do: any other thread of the process may receive them, and the main thread then acts on it.
     """
     came: list[int] = []
     try:
-        with _handling(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda number, _frame: came.append(number))):
+        with _handling(dict.fromkeys(_ALL, lambda number, _frame: came.append(number))):
             yield
     finally:
         if came:

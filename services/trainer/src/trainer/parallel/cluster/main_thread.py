@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from trainer.util.signals import interrupt, send_again
+from trainer.util.signals import GIVE_UP, interrupt, send_again
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -27,23 +27,46 @@ GRACE = 20.0
 _IDLE = 0.5
 
 
+class InterruptedTaskError(Exception):
+    """A task was interrupted. No KeyboardInterrupt: in a future it would end the event loop that looks at it."""
+
+
 class MainThread(Executor):
     """Runs what is submitted in the thread that calls ``run``, where signals interrupt it."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._busy = self._stopping = self._given_up = self._interrupted = self.lost = False
+        #: The numbers of the call that was submitted last, of the one that runs, and of the last one that is not wanted
+        #: any more; 0 for none.
+        self._submitted = self._running = self._unwanted = 0
+        self._stopping = self._interrupted = self.lost = False
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have ``run``'s thread call a function."""
         future: Future[Any] = Future()
+        self._submitted = number = self._submitted + 1
 
         def call() -> None:
             if not future.set_running_or_notify_cancel():
                 return
+            answer = error = None
+            self._interrupted = False
             try:
-                future.set_result(function(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - goes to whoever waits for it
+                self._running = number
+                try:
+                    if self._unwanted == number:
+                        raise KeyboardInterrupt
+                    answer = function(*args, **kwargs)
+                finally:
+                    self._running = 0
+            except Exception as raised:  # noqa: BLE001 - goes to whoever waits for it
+                error = raised
+            except BaseException as raised:  # noqa: BLE001 - a signal may come when the function has ended already
+                self._running, error = 0, InterruptedTaskError(repr(raised))
+            # From here on no signal interrupts: half set, a future would be waited for without end.
+            if error is None:
+                future.set_result(answer)
+            else:
                 future.set_exception(error)
 
         self._calls.put(call)
@@ -52,19 +75,15 @@ class MainThread(Executor):
     def run(self) -> None:
         """Call one function after the other, until a signal or ``stop`` ends it."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+            signal.signal(number, self._stop)
+        signal.signal(GIVE_UP, self._give_up)
         while not self._stopping and (call := self._next()) is not None:
-            self._busy, self._given_up, self._interrupted = True, False, False
-            # A signal may come when the call has ended already.
-            with suppress(KeyboardInterrupt):
-                call()
-            self._busy = False
+            call()
 
     def interrupt(self) -> None:
-        """Interrupt the call that runs, if any; others follow it."""
-        if self._busy:
-            self._given_up = True
-            self._signal()
+        """Interrupt the call that runs, or the one that is about to begin; others follow it."""
+        self._unwanted = self._running or self._submitted
+        _signal(GIVE_UP)
 
     def stop(self, lost: bool = False) -> None:
         """End ``run``: at once between calls, else when the call has been interrupted and has tidied up.
@@ -77,7 +96,7 @@ class MainThread(Executor):
             threading.Timer(GRACE, os._exit, (1,)).start()
             self._stopping = True
             self._calls.put(None)
-            self._signal()
+            _signal(signal.SIGTERM)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the process ends."""
@@ -89,19 +108,19 @@ class MainThread(Executor):
             give_back_memory()
             return self._calls.get()
 
-    @staticmethod
-    def _signal() -> None:
-        # To this very thread: another one might take a signal to the process, and the call would sleep on.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+        self._calls.put(None)
+        self._interrupt(number, frame)
 
-    def _handle(self, number: int, frame: object) -> None:
-        if self._given_up:
-            self._given_up = False
-        else:
-            self._stopping = True
-            self._calls.put(None)
+    def _give_up(self, number: int, frame: object) -> None:
+        # The one that it is for may have ended meanwhile.
+        if self._running == self._unwanted:
+            self._interrupt(number, frame)
+
+    def _interrupt(self, number: int, frame: object) -> None:
         # Once: what tidies up is not interrupted.
-        if self._busy and not self._interrupted:
+        if self._running and not self._interrupted:
             self._interrupted = True
             interrupt(number, frame)
 
@@ -110,6 +129,11 @@ class MainThread(Executor):
         if isinstance(dropped.exc_value, KeyboardInterrupt):
             self._interrupted = False
         send_again(dropped)
+
+
+def _signal(number: signal.Signals) -> None:
+    # To this very thread: another one might take a signal to the process, and the call would sleep on.
+    signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def give_back_memory() -> None:

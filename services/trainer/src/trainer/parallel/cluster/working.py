@@ -169,12 +169,15 @@ def run_worker(
     for module in preload:
         importlib.import_module(module)
     reach(address, credentials, patience)
-    thread = threading.Thread(
-        target=lambda: asyncio.run(_take_part(address, credentials, executor, room, ready, tables)),
-        name="cluster",
-        daemon=True,
-    )
-    thread.start()
+
+    def take_part() -> None:
+        try:
+            asyncio.run(_take_part(address, credentials, executor, room, ready, tables))
+        finally:
+            # Whatever has ended it: this process would otherwise wait for tasks that no longer come.
+            executor.stop(lost=True)
+
+    threading.Thread(target=take_part, name="cluster", daemon=True).start()
     executor.run()
     if ready is not None:
         ready.unlink(missing_ok=True)
@@ -218,4 +221,3 @@ async def _take_part(
     except Exception as error:  # noqa: BLE001 - whatever it is, the process ends, and is started anew
         print(f"worker: error: {error}", file=sys.stderr, flush=True)
     print("worker: the scheduler is gone", file=sys.stderr, flush=True)
-    executor.stop(lost=True)
