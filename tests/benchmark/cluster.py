@@ -31,6 +31,7 @@ os.environ.setdefault("IMAGE_TAG", "local")
 import numpy as np
 import pandas as pd
 from trainer.data.dataset import Table
+from trainer.data.demo import TARGET, generate_sessions
 from trainer.data.sources import load_data
 from trainer.parallel.engine import Engine
 from trainer.parallel.pool import ProcessPool
@@ -47,16 +48,10 @@ HERE = Path(__file__).parent
 WAIT, EACH = 1.0, 6
 WORKERS = (1, 2, 4, 8)
 PARTS = ("overhead", "efficiency", "transfer", "stack")
-#: Variants of real fits, alike, so that two workers have the same to do.
-FITS = (
-    "sweep",
-    "--again",
-    "--no-register",
-    "--grid",
-    "n_estimators=3000",
-    "--grid",
-    "learning_rate=0.05,0.051,0.052,0.053",
-)
+#: Real fits of two lengths: rows of the table, and trees of each of four variants, alike, so that two workers have the
+#: same to do.
+FITS = {"short": (12_000, 3_000), "long": (100_000, 1_500)}
+SWEEP = ("sweep", "--cluster", "--again", "--no-register", "--grid", "learning_rate=0.05,0.051,0.052,0.053")
 SINGLE = ("--n-estimators", "500")
 
 
@@ -200,16 +195,26 @@ def real_fits(stack: "Stack", rounds: int) -> Iterator[Row]:
     stack.up("--scale", "worker=1", "worker")
     yield Row("idle memory of a worker", max(map(held, containers(stack))) / MIB, None, "MiB", "", "<= 220")
     yield Row("idle memory of the scheduler", held(stack.container("scheduler")) / MIB, None, "MiB", "", "<= 120")
-    for workers in (1, 2):
-        stack.up("--no-recreate", "--scale", f"worker={workers}", "worker")
-        trained(stack, *FITS, "--cluster")
-        for _ in range(rounds):
-            fits = json.loads(trained(stack, *FITS, "--cluster", "--json"))["variants"]
-            walls.setdefault(f"fits {workers}", []).append(sum(sum(one["seconds"].values()) for one in fits))
-            measure(str(workers), *FITS, "--cluster")
-    yield Row("a sweep of four equal fits, one worker", best("1"), best("2"), "s", "two workers", ">= 1.8")
-    own = "two workers (1.0: none disturbs the other)"
-    yield Row("  its runs' own seconds, one worker", best("fits 1"), best("fits 2"), "s", own, "")
+    for length, (rows, trees) in FITS.items():
+        table = stack.data / "sessions.parquet"
+        generate_sessions(rows).to_parquet(table, index=False)
+        fits = (*SWEEP, "--data", f"/data/{table.name}", "--target", TARGET, "--grid", f"n_estimators={trees}")
+        for workers in (1, 2):
+            stack.up("--no-recreate", "--scale", f"worker={workers}", "worker")
+            trained(stack, *fits)
+            for _ in range(rounds):
+                begin = time.perf_counter()
+                done = json.loads(trained(stack, *fits, "--json"))["variants"]
+                walls.setdefault(f"{length} {workers}", []).append(time.perf_counter() - begin)
+                walls.setdefault(f"{length} runs {workers}", []).append(
+                    sum(sum(one["seconds"].values()) for one in done)
+                )
+        # What follows trains on generated sessions.
+        table.unlink()
+        one, two = f"{length} 1", f"{length} 2"
+        yield Row(f"a sweep of four {length} fits, one worker", best(one), best(two), "s", "two workers", ">= 1.8")
+        runs = best(f"{length} runs 1"), best(f"{length} runs 2")
+        yield Row("  its runs' own seconds", *runs, "s", "two workers (1.0: none disturbs the other)", "")
     for _ in range(rounds):
         measure("sweep", *sweep)
         measure("loop", *loop, entrypoint="python3")
