@@ -33,7 +33,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of such a server, which is the stack's."""
     monkeypatch.delenv("MLFLOW_TRACKING_TOKEN", raising=False)
     with ThreadingHTTPServer(("127.0.0.1", 0), Closed) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         address = f"127.0.0.1:{server.server_port}"
         monkeypatch.setattr(summary, "compose_port", lambda *_: address)
         monkeypatch.setattr(summary, "name_of", lambda server: server)

@@ -227,6 +227,7 @@ def test_odd_key_file_is_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_silent_endpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = tmp_path / "key"
     key.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = secret\n")

@@ -39,6 +39,7 @@ def test_places_are_given_in_order() -> None:
     assert order == list(range(20))
 
 
+@pytest.mark.slow
 def test_stalled_client_keeps_an_unwanted_place() -> None:
     """Stalled client keeps its place while nobody waits."""
     asyncio.run(stall(Places(1), 0.6))
@@ -59,6 +60,7 @@ def test_stalled_client_loses_a_wanted_place() -> None:
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_waiting_for_storage_keeps_the_place() -> None:
     """One that waits for the storage keeps its place."""
 
@@ -77,6 +79,7 @@ def test_waiting_for_storage_keeps_the_place() -> None:
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_no_more_are_ended_than_wait() -> None:
     async def talk() -> None:
         places = Places(3)
@@ -124,6 +127,7 @@ def test_one_that_gives_up_waiting_takes_no_place() -> None:
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_client_that_stalled_waiting_loses_place() -> None:
     """One that stalled while it waited loses its place soon."""
 

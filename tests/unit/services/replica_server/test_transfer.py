@@ -217,6 +217,7 @@ async def stalled(sent: int) -> AsyncIterator[bytes]:
     await asyncio.sleep(60)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("places")
 @pytest.mark.parametrize("sent", [0, 1000, 100_000, 3 * limits.BLOCK])
 @pytest.mark.parametrize("size", [1000, len(BODY)])

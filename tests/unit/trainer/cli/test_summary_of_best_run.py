@@ -46,7 +46,7 @@ def test_address_leads_to_the_server(
 
     monkeypatch.setenv("no_proxy", "localhost")
     with http.server.HTTPServer(("localhost", 0), Receiver) as receiver:
-        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        threading.Thread(target=receiver.serve_forever, args=(0.01,), daemon=True).start()
         port = receiver.server_port
         assert summary.name_of(f"127.0.0.1:{port}") == f"{expected}:{port}"
         receiver.shutdown()
