@@ -17,19 +17,7 @@ import pytest
 import trainer.accelerators.garbage_collection  # noqa: F401
 
 # Whoever asks for one of these starts a server or a process, or works on a database in a file.
-NEEDS_MORE = {
-    "address",
-    "closed",
-    "collection",
-    "proxy",
-    "running",
-    "serve",
-    "server",
-    "start",
-    "stores",
-    "workdir",
-    "written_store",
-}
+NEEDS_MORE = {"collection", "proxy", "serve", "server", "start", "stores", "workdir", "written_store"}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

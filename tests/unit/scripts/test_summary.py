@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import summary
 
+pytestmark = pytest.mark.process
+
 TOKEN = "mlr_secret"
 
 

@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+pytestmark = pytest.mark.process
+
 # Seconds for which the server drains here.
 DRAIN = 1
 

@@ -87,6 +87,7 @@ def test_storage_that_is_away_is_a_503(repository: Callable[[str], S3Repository]
     assert said.startswith("The artifacts' storage does not answer: ")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("operation", WRITES)
 def test_storage_that_is_full_is_a_503(
     repository: Callable[[str], S3Repository], address: str, operation: Operation
@@ -97,6 +98,7 @@ def test_storage_that_is_full_is_a_503(
     assert "Storage backend has reached its minimum" in said
 
 
+@pytest.mark.process
 def test_two_uploads_at_once_are_a_503(
     repository: Callable[[str], S3Repository],
     address: str,
@@ -111,6 +113,7 @@ def test_two_uploads_at_once_are_a_503(
     assert "Two uploads under one name at the same time" in said
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("operation", WRITES)
 def test_storage_that_denies_is_no_outage(
     repository: Callable[[str], S3Repository],
