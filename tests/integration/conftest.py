@@ -108,16 +108,24 @@ def stack(new_stack: NewStack) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def crash_stack(new_stack: NewStack) -> Iterator[Stack]:
-    """A stack for tests that stop and kill things, and leave it healthy again. Its health is asked for every second.
-
-    The server keeps its port over restarts, so that its clients find it again.
-    """
+def _crash_stack(new_stack: NewStack) -> Iterator[Stack]:
     health = {"healthcheck": {"interval": "1s"}}
     services = dict.fromkeys(("postgres", *STORAGE_SERVERS, "mlflow", "edge"), health)
     with new_stack(settings={"MLFLOW_PORT": str(free_port())}, override={"services": services}) as stack:
         stack.up()
         yield stack
+
+
+@pytest.fixture
+def crash_stack(_crash_stack: Stack) -> Stack:
+    """A stack for tests that stop and kill things, and leave it healthy again. Its health is asked for every second.
+
+    The server keeps its port over restarts, so that its clients find it again. What a failed test has left stopped is
+    started here, so that the tests after it do not fail too.
+    """
+    if not _crash_stack.is_running():
+        _crash_stack.up()
+    return _crash_stack
 
 
 @pytest.fixture(scope="session")

@@ -319,6 +319,11 @@ class Stack:
         """Returns a container's health as Docker sees it."""
         return str(self.container(service).attrs["State"].get("Health", {}).get("Status"))
 
+    def is_running(self) -> bool:
+        """Tells whether the container of each server runs, healthy or not."""
+        running = {one.labels["com.docker.compose.service"] for one in self.containers() if one.status == "running"}
+        return set(SERVERS) <= running
+
     def wait_healthy(self, *services: str) -> None:
         """Waits until these services (all servers by default) are healthy."""
         for service in services or SERVERS:
@@ -333,12 +338,20 @@ class Stack:
         self.signal_processes(name, *(self.main_process(self.container(service)) for service in services))
 
     def main_process(self, container: Container) -> int:
-        """Returns the id, on the host, of the process that a container is about: below its init, where it has one."""
+        """Returns the id, on the host, of the process that a container is about: below its init, where it has one.
+
+        An init that has just been started, and has no process yet, is waited for.
+        """
         first = int(container.attrs["State"]["Pid"])
         if not container.attrs["HostConfig"].get("Init"):
             return first
-        processes = container.top(ps_args="-o pid,ppid")["Processes"]
-        return next(int(pid) for pid, parent in processes if int(parent) == first)
+
+        def below_init() -> list[int]:
+            processes = container.top(ps_args="-o pid,ppid")["Processes"]
+            return [int(pid) for pid, parent in processes if int(parent) == first]
+
+        wait_until(below_init, f"the process of {container.name} has started")
+        return below_init()[0]
 
     def signal_processes(self, name: str, *pids: int) -> None:
         """Sends a signal to processes of the host that runs the containers; some may have ended meanwhile."""

@@ -117,9 +117,12 @@ def test_starting_server_ends_when_stopped(crash_stack: Stack) -> None:
     server = crash_stack.container("mlflow")
     server.stop()
     server.start()
+    server.reload()
+    # Not before its process is there: the init itself, as process 1, does not hear SIGTERM in its own first moment.
+    crash_stack.main_process(server)
     server.stop(timeout=30)
     server.reload()
-    assert server.attrs["State"]["ExitCode"] == 143
+    assert server.attrs["State"]["ExitCode"] == 143, server.attrs["State"]
     crash_stack.up()
 
 

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from .. import programs
 from ..conftest import free_port
 
-NAME = "purchase_predict"
+NAME = "served_by_processes"
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
