@@ -18,6 +18,7 @@ import numpy as np
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.utils import sync
+from distributed.worker_state_machine import RescheduleEvent
 
 from trainer.parallel import progress
 from trainer.parallel.cluster.client_requests import check_room, put_parcel
@@ -43,10 +44,17 @@ class Interrupter(WorkerPlugin):
             self._executor.interrupt()
 
 
-class _OurWorker(Worker):
+class TaskWorker(Worker):
     """Dask's worker, whose end interrupts the task that runs instead of waiting for it."""
 
     main_thread: MainThread
+
+    async def execute(self, key: Any, *, stimulus_id: str) -> Any:
+        """Run a task, unless it was given up before it could begin: Dask would run it for nobody."""
+        # Nothing is waited for between here and the executor, so what is given up later is there, and is interrupted.
+        if self.state.tasks[key].state == "cancelled":
+            return RescheduleEvent(key=key, stimulus_id=stimulus_id)
+        return await super().execute(key, stimulus_id=stimulus_id)
 
     async def close(self, *args: Any, **kwargs: Any) -> Any:
         """Have the task's run tidied up, then leave."""
@@ -196,7 +204,7 @@ async def _take_part(
 ) -> None:
     host, port = parse_address(address)
     try:
-        worker = _OurWorker(
+        worker = TaskWorker(
             f"tls://{host}:{port}",
             security=credentials.security(),
             executor=executor,
