@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from trainer.data.dataset import Table
-from trainer.parallel.cluster import client_requests
+from trainer.parallel.cluster import client_requests, remote_pool
 from trainer.parallel.cluster.code_version import code_resource
 from trainer.parallel.cluster.credentials import ClusterError, Credentials, parse_address, reach
 from trainer.parallel.cluster.parcels import Parcel, ParcelCache, Sealed, pack, pack_answer, unpack_answer
 from trainer.parallel.cluster.remote_pool import ATTEMPTS, ClusterPool
 from trainer.parallel.engine import run_task
-from trainer.parallel.pool import TaskDiedError
+from trainer.parallel.pool import GRACE, TaskDiedError
 from trainer.util.errors import InputError
 
 from .. import programs
@@ -292,6 +292,21 @@ def test_late_interrupt_leaves_the_worker_at_work(pool: ClusterPool, tasks: Any)
     assert pool.look() == 2
     outcomes = list(pool.map(tasks.wait, [0.2] * 4))
     assert [outcome.error for outcome in outcomes] == [None] * 4
+
+
+def test_interrupt_as_an_answer_comes_ends_at_once(
+    pool: ClusterPool, tasks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the client unpacks an answer: it does not wait for another one."""
+
+    def interrupted(_content: bytes) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(remote_pool, "unpack_answer", interrupted)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(pool.map(tasks.wait, [0.01]))
+    assert time.monotonic() - began < GRACE / 2
 
 
 def test_worker_without_its_connection_ends(tmp_path: Path, tasks: Any) -> None:

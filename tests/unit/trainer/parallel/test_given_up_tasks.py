@@ -1,8 +1,9 @@
-"""A task that its client gives up in its first moments, as Ctrl-C may: no worker runs it for nobody."""
+"""A task that its client gives up as it begins or ends: no worker runs it for nobody, and no client waits in vain."""
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from dask.task_spec import Task
 from distributed import Scheduler
 from distributed.worker_state_machine import ComputeTaskEvent, FreeKeysEvent
+from trainer.parallel.cluster.remote_task import PROCESS, Call, run_remotely
 from trainer.parallel.cluster.working import TaskWorker
 
 pytestmark = pytest.mark.process
@@ -74,3 +76,50 @@ def test_task_given_up_before_it_begins_does_not_run(given_up: bool) -> None:
         return thread.calls
 
     assert asyncio.run(calls()) == (0 if given_up else 1)
+
+
+class InterruptedChannel:
+    """A worker's way to its client, on which one kind of message meets an interrupt."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.sent = kind, list[str]()
+
+    def send(self, topic: str, message: list[Any]) -> None:
+        """Note the kind of a message, or be interrupted."""
+        assert topic == "topic"
+        if message[0] == self.kind:
+            raise KeyboardInterrupt
+        self.sent.append(message[0])
+
+    def unpack(self, digest: str) -> str:
+        """Return what a task shares with others."""
+        return digest
+
+
+def answered(_item: int, _shared: str) -> str:
+    """Return a task's answer."""
+    return "done"
+
+
+def interrupted(_item: int, _shared: str) -> str:
+    """Be interrupted, as a task that tidies up."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "sent"),
+    [
+        (answered, "none", ["begun", "answer"]),
+        (answered, "begun", ["interrupted"]),
+        (answered, "answer", ["begun", "interrupted"]),
+        (interrupted, "none", ["begun", "interrupted"]),
+    ],
+)
+def test_client_hears_that_a_task_has_ended(
+    task: Callable[[int, str], str], kind: str, sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the interrupt comes just as the worker sends a message: the client would wait for the task."""
+    channel = InterruptedChannel(kind)
+    monkeypatch.setattr(PROCESS, "channel", channel)
+    run_remotely(pickle.dumps(Call(task, 1, "shared", "topic", 1, {}, "client")))
+    assert channel.sent == sent

@@ -29,6 +29,8 @@ from trainer.util.text import one_line
 ATTEMPTS = 3
 #: How often to look which workers there are, and how long to wait where there is none left, in seconds.
 _LOOK, _WITHOUT = 2.0, 60.0
+#: How a task says that it has ended.
+_ENDS = ("answer", "error", "interrupted")
 
 
 @dataclass
@@ -39,8 +41,6 @@ class _Running(Generic[Item]):
     item: Item
     attempt: int
     future: Future[None]
-    #: Whether a worker has begun it; before, it may wait for another client's task.
-    begun: bool = False
     #: Its answer or error, when that is here.
     outcome: TaskResult[Item, Any] | None = None
     #: Whether the scheduler knows that it has ended; before, it may hand the next task to a worker that is busy.
@@ -114,8 +114,18 @@ class ClusterPool:
             ClusterError: The scheduler or the last worker is gone.
         """
         events: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
+        # What each task has said last: that it has begun, or how it ended. Before, it may wait for another client's.
+        said: dict[int, str] = {}
         topic = f"trainer-{uuid.uuid4().hex}"
-        self._client.subscribe_topic(topic, lambda event: events.put(list(event[1])))
+
+        def hear(event: tuple[Any, Any]) -> None:
+            # Noted in Dask's thread: in this one, Ctrl-C may come between a message's arrival and what is done with it.
+            kind, *rest = event[1]
+            if kind in ("begun", *_ENDS):
+                said[rest[0]] = kind
+            events.put([kind, *rest])
+
+        self._client.subscribe_topic(topic, hear)
         parcel, who = self._send(shared), login()
         running: dict[int, _Running[Item]] = {}
         waiting = enumerate(items)
@@ -165,11 +175,8 @@ class ClusterPool:
                         show(Step(*rest))
                 elif kind == "question":
                     self._answer(rest[0], pickle.loads(rest[1]), answer)  # noqa: S301 - of this cluster's workers
-                elif (its := running.get(rest[0])) is not None:
+                elif kind != "begun" and (its := running.get(rest[0])) is not None:
                     reason = "its worker was stopped" if kind == "interrupted" else None
-                    if kind == "begun":
-                        its.begun = True
-                        continue
                     if kind == "ended":
                         its.ended = True
                         reason = None if its.outcome else self._lost(its.future)
@@ -189,7 +196,7 @@ class ClusterPool:
                         yield TaskResult(its.index, its.item, error=died)
         finally:
             with ignore_signals():
-                self._end(running, events)
+                self._end(running, said, events)
                 if self._client.status == "running":
                     self._client.unsubscribe_topic(topic)
 
@@ -211,21 +218,20 @@ class ClusterPool:
             content = pickle.dumps((None, portable(error)))
         self.scheduler.ask("trainer_answer", number=number, answer=content)
 
-    def _end(self, running: dict[int, _Running[Any]], events: queue.SimpleQueue[list[Any]]) -> None:
+    def _end(
+        self, running: dict[int, _Running[Any]], said: dict[int, str], events: queue.SimpleQueue[list[Any]]
+    ) -> None:
         """Have the tasks that still run interrupted, and give those that have begun time to tidy up."""
-        running = {number: its for number, its in running.items() if its.outcome is None}
-        if not running or self._client.status != "running":
+        unfinished = {number: its.future for number, its in running.items() if its.outcome is None}
+        if not unfinished or self._client.status != "running":
             return
-        self._client.cancel([its.future for its in running.values()], force=True)
-        running = {number: its for number, its in running.items() if its.begun}
+        self._client.cancel(list(unfinished.values()), force=True)
         deadline = time.monotonic() + GRACE
-        while running and (left := deadline - time.monotonic()) > 0:
+        while any(said.get(number) == "begun" for number in unfinished):
             try:
-                kind, *rest = events.get(timeout=left)
+                events.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 return
-            if kind in ("answer", "error", "interrupted"):
-                running.pop(rest[0], None)
 
     def look(self) -> int:
         """Look which workers there are now; return how many of this code."""

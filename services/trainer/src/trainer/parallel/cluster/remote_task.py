@@ -103,28 +103,34 @@ class Call:
 
 def run_remotely(content: bytes) -> None:
     """Run a task in this worker, and send its answer or its error to the client that listens."""
-    # Here, because the scheduler needs none of it.
-    from trainer.parallel.cluster.parcels import pack_answer
-
     channel = PROCESS.channel
     if channel is None:
         raise TrainerError("no cluster's worker runs this task")
     call: Call = pickle.loads(content)  # noqa: S301 - of this cluster's client, by mutual TLS
     PROCESS.topic = call.topic
-    channel.send(call.topic, ["begun", call.number])
+    try:
+        channel.send(call.topic, ["begun", call.number])
+        channel.send(call.topic, _outcome(call, channel))
+    except KeyboardInterrupt:
+        # The task has tidied up, or its answer was on its way. It was given up, or this worker is about to stop.
+        channel.send(call.topic, ["interrupted", call.number, b""])
+
+
+def _outcome(call: Call, channel: Channel) -> list[Any]:
+    """Run a task, and return the message that its client gets."""
+    # Here, because the scheduler needs none of it.
+    from trainer.parallel.cluster.parcels import pack_answer
+
     try:
         with environment(call.login):
             answer = call.task(call.item, channel.unpack(call.shared))
-        packed = pack_answer(answer, lambda parcel: channel.put(parcel, call.client))
-        message = ["answer", call.number, packed]
+        return ["answer", call.number, pack_answer(answer, lambda parcel: channel.put(parcel, call.client))]
     except KeyboardInterrupt:
-        # Its run is tidied up. It was given up, or this worker is about to stop.
-        message = ["interrupted", call.number, b""]
+        raise
     except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
         # For --debug: a traceback does not travel.
         error.add_note(f"On the worker {worker_name()}:\n{traceback.format_exc()}")
-        message = ["error", call.number, pickle.dumps(portable(error))]
-    channel.send(call.topic, message)
+        return ["error", call.number, pickle.dumps(portable(error))]
 
 
 def login() -> dict[str, str | None]:
