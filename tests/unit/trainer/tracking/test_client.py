@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from trainer.config.parameter import Value
 from trainer.config.variant import make_variant
 from trainer.data.dataset import Dataset
@@ -345,3 +347,25 @@ def test_server_gone_for_good_is_said_so(proxy: Proxy, experiment: str, dataset:
     proxy.fault = fault
     with pytest.raises(TrackingError, match=r"no longer answers: run [0-9a-f]{32} could not be ended"):
         train(proxy.url, experiment, dataset)
+
+
+def test_request_to_a_file_is_not_cut_short(destination: Destination) -> None:
+    """A signal takes effect after it. An open transaction would lock the file for the request that ends the run."""
+    tracking = destination.open()
+
+    def interrupt(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO params"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def log() -> None:
+        with interruptible(), tracking.run("run", {}, key="key") as run:
+            run.log(params={"colour": "blue"})
+
+    event.listen(Engine, "before_cursor_execute", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            log()
+    finally:
+        event.remove(Engine, "before_cursor_execute", interrupt)
+    stored = tracking.client.get_run(str(tracking.find("key")))
+    assert (stored.info.status, stored.data.params) == ("KILLED", {"colour": "blue"})

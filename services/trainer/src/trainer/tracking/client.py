@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -218,7 +218,8 @@ class Tracking:
 
         for attempt in range(_LOCKED_ATTEMPTS):
             try:
-                return function(*args, **kwargs)
+                with self._whole():
+                    return function(*args, **kwargs)
             except MlflowException as error:
                 if not self._locked(error) or attempt == _LOCKED_ATTEMPTS - 1:
                     raise
@@ -236,7 +237,7 @@ class Tracking:
 
         for attempt in range(_CREATE_ATTEMPTS):
             try:
-                with limits(retries=0):
+                with self._whole(), limits(retries=0):
                     return create()
             except MlflowException as error:
                 if not (is_transient(error) or self._locked(error)) or attempt == _CREATE_ATTEMPTS - 1:
@@ -248,13 +249,25 @@ class Tracking:
         raise AssertionError("unreachable")
 
     def _find_run(self, key: str) -> Any:
-        found = self.client.search_runs(
-            [self.destination.experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
-        )
+        with self._whole():
+            found = self.client.search_runs(
+                [self.destination.experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
+            )
         return found[0] if found else None
 
+    def _whole(self) -> AbstractContextManager[None]:
+        """Let a request to a SQLite file end before a signal takes effect.
+
+        A transaction that is cut short may stay open. Then it locks the file, also for the request that ends the run.
+        """
+        return defer_signals() if self._in_file else nullcontext()
+
+    @property
+    def _in_file(self) -> bool:
+        return self.destination.uri.startswith("sqlite:")
+
     def _locked(self, error: Exception) -> bool:
-        return self.destination.uri.startswith("sqlite:") and "database is locked" in str(error)
+        return self._in_file and "database is locked" in str(error)
 
     def _gone(self, run_id: str) -> str:
         shown = without_credentials(self.destination.uri)
