@@ -175,8 +175,8 @@ class ClusterPool:
                         show(Step(*rest))
                 elif kind == "question":
                     self._answer(rest[0], pickle.loads(rest[1]), answer)  # noqa: S301 - of this cluster's workers
-                elif kind != "begun" and (its := running.get(rest[0])) is not None:
-                    reason = "its worker was stopped" if kind == "interrupted" else None
+                elif (its := running.get(rest[0])) is not None and kind != "begun":
+                    reason = "its worker was stopped" if kind == "interrupted" and its.outcome is None else None
                     if kind == "ended":
                         its.ended = True
                         reason = None if its.outcome else self._lost(its.future)
