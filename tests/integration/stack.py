@@ -321,8 +321,8 @@ class Stack:
 
     def is_running(self) -> bool:
         """Tells whether the container of each server runs, healthy or not."""
-        running = {one.labels["com.docker.compose.service"] for one in self.containers() if one.status == "running"}
-        return set(SERVERS) <= running
+        found = self.containers("com.docker.compose.oneoff=False")
+        return set(SERVERS) <= {one.labels["com.docker.compose.service"] for one in found if one.status == "running"}
 
     def wait_healthy(self, *services: str) -> None:
         """Waits until these services (all servers by default) are healthy."""

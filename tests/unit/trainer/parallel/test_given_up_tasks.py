@@ -124,5 +124,6 @@ def test_client_hears_that_a_task_has_ended(
     """Also where the interrupt comes just as the worker sends a message: the client would wait for the task."""
     channel = InterruptedChannel(kind)
     monkeypatch.setattr(PROCESS, "channel", channel)
+    monkeypatch.setattr(PROCESS, "topic", "")
     run_remotely(pickle.dumps(Call(task, 1, "shared", "topic", 1, {}, "client")))
     assert channel.sent == sent

@@ -244,15 +244,16 @@ class Tracking:
                     raise
             # Gives a request that is still under way time to arrive before it is looked for.
             time.sleep(0.25 * 2**attempt)
-            if (found := find()) is not None:
+            with self._whole():
+                found = find()
+            if found is not None:
                 return found
         raise AssertionError("unreachable")
 
     def _find_run(self, key: str) -> Any:
-        with self._whole():
-            found = self.client.search_runs(
-                [self.destination.experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
-            )
+        found = self.client.search_runs(
+            [self.destination.experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
+        )
         return found[0] if found else None
 
     def _whole(self) -> AbstractContextManager[None]:
